@@ -1,0 +1,85 @@
+# The one door to the project: `make help` says what can be done. Needs Rust, a C compiler, make and a Python >= 3.10
+# with pip; everything else is installed under build/.
+
+PYTHON ?= python3
+PREFIX ?= /usr/local
+DESTDIR ?=
+# What `make run` hands to `busy run`: make run ARGS="ctypes -d 10"
+ARGS ?=
+
+VENV := build/venv
+TOOL := $(VENV)/bin
+RELEASE := target/release
+# `import busy` for child interpreters; the command looks for it beside itself.
+MODULE := $(RELEASE)/python/busy
+ABI_MAJOR := $(shell sed -n 's/.*BUSY_ABI_MAJOR: u32 = \([0-9]*\);/\1/p' ffi/src/abi.rs)
+VERSION := $(shell sed -n '/workspace.package/,/^$$/s/^version = "\(.*\)"/\1/p' Cargo.toml)
+
+# rustup's cargo looks for its toolchains under HOME; where HOME is elsewhere, those beside cargo itself are meant.
+ifneq ($(shell cargo --version >/dev/null 2>&1 && echo works),works)
+export RUSTUP_HOME := $(abspath $(dir $(shell command -v cargo))../../.rustup)
+endif
+
+# The module's cargo runs without an interpreter to ask and links no libpython, for maturin and clippy alike.
+export PYO3_BUILD_EXTENSION_MODULE := 1
+
+.PHONY: help run test check generate build install uninstall clean
+.DEFAULT_GOAL := help
+
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
+
+run: build ## the talk's measurements on this machine's Python (ARGS="ctypes -d 10" and the like)
+	$(RELEASE)/busy run $(ARGS)
+
+test: build $(VENV)/ready ## every test: Rust, C, Python, the command
+	cargo test --release --workspace
+	PYTHONPATH=$(RELEASE)/python $(TOOL)/pytest
+
+check: build $(VENV)/ready ## formatting, lints, stubs, and the generated files against the code
+	cargo fmt --all --check
+	cargo clippy --release --workspace --all-targets -- -D warnings
+	$(TOOL)/ruff check
+	$(TOOL)/ruff format --check
+	MYPYPATH=$(RELEASE)/python PYTHONPATH=$(RELEASE)/python $(TOOL)/python -m mypy.stubtest busy
+	$(LIBCLANG) cargo build --release --features bindgen
+	cargo test --release -p busy-ffi --test abi
+
+generate: $(VENV)/ready ## write busy.h and its loader anew, after a change of the C ABI
+	BUSY_GENERATE=1 $(LIBCLANG) cargo build --release --features bindgen
+
+build: $(MODULE)/__init__.py
+	cargo build --release
+
+# bindgen's libclang comes from PyPI, which leaves out the compiler's own headers.
+LIBCLANG = LIBCLANG_PATH=$$($(TOOL)/python -c 'import clang, os; print(os.path.dirname(clang.__file__) + "/native")') \
+	BINDGEN_EXTRA_CLANG_ARGS="-I$$($(CC) -print-file-name=include)"
+
+# Debian's python3 has no ensurepip: pip stays outside and installs into the environment.
+$(VENV)/ready: requirements.txt
+	$(PYTHON) -m venv --without-pip --clear $(VENV)
+	$(PYTHON) -m pip --python $(TOOL)/python install --quiet -r requirements.txt
+	touch $@
+
+$(MODULE)/__init__.py: $(VENV)/ready Cargo.lock $(shell find pyext busy-core -type f -not -name '*.pyc')
+	rm -rf build/wheel $(RELEASE)/python
+	$(TOOL)/maturin build --quiet --release --manifest-path pyext/Cargo.toml --out build/wheel
+	$(PYTHON) -m zipfile -e build/wheel/*.whl $(RELEASE)/python
+	touch $@
+
+install: build ## into PREFIX (/usr/local): the command, libbusy, busy.h, busy.pc, the Python module
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/include $(DESTDIR)$(PREFIX)/lib/pkgconfig $(DESTDIR)$(PREFIX)/lib/busy/python/busy
+	install -m 755 $(RELEASE)/busy $(DESTDIR)$(PREFIX)/bin/busy
+	install -m 755 $(RELEASE)/libbusy.so $(DESTDIR)$(PREFIX)/lib/libbusy.so.$(ABI_MAJOR)
+	ln -sf libbusy.so.$(ABI_MAJOR) $(DESTDIR)$(PREFIX)/lib/libbusy.so
+	install -m 644 $(RELEASE)/libbusy.a $(DESTDIR)$(PREFIX)/lib/libbusy.a
+	install -m 644 ffi/include/busy.h $(DESTDIR)$(PREFIX)/include/busy.h
+	install -m 644 $(MODULE)/* $(DESTDIR)$(PREFIX)/lib/busy/python/busy
+	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' ffi/busy.pc.in > $(DESTDIR)$(PREFIX)/lib/pkgconfig/busy.pc
+
+uninstall: ## take away what install put there
+	rm -f $(addprefix $(DESTDIR)$(PREFIX)/,bin/busy include/busy.h lib/libbusy.so lib/libbusy.so.$(ABI_MAJOR) lib/libbusy.a lib/pkgconfig/busy.pc)
+	rm -rf $(DESTDIR)$(PREFIX)/lib/busy
+
+clean: ## take away everything that was built
+	rm -rf build target

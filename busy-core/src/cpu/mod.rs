@@ -1,0 +1,28 @@
+//! CPU time of threads and cores, each from the clock that does not lie about it.
+//!
+//! | whose | read from | resolution |
+//! |---|---|---|
+//! | the calling thread | CLOCK_THREAD_CPUTIME_ID | 1 ns |
+//! | a thread of the own process | its CPU clock, by thread id | 1 ns |
+//! | a whole process | its CPU clock, by process id | 1 ns |
+//! | a thread of another process | /proc/PID/task/TID/schedstat | 1 ns while it does not run; up to one tick (1 to 10 ms) late while it does |
+//! | its user and system share | /proc/PID/task/TID/stat | one tick of USER_HZ (10 ms) |
+//! | a core | /proc/stat | one tick of USER_HZ (10 ms) |
+
+mod clocks;
+#[cfg(target_os = "linux")]
+mod cores;
+#[cfg(target_os = "linux")]
+mod threads;
+
+pub use clocks::{current_thread, own_thread, process};
+#[cfg(target_os = "linux")]
+pub use cores::{CoreUsage, cores};
+#[cfg(target_os = "linux")]
+pub use threads::{ThreadUsage, threads};
+
+/// What one tick of /proc's user and system times is worth (USER_HZ; 10 ms on every Linux of today).
+#[cfg(target_os = "linux")]
+fn ticks_to_duration(ticks: u64) -> std::time::Duration {
+    std::time::Duration::from_nanos(ticks * (1_000_000_000 / rustix::param::clock_ticks_per_second()))
+}

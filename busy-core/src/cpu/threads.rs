@@ -1,0 +1,115 @@
+//! CPU time of any process's threads, from /proc.
+
+use super::ticks_to_duration;
+use std::time::Duration;
+use std::{fs, io};
+
+/// Where one thread stands since its start. Differences of two readings are what it did in between.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ThreadUsage {
+    /// Thread id as the kernel counts it (gettid(2)); Python's `threading.get_native_id()`.
+    pub tid: u32,
+    /// CPU time, schedstat's first field: exact while the thread does not run, up to one tick late while it does.
+    pub cpu: Duration,
+    /// Time it could have run but had no CPU, schedstat's second field: tells a wait for a CPU from a wait for a lock.
+    pub waited_for_cpu: Duration,
+    /// CPU time in user mode, in steps of 10 ms.
+    pub user: Duration,
+    /// CPU time in the kernel, in steps of 10 ms.
+    pub system: Duration,
+    /// Context switches because the thread waited for something.
+    pub voluntary_switches: u64,
+    /// Context switches because the kernel gave the CPU to another.
+    pub involuntary_switches: u64,
+}
+
+/// All live threads of process `pid`, in the order of their ids. A thread that ends meanwhile is left out.
+///
+/// # Errors
+/// NotFound if there is no such process; PermissionDenied where /proc hides it; InvalidData if the kernel keeps
+/// no schedstat (CONFIG_SCHED_INFO).
+pub fn threads(pid: u32) -> io::Result<Vec<ThreadUsage>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(format!("/proc/{pid}/task"))? {
+        let Some(tid) = entry?.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
+        match thread(pid, tid) {
+            Ok(usage) => found.push(usage),
+            Err(gone) if has_ended(&gone) => {}
+            Err(other) => return Err(other),
+        }
+    }
+    found.sort_by_key(|usage| usage.tid);
+    Ok(found)
+}
+
+/// A thread that ended between two reads: its files are gone (ENOENT), or were open already (ESRCH).
+fn has_ended(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(rustix::io::Errno::SRCH.raw_os_error())
+}
+
+fn thread(pid: u32, tid: u32) -> io::Result<ThreadUsage> {
+    let read = |file: &str| fs::read_to_string(format!("/proc/{pid}/task/{tid}/{file}"));
+    let (schedstat, stat, status) = (read("schedstat")?, read("stat")?, read("status")?);
+    let bad = |file: &str, text: &str| {
+        io::Error::new(io::ErrorKind::InvalidData, format!("/proc/{pid}/task/{tid}/{file} reads {text:?}"))
+    };
+
+    let mut nanoseconds = schedstat.split_ascii_whitespace().map_while(|field| field.parse().ok());
+    let (Some(cpu), Some(waited)) = (nanoseconds.next(), nanoseconds.next()) else {
+        return Err(bad("schedstat", &schedstat));
+    };
+    let (user, system) = user_and_system_ticks(&stat).ok_or_else(|| bad("stat", &stat))?;
+    let switches = |key: &str| {
+        let value = status.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(":"));
+        value.and_then(|value| value.trim().parse().ok()).ok_or_else(|| bad("status", &status))
+    };
+    Ok(ThreadUsage {
+        tid,
+        cpu: Duration::from_nanos(cpu),
+        waited_for_cpu: Duration::from_nanos(waited),
+        user: ticks_to_duration(user),
+        system: ticks_to_duration(system),
+        voluntary_switches: switches("voluntary_ctxt_switches")?,
+        involuntary_switches: switches("nonvoluntary_ctxt_switches")?,
+    })
+}
+
+/// Fields 14 and 15 of proc_pid_stat(5). The second field, the name, may itself hold blanks and parentheses, so
+/// counting starts behind its last parenthesis.
+fn user_and_system_ticks(stat: &str) -> Option<(u64, u64)> {
+    let mut fields = stat.get(stat.rfind(')')? + 1..)?.split_ascii_whitespace().skip(11);
+    Some((fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{busy_wait, cpu};
+    use std::process;
+
+    #[test]
+    fn the_own_threads_are_found_with_their_cpu_time() {
+        let usage = std::thread::spawn(|| {
+            let own = fs::read_link("/proc/thread-self").unwrap();
+            let tid: u32 = own.file_name().unwrap().to_str().unwrap().parse().unwrap();
+            busy_wait(Duration::from_millis(50));
+            let exact = cpu::current_thread();
+            let all = threads(process::id()).unwrap();
+            (all.into_iter().find(|usage| usage.tid == tid).expect("the calling thread"), exact)
+        });
+        let (usage, exact) = usage.join().unwrap();
+        assert!(usage.cpu.abs_diff(exact) < Duration::from_millis(20), "{usage:?}, CPU clock {exact:?}");
+    }
+
+    #[test]
+    fn no_such_process_is_not_found() {
+        assert_eq!(threads(u32::MAX).unwrap_err().kind(), io::ErrorKind::NotFound);
+    }
+
+    #[test]
+    fn a_name_with_blanks_and_parentheses_does_not_shift_the_fields() {
+        let stat = "7 (a) b (c) R 1 7 7 0 -1 4194304 90 0 0 0 123 45 0 0 20 0 1 0 5 0 0";
+        assert_eq!(user_and_system_ticks(stat), Some((123, 45)));
+        assert_eq!(user_and_system_ticks("7 (a R 1"), None);
+    }
+}

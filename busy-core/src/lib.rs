@@ -1,0 +1,10 @@
+//! The core of busy: a busy wait that never ends early and counts its clock polls, and the CPU time of
+//! threads and cores.
+//!
+//! It knows nothing of C, Python or the lab that stand above it, and prints nothing.
+
+pub mod clock;
+pub mod cpu;
+mod wait;
+
+pub use wait::{Waited, busy_wait, busy_wait_cancellable, busy_wait_while, busy_wait_whole_seconds};

@@ -1,0 +1,125 @@
+//! The busy wait: one loop, and the three ways to end it before its time.
+
+use crate::clock::monotonic_ns;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+/// What a busy wait did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Waited {
+    /// Polls of CLOCK_MONOTONIC that found time left.
+    pub count: u64,
+    /// Time from the first poll to the last. At least the duration asked for, if `completed`.
+    pub elapsed: Duration,
+    /// False if the wait was cancelled.
+    pub completed: bool,
+}
+
+/// Spins on CLOCK_MONOTONIC for `duration` and never returns early; overshoots by about one poll
+/// (some 20 to 60 ns), more where the kernel runs something else meanwhile.
+///
+/// Durations over `u64::MAX` nanoseconds (584 years) are cut to that.
+#[inline]
+pub fn busy_wait(duration: Duration) -> Waited {
+    busy_wait_while(duration, |_| true)
+}
+
+/// [`busy_wait`], ended within one poll of another thread's storing `true` in `cancel`.
+#[inline]
+pub fn busy_wait_cancellable(duration: Duration, cancel: &AtomicBool) -> Waited {
+    busy_wait_while(duration, |_| !cancel.load(Ordering::Relaxed))
+}
+
+/// [`busy_wait`], with a question after each poll that found time left: `go_on` gets the nanoseconds that have
+/// passed, and ends the wait by `false`. It runs inside the loop, so what it costs is spent between two polls.
+#[inline]
+pub fn busy_wait_while(duration: Duration, mut go_on: impl FnMut(u64) -> bool) -> Waited {
+    let length = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+    let start = monotonic_ns();
+    let mut count = 0;
+    loop {
+        let elapsed = monotonic_ns() - start;
+        let completed = elapsed >= length;
+        if completed || !go_on(elapsed) {
+            return Waited { count, elapsed: Duration::from_nanos(elapsed), completed };
+        }
+        count += 1;
+    }
+}
+
+/// The loop of the talk (slide 13): counts how often `time`, a clock of whole seconds such as time(2), can be read
+/// until more than `seconds` of them have passed. So it runs anything from `seconds` to `seconds + 1`, and
+/// longer if that clock is set back. For counts like with like; [`busy_wait`] is the exact one.
+#[inline]
+pub fn busy_wait_whole_seconds(seconds: u64, mut time: impl FnMut() -> i64) -> u64 {
+    let start = time();
+    let last = start.saturating_add_unsigned(seconds);
+    let mut count = 0;
+    while time() <= last {
+        count += 1;
+    }
+    count
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Instant;
+
+    #[test]
+    fn never_ends_early() {
+        for micros in [0, 1, 3, 17, 50, 999] {
+            let asked = Duration::from_micros(micros);
+            let start = Instant::now();
+            let waited = busy_wait(asked);
+            assert!(start.elapsed() >= asked, "{asked:?} ended early");
+            assert!(waited.elapsed >= asked && waited.completed);
+        }
+    }
+
+    #[test]
+    fn counts_the_polls_that_found_time_left() {
+        let mut asked = 0;
+        let waited = busy_wait_while(Duration::from_millis(1), |_| {
+            asked += 1;
+            true
+        });
+        assert_eq!(waited.count, asked);
+        assert!(waited.count > 0);
+        assert_eq!(busy_wait(Duration::ZERO).count, 0);
+    }
+
+    #[test]
+    fn a_cancelled_wait_ends_at_once_and_says_so() {
+        let cancel = AtomicBool::new(true);
+        let waited = busy_wait_cancellable(Duration::MAX, &cancel);
+        assert!(!waited.completed);
+        assert_eq!(waited.count, 0);
+    }
+
+    #[test]
+    fn another_thread_cancels() {
+        let cancel = AtomicBool::new(false);
+        let waited = std::thread::scope(|scope| {
+            let waiter = scope.spawn(|| busy_wait_cancellable(Duration::from_secs(600), &cancel));
+            std::thread::sleep(Duration::from_millis(5));
+            cancel.store(true, Ordering::Relaxed);
+            waiter.join().unwrap()
+        });
+        assert!(!waited.completed && waited.count > 0);
+    }
+
+    #[test]
+    fn the_talks_loop_ends_once_more_than_the_seconds_have_passed() {
+        // A clock that steps by one second every ten reads, first read included.
+        let clock = |first: i64| {
+            let mut reads = 0;
+            move || {
+                reads += 1;
+                first + (reads - 1) / 10
+            }
+        };
+        assert_eq!(busy_wait_whole_seconds(0, clock(1000)), 9);
+        assert_eq!(busy_wait_whole_seconds(2, clock(1000)), 29);
+    }
+}

@@ -1,0 +1,226 @@
+#ifndef BUSY_H
+#define BUSY_H
+
+/* Generated from ffi/src by cbindgen; do not edit. `make generate` writes it anew. */
+
+#include <stddef.h>
+#include <stdint.h>
+
+/*
+ * busy: a busy wait that never ends early, and the CPU time of threads.
+ *
+ * Names      Everything starts with busy_ or BUSY_.
+ * Results    Functions that can fail return a busy_status and write their result through a pointer, which they touch
+ *            only on success (and on BUSY_CANCELLED). busy_strerror() has the words.
+ * Ownership  The library allocates nothing that you must free, and keeps no pointer beyond the call that it was given in.
+ * NULL       Refused with BUSY_NULL_POINTER, unless a comment gives it a meaning.
+ * Threads    No function has hidden state: all may be called from any number of threads at once.
+ * Prints     Never. Exits, aborts, exceptions: never. A defect inside is caught and becomes BUSY_PANIC.
+ * Unloading  dlclose() keeps the library mapped (it is linked with -z nodelete).
+ *
+ * Link with `pkg-config --cflags --libs busy`, or open libbusy.so.1 by dlopen() and ask busy_abi_version() first.
+ */
+
+/* True if the library that answered `version` to busy_abi_version() serves a program built against this header. */
+#define BUSY_ABI_COMPATIBLE(version) \
+    ((version) >> 16 == BUSY_ABI_MAJOR && ((version) & 0xffff) >= BUSY_ABI_MINOR)
+
+/* static busy_cancel cancel = BUSY_CANCEL_INIT; */
+#define BUSY_CANCEL_INIT {0}
+
+/* busy_wait_options options = BUSY_WAIT_OPTIONS_INIT; */
+#define BUSY_WAIT_OPTIONS_INIT {sizeof(busy_wait_options), NULL}
+
+/**
+ * Grows when a program built against an older header could break; the N of libbusy.so.N.
+ */
+#define BUSY_ABI_MAJOR 1
+
+/**
+ * Grows when functions, fields or codes are added; 0 again with a new major.
+ */
+#define BUSY_ABI_MINOR 0
+
+/**
+ * The longest wait that busy_wait_ns() takes, in nanoseconds: 2^63 - 1, 292 years.
+ */
+#define BUSY_WAIT_MAX_NS 9223372036854775807
+
+/**
+ * What a function of this library answers: BUSY_OK, or the reason why not. Numbers keep their meaning for as long
+ * as BUSY_ABI_MAJOR does; later versions may add codes, so treat an unknown one as a failure.
+ */
+typedef int32_t busy_status;
+
+/**
+ * A flag that ends waits before their time. It is yours: declare it anywhere (also in shared memory), initialise it
+ * by BUSY_CANCEL_INIT, and keep it alive until every wait that was given it has returned. One flag may serve many
+ * waits. Touch it only through the functions below.
+ */
+typedef struct busy_cancel {
+    uint32_t flag;
+} busy_cancel;
+
+/**
+ * How a wait is to be done. Initialise it by BUSY_WAIT_OPTIONS_INIT, then set what you need: the size tells the
+ * library which fields your header knew, so fields can be added without breaking you.
+ */
+typedef struct busy_wait_options {
+    /**
+     * sizeof(busy_wait_options).
+     */
+    size_t size;
+    /**
+     * The flag that may end the wait before its time, or NULL for none.
+     */
+    const struct busy_cancel *cancel;
+} busy_wait_options;
+
+/**
+ * What a wait did.
+ */
+typedef struct busy_wait_result {
+    /**
+     * Polls of CLOCK_MONOTONIC that found time left.
+     */
+    uint64_t count;
+    /**
+     * Nanoseconds from the first poll to the last: at least what was asked for, unless cancelled.
+     */
+    uint64_t elapsed_ns;
+} busy_wait_result;
+
+/**
+ * Done as asked.
+ */
+#define BUSY_OK 0
+
+/**
+ * The wait was ended by busy_cancel_set(). The result is filled all the same.
+ */
+#define BUSY_CANCELLED 1
+
+/**
+ * A pointer that must not be NULL was NULL.
+ */
+#define BUSY_NULL_POINTER 2
+
+/**
+ * A number is larger than the function's comment allows.
+ */
+#define BUSY_OUT_OF_RANGE 3
+
+/**
+ * The `size` of an options struct is none that this library knows: set it by the struct's _INIT macro.
+ */
+#define BUSY_BAD_SIZE 4
+
+/**
+ * The calling process has no thread of that id.
+ */
+#define BUSY_NO_SUCH_THREAD 5
+
+/**
+ * This operating system does not offer it.
+ */
+#define BUSY_UNSUPPORTED 6
+
+/**
+ * A defect inside libbusy was caught at its boundary; nothing was done. Please report it.
+ */
+#define BUSY_PANIC 7
+
+#ifdef __cplusplus
+extern "C" {
+#endif // __cplusplus
+
+/**
+ * The ABI of the library that was loaded, as `major << 16 | minor`. Ask it before any other call when the library
+ * was found at run time, and hold it against the header by BUSY_ABI_COMPATIBLE().
+ *
+ * Blocking: no. Threads, signals: safe from any thread and from a signal handler. Errors: none.
+ */
+uint32_t busy_abi_version(void);
+
+/**
+ * The release of the library that was loaded, such as "0.1.0". For people; programs ask busy_abi_version().
+ *
+ * Ownership: static text, never freed. NULL: never returned. Blocking: no. Threads, signals: safe from any thread
+ * and from a signal handler.
+ */
+const char *busy_version(void);
+
+/**
+ * The meaning of a status, in a short English sentence without a full stop.
+ *
+ * Ownership: static text, never freed. NULL: never returned, an unknown status gets a text too. Blocking: no.
+ * Threads, signals: safe from any thread and from a signal handler.
+ */
+const char *busy_strerror(busy_status status);
+
+/**
+ * Ends every wait that was given `cancel`, running or to come, with BUSY_CANCELLED: a running one within a
+ * microsecond, if it has a CPU.
+ *
+ * NULL: BUSY_NULL_POINTER. Blocking: no. Threads, signals: safe from any thread and from a signal handler; setting
+ * it twice does no harm.
+ */
+busy_status busy_cancel_set(struct busy_cancel *cancel);
+
+/**
+ * Makes `cancel` ready for new waits. Call it only after the waits that it cancelled have returned, or they may go on.
+ *
+ * NULL: BUSY_NULL_POINTER. Blocking: no. Threads, signals: safe from any thread and from a signal handler.
+ */
+busy_status busy_cancel_reset(struct busy_cancel *cancel);
+
+/**
+ * Spins on CLOCK_MONOTONIC for `seconds`, never less, and returns how many polls found time left. Prints nothing.
+ * The symbol of the talk (slide 13): `ctypes.CDLL("libbusy.so.1").busy_wait(ctypes.c_uint(10))` works as it did.
+ *
+ * Blocking: for the whole time, on the CPU; it can't be cancelled. Threads: safe from any number at once. Signals:
+ * handlers run during it and do not end it; itself safe in a handler. Errors: none.
+ */
+uint64_t busy_wait(unsigned int seconds);
+
+/**
+ * The talk's own loop, for counts like with like: counts how often time(2) can be read until more than `seconds`
+ * whole seconds have passed. So it runs anything from `seconds` to `seconds + 1` seconds, and longer if the clock
+ * is set back meanwhile. To wait for an exact time, take busy_wait() or busy_wait_ns().
+ *
+ * Blocking, threads, signals, errors: as busy_wait().
+ */
+uint64_t busy_wait_time(unsigned int seconds);
+
+/**
+ * Spins on CLOCK_MONOTONIC for `ns` nanoseconds, never less, and writes to `result` what it did. 0 returns at once.
+ *
+ * `options`: NULL for the defaults. `result`: must not be NULL. Ownership: both stay yours, and are not kept.
+ * Blocking: for the whole time, on the CPU, or until the options' cancel flag is set. Threads: safe from any number
+ * at once. Signals: handlers run during it and do not end it (but may set the flag); itself safe in a handler.
+ *
+ * BUSY_OK: the time has passed. BUSY_CANCELLED: it was ended by the flag; the result is filled. BUSY_NULL_POINTER:
+ * `result` is NULL. BUSY_OUT_OF_RANGE: `ns` is over BUSY_WAIT_MAX_NS. BUSY_BAD_SIZE: `options->size` is smaller than
+ * any version's, or fields that this library does not know are set. After these three nothing was waited or written.
+ */
+busy_status busy_wait_ns(uint64_t ns,
+                         const struct busy_wait_options *options,
+                         struct busy_wait_result *result);
+
+/**
+ * Writes to `ns` the CPU time that thread `tid` of the calling process has used since its start, in nanoseconds,
+ * exact also while it runs. `tid` is what gettid(2) returns; 0 is the calling thread. Costs one system call.
+ *
+ * Ownership: `ns` stays yours. Blocking: no. Threads, signals: safe from any thread and from a signal handler.
+ *
+ * BUSY_OK; BUSY_NULL_POINTER: `ns` is NULL; BUSY_NO_SUCH_THREAD: the thread has ended, or is another process's;
+ * BUSY_UNSUPPORTED: not on Linux.
+ */
+busy_status busy_thread_cpu_ns(uint32_t tid,
+                               uint64_t *ns);
+
+#ifdef __cplusplus
+}  // extern "C"
+#endif  // __cplusplus
+
+#endif  /* BUSY_H */

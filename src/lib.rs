@@ -1,0 +1,2 @@
+//! The lab: runs the experiments, watches them, and reports.
+pub mod loader;

@@ -1,0 +1,3 @@
+//! The command `busy`.
+
+fn main() {}
