@@ -1,2 +1,66 @@
-//! The lab: runs the experiments, watches them, and reports.
+//! The lab: finds out what an interpreter is, runs the talk's experiments on it in guarded child processes, watches
+//! them from outside, and reports. It stands above libbusy and the Python module, which know nothing of it.
+
+pub mod cli;
+pub mod experiments;
+pub mod extension;
+pub mod guard;
+pub mod host;
+pub mod interpreter;
+pub mod interrupt;
+pub mod list;
 pub mod loader;
+pub mod measure;
+pub mod places;
+pub mod publish;
+pub mod results;
+pub mod run;
+pub mod table;
+pub mod units;
+pub mod unpack;
+pub mod watch;
+
+use clap::Parser;
+use cli::{Cli, Command};
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+/// Exit code for wrong usage, and for whatever keeps the command from running at all.
+const WRONG_USAGE: u8 = 2;
+
+/// The command `busy`: `arguments` as from the shell, the command's own name first.
+pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    // The hidden subcommands take what comes as it is, bytes included.
+    match arguments.get(1).and_then(|argument| argument.to_str()) {
+        Some(guard::GUARD) => return guard::guard_main(),
+        Some(guard::SHIM) => return guard::shim_main(&arguments[2..]),
+        _ => {}
+    }
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => {
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { WRONG_USAGE } else { 0 });
+        }
+    };
+    if let Err(error) = interrupt::catch() {
+        return fail(&error);
+    }
+    match &cli.command {
+        Command::List(arguments) => match list::list(arguments.json.as_deref()) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => fail(&error),
+        },
+        Command::Run(arguments) => match run::run(arguments) {
+            Ok(code) => code,
+            Err(_) if interrupt::requested() => ExitCode::from(interrupt::EXIT_CODE),
+            Err(error) => fail(&error),
+        },
+    }
+}
+
+fn fail(error: &dyn std::error::Error) -> ExitCode {
+    anstream::eprintln!("busy: {error}");
+    ExitCode::from(WRONG_USAGE)
+}

@@ -1,3 +1,7 @@
 //! The command `busy`.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    busy_lab::main(std::env::args_os())
+}

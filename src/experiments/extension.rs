@@ -1,0 +1,90 @@
+//! Slides 15-17: a Python thread beside a native call that keeps the GIL, and beside one that releases it.
+
+use super::judge::{Conditions, one_core, two_cores};
+use super::{Experiment, ExtensionError, Plan, Step, TalkFigures, places};
+use crate::extension;
+use crate::results::RunResult;
+use crate::units::per_second;
+
+pub(super) const EXPERIMENT: Experiment = Experiment {
+    name: "extension",
+    slides: "15-17",
+    shows: "a native call stops every Python thread while it keeps the GIL, and none once it releases it",
+    talk: &[
+        TalkFigures { case: WITH_LOCK, internal: 45_524, native: Some(3_257_960_533), cpu_percent: 100.0 },
+        TalkFigures { case: WITHOUT_LOCK, internal: 48_049_276, native: Some(3_271_300_229), cpu_percent: 199.0 },
+    ],
+    script: "slide15_extension.py",
+    plan: |setting| {
+        let mut plan = Plan::default();
+        let mut add = |way, folder: String, module: &str| {
+            let step = |case| Step(case, Some(way), vec![folder.clone(), module.to_owned()]);
+            plan.steps.extend([WITH_LOCK, WITHOUT_LOCK].map(step));
+        };
+        let mut missing = Vec::new();
+        match pyo3_module(setting.interpreter) {
+            Ok(folder) => add("pyo3", folder, "busy"),
+            Err(reason) => missing.push(("pyo3", reason)),
+        }
+        match extension::build(setting.interpreter, setting.libbusy.path()) {
+            Ok(folder) => add("c", folder.display().to_string(), extension::MODULE),
+            Err(ExtensionError::Guard(error)) => return Err(error),
+            Err(error) => missing.push(("c", error.to_string())),
+        }
+        plan.missing.extend(missing.into_iter().map(|(way, reason)| (way.to_owned(), reason)));
+        Ok(plan)
+    },
+    judge,
+};
+
+const WITH_LOCK: &str = "internal+with_lock";
+const WITHOUT_LOCK: &str = "internal+without_lock";
+
+/// The folder of the PyO3 module, where it can be imported: its stable ABI is that of CPython 3.10 with a GIL.
+fn pyo3_module(interpreter: &crate::interpreter::Interpreter) -> Result<String, String> {
+    if interpreter.implementation != "cpython" || interpreter.version_info < (3, 10) || !interpreter.gil {
+        return Err(format!(
+            "the PyO3 module is built for CPython 3.10 and later with a GIL, not {}",
+            interpreter.title()
+        ));
+    }
+    places::python_module().map(|folder| folder.display().to_string()).map_err(|error| error.to_string())
+}
+
+fn judge(result: &mut RunResult, conditions: &Conditions) {
+    let gil = result.interpreter.gil;
+    for index in 0..result.cases.len() {
+        let case = &result.cases[index];
+        let free = result.case(WITHOUT_LOCK, case.way);
+        let (cpu, rate) = (case.cpu_percent, case.rate("internal"));
+        let (expected, says) = match case.case {
+            WITH_LOCK if !gil => (
+                two_cores(case),
+                format!(
+                    "Without a GIL there is none to keep: the Python thread runs beside with_lock, {cpu:.0} % in all."
+                ),
+            ),
+            WITH_LOCK => {
+                let percent = free.map(|free| 100.0 * rate / free.rate("internal"));
+                let compared = percent
+                    .map_or_else(String::new, |percent| format!(", {percent:.2} % of those beside without_lock"));
+                // Two switch intervals of 5 ms, once in and once out; they weigh more in a short run.
+                let limit = f64::max(1.0, 3.0 / case.wall_s);
+                (
+                    one_core(case) && percent.is_none_or(|percent| percent <= limit),
+                    format!(
+                        "with_lock keeps the GIL: the Python thread gets {} counts a second{compared}, and the second core \
+                         stands idle.",
+                        per_second(rate)
+                    ),
+                )
+            }
+            _ => (
+                two_cores(case),
+                format!("without_lock releases the GIL: native code and Python run side by side, {cpu:.0} % in all."),
+            ),
+        };
+        let rests_on: Vec<_> = free.into_iter().chain([case]).collect();
+        result.cases[index].judgement = Some(conditions.judge(&rests_on, expected, says));
+    }
+}

@@ -1,0 +1,76 @@
+//! Compiles the talk's extension module, python_extension.c, for an interpreter: into the user's cache, at first use.
+
+use crate::guard::{GuardError, Guarded, Spec};
+use crate::interpreter::Interpreter;
+use crate::unpack::{self, CacheError};
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+
+/// The name that the C source gives its module.
+pub const MODULE: &str = "busy_c";
+
+const SOURCES: [(&str, &str); 2] = [
+    ("python_extension.c", include_str!("../c-examples/python_extension.c")),
+    ("busy.h", include_str!("../ffi/include/busy.h")),
+];
+
+/// Why there is no extension module.
+#[derive(Debug, thiserror::Error)]
+pub enum ExtensionError {
+    /// The interpreter came without its headers.
+    #[error("no Python.h in {0}: install this interpreter's headers (python3-dev or the like)")]
+    NoHeaders(PathBuf),
+    /// The compiler failed, or there is none.
+    #[error("`{compiler}` could not compile python_extension.c: {why}; a C compiler is needed (cc, or name one in CC)")]
+    NotCompiled {
+        /// The compiler.
+        compiler: String,
+        /// What it said.
+        why: String,
+    },
+    /// No place to put it.
+    #[error(transparent)]
+    Cache(#[from] CacheError),
+    /// The lab was stopped, or its guard was.
+    #[error(transparent)]
+    Guard(#[from] GuardError),
+}
+
+/// The folder from which `interpreter` can `import busy_c`, a module that uses `libbusy`.
+///
+/// # Errors
+/// What is missing for it.
+pub fn build(interpreter: &Interpreter, libbusy: &Path) -> Result<PathBuf, ExtensionError> {
+    if !interpreter.include.join("Python.h").is_file() {
+        return Err(ExtensionError::NoHeaders(interpreter.include.clone()));
+    }
+    let sources = unpack::files("sources", &SOURCES)?;
+    let key = (&SOURCES, &interpreter.path, &interpreter.version, &interpreter.build_flags, libbusy);
+    let folder = unpack::folder("extensions", key)?;
+    let module = folder.join(format!("{MODULE}{}", interpreter.suffix));
+    if module.is_file() {
+        return Ok(folder);
+    }
+    // The soname that the module asks for, beside the module itself.
+    let soname = folder.join("libbusy.so.1");
+    let in_cache = |error| CacheError::from((folder.clone(), error));
+    if !soname.exists() {
+        symlink(libbusy, &soname).or_else(|error| if soname.exists() { Ok(()) } else { Err(in_cache(error)) })?;
+    }
+
+    let passing = folder.join(format!(".{MODULE}-{}", std::process::id()));
+    let compiler = std::env::var("CC").ok().filter(|name| !name.is_empty()).unwrap_or_else(|| "cc".into());
+    let text = |path: &Path| path.display().to_string();
+    let mut command: Vec<String> = compiler.split_whitespace().map(str::to_owned).collect();
+    command.extend(["-shared", "-fPIC", "-O2", "-Wl,-rpath,$ORIGIN", "-o"].map(str::to_owned));
+    command.extend([text(&passing), text(&sources.join("python_extension.c"))]);
+    command.extend([format!("-I{}", text(&sources)), format!("-I{}", text(&interpreter.include)), text(&soname)]);
+    let compiled = Guarded::start(&Spec::new(command, 120.0))?.output()?.success();
+    if let Err(why) = compiled {
+        let _ = fs::remove_file(&passing);
+        return Err(ExtensionError::NotCompiled { compiler, why });
+    }
+    fs::rename(&passing, &module).map_err(in_cache)?;
+    Ok(folder)
+}

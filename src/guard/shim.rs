@@ -1,0 +1,41 @@
+//! The last step before the guarded program: in the process that will become it, ties its life to the guard's.
+//!
+//! The guard ends every descendant when the lab is gone; this serves the case that lab and guard are killed together.
+//! It is a step of its own, since only the process itself can ask for a parent-death signal, and doing so between
+//! fork and exec would take unsafe code.
+
+use rustix::process::{Pid, Resource, Rlimit, Signal, getppid, set_parent_process_death_signal, setrlimit, setsid};
+use std::ffi::OsString;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, ExitCode};
+
+/// Exit code for a program that can't be executed, as in a shell.
+pub const NOT_EXECUTABLE: u8 = 127;
+/// Opens the line on stderr by which the guard tells "could not be started" from a program's own exit 127.
+pub const NOT_STARTED: &str = "busy-not-started: ";
+
+/// Becomes `args[1..]`, a child of the guard with process id `args[0]`.
+pub fn main(args: &[OsString]) -> ExitCode {
+    let [guard, program, arguments @ ..] = args else { return ExitCode::from(2) };
+    let error = match prepare(guard) {
+        Ok(()) => Command::new(program).args(arguments).exec(),
+        Err(error) => error,
+    };
+    eprintln!("{NOT_STARTED}{error}");
+    ExitCode::from(NOT_EXECUTABLE)
+}
+
+fn prepare(guard: &OsString) -> std::io::Result<()> {
+    // prctl(2), PR_SET_PDEATHSIG: kept across execve(2), lost at fork(2).
+    set_parent_process_death_signal(Some(Signal::KILL))?;
+    // The guard may have died before that call: then nobody will send the signal.
+    let parent = getppid().map(Pid::as_raw_nonzero).map(|pid| pid.to_string());
+    if parent.as_deref() != guard.to_str() {
+        return Err(std::io::Error::other("the guard has gone"));
+    }
+    // No terminal to disturb, no signal meant for the lab's group.
+    setsid()?;
+    // A program that dies by a signal leaves no core file.
+    setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })?;
+    Ok(())
+}

@@ -1,0 +1,160 @@
+//! `busy run`: experiments on interpreters, a table of them, and the JSON kept.
+
+use crate::cli::RunArguments;
+use crate::experiments::{self, Conditions, Experiment};
+use crate::guard::GuardError;
+use crate::host::Host;
+use crate::interpreter::{Interpreter, InterpreterError};
+use crate::loader::{Libbusy, LoaderError};
+use crate::places::{self, NotInstalled};
+use crate::publish::{NewFile, PublishError};
+use crate::results::{Document, Outcome, Status};
+use crate::{interrupt, table};
+use indicatif::ProgressBar;
+use std::fs;
+use std::io::{self, Write};
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// How long to wait for other processes to calm down.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Why nothing could be run.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// No experiment has that name.
+    #[error("there is no experiment {0:?}; `busy list` shows them: {1}")]
+    NoExperiment(String, String),
+    /// An interpreter that can't be used.
+    #[error(transparent)]
+    Interpreter(#[from] InterpreterError),
+    /// libbusy is not where it should be.
+    #[error(transparent)]
+    NotInstalled(#[from] NotInstalled),
+    /// libbusy is not as it should be.
+    #[error(transparent)]
+    Loader(#[from] LoaderError),
+    /// A file can't be written.
+    #[error(transparent)]
+    Publish(#[from] PublishError),
+    /// The cache can't be written.
+    #[error(transparent)]
+    Cache(#[from] crate::unpack::CacheError),
+    /// The guard failed, or Ctrl-C before there was a result.
+    #[error(transparent)]
+    Guard(#[from] GuardError),
+    /// The kernel does not tell what is needed.
+    #[error("can't read what the kernel tells of this machine: {0}")]
+    Host(io::Error),
+    /// stdout is closed.
+    #[error("can't write to stdout: {0}")]
+    Stdout(io::Error),
+}
+
+/// Runs what was asked for and shows it.
+///
+/// # Errors
+/// What keeps the whole from running; what goes wrong in one experiment is a result.
+pub fn run(arguments: &RunArguments) -> Result<ExitCode, RunError> {
+    let chosen = chosen(&arguments.names)?;
+    let mut interpreters = Vec::new();
+    for name in &arguments.python {
+        interpreters.push(Interpreter::identify(name)?);
+    }
+    if interpreters.is_empty() {
+        interpreters.push(Interpreter::own()?);
+    }
+    let libbusy = Libbusy::open(&places::libbusy()?)?;
+    let scripts = experiments::unpack()?;
+    let json = arguments.json.as_deref().filter(|path| *path != Path::new("-")).map(NewFile::open).transpose()?;
+
+    let mut host = Host::observe(PATIENCE).map_err(RunError::Host)?;
+    host.time_reads_per_s = Some(libbusy.time_reads_per_second());
+    let conditions = Conditions { cores: host.cores };
+    let mut document = Document { schema: 1, began: jiff::Timestamp::now().to_string(), host, results: Vec::new() };
+
+    let progress = ProgressBar::new_spinner();
+    progress.enable_steady_tick(Duration::from_millis(250));
+    let mut interrupted = false;
+    'all: for interpreter in &interpreters {
+        for experiment in &chosen {
+            let tell =
+                |case: &str| progress.set_message(format!("{} on {}: {case}", experiment.name, interpreter.title()));
+            match experiment.run(interpreter, &libbusy, &scripts, arguments.seconds, &conditions, tell) {
+                Ok(result) => document.results.push(result),
+                Err(GuardError::Interrupted) => {
+                    interrupted = true;
+                    break 'all;
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+    progress.finish_and_clear();
+    if interrupted {
+        let (done, all) = (document.results.len(), interpreters.len() * chosen.len());
+        anstream::eprintln!("busy: interrupted after {done} of {all} experiments");
+    }
+    // Nothing is no reason to replace an earlier file.
+    if document.results.is_empty() {
+        return Ok(ExitCode::from(interrupt::EXIT_CODE));
+    }
+    show(&document, arguments.json.as_deref(), json)?;
+    Ok(if interrupted { ExitCode::from(interrupt::EXIT_CODE) } else { exit_code(&document) })
+}
+
+fn chosen(names: &[String]) -> Result<Vec<&'static Experiment>, RunError> {
+    if names.is_empty() {
+        return Ok(experiments::ALL.to_vec());
+    }
+    let unknown = |name: &String| {
+        let all = experiments::ALL.map(|experiment| experiment.name).join(", ");
+        RunError::NoExperiment(name.clone(), all)
+    };
+    names.iter().map(|name| experiments::find(name).ok_or_else(|| unknown(name))).collect()
+}
+
+/// The JSON where it was asked for, the table unless stdout is taken by it, and a copy kept.
+fn show(document: &Document, asked: Option<&Path>, json: Option<NewFile>) -> Result<(), RunError> {
+    let text = serde_json::to_string_pretty(document).expect("results are plain data") + "\n";
+    if let Some(json) = json {
+        json.publish(text.as_bytes())?;
+    }
+    let stdout_is_json = asked == Some(Path::new("-"));
+    let shown = if stdout_is_json { text.clone() } else { table::render(document) };
+    anstream::stdout().write_all(shown.as_bytes()).map_err(RunError::Stdout)?;
+    for warning in table::warnings(document) {
+        anstream::eprintln!("{warning}");
+    }
+    // The copy is a service; who can't have it has the results all the same.
+    match keep(document, &text) {
+        Ok(path) if !stdout_is_json => anstream::println!("Kept as {path}"),
+        Ok(_) => {}
+        Err(error) => anstream::eprintln!("warning: these results are not kept: {error}"),
+    }
+    Ok(())
+}
+
+fn keep(document: &Document, text: &str) -> Result<String, Box<dyn std::error::Error>> {
+    let folder = places::runs().ok_or("there is no home folder")?;
+    fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+    // A colon in a file name is a nuisance on the command line.
+    let path =
+        NewFile::open(&folder.join(format!("{}.json", document.began.replace(':', "-"))))?.publish(text.as_bytes())?;
+    Ok(path.display().to_string())
+}
+
+/// Of several results the worst: 1 before 3 before 0. Skipped alone is no answer.
+fn exit_code(document: &Document) -> ExitCode {
+    let bad = |result: &crate::results::RunResult| {
+        result.status == Status::Failed || result.outcome == Some(Outcome::Unexpected)
+    };
+    let open = |result: &crate::results::RunResult| result.outcome == Some(Outcome::Inconclusive);
+    let results = &document.results;
+    ExitCode::from(match () {
+        () if results.iter().any(bad) => 1,
+        () if results.iter().any(open) || results.iter().all(|result| result.status == Status::Skipped) => 3,
+        () => 0,
+    })
+}

@@ -1,0 +1,113 @@
+//! `busy run`: what it measures, shows and keeps, and what becomes of an interpreter that fails meanwhile.
+
+use crate::harness::{Bench, json, stderr, stdout};
+use std::fs;
+use std::time::{Duration, Instant};
+
+#[test]
+fn every_case_is_measured_shown_and_kept() {
+    let bench = Bench::new();
+    let file = bench.path("result.json");
+    let output = bench.run(&["run", "ctypes", "-d", "1", "--json", file.to_str().unwrap()]);
+    // On a loaded machine the figures may be inconclusive; what must hold is that they are there.
+    assert!(matches!(output.status.code(), Some(0 | 1 | 3)), "{}", stderr(&output));
+    for words in ["Python/s", "one-internal", "two-internal", "internal+external", "2.95 M", "118", "Kept as"] {
+        assert!(stdout(&output).contains(words), "{words} is not in:\n{}", stdout(&output));
+    }
+
+    let document = json(&file);
+    assert_eq!(document["schema"], 1);
+    assert!(document["host"]["cpu"].is_string() && document["host"]["others_percent"].is_number());
+    let result = &document["results"][0];
+    assert_eq!((result["kind"].as_str(), result["status"].as_str()), (Some("run"), Some("ok")), "{result:#}");
+    assert!(result["interpreter"]["version"].is_string());
+    let cases = result["cases"].as_array().unwrap();
+    let names: Vec<_> = cases.iter().map(|case| case["case"].as_str().unwrap()).collect();
+    assert_eq!(names, ["one-internal", "two-internal", "internal+external"]);
+    for case in cases {
+        assert!((1.0..6.0).contains(&case["wall_s"].as_f64().unwrap()), "{case:#}");
+        assert!(case["cpu_percent"].as_f64().unwrap() > 1.0, "{case:#}");
+        for thread in case["threads"].as_array().unwrap() {
+            assert!(thread["count"].as_u64().unwrap() > 0 && thread["cpu_percent"].as_f64().unwrap() > 0.1, "{case:#}");
+        }
+        assert!(case["judgement"]["says"].as_str().unwrap().contains('%'));
+        assert!(!case["timeline"].as_array().unwrap().is_empty() && !case["cores"].as_array().unwrap().is_empty());
+    }
+
+    let kept = bench.files().into_iter().find(|path| path.parent().unwrap().ends_with("runs")).expect("a kept copy");
+    assert_eq!(json(&kept), document);
+    bench.assert_nobody_left("a run");
+}
+
+#[test]
+fn json_on_stdout_stands_alone() {
+    let bench = Bench::new();
+    let output = bench.run(&["run", "ctypes", "-d", "1", "--json", "-"]);
+    let document: serde_json::Value = serde_json::from_slice(&output.stdout).expect("stdout is one JSON document");
+    assert_eq!(document["results"][0]["experiment"], "ctypes");
+}
+
+#[test]
+fn with_lock_stops_the_python_thread_and_without_lock_does_not() {
+    let bench = Bench::new();
+    let output = bench.run(&["run", "extension", "-d", "1", "--json", "-"]);
+    let document: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let result = &document["results"][0];
+    let cases = result["cases"].as_array().unwrap();
+    let count = |name: &str| {
+        let case = cases.iter().find(|case| case["way"] == "c" && case["case"] == name);
+        case.unwrap_or_else(|| panic!("{name} is not in {result:#}"))["threads"][0]["count"].as_u64().unwrap()
+    };
+    let (held, released) = (count("internal+with_lock"), count("internal+without_lock"));
+    assert!(held * 10 < released, "beside with_lock {held}, beside without_lock {released}");
+}
+
+#[test]
+fn an_interpreter_that_fails_in_an_experiment_is_a_failed_row() {
+    for (body, words) in [
+        ("kill -SEGV $$", "killed by"),
+        ("echo hello", "expected a line of JSON"),
+        ("echo '{}'", "expected a line of JSON"),
+        ("exit 0", "found none"),
+        ("echo ModuleNotFoundError >&2; exit 1", "ModuleNotFoundError"),
+        ("yes", "expected"),
+        ("head -c 3000000 /dev/zero", "wrote more than"),
+        ("yes >&2", "wrote more than"),
+        ("cat >/dev/null; sleep 1000", "did not end within"),
+        ("while :; do sleep 1000 & done", "more than 64 processes"),
+    ] {
+        let bench = Bench::new();
+        let python = bench.false_interpreter(body);
+        let file = bench.path("result.json");
+        let start = Instant::now();
+        let output = bench.run(&["run", "ctypes", "-d", "1", "-p", &python, "--json", file.to_str().unwrap()]);
+        assert!(start.elapsed() < Duration::from_secs(120), "{body} was not bounded");
+        assert_eq!(output.status.code(), Some(1), "{body}: {}", stderr(&output));
+        let result = &json(&file)["results"][0];
+        assert_eq!(result["status"], "failed", "{body}");
+        let reason = result["reason"].as_str().unwrap();
+        assert!(reason.contains(words), "{body}: {reason}");
+        assert!(stdout(&output).contains("failed: "), "{body}");
+        bench.assert_nobody_left(body);
+    }
+}
+
+#[test]
+fn what_is_missing_is_a_skip_with_its_reason() {
+    let bench = Bench::new();
+    let output =
+        bench.command(&["run", "extension", "-d", "1", "--json", "-"]).env("CC", "no-such-compiler").output().unwrap();
+    let document: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let reason = document["results"][0]["missing"]["c"].as_str().expect("a reason").to_owned();
+    assert!(reason.contains("no-such-compiler") && reason.contains("CC"), "{reason}");
+}
+
+#[test]
+fn results_that_cannot_be_kept_are_shown_all_the_same() {
+    let bench = Bench::new();
+    fs::write(bench.path("state"), "a file where a folder should be").unwrap();
+    let output =
+        bench.command(&["run", "ctypes", "-d", "1"]).env("XDG_STATE_HOME", bench.path("state")).output().unwrap();
+    assert!(stdout(&output).contains("two-internal"));
+    assert!(stderr(&output).contains("not kept"), "{}", stderr(&output));
+}

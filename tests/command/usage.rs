@@ -1,0 +1,106 @@
+//! Wrong usage: exit code 2, and a message that says what was expected, what was found, what to do.
+
+use crate::harness::{Bench, stderr, stdout};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+fn assert_refused(arguments: &[&str], words: &[&str]) {
+    let bench = Bench::new();
+    let output = bench.run(arguments);
+    let said = stderr(&output);
+    assert_eq!(output.status.code(), Some(2), "{arguments:?}: {said}");
+    for word in words {
+        assert!(said.contains(word), "{arguments:?} does not say {word:?}: {said}");
+    }
+    assert_eq!(stdout(&output), "", "{arguments:?}");
+    bench.assert_nobody_left(&format!("{arguments:?}"));
+}
+
+#[test]
+fn the_list_names_every_experiment_also_as_json() {
+    let bench = Bench::new();
+    let output = bench.run(&["list"]);
+    assert!(output.status.success());
+    for word in ["ctypes", "13-14", "extension", "15-17"] {
+        assert!(stdout(&output).contains(word));
+    }
+    let output = bench.run(&["list", "--json", "-"]);
+    let list: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(list["experiments"][0]["name"], "ctypes");
+}
+
+#[test]
+fn wrong_words_are_refused() {
+    assert_refused(&["run", "ctype"], &["ctype", "busy list", "ctypes, extension"]);
+    assert_refused(&["walk"], &["walk"]);
+    for seconds in ["0", "-1", "nan", "1e300", "0.5", "99999999999999999999", ""] {
+        assert_refused(&["run", &format!("-d={seconds}")], &["--duration"]);
+    }
+}
+
+#[test]
+fn what_is_no_interpreter_is_told_at_once() {
+    assert_refused(&["run", "-p", "/no/such/python"], &["/no/such/python", "No such file", "-p"]);
+    assert_refused(&["run", "-p", "/tmp"], &["/tmp", "Permission denied"]);
+    assert_refused(&["run", "-p", "9.99"], &["python9.99", "No such file"]);
+    assert_refused(&["run", "-p", "/bin/true"], &["/bin/true", "answered"]);
+    assert_refused(&["run", "-p", "/bin/false"], &["/bin/false", "exited with 1"]);
+    assert_refused(&["run", "-p", ""], &["not a Python"]);
+}
+
+#[test]
+fn an_interpreter_that_crashes_prints_garbage_or_hangs_is_told() {
+    let bench = Bench::new();
+    for (body, words) in [
+        ("kill -SEGV $$", vec!["killed by", "11"]),
+        ("echo '{\"version\": 3}'", vec!["answered", "version"]),
+        ("echo not found >&2; exit 127", vec!["exited with 127", "not found"]),
+        ("yes", vec!["wrote more than"]),
+        ("sleep 1000", vec!["did not end within"]),
+    ] {
+        let path = bench.executable("python", &format!("#!/bin/sh\n{body}\n"));
+        let start = Instant::now();
+        let output = bench.run(&["run", "-p", &path]);
+        let said = stderr(&output);
+        assert_eq!(output.status.code(), Some(2), "{body}: {said}");
+        assert!(words.iter().all(|word| said.contains(word)), "{body}: {said}");
+        assert!(start.elapsed() < Duration::from_secs(60), "{body} was not bounded");
+        bench.assert_nobody_left(body);
+    }
+}
+
+#[test]
+fn a_result_file_that_cannot_be_written_is_told_before_anything_is_measured() {
+    for path in ["/no/such/folder/result.json", "/proc/result.json", "/"] {
+        assert_refused(&["run", "--json", path], &["can't write", path]);
+    }
+}
+
+#[test]
+fn a_missing_or_wrong_libbusy_is_told() {
+    let bench = Bench::new();
+    let with = |folder: &std::path::Path| {
+        let output = bench.command(&["run"]).env("BUSY_LIBDIR", folder).output().unwrap();
+        assert_eq!(output.status.code(), Some(2));
+        stderr(&output)
+    };
+    let folder = bench.path("lib");
+    std::fs::create_dir(&folder).unwrap();
+    assert!(with(&folder).contains("BUSY_LIBDIR"), "missing");
+
+    std::fs::write(folder.join("libbusy.so"), "no library").unwrap();
+    assert!(with(&folder).contains("can't load"), "not a library");
+
+    let build = |source: &str| {
+        let file = folder.join("fake.c");
+        std::fs::write(&file, source).unwrap();
+        let status = Command::new("cc").arg("-shared").arg("-o").arg(folder.join("libbusy.so")).arg(&file).status();
+        assert!(status.unwrap().success());
+    };
+    build("int other;");
+    assert!(with(&folder).contains("not libbusy"), "another library");
+    build("unsigned busy_abi_version(void) { return 0; }");
+    assert!(with(&folder).contains("ABI 0.0"), "too old");
+    build("unsigned busy_abi_version(void) { return 1 << 16; }");
+    assert!(with(&folder).contains("lacks a function"), "incomplete");
+}
