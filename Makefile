@@ -22,6 +22,8 @@ endif
 
 # The module's cargo runs without an interpreter to ask and links no libpython, for maturin and clippy alike.
 export PYO3_BUILD_EXTENSION_MODULE := 1
+# No __pycache__ among the sources, nor in what is installed.
+export PYTHONDONTWRITEBYTECODE := 1
 
 .PHONY: help run test check generate build install uninstall clean
 .DEFAULT_GOAL := help
@@ -41,7 +43,7 @@ check: build $(VENV)/ready ## formatting, lints, stubs, and the generated files 
 	cargo clippy --release --workspace --all-targets -- -D warnings
 	$(TOOL)/ruff check
 	$(TOOL)/ruff format --check
-	MYPYPATH=$(RELEASE)/python PYTHONPATH=$(RELEASE)/python $(TOOL)/python -m mypy.stubtest busy
+	MYPY_CACHE_DIR=build/mypy MYPYPATH=$(RELEASE)/python PYTHONPATH=$(RELEASE)/python $(TOOL)/python -m mypy.stubtest busy
 	$(LIBCLANG) cargo build --release --features bindgen
 	cargo test --release -p busy-ffi --test abi
 
@@ -74,7 +76,7 @@ install: build ## into PREFIX (/usr/local): the command, libbusy, busy.h, busy.p
 	ln -sf libbusy.so.$(ABI_MAJOR) $(DESTDIR)$(PREFIX)/lib/libbusy.so
 	install -m 644 $(RELEASE)/libbusy.a $(DESTDIR)$(PREFIX)/lib/libbusy.a
 	install -m 644 ffi/include/busy.h $(DESTDIR)$(PREFIX)/include/busy.h
-	install -m 644 $(MODULE)/* $(DESTDIR)$(PREFIX)/lib/busy/python/busy
+	install -m 644 $(wildcard $(MODULE)/*.*) $(DESTDIR)$(PREFIX)/lib/busy/python/busy
 	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' ffi/busy.pc.in > $(DESTDIR)$(PREFIX)/lib/pkgconfig/busy.pc
 
 uninstall: ## take away what install put there

@@ -1,0 +1,105 @@
+//! Seconds to nanoseconds, exactly. No Python here, so that it can be tested without one.
+
+/// The longest wait, in nanoseconds: what fits in 63 bits, 292 years. The C ABI draws the same line.
+pub const MAX: u64 = i64::MAX as u64;
+
+/// Why a number of seconds is no length of a wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unfit {
+    /// Below zero, minus infinity included.
+    Negative,
+    /// NaN or plus infinity.
+    NotFinite,
+    /// Over [`MAX`] nanoseconds.
+    TooLong,
+}
+
+/// `seconds` in nanoseconds, rounded up: never less than the exact value of the float.
+#[inline]
+pub fn from_seconds(seconds: f64) -> Result<u64, Unfit> {
+    if seconds == 0.0 {
+        return Ok(0);
+    }
+    if seconds < 0.0 {
+        return Err(Unfit::Negative);
+    }
+    if !seconds.is_finite() {
+        return Err(Unfit::NotFinite);
+    }
+    // Over 2^34 s, so that what is computed below can't overflow.
+    if seconds >= 2e10 {
+        return Err(Unfit::TooLong);
+    }
+    let fraction = seconds.fract();
+    let below = (fraction * 1e9).floor();
+    // The fused product is exact, where the one above may have been rounded to a whole number.
+    let part = u64::from(fraction.mul_add(1e9, -below) > 0.0);
+    let nanos = seconds.trunc() as u64 * 1_000_000_000 + below as u64 + part;
+    if nanos > MAX { Err(Unfit::TooLong) } else { Ok(nanos) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The exact product, rounded up, in integers.
+    fn exact(seconds: f64) -> u64 {
+        let bits = seconds.to_bits();
+        let exponent = (bits >> 52) as i32 - 1075;
+        let mantissa = u128::from(bits & ((1 << 52) - 1) | 1 << 52);
+        let product = mantissa * 1_000_000_000;
+        if exponent >= 0 { (product << exponent) as u64 } else { product.div_ceil(1 << -exponent) as u64 }
+    }
+
+    #[test]
+    fn rounds_up_and_never_down() {
+        for seconds in [1e-9, 0.1, 0.25, 0.3, 1.0 / 3.0, 1.0, 1.000000001, 2.5, 86400.1, 1e9 + 0.1, 9223372036.0] {
+            assert_eq!(from_seconds(seconds), Ok(exact(seconds)), "{seconds}");
+        }
+        // The float nearest to 0.001 lies above it.
+        assert_eq!(from_seconds(0.001), Ok(1_000_001));
+    }
+
+    #[test]
+    fn a_product_rounded_down_to_a_whole_number_is_found_out() {
+        // Floats a little over whole nanoseconds, whose product with 1e9 has no room for the little.
+        let mut caught = 0;
+        for whole in 1..100_000u64 {
+            let seconds = (whole as f64 / 1e9).next_up();
+            caught += u64::from((seconds * 1e9).ceil() as u64 != exact(seconds));
+            assert_eq!(from_seconds(seconds), Ok(exact(seconds)), "{seconds:e}");
+        }
+        assert!(caught > 0, "no such float among those tried");
+    }
+
+    #[test]
+    fn anything_above_zero_is_at_least_a_nanosecond() {
+        for seconds in [f64::from_bits(1), f64::MIN_POSITIVE, 1e-20, 1e-9] {
+            assert!(from_seconds(seconds).unwrap() >= 1, "{seconds:e}");
+        }
+        assert_eq!(from_seconds(f64::from_bits(1)), Ok(1));
+    }
+
+    #[test]
+    fn zero_has_no_sign() {
+        assert_eq!(from_seconds(0.0), Ok(0));
+        assert_eq!(from_seconds(-0.0), Ok(0));
+    }
+
+    #[test]
+    fn what_is_no_length_is_refused_with_the_reason() {
+        for seconds in [-1.0, -1e-300, f64::NEG_INFINITY] {
+            assert_eq!(from_seconds(seconds), Err(Unfit::Negative));
+        }
+        for seconds in [f64::NAN, -f64::NAN, f64::INFINITY] {
+            assert_eq!(from_seconds(seconds), Err(Unfit::NotFinite));
+        }
+        // The floats next to 2^63 - 1 nanoseconds on either side.
+        let over = 9223372036.854776;
+        assert!(exact(over) > MAX);
+        for seconds in [over, 1e10, 2e10, 1e300, f64::MAX] {
+            assert_eq!(from_seconds(seconds), Err(Unfit::TooLong));
+        }
+        assert_eq!(from_seconds(over.next_down()), Ok(exact(over.next_down())));
+    }
+}

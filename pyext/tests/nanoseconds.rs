@@ -1,0 +1,5 @@
+//! Runs the unit tests of the one module that needs no Python; the library itself can't be linked into a test.
+
+#[path = "../src/nanoseconds.rs"]
+#[allow(dead_code, reason = "used by its own tests only")]
+mod nanoseconds;

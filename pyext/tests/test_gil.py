@@ -1,0 +1,81 @@
+"""Does with_lock hold the GIL, and without_lock release it?"""
+
+import sys
+import threading
+import time
+
+import busy
+import pytest
+
+pytestmark = pytest.mark.skipif(
+    not getattr(sys, "_is_gil_enabled", lambda: True)(), reason="there is no GIL to hold in this interpreter"
+)
+
+
+class Counter(threading.Thread):
+    """Counts in pure Python, as fast as it is let."""
+
+    def __init__(self, give_way=False):
+        super().__init__(daemon=True)
+        self.give_way = give_way
+        self.count = 0
+        self.ended = False
+
+    def run(self):
+        while not self.ended:
+            self.count += 1
+            if self.give_way:
+                time.sleep(0)
+
+    def during(self, wait, seconds):
+        before = self.count
+        wait(seconds)
+        return self.count - before
+
+    def __enter__(self):
+        self.start()
+        while not self.count:
+            pass
+        return self
+
+    def __exit__(self, *_):
+        self.ended = True
+        self.join()
+
+
+def test_with_lock_stops_another_python_thread_and_without_lock_does_not():
+    with Counter() as other:
+        held = other.during(busy.with_lock, 0.5)
+        released = other.during(busy.without_lock, 0.5)
+    print(f"the other thread counted {held} beside with_lock, {released} beside without_lock")
+    # What it counts beside with_lock are switch intervals before and after, 5 ms each.
+    assert held < released / 5
+
+
+def test_the_same_on_other_threads_than_the_main_one():
+    with Counter() as other:
+        found = []
+
+        def run():
+            found.append(other.during(busy.with_lock, 0.5))
+            found.append(other.during(busy.without_lock, 0.5))
+
+        thread = threading.Thread(target=run)
+        thread.start()
+        thread.join()
+    held, released = found
+    assert held < released / 5
+
+
+def test_short_waits_do_the_same():
+    # So long a switch interval that the other thread gets the GIL only where it is given up.
+    interval = sys.getswitchinterval()
+    with Counter(give_way=True) as other:
+        sys.setswitchinterval(1000)
+        try:
+            held = sum(other.during(busy.with_lock, 0.001) for _ in range(100))
+            released = sum(other.during(busy.without_lock, 0.001) for _ in range(100))
+        finally:
+            sys.setswitchinterval(interval)
+    assert held == 0
+    assert released > 0
