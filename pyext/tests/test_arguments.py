@@ -92,7 +92,9 @@ def test_what_the_number_itself_raises_is_not_lost(wait):
     assert caught.value.__cause__ is error
 
 
-@pytest.mark.parametrize("seconds", [0, Fraction(0), -1, math.nan, 1e300, 10**400, "1", None, HasFloat("1")], ids=repr)
+@pytest.mark.parametrize(
+    "seconds", [0, Fraction(0), -1, math.nan, 1e300, 10**400, "1", None, HasFloat("1")], ids=repr
+)
 def test_no_call_leaves_objects_behind(wait, seconds):
     def blocks_after_calls():
         for _ in range(1000):
