@@ -120,29 +120,32 @@ pub fn warnings(document: &Document) -> Vec<String> {
     let Host { others_percent, cores, .. } = document.host;
     let mut warnings = Vec::new();
     if cores < 2 {
-        warnings.push(
-            "this process may use one core only, so no two threads can run at once: 200 % can't be reached. Allow it \
-                       two (taskset, the container's CPU limit)."
-                .into(),
-        );
-    }
-    let cases = || document.results.iter().flat_map(|result| &result.cases);
-    let worst = |percent: fn(&Case) -> Option<f64>| cases().filter_map(percent).fold(0.0, f64::max);
-    let others = worst(|case| case.others_percent).max(others_percent);
-    if others > TOO_LOADED_PERCENT {
+        let two = "Allow it two (taskset, the container's CPU limit).";
         warnings.push(format!(
-            "other processes used up to {others:.0} % of a core: threads that should have had a core to themselves had to share \
-             it, so CPU % and counts come out too low. See who it is (top), end it, and run again."
+            "this process may use one core only, so no two threads run at once: 200 % can't be reached. {two}"
         ));
     }
-    let steal = worst(|case| case.steal_percent);
-    if steal > TOO_LOADED_PERCENT {
+    let at_first = (others_percent > TOO_LOADED_PERCENT).then(|| (others_percent, "before the first row".into()));
+    if let Some((others, when)) = worst(document, |case| case.others_percent).or(at_first) {
         warnings.push(format!(
-            "the hypervisor took up to {steal:.0} % of a core (steal time) for other machines: run again, or on a machine that is \
-             not shared."
+            "other processes used {others:.0} % of a core {when}: threads that should have had a core to themselves may have had \
+             to share it, so CPU % and counts come out too low. See who it is (top), end it, and run again."
+        ));
+    }
+    if let Some((steal, when)) = worst(document, |case| case.steal_percent) {
+        warnings.push(format!(
+            "the hypervisor took {steal:.0} % of a core (steal time) for other machines {when}: run again, or on a machine that \
+             is not shared."
         ));
     }
     warnings.iter().map(|warning| textwrap::fill(&format!("warning: {warning}"), WIDTH)).collect()
+}
+
+/// The row with the largest such figure, if that is too large.
+fn worst(document: &Document, percent: fn(&Case) -> Option<f64>) -> Option<(f64, String)> {
+    let cases = document.results.iter().flat_map(|result| &result.cases);
+    let figures = cases.filter_map(|case| Some((percent(case)?, format!("during {}", title(case.case, case.way)))));
+    figures.filter(|(percent, _)| *percent > TOO_LOADED_PERCENT).max_by(|one, other| one.0.total_cmp(&other.0))
 }
 
 #[cfg(test)]

@@ -23,7 +23,7 @@
 
 /* True if the library that answered `version` to busy_abi_version() serves a program built against this header. */
 #define BUSY_ABI_COMPATIBLE(version) \
-    ((version) >> 16 == BUSY_ABI_MAJOR && ((version) & 0xffff) >= BUSY_ABI_MINOR)
+    ((version) >= (BUSY_ABI_MAJOR << 16 | BUSY_ABI_MINOR) && (version) < (BUSY_ABI_MAJOR + 1) << 16)
 
 /* static busy_cancel cancel = BUSY_CANCEL_INIT; */
 #define BUSY_CANCEL_INIT {0}
@@ -160,7 +160,7 @@ const char *busy_strerror(busy_status status);
 
 /**
  * Ends every wait that was given `cancel`, running or to come, with BUSY_CANCELLED: a running one within a
- * microsecond, if it has a CPU.
+ * few microseconds, if it has a CPU.
  *
  * NULL: BUSY_NULL_POINTER. Blocking: no. Threads, signals: safe from any thread and from a signal handler; setting
  * it twice does no harm.

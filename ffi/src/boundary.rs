@@ -1,7 +1,7 @@
 //! The one place where Rust ends and C begins.
 
 use crate::status::{BUSY_OK, BUSY_PANIC, busy_status};
-use std::panic::{AssertUnwindSafe, catch_unwind, set_hook};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Runs `body` for C: its error becomes the status, and a panic becomes [`BUSY_PANIC`] without a word on stderr.
 #[inline]
@@ -27,13 +27,14 @@ fn caught<T>(body: impl FnOnce() -> T) -> Option<T> {
 
 /// Takes the panic message off stderr when the library is loaded, before any call: doing it at the first call would
 /// make that one unsafe in a signal handler. libbusy.so has a standard library of its own, so no other Rust in
-/// the process loses its messages.
+/// the process loses its messages. (Not in the unit tests, which are one program with what they test.)
 #[cfg_attr(target_vendor = "apple", unsafe(link_section = "__DATA,__mod_init_func"))]
 #[cfg_attr(not(target_vendor = "apple"), unsafe(link_section = ".init_array"))]
+#[cfg(not(test))]
 #[used]
 static SILENCE: extern "C" fn() = {
     extern "C" fn silence() {
-        set_hook(Box::new(|_| {}));
+        std::panic::set_hook(Box::new(|_| {}));
     }
     silence
 };

@@ -19,7 +19,7 @@ impl busy_cancel {
 }
 
 /// Ends every wait that was given `cancel`, running or to come, with BUSY_CANCELLED: a running one within a
-/// microsecond, if it has a CPU.
+/// few microseconds, if it has a CPU.
 ///
 /// NULL: BUSY_NULL_POINTER. Blocking: no. Threads, signals: safe from any thread and from a signal handler; setting
 /// it twice does no harm.

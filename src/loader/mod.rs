@@ -150,9 +150,8 @@ impl Libbusy {
 }
 
 /// BUSY_ABI_COMPATIBLE of busy.h.
-#[allow(clippy::absurd_extreme_comparisons, reason = "true for as long as the minor version is 0")]
 fn is_compatible(found: u32) -> bool {
-    found >> 16 == bindings::BUSY_ABI_MAJOR && found & 0xffff >= bindings::BUSY_ABI_MINOR
+    (ABI_VERSION..(bindings::BUSY_ABI_MAJOR + 1) << 16).contains(&found)
 }
 
 /// An error with its cause: libloading keeps the linker's message in the latter.

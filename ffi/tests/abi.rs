@@ -1,0 +1,135 @@
+//! What libbusy.so promises as a file, held against what is committed: its symbols, its soname, what it needs.
+
+#![cfg(target_os = "linux")]
+
+#[path = "../src/abi.rs"]
+mod abi;
+mod common;
+
+use object::Endianness;
+use object::elf::{DF_1_NODELETE, DT_FLAGS_1, DT_NEEDED, DT_SONAME, DynamicTag};
+use object::read::elf::ElfFile64;
+use object::read::{Object, ObjectSymbol};
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+const SYMBOLS: &str = "abi/symbols.txt";
+const HEADERS: &str = "include";
+
+fn read(name: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
+    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// The library's dynamic symbols that others can link with.
+fn exported() -> BTreeSet<String> {
+    let file = fs::read(common::libbusy()).unwrap();
+    let library = ElfFile64::<Endianness>::parse(file.as_slice()).unwrap();
+    let symbols = library.dynamic_symbols().filter(|symbol| symbol.is_definition() && symbol.is_global());
+    symbols.map(|symbol| symbol.name().unwrap().to_owned()).collect()
+}
+
+/// The values of `tag` in the library's dynamic section: its numbers, and as text where they are names.
+fn dynamic(tag: DynamicTag) -> Vec<(u64, String)> {
+    let file = fs::read(common::libbusy()).unwrap();
+    let library = ElfFile64::<Endianness>::parse(file.as_slice()).unwrap();
+    let table = library.elf_dynamic_table().unwrap();
+    let entries = table.iter().filter(|entry| entry.tag == tag);
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    entries
+        .map(|entry| (entry.val, if entry.is_string() { text(table.string(entry).unwrap()) } else { String::new() }))
+        .collect()
+}
+
+/// The functions that the headers declare: the names before a parenthesis, outside comments and macros.
+fn declared() -> BTreeSet<String> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(HEADERS);
+    let headers = fs::read_dir(folder).unwrap().map(|header| fs::read_to_string(header.unwrap().path()).unwrap());
+    headers.flat_map(|header| declared_in(&header)).collect()
+}
+
+fn declared_in(header: &str) -> BTreeSet<String> {
+    let without_comments: String = header
+        .split("/*")
+        .enumerate()
+        .map(|(index, part)| if index == 0 { part } else { part.split_once("*/").expect("an open comment").1 })
+        .collect();
+    // A macro goes on where its line ends in a backslash.
+    let joined = without_comments.replace("\\\n", " ");
+    let declarations = joined.lines().filter(|line| !line.trim_start().starts_with('#')).collect::<Vec<_>>().join("\n");
+    let name = |before: &str| {
+        let start =
+            before.rfind(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_').map_or(0, |at| at + 1);
+        before[start..].to_owned()
+    };
+    declarations.match_indices('(').map(|(at, _)| name(&declarations[..at])).collect()
+}
+
+#[test]
+fn the_exported_symbols_are_those_of_the_list() {
+    let list = read(SYMBOLS);
+    let listed: BTreeSet<String> = list.lines().map(str::to_owned).collect();
+    let sorted: String = listed.iter().map(|symbol| format!("{symbol}\n")).collect();
+    assert_eq!(list, sorted, "ffi/{SYMBOLS} must hold one symbol a line, sorted, each once");
+
+    let exported = exported();
+    let new: Vec<_> = exported.difference(&listed).collect();
+    let gone: Vec<_> = listed.difference(&exported).collect();
+    assert!(
+        new.is_empty() && gone.is_empty(),
+        "libbusy.so exports {new:?}, which ffi/{SYMBOLS} does not list, and lacks {gone:?}, which it lists. If that is \
+         meant, change the list and, in ffi/src/abi.rs, BUSY_ABI_MINOR for a new symbol or BUSY_ABI_MAJOR for one that \
+         is gone (docs/abi-policy.md)"
+    );
+}
+
+#[test]
+fn the_headers_declare_what_is_exported_and_nothing_else() {
+    let (declared, exported) = (declared(), exported());
+    let missing: Vec<_> = declared.difference(&exported).collect();
+    let hidden: Vec<_> = exported.difference(&declared).collect();
+    assert!(
+        missing.is_empty(),
+        "ffi/{HEADERS} declares {missing:?}, which libbusy.so lacks: is #[unsafe(no_mangle)] there?"
+    );
+    assert!(
+        hidden.is_empty(),
+        "libbusy.so exports {hidden:?}, which no header in ffi/{HEADERS} declares: run `make generate`"
+    );
+}
+
+#[test]
+fn declarations_are_told_from_comments_and_macros() {
+    let header =
+        "/* busy_a() */\n#define B(x) \\\n    busy_c(x)\nint busy_d(void);\nconst char *busy_e(int f,\n  int g);\n";
+    assert_eq!(declared_in(header), ["busy_d", "busy_e"].map(str::to_owned).into());
+}
+
+#[test]
+fn the_soname_carries_the_major_version() {
+    let sonames: Vec<_> = dynamic(DT_SONAME).into_iter().map(|(_, name)| name).collect();
+    assert_eq!(sonames, [format!("libbusy.so.{}", abi::BUSY_ABI_MAJOR)], "ffi/build.rs sets it");
+}
+
+#[test]
+fn the_header_states_the_version_of_the_library() {
+    let header = read("include/busy.h");
+    for (name, number) in [("BUSY_ABI_MAJOR", abi::BUSY_ABI_MAJOR), ("BUSY_ABI_MINOR", abi::BUSY_ABI_MINOR)] {
+        let line = format!("#define {name} {number}");
+        assert!(header.lines().any(|found| found == line), "no `{line}` in busy.h: run `make generate`");
+    }
+}
+
+#[test]
+fn the_library_stays_mapped_once_loaded() {
+    let flags = dynamic(DT_FLAGS_1).iter().fold(0, |all, (flags, _)| all | flags);
+    assert_ne!(flags & DF_1_NODELETE.0, 0, "no DF_1_NODELETE in {flags:#x}: ffi/build.rs passes -z nodelete");
+}
+
+#[test]
+fn it_needs_the_c_library_and_no_python() {
+    let needed: Vec<_> = dynamic(DT_NEEDED).into_iter().map(|(_, name)| name).collect();
+    assert!(needed.iter().any(|name| name.starts_with("libc.")), "{needed:?}");
+    assert!(!needed.iter().any(|name| name.starts_with("libpython")), "{needed:?}");
+}

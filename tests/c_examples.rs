@@ -1,0 +1,355 @@
+//! Each C example is compiled against an installed busy and must do what it shows; busy.h must serve C and C++ alike.
+
+#![cfg(target_os = "linux")]
+
+mod common;
+
+#[path = "../ffi/src/abi.rs"]
+mod abi;
+
+use abi::{BUSY_ABI_MAJOR as MAJOR, BUSY_ABI_MINOR as MINOR};
+use common::{Python, libbusy, printed, pythons, run, told};
+use std::env::consts::ARCH;
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use tempfile::TempDir;
+
+const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+const STRICT: [&str; 4] = ["-Wall", "-Wextra", "-Wpedantic", "-Werror"];
+
+/// What `make install` makes, in links, and room for what is compiled against it.
+struct Prefix(TempDir);
+
+impl Prefix {
+    fn new() -> Self {
+        let prefix = Self(tempfile::tempdir().unwrap());
+        let library = libbusy();
+        for folder in ["include", "lib/pkgconfig"] {
+            fs::create_dir_all(prefix.path(folder)).unwrap();
+        }
+        symlink(source("ffi/include/busy.h"), prefix.path("include/busy.h")).unwrap();
+        symlink(&library, prefix.path("lib/libbusy.so.1")).unwrap();
+        symlink("libbusy.so.1", prefix.path("lib/libbusy.so")).unwrap();
+        symlink(library.with_extension("a"), prefix.path("lib/libbusy.a")).unwrap();
+        let description = fs::read_to_string(source("ffi/busy.pc.in")).unwrap();
+        let description = description.replace("@PREFIX@", &text(prefix.0.path())).replace("@VERSION@", "0");
+        fs::write(prefix.path("lib/pkgconfig/busy.pc"), description).unwrap();
+        prefix
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    /// The value of `key` in busy.pc, in words.
+    fn pkg_config(&self, key: &str) -> Vec<String> {
+        let description = fs::read_to_string(self.path("lib/pkgconfig/busy.pc")).unwrap();
+        let value = description.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(": "));
+        value.unwrap().split_whitespace().map(str::to_owned).collect()
+    }
+
+    /// Links with the shared library, and finds it again when run.
+    fn shared(&self) -> [String; 3] {
+        let folder = text(&self.path("lib"));
+        [format!("-L{folder}"), "-lbusy".into(), format!("-Wl,-rpath,{folder}")]
+    }
+
+    /// Compiles `source` without a warning into the file `name`.
+    fn compile<Argument: AsRef<OsStr>>(
+        &self,
+        source: &Path,
+        standard: &str,
+        name: &str,
+        arguments: impl IntoIterator<Item = Argument>,
+    ) -> PathBuf {
+        let output = self.path(name);
+        let mut command = compiler(standard.starts_with("c++"));
+        command.arg(format!("-std={standard}")).args(STRICT).arg("-I").arg(self.path("include"));
+        // The libraries go last: a linker takes from them what was asked for before.
+        command.arg("-o").arg(&output).arg(source).args(arguments);
+        assert_eq!(printed(&mut command), "");
+        output
+    }
+
+    /// Compiles the example `name`.c.
+    fn example<Argument: AsRef<OsStr>>(&self, name: &str, arguments: impl IntoIterator<Item = Argument>) -> PathBuf {
+        self.compile(&source(&format!("c-examples/{name}.c")), "c11", name, arguments)
+    }
+
+    /// A shared library that is not libbusy, though it may look so.
+    fn fake_library(&self, code: &str) -> PathBuf {
+        let source = self.path("fake.c");
+        fs::write(&source, format!("#include <busy.h>\n{code}\n")).unwrap();
+        self.compile(&source, "c11", "libfake.so", ["-shared", "-fPIC"])
+    }
+}
+
+fn compiler(cpp: bool) -> Command {
+    // A build script would be told the target; a test runs on the machine that it was built for.
+    let triple = format!("{ARCH}-unknown-linux-{}", if cfg!(target_env = "musl") { "musl" } else { "gnu" });
+    let mut build = cc::Build::new();
+    build.cpp(cpp).target(&triple).host(&triple).opt_level(2).debug(false).cargo_metadata(false);
+    build.try_get_compiler().unwrap().to_command()
+}
+
+fn source(name: &str) -> PathBuf {
+    Path::new(ROOT).join(name)
+}
+
+fn text(path: &Path) -> String {
+    path.to_str().unwrap().to_owned()
+}
+
+fn has(program: &str) -> bool {
+    let found = Command::new(program).arg("--version").output().is_ok_and(|output| output.status.success());
+    if !found {
+        eprintln!("skipped: no {program}");
+    }
+    found
+}
+
+/// What `link` printed, by the first word of each line.
+fn assert_waited(link: &Path) {
+    let shown = printed(Command::new(link).arg("1500"));
+    let value = |key: &str| -> u64 {
+        let line = shown.lines().find(|line| line.starts_with(key)).unwrap_or_else(|| panic!("no {key}: {shown}"));
+        line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    };
+    assert_eq!(value("asked"), 1_500_000);
+    assert!(value("elapsed") >= 1_500_000 && value("cpu") > 0 && value("count") > 0, "{shown}");
+}
+
+#[test]
+fn link_runs_on_the_shared_library() {
+    let prefix = Prefix::new();
+    let link = prefix.example("link", prefix.shared());
+    assert_waited(&link);
+
+    // It asks for the soname, not for the file that it was linked with.
+    fs::remove_file(prefix.path("lib/libbusy.so")).unwrap();
+    assert_waited(&link);
+    fs::remove_file(prefix.path("lib/libbusy.so.1")).unwrap();
+    assert!(!run(&mut Command::new(&link)).status.success());
+}
+
+#[test]
+fn link_runs_on_the_static_library() {
+    let prefix = Prefix::new();
+    let mut libraries = vec![text(&prefix.path("lib/libbusy.a"))];
+    libraries.extend(prefix.pkg_config("Libs.private"));
+    let link = prefix.example("link", libraries);
+    fs::remove_dir_all(prefix.path("lib")).unwrap();
+    assert_waited(&link);
+}
+
+#[test]
+fn link_refuses_what_is_no_number_of_microseconds() {
+    let prefix = Prefix::new();
+    let link = prefix.example("link", prefix.shared());
+    for wrong in ["", "-1", " 1", "1x", "9223372036854776", "99999999999999999999"] {
+        let output = run(Command::new(&link).arg(wrong));
+        assert_eq!(output.status.code(), Some(2), "{wrong:?}: {}", told(&output));
+        assert!(output.stdout.is_empty() && !output.stderr.is_empty(), "{wrong:?}: {}", told(&output));
+    }
+}
+
+#[test]
+fn the_header_serves_c_and_cpp() {
+    // Twice, for the guard. It is linked and run: in C++ that proves the extern "C".
+    const USE: &str = r#"
+        #include <busy.h>
+        #include <busy.h>
+        static busy_cancel cancel = BUSY_CANCEL_INIT;
+        int main(void)
+        {
+            busy_wait_options options = BUSY_WAIT_OPTIONS_INIT;
+            busy_wait_result result;
+            uint64_t most = BUSY_WAIT_MAX_NS;
+            options.cancel = &cancel;
+            if (!BUSY_ABI_COMPATIBLE(busy_abi_version()) || busy_wait_ns(most + 1, NULL, &result) != BUSY_OUT_OF_RANGE)
+                return 1;
+            return busy_wait_ns(1000, &options, &result) != BUSY_OK || result.elapsed_ns < 1000;
+        }
+    "#;
+    let prefix = Prefix::new();
+    let source = prefix.path("use.c");
+    fs::write(&source, USE).unwrap();
+    for standard in ["c99", "c11", "c17", "c2x"] {
+        printed(&mut Command::new(prefix.compile(&source, standard, standard, prefix.shared())));
+    }
+
+    if !has(compiler(true).get_program().to_str().unwrap()) {
+        return;
+    }
+    let source = prefix.path("use.cpp");
+    fs::write(&source, USE).unwrap();
+    for standard in ["c++98", "c++11", "c++17", "c++20"] {
+        // C++98 knows no long long, and <stdint.h> itself needs it.
+        let arguments = prefix.shared().into_iter().chain(["-Wno-long-long".into()]);
+        printed(&mut Command::new(prefix.compile(&source, standard, standard, arguments)));
+    }
+}
+
+fn version_function(major: u32, minor: u32) -> String {
+    format!("uint32_t busy_abi_version(void) {{ return {}; }}", major << 16 | minor)
+}
+
+/// What the example looks up before busy_wait_ns().
+const OTHERS: &str = "
+    const char *busy_version(void) { return \"fake\"; }
+    const char *busy_strerror(busy_status status) { return status == BUSY_OK ? \"\" : NULL; }
+    ";
+
+/// `dlopen` must refuse `library`: with code 1, all `words` on stderr, and nothing on stdout.
+fn assert_refused(program: &Path, library: &Path, words: &[&str]) {
+    let Output { status, stdout, stderr } = run(Command::new(program).arg(library));
+    let stderr = String::from_utf8(stderr).unwrap();
+    assert_eq!(status.code(), Some(1), "{stderr}");
+    assert!(stdout.is_empty(), "{stdout:?}");
+    let advice = format!("\nInstall libbusy {MAJOR}.{MINOR} or a later {MAJOR}.x, or give its file: ");
+    for word in words.iter().copied().chain([advice.as_str(), library.to_str().unwrap()]) {
+        assert!(stderr.contains(word), "no {word:?} in {stderr:?}");
+    }
+}
+
+#[test]
+fn dlopen_runs_by_path_and_by_soname() {
+    let prefix = Prefix::new();
+    let dlopen = prefix.example("dlopen", ["-ldl"]);
+    let by_path = printed(Command::new(&dlopen).arg(prefix.path("lib/libbusy.so.1")));
+    let opening = format!("libbusy {}, ABI {MAJOR}.{MINOR}: ", env!("CARGO_PKG_VERSION"));
+    assert!(by_path.starts_with(&opening), "{by_path}");
+    fs::remove_file(prefix.path("lib/libbusy.so")).unwrap();
+    let by_soname = printed(Command::new(&dlopen).env("LD_LIBRARY_PATH", prefix.path("lib")));
+    assert!(by_soname.starts_with(&opening), "{by_soname}");
+}
+
+#[test]
+fn dlopen_refuses_what_is_not_its_libbusy() {
+    let prefix = Prefix::new();
+    let dlopen = prefix.example("dlopen", ["-ldl"]);
+
+    assert_refused(&dlopen, Path::new("libbusy-of-nobody.so"), &["cannot open libbusy", "No such file"]);
+    assert_refused(&dlopen, &source("Cargo.toml"), &["cannot open libbusy", "invalid ELF header"]);
+    assert_refused(&dlopen, Path::new("libm.so.6"), &["not libbusy", "lacks busy_abi_version"]);
+
+    let expected = format!("expected {MAJOR}.{MINOR} or a later {MAJOR}.x");
+    for (major, minor) in [(0, 0), (0, 0xffff), (MAJOR - 1, 0xffff), (MAJOR + 1, 0), (0xffff, 0xffff)] {
+        let fake = prefix.fake_library(&version_function(major, minor));
+        assert_refused(&dlopen, &fake, &[&format!("has ABI {major}.{minor}, {expected}")]);
+    }
+
+    let fake = prefix.fake_library(&(version_function(MAJOR, MINOR) + OTHERS));
+    assert_refused(&dlopen, &fake, &[&format!("says that it has ABI {MAJOR}.{MINOR} but lacks busy_wait_ns")]);
+}
+
+#[test]
+fn dlopen_takes_a_later_minor_version() {
+    let prefix = Prefix::new();
+    let dlopen = prefix.example("dlopen", ["-ldl"]);
+    let wait_ns = "busy_status busy_wait_ns(uint64_t ns, const busy_wait_options *options, busy_wait_result *result)
+        {
+            result->count = options == NULL;
+            result->elapsed_ns = ns;
+            return BUSY_OK;
+        }";
+    let fake = prefix.fake_library(&(version_function(MAJOR, MINOR + 7) + OTHERS + wait_ns));
+    let shown = printed(Command::new(dlopen).arg(fake));
+    assert_eq!(shown, format!("libbusy fake, ABI {MAJOR}.{}: 1 polls in 1000000 ns\n", MINOR + 7));
+}
+
+#[test]
+fn threads_are_all_called_back() {
+    let prefix = Prefix::new();
+    let threads = prefix.example("threads", prefix.shared().into_iter().chain(["-pthread".into()]));
+    let shown = printed(&mut Command::new(threads));
+    let lines: Vec<_> = shown.lines().collect();
+    assert_eq!(lines.len(), 4, "{shown}");
+    for line in lines {
+        assert!(line.contains(": the wait was cancelled, ") && line.contains("; used "), "{line}");
+        eprintln!("{line}");
+    }
+}
+
+/// What the interpreter prints for `expression`.
+fn ask(python: &Path, expression: &str) -> String {
+    let question = format!("import os, sys, sysconfig; print({expression})");
+    printed(Command::new(python).args(["-c", &question])).trim_end().to_owned()
+}
+
+fn has_headers(python: &Path) -> bool {
+    let found = ask(python, "os.path.exists(sysconfig.get_paths()['include'] + '/Python.h')") == "True";
+    if !found {
+        eprintln!("skipped: no Python.h of {}", python.display());
+    }
+    found
+}
+
+#[test]
+fn python_extension_serves_every_cpython() {
+    let prefix = Prefix::new();
+    for Python { path, name } in pythons() {
+        if !name.starts_with("CPython") || ask(&path, "(3, 0) <= sys.version_info < (3, 6)") == "True" {
+            eprintln!("skipped: {name}, since python_extension.c is for CPython 2.7 and 3.6 on");
+            continue;
+        }
+        if !has_headers(&path) {
+            continue;
+        }
+        let folder = TempDir::new_in(prefix.0.path()).unwrap();
+        let suffix = ask(&path, "sysconfig.get_config_var('EXT_SUFFIX') or '.so'");
+        let module = folder.path().join(format!("busy_c{suffix}"));
+        // -isystem: a warning about Python's own headers would be none about this file.
+        let include = ask(&path, "sysconfig.get_paths()['include']");
+        let arguments = ["-shared", "-fPIC", "-isystem", &include].map(str::to_owned).into_iter();
+        let source_file = source("c-examples/python_extension.c");
+        prefix.compile(&source_file, "c11", &text(&module), arguments.chain(prefix.shared()));
+
+        let mut check = Command::new(&path);
+        check.arg(source("tests/python_extension.py")).env("PYTHONPATH", folder.path());
+        assert_eq!(printed(&mut check), "all as expected\n", "{name}");
+        eprintln!("{name}: as expected");
+    }
+}
+
+#[test]
+fn the_examples_makefile_builds_and_runs_them_all() {
+    if !["make", "pkg-config", "python3"].into_iter().all(has) || !has_headers(Path::new("python3")) {
+        return;
+    }
+    let prefix = Prefix::new();
+    let make = |arguments: &[&str]| {
+        let mut command = Command::new("make");
+        // `make test` would hand down its own variables.
+        command.env_remove("MAKEFLAGS").env_remove("MAKELEVEL").arg("-C").arg(source("c-examples"));
+        command.arg(format!("BUILD={}", text(&prefix.path("build")))).args(arguments);
+        run(&mut command)
+    };
+    let output = make(&["check", &format!("PREFIX={}", text(prefix.0.path()))]);
+    assert!(output.status.success(), "{}", told(&output));
+    assert!(make(&["clean", "PREFIX=/none"]).status.success());
+    assert!(!prefix.path("build").exists());
+
+    let output = make(&["PREFIX=/none"]);
+    assert!(!output.status.success() && String::from_utf8_lossy(&output.stderr).contains("no busy in /none"));
+}
+
+#[test]
+fn the_manuals_snippets_stand_in_the_examples() {
+    let manual = fs::read_to_string(source("docs/c-api.md")).unwrap();
+    let examples = ["link", "dlopen", "threads", "python_extension"]
+        .map(|name| fs::read_to_string(source(&format!("c-examples/{name}.c"))).unwrap());
+    let snippets: Vec<_> = manual.split("```c\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
+    assert!(!snippets.is_empty());
+    for snippet in snippets {
+        // Line by line in one example, in order: the indentation may differ, and lines between may be left out.
+        let follows = |example: &String| {
+            let mut lines = example.lines().map(str::trim);
+            snippet.lines().map(str::trim).all(|wanted| wanted.is_empty() || lines.any(|line| line == wanted))
+        };
+        assert!(examples.iter().any(follows), "docs/c-api.md shows what no example does:\n{snippet}");
+    }
+}

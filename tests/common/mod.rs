@@ -1,0 +1,72 @@
+//! What the tests across the faces share: the libbusy that was built, and the Pythons of this machine.
+
+#[path = "../../ffi/tests/common/mod.rs"]
+mod library;
+
+pub use library::libbusy;
+use std::collections::BTreeMap;
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+/// An interpreter, as it describes itself.
+pub struct Python {
+    pub path: PathBuf,
+    /// As `CPython 3.11`.
+    pub name: String,
+}
+
+/// `python3` on PATH and all that pyenv has, each once.
+pub fn pythons() -> Vec<Python> {
+    let mut candidates = vec![PathBuf::from("python3")];
+    if let Some(root) = env::var_os("PYENV_ROOT")
+        && let Ok(versions) = fs::read_dir(Path::new(&root).join("versions"))
+    {
+        candidates.extend(versions.map(|version| version.unwrap().path().join("bin/python")));
+    }
+    // By the resolved executable: the python3 on PATH is often one of pyenv's.
+    let found: BTreeMap<_, _> = candidates.iter().filter_map(|candidate| describe(candidate)).collect();
+    if found.is_empty() {
+        eprintln!("skipped: no python3 on PATH, and none of pyenv's");
+    }
+    found.into_values().collect()
+}
+
+fn describe(candidate: &Path) -> Option<(PathBuf, Python)> {
+    const QUESTION: &str = "import platform, sys; \
+        print(sys.executable); print(platform.python_implementation() + ' %d.%d' % sys.version_info[:2])";
+    let answer =
+        Command::new(candidate).args(["-c", QUESTION]).output().ok().filter(|answer| answer.status.success())?;
+    let answer = stdout(&answer);
+    let [path, name] = answer.lines().collect::<Vec<_>>().try_into().ok()?;
+    let path = PathBuf::from(path);
+    Some((path.canonicalize().ok()?, Python { path, name: name.into() }))
+}
+
+/// Runs `command` to its end.
+pub fn run(command: &mut Command) -> Output {
+    command.output().unwrap_or_else(|error| panic!("{}: {error}", words(command)))
+}
+
+/// Runs `command`, which must succeed in silence on stderr, and returns what it printed.
+pub fn printed(command: &mut Command) -> String {
+    let output = run(command);
+    assert!(output.status.success() && output.stderr.is_empty(), "{}\n{}", words(command), told(&output));
+    stdout(&output)
+}
+
+/// How it ended and all that it printed, to be read in a failure's message.
+pub fn told(output: &Output) -> String {
+    format!("{}\n{}{}", output.status, stdout(output), String::from_utf8_lossy(&output.stderr))
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// The command line. Debug would print the environment too.
+fn words(command: &Command) -> String {
+    let words = [command.get_program()].into_iter().chain(command.get_args());
+    words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
+}
