@@ -5,6 +5,8 @@
 
 pub mod clock;
 pub mod cpu;
+mod tsc;
 mod wait;
 
+pub use tsc::{NoTsc, busy_wait_tsc};
 pub use wait::{Waited, busy_wait, busy_wait_cancellable, busy_wait_while, busy_wait_whole_seconds};

@@ -29,7 +29,7 @@
 #define BUSY_CANCEL_INIT {0}
 
 /* busy_wait_options options = BUSY_WAIT_OPTIONS_INIT; */
-#define BUSY_WAIT_OPTIONS_INIT {sizeof(busy_wait_options), NULL}
+#define BUSY_WAIT_OPTIONS_INIT {sizeof(busy_wait_options), NULL, BUSY_CLOCK_MONOTONIC, 0}
 
 /**
  * Grows when a program built against an older header could break; the N of libbusy.so.N.
@@ -45,6 +45,17 @@
  * The longest wait that busy_wait_ns() takes, in nanoseconds: 2^63 - 1, 292 years.
  */
 #define BUSY_WAIT_MAX_NS 9223372036854775807
+
+/**
+ * Poll CLOCK_MONOTONIC: everywhere, the default.
+ */
+#define BUSY_CLOCK_MONOTONIC 0
+
+/**
+ * Poll the processor's time stamp counter, and CLOCK_MONOTONIC for the last word: ends closer to the time asked for.
+ * x86-64 with an invariant counter; BUSY_UNSUPPORTED elsewhere.
+ */
+#define BUSY_CLOCK_TSC 1
 
 /**
  * What a function of this library answers: BUSY_OK, or the reason why not. Numbers keep their meaning for as long
@@ -74,6 +85,14 @@ typedef struct busy_wait_options {
      * The flag that may end the wait before its time, or NULL for none.
      */
     const struct busy_cancel *cancel;
+    /**
+     * What to poll: BUSY_CLOCK_MONOTONIC or BUSY_CLOCK_TSC.
+     */
+    uint32_t clock;
+    /**
+     * 0.
+     */
+    uint32_t reserved;
 } busy_wait_options;
 
 /**
@@ -81,7 +100,7 @@ typedef struct busy_wait_options {
  */
 typedef struct busy_wait_result {
     /**
-     * Polls of CLOCK_MONOTONIC that found time left.
+     * Polls of the clock that found time left.
      */
     uint64_t count;
     /**
@@ -129,6 +148,11 @@ typedef struct busy_wait_result {
  * A defect inside libbusy was caught at its boundary; nothing was done. Please report it.
  */
 #define BUSY_PANIC 7
+
+/**
+ * A field of an options struct has a value that it can't have.
+ */
+#define BUSY_BAD_OPTION 8
 
 #ifdef __cplusplus
 extern "C" {
@@ -193,7 +217,7 @@ uint64_t busy_wait(unsigned int seconds);
 uint64_t busy_wait_time(unsigned int seconds);
 
 /**
- * Spins on CLOCK_MONOTONIC for `ns` nanoseconds, never less, and writes to `result` what it did. 0 returns at once.
+ * Spins on the CPU for `ns` nanoseconds of CLOCK_MONOTONIC, never less, and writes to `result` what it did. 0 returns at once.
  *
  * `options`: NULL for the defaults. `result`: must not be NULL. Ownership: both stay yours, and are not kept.
  * Blocking: for the whole time, on the CPU, or until the options' cancel flag is set. Threads: safe from any number
@@ -201,7 +225,8 @@ uint64_t busy_wait_time(unsigned int seconds);
  *
  * BUSY_OK: the time has passed. BUSY_CANCELLED: it was ended by the flag; the result is filled. BUSY_NULL_POINTER:
  * `result` is NULL. BUSY_OUT_OF_RANGE: `ns` is over BUSY_WAIT_MAX_NS. BUSY_BAD_SIZE: `options->size` is smaller than
- * any version's, or fields that this library does not know are set. After these three nothing was waited or written.
+ * any version's, or fields that this library does not know are set. BUSY_BAD_OPTION: `options->clock` is no clock, or
+ * `reserved` is set. BUSY_UNSUPPORTED: this machine has not got that clock. After these nothing was waited or written.
  */
 busy_status busy_wait_ns(uint64_t ns,
                          const struct busy_wait_options *options,

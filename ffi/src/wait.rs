@@ -1,12 +1,20 @@
 use crate::boundary;
 use crate::cancel::busy_cancel;
-use crate::status::{BUSY_BAD_SIZE, BUSY_CANCELLED, BUSY_NULL_POINTER, BUSY_OUT_OF_RANGE, busy_status};
+use crate::status::{
+    BUSY_BAD_OPTION, BUSY_BAD_SIZE, BUSY_CANCELLED, BUSY_NULL_POINTER, BUSY_OUT_OF_RANGE, BUSY_UNSUPPORTED, busy_status,
+};
 use std::ffi::c_uint;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 /// The longest wait that busy_wait_ns() takes, in nanoseconds: 2^63 - 1, 292 years.
 pub const BUSY_WAIT_MAX_NS: u64 = 9223372036854775807;
+
+/// Poll CLOCK_MONOTONIC: everywhere, the default.
+pub const BUSY_CLOCK_MONOTONIC: u32 = 0;
+/// Poll the processor's time stamp counter, and CLOCK_MONOTONIC for the last word: ends closer to the time asked for.
+/// x86-64 with an invariant counter; BUSY_UNSUPPORTED elsewhere.
+pub const BUSY_CLOCK_TSC: u32 = 1;
 
 /// How a wait is to be done. Initialise it by BUSY_WAIT_OPTIONS_INIT, then set what you need: the size tells the
 /// library which fields your header knew, so fields can be added without breaking you.
@@ -16,12 +24,16 @@ pub struct busy_wait_options {
     pub size: usize,
     /// The flag that may end the wait before its time, or NULL for none.
     pub cancel: *const busy_cancel,
+    /// What to poll: BUSY_CLOCK_MONOTONIC or BUSY_CLOCK_TSC.
+    pub clock: u32,
+    /// 0.
+    pub reserved: u32,
 }
 
 /// What a wait did.
 #[repr(C)]
 pub struct busy_wait_result {
-    /// Polls of CLOCK_MONOTONIC that found time left.
+    /// Polls of the clock that found time left.
     pub count: u64,
     /// Nanoseconds from the first poll to the last: at least what was asked for, unless cancelled.
     pub elapsed_ns: u64,
@@ -49,7 +61,7 @@ pub extern "C" fn busy_wait_time(seconds: c_uint) -> u64 {
     boundary::count(|| busy_core::busy_wait_whole_seconds(u64::from(seconds), time))
 }
 
-/// Spins on CLOCK_MONOTONIC for `ns` nanoseconds, never less, and writes to `result` what it did. 0 returns at once.
+/// Spins on the CPU for `ns` nanoseconds of CLOCK_MONOTONIC, never less, and writes to `result` what it did. 0 returns at once.
 ///
 /// `options`: NULL for the defaults. `result`: must not be NULL. Ownership: both stay yours, and are not kept.
 /// Blocking: for the whole time, on the CPU, or until the options' cancel flag is set. Threads: safe from any number
@@ -57,7 +69,8 @@ pub extern "C" fn busy_wait_time(seconds: c_uint) -> u64 {
 ///
 /// BUSY_OK: the time has passed. BUSY_CANCELLED: it was ended by the flag; the result is filled. BUSY_NULL_POINTER:
 /// `result` is NULL. BUSY_OUT_OF_RANGE: `ns` is over BUSY_WAIT_MAX_NS. BUSY_BAD_SIZE: `options->size` is smaller than
-/// any version's, or fields that this library does not know are set. After these three nothing was waited or written.
+/// any version's, or fields that this library does not know are set. BUSY_BAD_OPTION: `options->clock` is no clock, or
+/// `reserved` is set. BUSY_UNSUPPORTED: this machine has not got that clock. After these nothing was waited or written.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn busy_wait_ns(
     ns: u64,
@@ -73,13 +86,15 @@ pub unsafe extern "C" fn busy_wait_ns(
         }
         let duration = Duration::from_nanos(ns);
         // SAFETY: the header asks for NULL or live options.
-        let cancel = unsafe { cancel_of(options) }?;
-        let waited = if cancel.is_null() {
-            busy_core::busy_wait(duration)
-        } else {
-            // SAFETY: not NULL, so by the header's word alive until this wait returns.
-            let flag = unsafe { busy_cancel::flag(cancel) };
-            busy_core::busy_wait_while(duration, |_| flag.load(Ordering::Relaxed) == 0)
+        let (cancel, clock) = unsafe { read_options(options) }?;
+        static NEVER: AtomicU32 = AtomicU32::new(0);
+        // SAFETY: not NULL, so by the header's word alive until this wait returns.
+        let flag = if cancel.is_null() { &NEVER } else { unsafe { busy_cancel::flag(cancel) } };
+        let go_on = || flag.load(Ordering::Relaxed) == 0;
+        let waited = match clock {
+            BUSY_CLOCK_MONOTONIC => busy_core::busy_wait_while(duration, |_| go_on()),
+            BUSY_CLOCK_TSC => busy_core::busy_wait_tsc(duration, go_on).map_err(|_| BUSY_UNSUPPORTED)?,
+            _ => return Err(BUSY_BAD_OPTION),
         };
         let elapsed_ns = waited.elapsed.as_nanos() as u64;
         // SAFETY: not NULL, so by the header's word a place for one result.
@@ -88,14 +103,14 @@ pub unsafe extern "C" fn busy_wait_ns(
     })
 }
 
-/// The cancel flag that `options` names. A struct longer than ours comes from a newer header: it is served as long as
+/// The cancel flag and the clock that `options` name. A struct longer than ours comes from a newer header: it is served as long as
 /// the fields that we do not know are zero, as copy_struct_from_user() of Linux does.
-unsafe fn cancel_of(options: *const busy_wait_options) -> Result<*const busy_cancel, busy_status> {
+unsafe fn read_options(options: *const busy_wait_options) -> Result<(*const busy_cancel, u32), busy_status> {
     const KNOWN: usize = size_of::<busy_wait_options>();
     /// No header was so new that its struct passes a page: a larger size is a struct left uninitialised.
     const LARGEST: usize = 4096;
     if options.is_null() {
-        return Ok(std::ptr::null());
+        return Ok((std::ptr::null(), BUSY_CLOCK_MONOTONIC));
     }
     // SAFETY: not NULL, so at least its size, the first field of every version, can be read.
     let size = unsafe { (*options).size };
@@ -108,5 +123,6 @@ unsafe fn cancel_of(options: *const busy_wait_options) -> Result<*const busy_can
         return Err(BUSY_BAD_SIZE);
     }
     // SAFETY: long enough for every field of this version.
-    Ok(unsafe { (*options).cancel })
+    let busy_wait_options { cancel, clock, reserved, .. } = unsafe { options.read() };
+    if reserved != 0 { Err(BUSY_BAD_OPTION) } else { Ok((cancel, clock)) }
 }

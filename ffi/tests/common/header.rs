@@ -11,7 +11,10 @@ pub const NULL_POINTER: i32 = 2;
 pub const OUT_OF_RANGE: i32 = 3;
 pub const BAD_SIZE: i32 = 4;
 pub const NO_SUCH_THREAD: i32 = 5;
-pub const PANIC: i32 = 7;
+pub const UNSUPPORTED: i32 = 6;
+pub const BAD_OPTION: i32 = 8;
+pub const MONOTONIC: u32 = 0;
+pub const TSC: u32 = 1;
 pub const WAIT_MAX_NS: u64 = i64::MAX as u64;
 
 /// busy_cancel.
@@ -29,6 +32,15 @@ impl Cancel {
 pub struct Options {
     pub size: usize,
     pub cancel: *const Cancel,
+    pub clock: u32,
+    pub reserved: u32,
+}
+
+impl Options {
+    /// BUSY_WAIT_OPTIONS_INIT, with a flag or NULL.
+    pub fn new(cancel: *const Cancel) -> Self {
+        Self { size: size_of::<Self>(), cancel, clock: MONOTONIC, reserved: 0 }
+    }
 }
 
 #[repr(C)]
@@ -89,7 +101,7 @@ impl Busy {
     }
 
     pub fn cancellable(&self, ns: u64, cancel: &Cancel) -> (i32, WaitResult) {
-        self.wait(ns, &Options { size: size_of::<Options>(), cancel })
+        self.wait(ns, &Options::new(cancel))
     }
 
     pub fn set(&self, cancel: &Cancel) {

@@ -3,11 +3,13 @@
 #![cfg(target_os = "linux")]
 #![allow(unsafe_code, reason = "calls through a C ABI")]
 
-#[path = "../src/abi.rs"]
+#[path = "../../src/abi.rs"]
 mod abi;
+#[path = "../common/mod.rs"]
 mod common;
-#[path = "common/header.rs"]
+#[path = "../common/header.rs"]
 mod header;
+mod options;
 
 use header::*;
 use std::env;
@@ -62,8 +64,8 @@ fn the_versions_are_those_of_this_source() {
 
 #[test]
 fn every_status_has_words_and_unknown_ones_too() {
-    let mut known: Vec<_> = (OK..=PANIC).map(|status| busy().words(status)).collect();
-    let unknown = busy().words(PANIC + 1);
+    let mut known: Vec<_> = (OK..=BAD_OPTION).map(|status| busy().words(status)).collect();
+    let unknown = busy().words(BAD_OPTION + 1);
     for status in [-1, 1000, i32::MIN, i32::MAX] {
         assert_eq!(busy().words(status), unknown);
     }
@@ -111,14 +113,6 @@ fn zero_returns_without_a_count() {
 }
 
 #[test]
-fn default_options_are_as_good_as_none() {
-    let options = Options { size: size_of::<Options>(), cancel: null() };
-    let (status, result) = busy().wait(1_000_000, &options);
-    assert_eq!(status, OK);
-    assert!(result.count > 0 && result.elapsed_ns >= 1_000_000, "{result:?}");
-}
-
-#[test]
 fn the_whole_second_waits_count() {
     let before = Instant::now();
     // SAFETY: they take a number and return one.
@@ -127,83 +121,6 @@ fn the_whole_second_waits_count() {
         assert!((busy().wait)(1) > 0);
         assert!(before.elapsed().as_secs() >= 1);
         assert!((busy().wait_time)(0) > 0);
-    }
-}
-
-#[test]
-fn sizes_of_no_version_are_refused() {
-    let mut options = Options { size: 0, cancel: null() };
-    for size in [0, 1, 8, size_of::<Options>() - 1, 4097, usize::MAX / 2, usize::MAX] {
-        options.size = size;
-        assert_eq!(busy().wait(SHORT, &options), (BAD_SIZE, UNTOUCHED), "size {size}");
-    }
-}
-
-/// An older or broken caller's struct may end where the size does, so a refusal must not look further.
-#[test]
-fn nothing_is_read_beyond_the_size() {
-    // SAFETY: sysconf only returns a number.
-    let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) } as usize;
-    // SAFETY: two fresh pages, of which the second is then taken away: who reads beyond the first dies.
-    let end = unsafe {
-        let pages = libc::mmap(
-            null_mut(),
-            2 * page,
-            libc::PROT_READ | libc::PROT_WRITE,
-            libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
-            -1,
-            0,
-        );
-        assert_ne!(pages, libc::MAP_FAILED);
-        let end = pages.cast::<u8>().add(page);
-        assert_eq!(libc::mprotect(end.cast(), page, libc::PROT_NONE), 0);
-        end
-    };
-    for (length, size, status) in [(8, 0, BAD_SIZE), (8, 8, BAD_SIZE), (8, 4097, BAD_SIZE), (16, 16, OK), (64, 64, OK)]
-    {
-        // SAFETY: `length` bytes before the end are ours, aligned, and long enough for a size.
-        let options = unsafe {
-            let start = end.sub(length);
-            start.write_bytes(0, length);
-            start.cast::<usize>().write(size);
-            start.cast::<Options>()
-        };
-        assert_eq!(busy().wait(1000, options).0, status, "size {size}");
-    }
-}
-
-#[test]
-fn options_of_a_newer_header_are_served_while_the_unknown_is_zero() {
-    #[repr(C)]
-    struct Newer {
-        known: Options,
-        unknown: [u8; 4080],
-    }
-    let cancel = Cancel::new();
-    let mut newer = Newer { known: Options { size: 0, cancel: &cancel }, unknown: [0; 4080] };
-    for size in [17, 24, 4095, 4096] {
-        newer.known.size = size;
-        let last = size - size_of::<Options>() - 1;
-
-        busy().reset(&cancel);
-        let options = (&raw const newer).cast();
-        assert_eq!(busy().wait(1000, options).0, OK, "size {size}");
-        busy().set(&cancel);
-        assert_eq!(busy().wait(LONG, options).0, CANCELLED, "size {size}");
-
-        busy().reset(&cancel);
-        for place in [0, last / 2, last] {
-            newer.unknown[place] = 1;
-            let refused = busy().wait(SHORT, (&raw const newer).cast());
-            assert_eq!(refused, (BAD_SIZE, UNTOUCHED), "byte {place} of {size}");
-            newer.unknown[place] = 0;
-        }
-        // What lies behind the struct is none of its fields.
-        if last + 1 < newer.unknown.len() {
-            newer.unknown[last + 1] = 1;
-            assert_eq!(busy().wait(SHORT, (&raw const newer).cast()).0, OK, "size {size}");
-            newer.unknown[last + 1] = 0;
-        }
     }
 }
 
@@ -414,7 +331,6 @@ fn calls_of_every_kind() {
     null_is_refused();
     a_wait_is_never_longer_than_it_can_count();
     the_whole_second_waits_count();
-    sizes_of_no_version_are_refused();
     another_thread_ends_the_wait();
     threads_of_nobody_and_of_others_are_refused();
     mark(b">>");
