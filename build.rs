@@ -7,7 +7,7 @@ use std::fs;
 use std::path::Path;
 
 /// The sources of the header, in the order in which it presents them.
-const ABI_SOURCES: [&str; 6] = ["abi.rs", "version.rs", "status.rs", "cancel.rs", "wait.rs", "cpu.rs"];
+const ABI_SOURCES: [&str; 7] = ["abi.rs", "version.rs", "status.rs", "cancel.rs", "wait.rs", "load.rs", "cpu.rs"];
 const HEADER: &str = "ffi/include/busy.h";
 const LOADER: &str = "src/loader/bindings.rs";
 

@@ -1,7 +1,9 @@
 //! The command line, as data.
 
+use busy_core::load;
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// See what the threads of a Python program do with the GIL, measured.
 #[derive(Debug, Parser)]
@@ -21,6 +23,10 @@ pub enum Command {
     ///
     /// Exit code: 0 as expected, 1 not as expected or failed, 2 wrong usage, 3 inconclusive.
     Run(RunArguments),
+    /// Put a given load on some cores, and report what was achieved
+    ///
+    /// Each thread spins until its own CPU clock says that its share of the period is used, then sleeps. Ctrl-C ends it.
+    Load(LoadArguments),
 }
 
 /// What to list.
@@ -52,4 +58,65 @@ pub struct RunArguments {
     /// Write the results as JSON to FILE, or to stdout (-) instead of the table
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
+}
+
+/// What load to make.
+#[derive(Debug, Args)]
+pub struct LoadArguments {
+    /// How many threads
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=load::MOST_THREADS as i64))]
+    pub cpu: u16,
+
+    /// What each thread uses of a core: 40%, or 0.4
+    #[arg(long, value_name = "SHARE", default_value = "100%", value_parser = share)]
+    pub load: f64,
+
+    /// How long one round of spinning and sleeping takes: 10ms, 1s
+    #[arg(long, value_name = "TIME", default_value = "10ms", value_parser = time)]
+    pub period: Duration,
+
+    /// How long all goes on: 30s, 5min; until Ctrl-C if not given
+    #[arg(long = "for", value_name = "TIME", value_parser = time)]
+    pub duration: Option<Duration>,
+
+    /// Write what was achieved as JSON to FILE, or to stdout (-) instead of the text
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    let share = match text.strip_suffix('%') {
+        Some(percent) => percent.trim_end().parse().map(|percent: f64| percent / 100.0),
+        None => text.parse(),
+    };
+    let fits = share.ok().filter(|share| (0.0..=1.0).contains(share));
+    fits.ok_or_else(|| "expected a share of a core from 0% to 100%, such as 40% or 0.4".into())
+}
+
+fn time(text: &str) -> Result<Duration, String> {
+    let time = humantime::parse_duration(text).ok().filter(|time| !time.is_zero());
+    time.ok_or_else(|| "expected a time longer than zero with its unit, such as 500us, 10ms, 30s".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn shares_and_times_are_read_with_their_units() {
+        assert_eq!((share("40%"), share("12.5 %"), share("0.4"), share("1")), (Ok(0.4), Ok(0.125), Ok(0.4), Ok(1.0)));
+        for wrong in ["", "%", "101%", "-1%", "nan", "1.01", "4O%", "inf"] {
+            assert!(share(wrong).is_err(), "{wrong}");
+        }
+        assert_eq!(time("10ms"), Ok(Duration::from_millis(10)));
+        for wrong in ["", "10", "0s", "-1s", "1 parsec", "99999999999999999999s"] {
+            assert!(time(wrong).is_err(), "{wrong}");
+        }
+    }
 }

@@ -9,6 +9,7 @@ pub mod host;
 pub mod interpreter;
 pub mod interrupt;
 pub mod list;
+pub mod load;
 pub mod loader;
 pub mod measure;
 pub mod places;
@@ -48,10 +49,9 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         return fail(&error);
     }
     match &cli.command {
-        Command::List(arguments) => match list::list(arguments.json.as_deref()) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => fail(&error),
-        },
+        Command::List(arguments) => done(list::list(arguments.json.as_deref())),
+        // Ctrl-C is how a load without end is ended: no failure.
+        Command::Load(arguments) => done(load::load(arguments)),
         Command::Run(arguments) => match run::run(arguments) {
             Ok(code) => code,
             Err(_) if interrupt::requested() => ExitCode::from(interrupt::EXIT_CODE),
@@ -60,7 +60,11 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
 }
 
-fn fail(error: &dyn std::error::Error) -> ExitCode {
+fn done(result: Result<(), impl std::error::Error>) -> ExitCode {
+    result.map_or_else(|error| fail(&error), |()| ExitCode::SUCCESS)
+}
+
+fn fail(error: &impl std::error::Error) -> ExitCode {
     anstream::eprintln!("busy: {error}");
     ExitCode::from(WRONG_USAGE)
 }

@@ -7,7 +7,7 @@
 #include <stdint.h>
 
 /*
- * busy: a busy wait that never ends early, and the CPU time of threads.
+ * busy: a busy wait that never ends early, a load of a given size, and the CPU time of threads.
  *
  * Names      Everything starts with busy_ or BUSY_.
  * Results    Functions that can fail return a busy_status and write their result through a pointer, which they touch
@@ -30,6 +30,9 @@
 
 /* busy_wait_options options = BUSY_WAIT_OPTIONS_INIT; */
 #define BUSY_WAIT_OPTIONS_INIT {sizeof(busy_wait_options), NULL, BUSY_CLOCK_MONOTONIC, 0}
+
+/* busy_load_options options = BUSY_LOAD_OPTIONS_INIT; */
+#define BUSY_LOAD_OPTIONS_INIT {sizeof(busy_load_options), NULL, 0.5, 10000000, 1000000000, 1, 0}
 
 /**
  * Grows when a program built against an older header could break; the N of libbusy.so.N.
@@ -110,6 +113,59 @@ typedef struct busy_wait_result {
 } busy_wait_result;
 
 /**
+ * A load. Initialise it by BUSY_LOAD_OPTIONS_INIT (one thread, half a core, periods of 10 ms, one second), then set
+ * what you need.
+ */
+typedef struct busy_load_options {
+    /**
+     * sizeof(busy_load_options).
+     */
+    size_t size;
+    /**
+     * The flag that may end the load before its time, or NULL for none.
+     */
+    const struct busy_cancel *cancel;
+    /**
+     * What each thread uses of a core, 0 to 1.
+     */
+    double share;
+    /**
+     * How long one round of spinning and sleeping takes, in nanoseconds, more than 0.
+     */
+    uint64_t period_ns;
+    /**
+     * How long all goes on, in nanoseconds, up to BUSY_WAIT_MAX_NS.
+     */
+    uint64_t duration_ns;
+    /**
+     * How many threads, 1 to 4096.
+     */
+    uint32_t threads;
+    /**
+     * 0.
+     */
+    uint32_t reserved;
+} busy_load_options;
+
+/**
+ * What a load achieved.
+ */
+typedef struct busy_load_result {
+    /**
+     * Nanoseconds from the first thread's start to the last one's end.
+     */
+    uint64_t elapsed_ns;
+    /**
+     * CPU time of all threads together, in nanoseconds.
+     */
+    uint64_t cpu_ns;
+    /**
+     * What the threads used of a core, on average.
+     */
+    double share;
+} busy_load_result;
+
+/**
  * Done as asked.
  */
 #define BUSY_OK 0
@@ -153,6 +209,11 @@ typedef struct busy_wait_result {
  * A field of an options struct has a value that it can't have.
  */
 #define BUSY_BAD_OPTION 8
+
+/**
+ * The system gives no more threads.
+ */
+#define BUSY_NO_THREADS 9
 
 #ifdef __cplusplus
 extern "C" {
@@ -231,6 +292,22 @@ uint64_t busy_wait_time(unsigned int seconds);
 busy_status busy_wait_ns(uint64_t ns,
                          const struct busy_wait_options *options,
                          struct busy_wait_result *result);
+
+/**
+ * Uses a given share of a core in each of some threads of its own, and writes to `result` what was achieved. Each
+ * thread spins until its own CPU clock says that its share of the period is used, then sleeps until the period ends.
+ *
+ * Ownership: both stay yours, and are not kept. Blocking: until all threads have ended. Threads: safe from any number
+ * at once. Signals: handlers run during it and do not end it (but may set the flag, which is looked at every 10 ms);
+ * not to be called in a handler.
+ *
+ * BUSY_OK: the time has passed. BUSY_CANCELLED: it was ended by the flag; the result is filled. BUSY_NULL_POINTER: one
+ * of the two is NULL. BUSY_OUT_OF_RANGE: the period or the duration is over BUSY_WAIT_MAX_NS. BUSY_BAD_SIZE: as of
+ * busy_wait_ns(). BUSY_BAD_OPTION: no thread or too many, no period, a share that is not from 0 to 1, or `reserved` is set.
+ * BUSY_NO_THREADS: the system gives no more. After all but the first two nothing is left running and nothing was written.
+ */
+busy_status busy_load(const struct busy_load_options *options,
+                      struct busy_load_result *result);
 
 /**
  * Writes to `ns` the CPU time that thread `tid` of the calling process has used since its start, in nanoseconds,

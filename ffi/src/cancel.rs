@@ -9,12 +9,28 @@ pub struct busy_cancel {
     flag: u32,
 }
 
+/// The flag as a wait looks at it.
+pub(crate) struct Flag<'a>(&'a AtomicU32);
+
+impl Flag<'_> {
+    #[inline]
+    pub(crate) fn is_set(&self) -> bool {
+        self.0.load(Ordering::Relaxed) != 0
+    }
+}
+
 impl busy_cancel {
+    /// The flag at `cancel`; NULL gives one that is never set.
+    ///
     /// # Safety
-    /// `cancel` points to a live, aligned `busy_cancel` for `'a`.
-    pub(crate) unsafe fn flag<'a>(cancel: *const busy_cancel) -> &'a AtomicU32 {
+    /// `cancel` is NULL, or points to a live, aligned `busy_cancel` for `'a`.
+    pub(crate) unsafe fn flag<'a>(cancel: *const busy_cancel) -> Flag<'a> {
+        static NEVER: AtomicU32 = AtomicU32::new(0);
+        if cancel.is_null() {
+            return Flag(&NEVER);
+        }
         // SAFETY: as the caller promises; the one field is only ever accessed as an atomic.
-        unsafe { AtomicU32::from_ptr((&raw const (*cancel).flag).cast_mut()) }
+        Flag(unsafe { AtomicU32::from_ptr((&raw const (*cancel).flag).cast_mut()) })
     }
 }
 
@@ -43,6 +59,6 @@ unsafe fn store(cancel: *mut busy_cancel, value: u32) -> busy_status {
         return BUSY_NULL_POINTER;
     }
     // SAFETY: not NULL, so by the header's word a live busy_cancel.
-    unsafe { busy_cancel::flag(cancel) }.store(value, Ordering::Relaxed);
+    unsafe { busy_cancel::flag(cancel) }.0.store(value, Ordering::Relaxed);
     BUSY_OK
 }

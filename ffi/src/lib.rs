@@ -7,6 +7,8 @@ mod abi;
 mod boundary;
 mod cancel;
 mod cpu;
+mod load;
+mod options;
 mod status;
 mod version;
 mod wait;

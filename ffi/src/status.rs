@@ -22,6 +22,8 @@ pub const BUSY_UNSUPPORTED: busy_status = 6;
 pub const BUSY_PANIC: busy_status = 7;
 /// A field of an options struct has a value that it can't have.
 pub const BUSY_BAD_OPTION: busy_status = 8;
+/// The system gives no more threads.
+pub const BUSY_NO_THREADS: busy_status = 9;
 
 /// The meaning of a status, in a short English sentence without a full stop.
 ///
@@ -42,6 +44,7 @@ fn text(status: busy_status) -> &'static CStr {
         BUSY_NO_SUCH_THREAD => c"this process has no thread of that id: pass gettid() of a live one, or 0",
         BUSY_UNSUPPORTED => c"this operating system does not offer it",
         BUSY_BAD_OPTION => c"a field of an options struct has a value that busy.h does not name",
+        BUSY_NO_THREADS => c"the system gives no more threads: ask for fewer",
         BUSY_PANIC => c"libbusy caught a defect of its own: please report it",
         _ => c"unknown status: it may come from a newer libbusy than this text",
     }
@@ -54,9 +57,9 @@ mod tests {
 
     #[test]
     fn every_status_has_a_text_of_its_own() {
-        let known: HashSet<_> = (BUSY_OK..=BUSY_BAD_OPTION).map(text).collect();
-        assert_eq!(known.len(), (BUSY_BAD_OPTION - BUSY_OK + 1) as usize);
-        for unknown in [-1, BUSY_BAD_OPTION + 1, i32::MAX, i32::MIN] {
+        let known: HashSet<_> = (BUSY_OK..=BUSY_NO_THREADS).map(text).collect();
+        assert_eq!(known.len(), (BUSY_NO_THREADS - BUSY_OK + 1) as usize);
+        for unknown in [-1, BUSY_NO_THREADS + 1, i32::MAX, i32::MIN] {
             assert!(!known.contains(text(unknown)));
         }
     }

@@ -1,10 +1,10 @@
 use crate::boundary;
 use crate::cancel::busy_cancel;
+use crate::options::known_prefix;
 use crate::status::{
-    BUSY_BAD_OPTION, BUSY_BAD_SIZE, BUSY_CANCELLED, BUSY_NULL_POINTER, BUSY_OUT_OF_RANGE, BUSY_UNSUPPORTED, busy_status,
+    BUSY_BAD_OPTION, BUSY_CANCELLED, BUSY_NULL_POINTER, BUSY_OUT_OF_RANGE, BUSY_UNSUPPORTED, busy_status,
 };
 use std::ffi::c_uint;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 /// The longest wait that busy_wait_ns() takes, in nanoseconds: 2^63 - 1, 292 years.
@@ -85,15 +85,21 @@ pub unsafe extern "C" fn busy_wait_ns(
             return Err(BUSY_OUT_OF_RANGE);
         }
         let duration = Duration::from_nanos(ns);
-        // SAFETY: the header asks for NULL or live options.
-        let (cancel, clock) = unsafe { read_options(options) }?;
-        static NEVER: AtomicU32 = AtomicU32::new(0);
-        // SAFETY: not NULL, so by the header's word alive until this wait returns.
-        let flag = if cancel.is_null() { &NEVER } else { unsafe { busy_cancel::flag(cancel) } };
-        let go_on = || flag.load(Ordering::Relaxed) == 0;
+        let (cancel, clock) = if options.is_null() {
+            (std::ptr::null(), BUSY_CLOCK_MONOTONIC)
+        } else {
+            // SAFETY: not NULL, so by the header's word live options.
+            let busy_wait_options { cancel, clock, reserved, .. } = unsafe { known_prefix(options) }?;
+            if reserved != 0 {
+                return Err(BUSY_BAD_OPTION);
+            }
+            (cancel, clock)
+        };
+        // SAFETY: NULL, or by the header's word alive until this wait returns.
+        let flag = unsafe { busy_cancel::flag(cancel) };
         let waited = match clock {
-            BUSY_CLOCK_MONOTONIC => busy_core::busy_wait_while(duration, |_| go_on()),
-            BUSY_CLOCK_TSC => busy_core::busy_wait_tsc(duration, go_on).map_err(|_| BUSY_UNSUPPORTED)?,
+            BUSY_CLOCK_MONOTONIC => busy_core::busy_wait_while(duration, |_| !flag.is_set()),
+            BUSY_CLOCK_TSC => busy_core::busy_wait_tsc(duration, || !flag.is_set()).map_err(|_| BUSY_UNSUPPORTED)?,
             _ => return Err(BUSY_BAD_OPTION),
         };
         let elapsed_ns = waited.elapsed.as_nanos() as u64;
@@ -101,28 +107,4 @@ pub unsafe extern "C" fn busy_wait_ns(
         unsafe { result.write(busy_wait_result { count: waited.count, elapsed_ns }) };
         if waited.completed { Ok(()) } else { Err(BUSY_CANCELLED) }
     })
-}
-
-/// The cancel flag and the clock that `options` name. A struct longer than ours comes from a newer header: it is served as long as
-/// the fields that we do not know are zero, as copy_struct_from_user() of Linux does.
-unsafe fn read_options(options: *const busy_wait_options) -> Result<(*const busy_cancel, u32), busy_status> {
-    const KNOWN: usize = size_of::<busy_wait_options>();
-    /// No header was so new that its struct passes a page: a larger size is a struct left uninitialised.
-    const LARGEST: usize = 4096;
-    if options.is_null() {
-        return Ok((std::ptr::null(), BUSY_CLOCK_MONOTONIC));
-    }
-    // SAFETY: not NULL, so at least its size, the first field of every version, can be read.
-    let size = unsafe { (*options).size };
-    if !(KNOWN..=LARGEST).contains(&size) {
-        return Err(BUSY_BAD_SIZE);
-    }
-    // SAFETY: the caller's struct is `size` bytes long, as its first field says.
-    let unknown = unsafe { std::slice::from_raw_parts(options.cast::<u8>().add(KNOWN), size - KNOWN) };
-    if unknown.iter().any(|byte| *byte != 0) {
-        return Err(BUSY_BAD_SIZE);
-    }
-    // SAFETY: long enough for every field of this version.
-    let busy_wait_options { cancel, clock, reserved, .. } = unsafe { options.read() };
-    if reserved != 0 { Err(BUSY_BAD_OPTION) } else { Ok((cancel, clock)) }
 }

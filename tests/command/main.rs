@@ -2,5 +2,6 @@
 
 mod bounds;
 mod harness;
+mod load;
 mod run;
 mod usage;

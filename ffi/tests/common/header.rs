@@ -13,6 +13,7 @@ pub const BAD_SIZE: i32 = 4;
 pub const NO_SUCH_THREAD: i32 = 5;
 pub const UNSUPPORTED: i32 = 6;
 pub const BAD_OPTION: i32 = 8;
+pub const NO_THREADS: i32 = 9;
 pub const MONOTONIC: u32 = 0;
 pub const TSC: u32 = 1;
 pub const WAIT_MAX_NS: u64 = i64::MAX as u64;
@@ -44,6 +45,35 @@ impl Options {
 }
 
 #[repr(C)]
+#[derive(Clone, Copy)]
+pub struct LoadOptions {
+    pub size: usize,
+    pub cancel: *const Cancel,
+    pub share: f64,
+    pub period_ns: u64,
+    pub duration_ns: u64,
+    pub threads: u32,
+    pub reserved: u32,
+}
+
+impl LoadOptions {
+    /// BUSY_LOAD_OPTIONS_INIT.
+    pub fn new() -> Self {
+        let size = size_of::<Self>();
+        let (period_ns, duration_ns) = (10_000_000, 1_000_000_000);
+        Self { size, cancel: std::ptr::null(), share: 0.5, period_ns, duration_ns, threads: 1, reserved: 0 }
+    }
+}
+
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct LoadResult {
+    pub elapsed_ns: u64,
+    pub cpu_ns: u64,
+    pub share: f64,
+}
+
+#[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WaitResult {
     pub count: u64,
@@ -63,6 +93,7 @@ pub struct Busy {
     pub wait: unsafe extern "C" fn(c_uint) -> u64,
     pub wait_time: unsafe extern "C" fn(c_uint) -> u64,
     pub wait_ns: unsafe extern "C" fn(u64, *const Options, *mut WaitResult) -> i32,
+    pub load: unsafe extern "C" fn(*const LoadOptions, *mut LoadResult) -> i32,
     pub thread_cpu_ns: unsafe extern "C" fn(u32, *mut u64) -> i32,
 }
 
@@ -86,6 +117,7 @@ pub fn busy() -> &'static Busy {
             wait: function!("busy_wait"),
             wait_time: function!("busy_wait_time"),
             wait_ns: function!("busy_wait_ns"),
+            load: function!("busy_load"),
             thread_cpu_ns: function!("busy_thread_cpu_ns"),
         }
     })

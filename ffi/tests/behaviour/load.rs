@@ -1,0 +1,73 @@
+//! busy_load: a load of the size asked for, and what it refuses.
+
+use crate::header::*;
+use std::ptr::{null, null_mut};
+use std::time::{Duration, Instant};
+
+/// What no call writes by chance.
+const UNTOUCHED: LoadResult = LoadResult { elapsed_ns: 0xa5a5, cpu_ns: 0x5a5a, share: -7.0 };
+
+fn load(options: &LoadOptions) -> (i32, LoadResult) {
+    let mut result = UNTOUCHED;
+    // SAFETY: both outlive the call.
+    let status = unsafe { (busy().load)(options, &mut result) };
+    (status, result)
+}
+
+#[test]
+fn the_load_is_of_the_size_asked_for_or_less_where_there_is_no_core() {
+    let options = LoadOptions { share: 0.25, threads: 2, duration_ns: 400_000_000, ..LoadOptions::new() };
+    let before = Instant::now();
+    let (status, result) = load(&options);
+    assert_eq!(status, OK);
+    assert!(result.elapsed_ns >= 400_000_000 && before.elapsed().as_nanos() as u64 >= result.elapsed_ns);
+    assert!((0.02..0.26).contains(&result.share), "{result:?}");
+    let share = result.cpu_ns as f64 / (2.0 * result.elapsed_ns as f64);
+    assert!((share - result.share).abs() < 0.05, "{result:?}");
+}
+
+#[test]
+fn a_flag_ends_the_load() {
+    let cancel = Cancel::new();
+    let options = LoadOptions { cancel: &cancel, duration_ns: 60_000_000_000, ..LoadOptions::new() };
+    busy().set(&cancel);
+    assert_eq!(load(&options).0, CANCELLED);
+    busy().reset(&cancel);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            std::thread::sleep(Duration::from_millis(50));
+            busy().set(&cancel);
+        });
+        let (status, result) = load(&options);
+        assert_eq!(status, CANCELLED);
+        assert!(result.elapsed_ns >= 30_000_000, "{result:?}");
+    });
+}
+
+#[test]
+fn what_makes_no_sense_is_refused_and_nothing_written() {
+    let fine = LoadOptions::new();
+    for (options, status) in [
+        (LoadOptions { share: -0.1, ..fine }, BAD_OPTION),
+        (LoadOptions { share: 1.5, ..fine }, BAD_OPTION),
+        (LoadOptions { share: f64::NAN, ..fine }, BAD_OPTION),
+        (LoadOptions { threads: 0, ..fine }, BAD_OPTION),
+        (LoadOptions { threads: u32::MAX, ..fine }, BAD_OPTION),
+        (LoadOptions { period_ns: 0, ..fine }, BAD_OPTION),
+        (LoadOptions { reserved: 1, ..fine }, BAD_OPTION),
+        (LoadOptions { period_ns: u64::MAX, ..fine }, OUT_OF_RANGE),
+        (LoadOptions { duration_ns: u64::MAX, ..fine }, OUT_OF_RANGE),
+        (LoadOptions { size: 0, ..fine }, BAD_SIZE),
+        (LoadOptions { size: fine.size - 1, ..fine }, BAD_SIZE),
+        (LoadOptions { size: usize::MAX, ..fine }, BAD_SIZE),
+    ] {
+        assert_eq!(load(&options), (status, UNTOUCHED));
+    }
+    let mut result = UNTOUCHED;
+    // SAFETY: NULL is refused.
+    unsafe {
+        assert_eq!((busy().load)(null(), &mut result), NULL_POINTER);
+        assert_eq!((busy().load)(&fine, null_mut()), NULL_POINTER);
+    }
+    assert_eq!(result, UNTOUCHED);
+}

@@ -1,0 +1,73 @@
+//! `busy load`: a load of a given size, and what it achieved.
+
+use crate::cli::LoadArguments;
+use crate::interrupt;
+use crate::publish::{NewFile, PublishError};
+use busy_core::load::{Achieved, Load, LoadError};
+use std::io::{self, Write};
+use std::path::Path;
+use std::time::Duration;
+
+/// Why there was no load, or no report of it.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadCommandError {
+    /// It can't be run.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// The JSON can't be written.
+    #[error(transparent)]
+    Publish(#[from] PublishError),
+    /// stdout is closed.
+    #[error("can't write to stdout: {0}")]
+    Stdout(#[from] io::Error),
+}
+
+/// Runs the load until its time is over or Ctrl-C, and reports.
+///
+/// # Errors
+/// See [`LoadCommandError`].
+pub fn load(arguments: &LoadArguments) -> Result<(), LoadCommandError> {
+    let load = Load {
+        threads: arguments.cpu.into(),
+        share: arguments.load,
+        period: arguments.period,
+        duration: arguments.duration.unwrap_or(Duration::MAX),
+    };
+    let stdout_is_json = arguments.json.as_deref() == Some(Path::new("-"));
+    let file = arguments.json.as_deref().filter(|_| !stdout_is_json).map(NewFile::open).transpose()?;
+    let achieved = load.run(|| !interrupt::requested())?;
+    let json = || format!("{:#}\n", json(&load, &achieved));
+    if let Some(file) = file {
+        file.publish(json().as_bytes())?;
+    }
+    let report = if stdout_is_json { json() } else { text(&load, &achieved) };
+    Ok(anstream::stdout().write_all(report.as_bytes())?)
+}
+
+fn json(load: &Load, achieved: &Achieved) -> serde_json::Value {
+    let thread = |thread: &busy_core::load::ThreadLoad| serde_json::json!({ "elapsed_s": thread.elapsed.as_secs_f64(), "cpu_s": thread.cpu.as_secs_f64() });
+    serde_json::json!({ "schema": 1, "results": [{
+        "kind": "load",
+        "asked_percent": 100.0 * load.share,
+        "achieved_percent": 100.0 * achieved.share(),
+        "period_s": load.period.as_secs_f64(),
+        "duration_s": achieved.elapsed.as_secs_f64(),
+        "completed": achieved.completed,
+        "threads": achieved.threads.iter().map(thread).collect::<Vec<_>>(),
+    }]})
+}
+
+fn text(load: &Load, achieved: &Achieved) -> String {
+    let threads = if load.threads == 1 { "1 thread".into() } else { format!("{} threads", load.threads) };
+    let (asked, got) = (100.0 * load.share, 100.0 * achieved.share());
+    let elapsed = achieved.elapsed.as_secs_f64();
+    let mut text =
+        format!("{threads} for {elapsed:.3} s: asked for {asked:.3} % of a core each, achieved {got:.3} %\n");
+    if load.threads > 1 {
+        for (number, thread) in achieved.threads.iter().enumerate() {
+            let percent = 100.0 * thread.cpu.as_secs_f64() / thread.elapsed.as_secs_f64();
+            text += &format!("  thread {number}: {percent:.3} %\n");
+        }
+    }
+    text
+}
