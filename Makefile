@@ -20,6 +20,9 @@ ifneq ($(shell cargo --version >/dev/null 2>&1 && echo works),works)
 export RUSTUP_HOME := $(abspath $(dir $(shell command -v cargo))../../.rustup)
 endif
 
+# Pip lays packages into another environment from 22.3 on.
+ENOUGH := import sys, pip; sys.exit(sys.version_info < (3, 10) or tuple(map(int, pip.__version__.split(".")[:2])) < (22, 3))
+
 # The module's cargo runs without an interpreter to ask and links no libpython, for maturin and clippy alike.
 export PYO3_BUILD_EXTENSION_MODULE := 1
 # No __pycache__ among the sources, nor in what is installed.
@@ -30,6 +33,7 @@ export PYTHONDONTWRITEBYTECODE := 1
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
+	@echo 'PYTHON=... builds with another Python; ARGS="-p ..." measures another.'
 
 run: build ## the talk's measurements on this machine's Python (ARGS="ctypes -d 10" and the like)
 	$(RELEASE)/busy run $(ARGS)
@@ -43,14 +47,14 @@ check: build $(VENV)/ready ## formatting, lints, stubs, and the generated files 
 	cargo clippy --release --workspace --all-targets -- -D warnings
 	$(TOOL)/ruff check
 	$(TOOL)/ruff format --check
-	MYPY_CACHE_DIR=build/mypy MYPYPATH=$(RELEASE)/python PYTHONPATH=$(RELEASE)/python $(TOOL)/python -m mypy.stubtest busy
+	MYPYPATH=$(RELEASE)/python PYTHONPATH=$(RELEASE)/python $(TOOL)/python -m mypy.stubtest --mypy-config-file pyext/mypy.ini busy
 	$(LIBCLANG) cargo build --release --features bindgen
 	cargo test --release -p busy-ffi --test abi
 
 generate: $(VENV)/ready ## write busy.h and its loader anew, after a change of the C ABI
 	BUSY_GENERATE=1 $(LIBCLANG) cargo build --release --features bindgen
 
-build: $(MODULE)/__init__.py
+build: $(MODULE)/__init__.py ## the command, libbusy and the Python module
 	cargo build --release
 
 # bindgen's libclang comes from PyPI, which leaves out the compiler's own headers.
@@ -59,6 +63,8 @@ LIBCLANG = LIBCLANG_PATH=$$($(TOOL)/python -c 'import clang, os; print(os.path.d
 
 # Debian's python3 has no ensurepip: pip stays outside and installs into the environment.
 $(VENV)/ready: requirements.txt
+	@cargo --version >/dev/null || { echo 'Install Rust 1.95 or later, and have cargo on PATH.' >&2; exit 1; }
+	@$(PYTHON) -c '$(ENOUGH)' || { echo 'Needs Python 3.10 and pip 22.3 or later: give PYTHON=/path/of/one.' >&2; exit 1; }
 	$(PYTHON) -m venv --without-pip --clear $(VENV)
 	$(PYTHON) -m pip --python $(TOOL)/python install --quiet -r requirements.txt
 	touch $@
@@ -69,7 +75,10 @@ $(MODULE)/__init__.py: $(VENV)/ready Cargo.lock $(shell find pyext busy-core -ty
 	$(PYTHON) -m zipfile -e build/wheel/*.whl $(RELEASE)/python
 	touch $@
 
-install: build ## into PREFIX (/usr/local): the command, libbusy, busy.h, busy.pc, the Python module
+# Builds nothing: under sudo it would be built anew, by root.
+install: ## what was built, into PREFIX (/usr/local): the command, libbusy, busy.h, busy.pc, the Python module
+	@test -f $(RELEASE)/busy -a -f $(RELEASE)/libbusy.so -a -f $(MODULE)/__init__.py || { echo 'First, as yourself: make build' >&2; exit 1; }
+	@case '$(PREFIX)' in *' '*) false;; /*) ;; *) false;; esac || { echo 'PREFIX must be an absolute path without blanks.' >&2; exit 1; }
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/include $(DESTDIR)$(PREFIX)/lib/pkgconfig $(DESTDIR)$(PREFIX)/lib/busy/python/busy
 	install -m 755 $(RELEASE)/busy $(DESTDIR)$(PREFIX)/bin/busy
 	install -m 755 $(RELEASE)/libbusy.so $(DESTDIR)$(PREFIX)/lib/libbusy.so.$(ABI_MAJOR)
@@ -78,10 +87,11 @@ install: build ## into PREFIX (/usr/local): the command, libbusy, busy.h, busy.p
 	install -m 644 ffi/include/busy.h $(DESTDIR)$(PREFIX)/include/busy.h
 	install -m 644 $(wildcard $(MODULE)/*.*) $(DESTDIR)$(PREFIX)/lib/busy/python/busy
 	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' ffi/busy.pc.in > $(DESTDIR)$(PREFIX)/lib/pkgconfig/busy.pc
+	@test -n '$(DESTDIR)' || ldconfig 2>/dev/null || echo 'If $(PREFIX)/lib is among the folders of ld.so.conf(5), run ldconfig as root.'
 
 uninstall: ## take away what install put there
 	rm -f $(addprefix $(DESTDIR)$(PREFIX)/,bin/busy include/busy.h lib/libbusy.so lib/libbusy.so.$(ABI_MAJOR) lib/libbusy.a lib/pkgconfig/busy.pc)
 	rm -rf $(DESTDIR)$(PREFIX)/lib/busy
 
 clean: ## take away everything that was built
-	rm -rf build target
+	rm -rf build target .mypy_cache

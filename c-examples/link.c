@@ -1,6 +1,6 @@
 /* Waits on the CPU for some microseconds, and prints what the wait did and what it cost.
  *
- *     cc link.c $(pkg-config --cflags --libs busy) -o link
+ *     cc link.c $(pkg-config --cflags --libs busy) -Wl,-rpath,$(pkg-config --variable=libdir busy) -o link
  *     ./link 1500
  */
 

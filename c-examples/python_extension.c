@@ -1,6 +1,7 @@
 /* The talk's extension module on libbusy, by hand in CPython's C API: one file for CPython 2.7 and 3.6 to 3.15.
  *
- *     cc -shared -fPIC python_extension.c $(python3-config --includes) $(pkg-config --cflags --libs busy) -o busy_c.so
+ *     cc -shared -fPIC python_extension.c $(python3-config --includes) $(pkg-config --cflags --libs busy) \
+ *         -Wl,-rpath,$(pkg-config --variable=libdir busy) -o busy_c.so
  *     python3 -c 'import busy_c; print(busy_c.without_lock(0.5))'
  *
  * It is the yardstick for the PyO3 module `busy`, which can do one thing more: a wait in here goes on to its end after

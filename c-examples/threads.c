@@ -1,6 +1,6 @@
 /* Several threads wait for ten seconds each; one flag calls them all back after 20 ms.
  *
- *     cc threads.c $(pkg-config --cflags --libs busy) -pthread -o threads
+ *     cc threads.c $(pkg-config --cflags --libs busy) -Wl,-rpath,$(pkg-config --variable=libdir busy) -pthread -o threads
  *     ./threads
  */
 

@@ -23,6 +23,8 @@ pub enum Command {
     ///
     /// Exit code: 0 as expected, 1 not as expected or failed, 2 wrong usage, 3 inconclusive.
     Run(RunArguments),
+    /// Show the interpreters found: on PATH, pyenv's, uv's and the system's
+    Pythons(PythonsArguments),
     /// Put a given load on some cores, and report what was achieved
     ///
     /// Each thread spins until its own CPU clock says that its share of the period is used, then sleeps. Ctrl-C ends it.
@@ -44,9 +46,9 @@ pub struct RunArguments {
     #[arg(value_name = "NAME")]
     pub names: Vec<String>,
 
-    /// An interpreter: a path, a command on PATH, or a version such as 3.11; may be given several times
+    /// An interpreter: a version (3.13, 3.13t, 2.7, pypy3), a path, or `all`; may be given several times
     ///
-    /// Without it: the machine's own, python3.
+    /// Without it: the machine's own, python3. `busy pythons` shows which there are.
     #[arg(short, long, value_name = "PY")]
     pub python: Vec<String>,
 
@@ -56,6 +58,14 @@ pub struct RunArguments {
     pub seconds: u32,
 
     /// Write the results as JSON to FILE, or to stdout (-) instead of the table
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+}
+
+/// How to show the interpreters.
+#[derive(Debug, Args)]
+pub struct PythonsArguments {
+    /// Write the list as JSON to FILE, or to stdout (-)
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
 }

@@ -2,6 +2,7 @@
 
 use crate::guard::{GuardError, Guarded, Spec};
 use crate::interpreter::Interpreter;
+use crate::loader::soname;
 use crate::unpack::{self, CacheError};
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -53,7 +54,7 @@ pub fn build(interpreter: &Interpreter, libbusy: &Path) -> Result<PathBuf, Exten
         return Ok(folder);
     }
     // The soname that the module asks for, beside the module itself.
-    let soname = folder.join("libbusy.so.1");
+    let soname = folder.join(soname());
     let in_cache = |error| CacheError::from((folder.clone(), error));
     if !soname.exists() {
         symlink(libbusy, &soname).or_else(|error| if soname.exists() { Ok(()) } else { Err(in_cache(error)) })?;

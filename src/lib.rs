@@ -12,8 +12,10 @@ pub mod list;
 pub mod load;
 pub mod loader;
 pub mod measure;
+pub mod output;
 pub mod places;
 pub mod publish;
+pub mod pythons;
 pub mod results;
 pub mod run;
 pub mod table;
@@ -50,6 +52,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
     match &cli.command {
         Command::List(arguments) => done(list::list(arguments.json.as_deref())),
+        Command::Pythons(arguments) => done(pythons::pythons(arguments.json.as_deref())),
         // Ctrl-C is how a load without end is ended: no failure.
         Command::Load(arguments) => done(load::load(arguments)),
         Command::Run(arguments) => match run::run(arguments) {

@@ -2,10 +2,8 @@
 
 use crate::cli::LoadArguments;
 use crate::interrupt;
-use crate::publish::{NewFile, PublishError};
+use crate::output::{Output, OutputError};
 use busy_core::load::{Achieved, Load, LoadError};
-use std::io::{self, Write};
-use std::path::Path;
 use std::time::Duration;
 
 /// Why there was no load, or no report of it.
@@ -14,12 +12,9 @@ pub enum LoadCommandError {
     /// It can't be run.
     #[error(transparent)]
     Load(#[from] LoadError),
-    /// The JSON can't be written.
+    /// What it achieved can't be written.
     #[error(transparent)]
-    Publish(#[from] PublishError),
-    /// stdout is closed.
-    #[error("can't write to stdout: {0}")]
-    Stdout(#[from] io::Error),
+    Output(#[from] OutputError),
 }
 
 /// Runs the load until its time is over or Ctrl-C, and reports.
@@ -33,15 +28,9 @@ pub fn load(arguments: &LoadArguments) -> Result<(), LoadCommandError> {
         period: arguments.period,
         duration: arguments.duration.unwrap_or(Duration::MAX),
     };
-    let stdout_is_json = arguments.json.as_deref() == Some(Path::new("-"));
-    let file = arguments.json.as_deref().filter(|_| !stdout_is_json).map(NewFile::open).transpose()?;
+    let mut output = Output::open(arguments.json.as_deref()).map_err(OutputError::from)?;
     let achieved = load.run(|| !interrupt::requested())?;
-    let json = || format!("{:#}\n", json(&load, &achieved));
-    if let Some(file) = file {
-        file.publish(json().as_bytes())?;
-    }
-    let report = if stdout_is_json { json() } else { text(&load, &achieved) };
-    Ok(anstream::stdout().write_all(report.as_bytes())?)
+    Ok(output.write(&json(&load, &achieved), || text(&load, &achieved))?)
 }
 
 fn json(load: &Load, achieved: &Achieved) -> serde_json::Value {

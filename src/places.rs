@@ -1,13 +1,12 @@
 //! Where the command finds what it was installed with, and where it keeps what it makes.
 
+use crate::loader::soname;
 use directories::ProjectDirs;
 use std::env;
 use std::path::{Path, PathBuf};
 
 /// Names the one folder to look in, instead of the installed ones.
 const VARIABLE: &str = "BUSY_LIBDIR";
-/// The shared library, by its soname and by the name that cargo gives it.
-const LIBBUSY: [&str; 2] = [concat!("libbusy.so.", 1), "libbusy.so"];
 
 /// Something that belongs to the installation and was not found.
 #[derive(Debug, thiserror::Error)]
@@ -22,7 +21,9 @@ pub struct NotInstalled {
 /// # Errors
 /// It is in none of the folders.
 pub fn libbusy() -> Result<PathBuf, NotInstalled> {
-    find("libbusy.so", |folder| LIBBUSY.iter().map(|name| folder.join(name)).find(|file| file.is_file()))
+    // Cargo leaves out the version.
+    let names = [soname(), "libbusy.so".into()];
+    find("libbusy.so", |folder| names.iter().map(|name| folder.join(name)).find(|file| file.is_file()))
 }
 
 /// The folder from which `import busy` finds the Python module.

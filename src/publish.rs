@@ -1,15 +1,28 @@
-//! Writes a file whole or not at all: a killed run leaves the earlier one as it was, and no half of a new one.
+//! Writes a file whole or not at all: a killed run leaves the earlier one as it was, and no half of a new one. What is
+//! no regular file (a pipe, a terminal, /dev/null) is written into, as any program would.
 
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, linkat, open};
-use std::fs::{self, File};
+use rustix::io::Errno;
+use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Write};
 use std::os::fd::AsRawFd;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-/// A file to come. It has no name until [`Self::publish`], so whatever ends the process takes it along.
+/// A file to come.
 pub struct NewFile {
     file: File,
     path: PathBuf,
+    kind: Kind,
+}
+
+enum Kind {
+    /// Has no name until it is published, so whatever ends the process takes it along.
+    Unnamed,
+    /// Where the file system knows no unnamed files (some network ones): has this name until it is published.
+    Passing(PathBuf),
+    /// Was there, and is no regular file.
+    Stream,
 }
 
 /// Why a file can't be written.
@@ -21,21 +34,40 @@ pub struct PublishError {
 }
 
 impl NewFile {
-    /// Opens it, so that missing rights are known before anything is measured.
+    /// Opens it, so that missing rights are known before anything is measured. A symbolic link is followed.
     ///
     /// # Errors
     /// The folder does not exist, may not be written to, or `path` is itself a folder.
     pub fn open(path: &Path) -> Result<Self, PublishError> {
-        let fail = |error| PublishError { path: path.to_path_buf(), error };
-        if path.is_dir() {
-            return Err(fail(io::ErrorKind::IsADirectory.into()));
+        Self::try_open(path).map_err(|error| PublishError { path: path.to_path_buf(), error })
+    }
+
+    fn try_open(path: &Path) -> io::Result<Self> {
+        let path = path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
+        let earlier = fs::metadata(&path).ok();
+        match &earlier {
+            Some(earlier) if earlier.is_dir() => return Err(io::ErrorKind::IsADirectory.into()),
+            Some(earlier) if !earlier.is_file() => {
+                let file = OpenOptions::new().write(true).open(&path)?;
+                return Ok(Self { file, path, kind: Kind::Stream });
+            }
+            // Replacing it would get around its own rights.
+            Some(_) => drop(OpenOptions::new().write(true).open(&path)?),
+            None => {}
         }
+        let mode = earlier.map_or(0o644, |earlier| earlier.permissions().mode() & 0o7777);
         // O_TMPFILE, open(2): a file in that folder's file system without a name.
-        let mode = Mode::from_raw_mode(0o644);
-        match open(folder_of(path), OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC, mode) {
-            Ok(file) => Ok(Self { file: file.into(), path: path.to_path_buf() }),
-            Err(error) => Err(fail(error.into())),
-        }
+        let flags = OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC;
+        let (file, kind) = match open(folder_of(&path), flags, Mode::from_raw_mode(0o600)) {
+            Ok(file) => (file.into(), Kind::Unnamed),
+            Err(Errno::OPNOTSUPP | Errno::ISDIR) => {
+                let passing = passing_name(&path);
+                (File::create(&passing)?, Kind::Passing(passing))
+            }
+            Err(error) => return Err(error.into()),
+        };
+        file.set_permissions(Permissions::from_mode(mode))?;
+        Ok(Self { file, path, kind })
     }
 
     /// Gives the file its content and its name, in place of an earlier file of that name.
@@ -43,21 +75,43 @@ impl NewFile {
     /// # Errors
     /// No room, most likely; an earlier file is left as it was.
     pub fn publish(mut self, content: &[u8]) -> Result<PathBuf, PublishError> {
-        match self.link(content) {
-            Ok(()) => Ok(self.path),
-            Err(error) => Err(PublishError { path: self.path, error }),
+        match self.try_publish(content) {
+            Ok(()) => Ok(self.path.clone()),
+            Err(error) => Err(PublishError { path: self.path.clone(), error }),
         }
     }
 
-    fn link(&mut self, content: &[u8]) -> io::Result<()> {
+    fn try_publish(&mut self, content: &[u8]) -> io::Result<()> {
         self.file.write_all(content)?;
+        if let Kind::Stream = self.kind {
+            return Ok(());
+        }
         self.file.sync_all()?;
-        // linkat(2) refuses an existing name, so an earlier file is replaced by a rename, of a file that is whole.
-        let own = format!("/proc/self/fd/{}", self.file.as_raw_fd());
-        let passing = folder_of(&self.path).join(format!(".busy-{}", std::process::id()));
-        linkat(CWD, own, CWD, &passing, AtFlags::SYMLINK_FOLLOW)?;
-        fs::rename(&passing, &self.path).inspect_err(|_| drop(fs::remove_file(&passing)))
+        if let Kind::Unnamed = self.kind {
+            // linkat(2) refuses an existing name, so an earlier file is replaced by a rename, of a file that is whole.
+            let own = format!("/proc/self/fd/{}", self.file.as_raw_fd());
+            let passing = passing_name(&self.path);
+            linkat(CWD, own, CWD, &passing, AtFlags::SYMLINK_FOLLOW)?;
+            self.kind = Kind::Passing(passing);
+        }
+        if let Kind::Passing(passing) = &self.kind {
+            fs::rename(passing, &self.path)?;
+        }
+        Ok(())
     }
+}
+
+impl Drop for NewFile {
+    fn drop(&mut self) {
+        // After a rename there is nothing of that name.
+        if let Kind::Passing(passing) = &self.kind {
+            let _ = fs::remove_file(passing);
+        }
+    }
+}
+
+fn passing_name(path: &Path) -> PathBuf {
+    folder_of(path).join(format!(".busy-{}", std::process::id()))
 }
 
 fn folder_of(path: &Path) -> &Path {
@@ -87,6 +141,34 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         drop(NewFile::open(&folder.path().join("result.json")).unwrap());
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_link_is_followed_and_rights_are_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, link) = (folder.path().join("result.json"), folder.path().join("latest.json"));
+        fs::write(&path, "first").unwrap();
+        fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
+        std::os::unix::fs::symlink(&path, &link).unwrap();
+        NewFile::open(&link).unwrap().publish(b"second").unwrap();
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        assert_eq!(fs::read_to_string(&path).unwrap(), "second");
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+
+    #[test]
+    fn what_is_no_regular_file_is_written_into_and_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let fifo = folder.path().join("fifo");
+        rustix::fs::mkfifoat(CWD, &fifo, Mode::from_raw_mode(0o600)).unwrap();
+        let read = std::thread::spawn({
+            let fifo = fifo.clone();
+            move || fs::read_to_string(fifo).unwrap()
+        });
+        NewFile::open(&fifo).unwrap().publish(b"through").unwrap();
+        assert_eq!(read.join().unwrap(), "through");
+        assert!(!fs::metadata(&fifo).unwrap().is_file());
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 
     #[test]

@@ -6,14 +6,14 @@ use crate::guard::GuardError;
 use crate::host::Host;
 use crate::interpreter::{Interpreter, InterpreterError};
 use crate::loader::{Libbusy, LoaderError};
+use crate::output::{Output, OutputError};
 use crate::places::{self, NotInstalled};
-use crate::publish::{NewFile, PublishError};
+use crate::publish::NewFile;
 use crate::results::{Document, Outcome, Status};
-use crate::{interrupt, table};
+use crate::{interrupt, output, table};
 use indicatif::ProgressBar;
 use std::fs;
-use std::io::{self, Write};
-use std::path::Path;
+use std::io;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -35,9 +35,6 @@ pub enum RunError {
     /// libbusy is not as it should be.
     #[error(transparent)]
     Loader(#[from] LoaderError),
-    /// A file can't be written.
-    #[error(transparent)]
-    Publish(#[from] PublishError),
     /// The cache can't be written.
     #[error(transparent)]
     Cache(#[from] crate::unpack::CacheError),
@@ -47,9 +44,9 @@ pub enum RunError {
     /// The kernel does not tell what is needed.
     #[error("can't read what the kernel tells of this machine: {0}")]
     Host(io::Error),
-    /// stdout is closed.
-    #[error("can't write to stdout: {0}")]
-    Stdout(io::Error),
+    /// The results can't be written.
+    #[error(transparent)]
+    Output(#[from] OutputError),
 }
 
 /// Runs what was asked for and shows it.
@@ -58,16 +55,10 @@ pub enum RunError {
 /// What keeps the whole from running; what goes wrong in one experiment is a result.
 pub fn run(arguments: &RunArguments) -> Result<ExitCode, RunError> {
     let chosen = chosen(&arguments.names)?;
-    let mut interpreters = Vec::new();
-    for name in &arguments.python {
-        interpreters.push(Interpreter::identify(name)?);
-    }
-    if interpreters.is_empty() {
-        interpreters.push(Interpreter::own()?);
-    }
+    let interpreters = Interpreter::resolve(&arguments.python)?;
     let libbusy = Libbusy::open(&places::libbusy()?)?;
     let scripts = experiments::unpack()?;
-    let json = arguments.json.as_deref().filter(|path| *path != Path::new("-")).map(NewFile::open).transpose()?;
+    let mut output = Output::open(arguments.json.as_deref()).map_err(OutputError::from)?;
 
     let mut host = Host::observe(PATIENCE).map_err(RunError::Host)?;
     host.time_reads_per_s = Some(libbusy.time_reads_per_second());
@@ -100,7 +91,17 @@ pub fn run(arguments: &RunArguments) -> Result<ExitCode, RunError> {
     if document.results.is_empty() {
         return Ok(ExitCode::from(interrupt::EXIT_CODE));
     }
-    show(&document, arguments.json.as_deref(), json)?;
+    let kept = keep(&document);
+    output.write(&document, || table::render(&document))?;
+    for warning in table::warnings(&document) {
+        anstream::eprintln!("{warning}");
+    }
+    // The copy is a service; who can't have it has the results all the same.
+    match kept {
+        Ok(path) if output.has_text() => output::say(&format!("Kept as {path}\n"))?,
+        Ok(_) => {}
+        Err(error) => anstream::eprintln!("warning: these results are not kept: {error}"),
+    }
     Ok(if interrupted { ExitCode::from(interrupt::EXIT_CODE) } else { exit_code(&document) })
 }
 
@@ -115,33 +116,12 @@ fn chosen(names: &[String]) -> Result<Vec<&'static Experiment>, RunError> {
     names.iter().map(|name| experiments::find(name).ok_or_else(|| unknown(name))).collect()
 }
 
-/// The JSON where it was asked for, the table unless stdout is taken by it, and a copy kept.
-fn show(document: &Document, asked: Option<&Path>, json: Option<NewFile>) -> Result<(), RunError> {
-    let text = serde_json::to_string_pretty(document).expect("results are plain data") + "\n";
-    if let Some(json) = json {
-        json.publish(text.as_bytes())?;
-    }
-    let stdout_is_json = asked == Some(Path::new("-"));
-    let shown = if stdout_is_json { text.clone() } else { table::render(document) };
-    anstream::stdout().write_all(shown.as_bytes()).map_err(RunError::Stdout)?;
-    for warning in table::warnings(document) {
-        anstream::eprintln!("{warning}");
-    }
-    // The copy is a service; who can't have it has the results all the same.
-    match keep(document, &text) {
-        Ok(path) if !stdout_is_json => anstream::println!("Kept as {path}"),
-        Ok(_) => {}
-        Err(error) => anstream::eprintln!("warning: these results are not kept: {error}"),
-    }
-    Ok(())
-}
-
-fn keep(document: &Document, text: &str) -> Result<String, Box<dyn std::error::Error>> {
+fn keep(document: &Document) -> Result<String, Box<dyn std::error::Error>> {
     let folder = places::runs().ok_or("there is no home folder")?;
     fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
     // A colon in a file name is a nuisance on the command line.
-    let path =
-        NewFile::open(&folder.join(format!("{}.json", document.began.replace(':', "-"))))?.publish(text.as_bytes())?;
+    let name = format!("{}.json", document.began.replace(':', "-"));
+    let path = NewFile::open(&folder.join(name))?.publish(&serde_json::to_vec_pretty(document)?)?;
     Ok(path.display().to_string())
 }
 

@@ -5,61 +5,104 @@ use crate::host::{Host, TOO_LOADED_PERCENT};
 use crate::results::{Case, Document, Outcome, RunResult, Status};
 use crate::units::per_second;
 use anstyle::Style;
-use comfy_table::{Cell, CellAlignment, LineStyle, Table, TableStyle, presets};
+use comfy_table::{Cell, CellAlignment, ContentArrangement, LineStyle, Table, TableStyle, presets};
 use std::fmt::Write;
 
 const BOLD: Style = Style::new().bold();
 /// Lines around and below the header, none between rows.
-pub const LINES: TableStyle = presets::UTF8_HORIZONTAL_ONLY.row_separator(LineStyle::none());
-/// Columns that text may fill.
-const WIDTH: usize = 110;
+const LINES: TableStyle = presets::UTF8_HORIZONTAL_ONLY.row_separator(LineStyle::none());
+/// The most columns that text fills: longer lines are hard to read.
+const WIDEST: usize = 110;
 
-/// The whole text, with ANSI styles that the writer may have to strip.
+/// Columns that text may fill.
+fn width() -> usize {
+    let terminal = terminal_size::terminal_size_of(std::io::stdout());
+    terminal.map_or(WIDEST, |(terminal_size::Width(columns), _)| usize::from(columns).clamp(40, WIDEST))
+}
+
+/// An empty table that fits stdout's terminal.
+pub fn new<const COLUMNS: usize>(header: [&str; COLUMNS]) -> Table {
+    let mut table = Table::new();
+    table.load_style(LINES).set_header(header);
+    if let Some((terminal_size::Width(columns), _)) = terminal_size::terminal_size_of(std::io::stdout()) {
+        table.set_content_arrangement(ContentArrangement::Dynamic).set_width(columns);
+    }
+    table
+}
+
+/// The whole text, with ANSI styles that the writer may have to strip: a table for each experiment, over all interpreters.
 pub fn render(document: &Document) -> String {
     let mut text = String::new();
-    for result in &document.results {
-        let Some(experiment) = experiments::find(result.experiment) else { continue };
-        writeln!(text, "{}", heading(experiment, result)).unwrap();
-        if !result.cases.is_empty() {
-            writeln!(text, "{}\n", figures(experiment, result)).unwrap();
+    for experiment in experiments::ALL {
+        let results: Vec<_> = document.results.iter().filter(|result| result.experiment == experiment.name).collect();
+        if results.is_empty() {
+            continue;
         }
-        text.push_str(&sentences(result));
+        writeln!(text, "{}", heading(experiment, &results)).unwrap();
+        if results.iter().any(|result| !result.cases.is_empty()) {
+            writeln!(text, "{}\n", figures(experiment, &results)).unwrap();
+        }
+        for result in &results {
+            let name = (results.len() > 1).then(|| result.interpreter.name());
+            text.push_str(&sentences(result, name.as_deref(), explains(result, &results)));
+        }
         text.push('\n');
     }
     text.push_str(&footnotes(document));
     text
 }
 
-fn heading(experiment: &Experiment, result: &RunResult) -> String {
+fn heading(experiment: &Experiment, results: &[&RunResult]) -> String {
     let (name, slides, shows) = (experiment.name, experiment.slides, experiment.shows);
-    let interpreter = result.interpreter.title();
-    let line = format!("{BOLD}{name}{BOLD:#} (slides {slides}) on {interpreter}, {} s a row: {shows}", result.seconds);
-    textwrap::fill(&line, WIDTH)
+    let on = match results {
+        [result] => result.interpreter.title(),
+        _ => format!("{} interpreters", results.len()),
+    };
+    let seconds = results[0].seconds;
+    let line = format!("{BOLD}{name}{BOLD:#} (slides {slides}) on {on}, {seconds} s a row: {shows}");
+    textwrap::fill(&line, width())
 }
 
-fn figures(experiment: &Experiment, result: &RunResult) -> Table {
-    let mut table = Table::new();
-    table.load_style(LINES);
-    table.set_header(["", "Python/s", "native/s", "CPU %", "user + sys", "talk: Python/s", "native/s", "CPU %"]);
+/// Interpreters with the same kind of lock show the same: the newest of each kind explains it for all.
+fn explains(result: &RunResult, results: &[&RunResult]) -> bool {
+    let kind = |result: &RunResult| (result.interpreter.has_old_gil(), result.interpreter.gil);
+    let newest = results.iter().rfind(|other| kind(other) == kind(result) && other.status == Status::Ok);
+    newest.is_none_or(|newest| std::ptr::eq(*newest, result))
+}
+
+fn figures(experiment: &Experiment, results: &[&RunResult]) -> Table {
+    let mut table = new(["", "Python/s", "native/s", "CPU %", "user + sys", "talk: Python/s", "native/s", "CPU %"]);
     for index in 1..8 {
         table.column_mut(index).expect("eight columns").set_cell_alignment(CellAlignment::Right);
     }
-    for case in &result.cases {
-        let talk = experiment.talk_figures(case.case);
+    // By case, so that the eye compares versions.
+    let mut titles: Vec<_> = Vec::new();
+    for case in results.iter().flat_map(|result| &result.cases) {
+        let key = (case.case, case.way);
+        if !titles.contains(&key) {
+            titles.push(key);
+        }
+    }
+    for (name, way) in titles {
+        let talk = experiment.talk_figures(name);
         let talk_rate = |count: Option<u64>| rate(count.map(|count| count as f64 / TALK_SECONDS));
-        table.add_row(
-            [
-                title(case.case, case.way),
-                rate(Some(case.rate("internal"))),
-                rate(native_rate(case)),
-                format!("{:.0}", case.cpu_percent),
-                format!("{:.0} + {:.0}", case.user_percent, case.system_percent),
-                talk_rate(talk.map(|talk| talk.internal)),
-                talk_rate(talk.and_then(|talk| talk.native)),
-                talk.map_or_else(|| "-".into(), |talk| format!("{:.0}", talk.cpu_percent)),
-            ]
-            .map(Cell::new),
-        );
+        for (result, case) in results.iter().filter_map(|result| Some((result, result.case(name, way)?))) {
+            let title = title(name, way);
+            let title = if results.len() > 1 { format!("{title} {}", result.interpreter.name()) } else { title };
+            table.add_row(
+                [
+                    title,
+                    rate(Some(case.rate("internal"))),
+                    rate(native_rate(case)),
+                    format!("{:.0}", case.cpu_percent),
+                    format!("{:.0} + {:.0}", case.user_percent, case.system_percent),
+                    talk_rate(talk.map(|talk| talk.internal)),
+                    talk_rate(talk.and_then(|talk| talk.native)),
+                    talk.map_or_else(|| "-".into(), |talk| format!("{:.0}", talk.cpu_percent)),
+                ]
+                .map(Cell::new),
+            );
+        }
     }
     table
 }
@@ -74,30 +117,34 @@ fn rate(rate: Option<f64>) -> String {
     rate.map_or_else(|| "-".into(), per_second)
 }
 
-fn sentences(result: &RunResult) -> String {
+/// What the rows show, for `interpreter` by name where there are several; what was not as expected in any case.
+fn sentences(result: &RunResult, interpreter: Option<&str>, explains: bool) -> String {
     let mut text = String::new();
+    let about =
+        |what: &str| format!("{BOLD}{}{what}{BOLD:#}", interpreter.map_or(String::new(), |name| format!("{name} ")));
     if let (Status::Skipped | Status::Failed, Some(reason)) = (result.status, &result.reason) {
         let word = if result.status == Status::Failed { "failed" } else { "skipped" };
-        writeln!(text, "  {word}: {reason}").unwrap();
+        writeln!(text, "{}", indented(&format!("{}: {reason}", about(word)))).unwrap();
     }
     for case in &result.cases {
         let Some(judgement) = &case.judgement else { continue };
         let mark = match judgement.outcome {
+            Outcome::AsExpected if !explains => continue,
             Outcome::AsExpected => "",
             Outcome::Inconclusive => "? ",
             Outcome::Unexpected => "! ",
         };
-        let line = format!("{BOLD}{}{BOLD:#}: {mark}{}", title(case.case, case.way), judgement.says);
+        let line = format!("{}: {mark}{}", about(&title(case.case, case.way)), judgement.says);
         writeln!(text, "{}", indented(&line)).unwrap();
     }
     for (what, reason) in result.missing.iter().filter(|(_, reason)| result.reason.as_ref() != Some(reason)) {
-        writeln!(text, "{}", indented(&format!("{BOLD}{what}{BOLD:#}: not measured: {reason}"))).unwrap();
+        writeln!(text, "{}", indented(&format!("{}: not measured: {reason}", about(what)))).unwrap();
     }
     text
 }
 
 fn indented(line: &str) -> String {
-    textwrap::fill(line, textwrap::Options::new(WIDTH).initial_indent("  ").subsequent_indent("    "))
+    textwrap::fill(line, textwrap::Options::new(width()).initial_indent("  ").subsequent_indent("    "))
 }
 
 fn footnotes(document: &Document) -> String {
@@ -110,7 +157,7 @@ fn footnotes(document: &Document) -> String {
              a second. The talk: CPython 2.7, two cores, 10 s a row.",
             rate / 1e6
         );
-        writeln!(notes, "{}", textwrap::fill(&line, WIDTH)).unwrap();
+        writeln!(notes, "{}", textwrap::fill(&line, width())).unwrap();
     }
     notes
 }
@@ -138,7 +185,7 @@ pub fn warnings(document: &Document) -> Vec<String> {
              is not shared."
         ));
     }
-    warnings.iter().map(|warning| textwrap::fill(&format!("warning: {warning}"), WIDTH)).collect()
+    warnings.iter().map(|warning| textwrap::fill(&format!("warning: {warning}"), width())).collect()
 }
 
 /// The row with the largest such figure, if that is too large.
@@ -196,6 +243,7 @@ mod tests {
             version: "3.11.7".into(),
             implementation: "cpython".into(),
             gil: true,
+            free_threaded: false,
             path: "/usr/bin/python3".into(),
             build_flags: String::new(),
             version_info: (3, 11),

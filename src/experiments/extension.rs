@@ -4,7 +4,6 @@ use super::judge::{Conditions, one_core, two_cores};
 use super::{Experiment, ExtensionError, Plan, Step, TalkFigures, places};
 use crate::extension;
 use crate::results::RunResult;
-use crate::units::per_second;
 
 pub(super) const EXPERIMENT: Experiment = Experiment {
     name: "extension",
@@ -66,22 +65,27 @@ fn judge(result: &mut RunResult, conditions: &Conditions) {
             ),
             WITH_LOCK => {
                 let percent = free.map(|free| 100.0 * rate / free.rate("internal"));
-                let compared = percent
-                    .map_or_else(String::new, |percent| format!(", {percent:.2} % of those beside without_lock"));
+                let compared = percent.map_or_else(String::new, |percent| {
+                    format!(" ({percent:.2} % of what it does beside without_lock)")
+                });
+                let count: u64 =
+                    case.threads.iter().filter(|thread| thread.name == "internal").map(|thread| thread.count).sum();
                 // Two switch intervals of 5 ms, once in and once out; they weigh more in a short run.
                 let limit = f64::max(1.0, 3.0 / case.wall_s);
                 (
                     one_core(case) && percent.is_none_or(|percent| percent <= limit),
                     format!(
-                        "with_lock keeps the GIL: the Python thread gets {} counts a second{compared}, and the second core \
-                         stands idle.",
-                        per_second(rate)
+                        "with_lock keeps the GIL: both threads together use {cpu:.0} % of a core. The Python thread counted \
+                         to {count}{compared}: in the moment before with_lock got the GIL and after it gave it back, and not \
+                         once in between."
                     ),
                 )
             }
             _ => (
                 two_cores(case),
-                format!("without_lock releases the GIL: native code and Python run side by side, {cpu:.0} % in all."),
+                format!(
+                    "without_lock releases the GIL, so native code and Python can run side by side: together they use {cpu:.0} % of a core."
+                ),
             ),
         };
         let rests_on: Vec<_> = free.into_iter().chain([case]).collect();

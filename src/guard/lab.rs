@@ -136,7 +136,10 @@ impl std::fmt::Display for Ended {
         // Programs name the cause last; launchers that found no command (exit code 127) name it first.
         let telling = if self.how == How::Exited(127) { lines.next() } else { lines.next_back() };
         match telling {
-            Some(line) if !matches!(self.how, How::NotStarted(_)) => write!(out, "; it said: {}", line.trim()),
+            Some(line) if !matches!(self.how, How::NotStarted(_)) => {
+                let line: String = line.trim().chars().take(200).collect();
+                write!(out, "; it said: {line}")
+            }
             _ => Ok(()),
         }
     }

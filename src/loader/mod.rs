@@ -16,6 +16,11 @@ use std::time::{Duration, Instant};
 /// The ABI that this loader was generated for, as the library tells its own.
 pub const ABI_VERSION: u32 = bindings::BUSY_ABI_MAJOR << 16 | bindings::BUSY_ABI_MINOR;
 
+/// The name under which programs ask the dynamic linker for such a library.
+pub fn soname() -> String {
+    format!("libbusy.so.{}", bindings::BUSY_ABI_MAJOR)
+}
+
 /// A libbusy that was opened, serves this header, and did a wait as it should.
 pub struct Libbusy {
     bindings: Bindings,

@@ -1,6 +1,6 @@
 //! Wrong usage: exit code 2, and a message that says what was expected, what was found, what to do.
 
-use crate::harness::{Bench, stderr, stdout};
+use crate::harness::{Bench, real_python, stderr, stdout};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -42,7 +42,7 @@ fn wrong_words_are_refused() {
 fn what_is_no_interpreter_is_told_at_once() {
     assert_refused(&["run", "-p", "/no/such/python"], &["/no/such/python", "No such file", "-p"]);
     assert_refused(&["run", "-p", "/tmp"], &["/tmp", "Permission denied"]);
-    assert_refused(&["run", "-p", "9.99"], &["python9.99", "No such file"]);
+    assert_refused(&["run", "-p", "9.99"], &["no Python 9.99", "-p"]);
     assert_refused(&["run", "-p", "/bin/true"], &["/bin/true", "answered"]);
     assert_refused(&["run", "-p", "/bin/false"], &["/bin/false", "exited with 1"]);
     assert_refused(&["run", "-p", ""], &["not a Python"]);
@@ -103,4 +103,31 @@ fn a_missing_or_wrong_libbusy_is_told() {
     assert!(with(&folder).contains("ABI 0.0"), "too old");
     build("unsigned busy_abi_version(void) { return 1 << 16; }");
     assert!(with(&folder).contains("lacks a function"), "incomplete");
+}
+
+#[test]
+fn the_interpreters_are_found_and_named_as_they_are_asked_for() {
+    let bench = Bench::new();
+    let output = bench.run(&["pythons", "--json", "-"]);
+    let list: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let interpreters = list["interpreters"].as_array().unwrap();
+    let file = |path: &str| std::fs::canonicalize(path).unwrap();
+    let own = file(&real_python());
+    assert!(interpreters.iter().any(|one| file(one["path"].as_str().unwrap()) == own), "{list:#}");
+    let table = stdout(&bench.run(&["pythons"]));
+    assert!(interpreters.iter().all(|one| table.contains(one["name"].as_str().unwrap())), "{table}");
+}
+
+#[test]
+fn a_reader_that_has_gone_is_no_error_and_a_full_disk_is() {
+    let bench = Bench::new();
+    let run = |shell: &str| Command::new("sh").args(["-c", shell, env!("CARGO_BIN_EXE_busy")]).output().unwrap();
+    let output = run("\"$0\" list | true");
+    assert_eq!((output.status.code(), stderr(&output).as_str()), (Some(0), ""));
+    let output = run("\"$0\" list >/dev/full");
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("can't write to stdout"), "{}", stderr(&output));
+    let output = bench.run(&["list", "--json", "/dev/null"]);
+    assert!(output.status.success() && stdout(&output).contains("ctypes"));
+    assert!(!std::fs::metadata("/dev/null").unwrap().is_file());
 }

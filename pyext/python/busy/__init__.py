@@ -8,6 +8,11 @@ Both spin on the CPU for the time asked for, never less, and return how often th
 known truths to hold a measurement of the GIL against.
 """
 
+import sys
+
+if sys.version_info < (3, 10):  # noqa: UP036 - a path such as PYTHONPATH can bring it to any version
+    raise ImportError("busy needs CPython 3.10 or later, this is %d.%d" % sys.version_info[:2])  # noqa: UP031
+
 from busy._busy import __version__, with_lock, without_lock
 
 __all__ = ["__version__", "with_lock", "without_lock"]
