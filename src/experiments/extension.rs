@@ -76,8 +76,7 @@ fn judge(result: &mut RunResult, conditions: &Conditions) {
                     one_core(case) && percent.is_none_or(|percent| percent <= limit),
                     format!(
                         "with_lock keeps the GIL: both threads together use {cpu:.0} % of a core. The Python thread counted \
-                         to {count}{compared}: in the moment before with_lock got the GIL and after it gave it back, and not \
-                         once in between."
+                         to {count}{compared}, in the moments before with_lock got the GIL and after it gave it back."
                     ),
                 )
             }

@@ -74,10 +74,13 @@ fn keep(
 
     let how = watch(spec, pid, &mut child_stdin, messages);
     drop(child_stdin);
-    let left_behind = end_descendants(messages);
-    // Every writer has gone, so the readers come to their end.
-    let _ = lines.join();
-    let stderr = tail.join().unwrap_or_default();
+    let (left_behind, all_gone) = end_descendants(messages);
+    // Once every writer has gone, the readers come to their end.
+    let mut stderr = String::new();
+    if all_gone {
+        let _ = lines.join();
+        stderr = tail.join().unwrap_or_default();
+    }
     messages.try_iter().for_each(|message| {
         if let Message::Line(line) = message {
             tell(&Event::Line(line));
@@ -123,19 +126,19 @@ fn watch(spec: &Spec, pid: u32, child_stdin: &mut Option<ChildStdin>, messages: 
     }
 }
 
-/// Kills until there is nobody left to reap, and returns how many there were at first.
-fn end_descendants(messages: &Receiver<Message>) -> usize {
+/// Kills until there is nobody left to reap; returns how many there were at first, and whether all went in time.
+fn end_descendants(messages: &Receiver<Message>) -> (usize, bool) {
     let left_behind = descendants::all().len();
     let give_up = Instant::now() + PATIENCE;
     while Instant::now() < give_up {
         descendants::kill_all();
         match messages.recv_timeout(Duration::from_millis(10)) {
-            Ok(Message::NoChildren) => break,
+            Ok(Message::NoChildren) => return (left_behind, true),
             Ok(Message::Line(line)) => tell(&Event::Line(line)),
             _ => {}
         }
     }
-    left_behind
+    (left_behind, false)
 }
 
 /// What the lab says after the spec; its end is the end of all.
