@@ -68,6 +68,6 @@ fn done(result: Result<(), impl std::error::Error>) -> ExitCode {
 }
 
 fn fail(error: &impl std::error::Error) -> ExitCode {
-    anstream::eprintln!("busy: {error}");
+    output::note(&format!("busy: {error}"));
     ExitCode::from(WRONG_USAGE)
 }

@@ -73,6 +73,10 @@ pub fn measure(interpreter: &Interpreter, order: &Order) -> Result<Case, Measure
     // A with_lock that comes first makes a run twice as long; interpreters start in well under the rest.
     let mut spec = Spec::new(command, 2.0 * f64::from(order.seconds) + 10.0);
     spec.env.insert("BUSY_WATCHED".into(), "1".into());
+    // Empty is off: the one hides the script's own folder from it, the other keeps the interpreter from ending.
+    for variable in ["PYTHONSAFEPATH", "PYTHONINSPECT"] {
+        spec.env.insert(variable.into(), String::new());
+    }
 
     let mut child = Guarded::start(&spec)?;
     let mut watch = None;

@@ -69,3 +69,8 @@ pub fn say(text: &str) -> Result<(), OutputError> {
         _ => Ok(()),
     }
 }
+
+/// Writes a line for people to stderr. A stderr that is gone (the terminal was closed) takes nothing else along.
+pub fn note(line: &str) {
+    let _ = writeln!(anstream::stderr(), "{line}");
+}

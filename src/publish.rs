@@ -8,6 +8,7 @@ use std::io::{self, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 /// A file to come.
 pub struct NewFile {
@@ -110,8 +111,10 @@ impl Drop for NewFile {
     }
 }
 
+/// Unlike any that a killed process left, whose number may have come round again.
 fn passing_name(path: &Path) -> PathBuf {
-    folder_of(path).join(format!(".busy-{}", std::process::id()))
+    let stamp = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().as_nanos();
+    folder_of(path).join(format!(".busy-{}-{stamp}", std::process::id()))
 }
 
 fn folder_of(path: &Path) -> &Path {

@@ -2,7 +2,7 @@
 
 use crate::guard::GuardError;
 use crate::interpreter::{Found, Interpreter, discover};
-use crate::output::{Output, OutputError};
+use crate::output::{self, Output, OutputError};
 use crate::table;
 use comfy_table::Table;
 use std::path::Path;
@@ -27,7 +27,7 @@ pub fn pythons(json: Option<&Path>) -> Result<(), PythonsError> {
     let found = discover()?;
     output.write(&as_json(&found), || format!("{}\n", table(&found)))?;
     for broken in &found.broken {
-        anstream::eprintln!("{} does not answer as a Python: {}", broken.path.display(), broken.why);
+        output::note(&format!("{} does not answer as a Python: {}", broken.path.display(), broken.why));
     }
     Ok(())
 }

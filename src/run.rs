@@ -85,7 +85,7 @@ pub fn run(arguments: &RunArguments) -> Result<ExitCode, RunError> {
     progress.finish_and_clear();
     if interrupted {
         let (done, all) = (document.results.len(), interpreters.len() * chosen.len());
-        anstream::eprintln!("busy: interrupted after {done} of {all} experiments");
+        output::note(&format!("busy: interrupted after {done} of {all} experiments"));
     }
     // Nothing is no reason to replace an earlier file.
     if document.results.is_empty() {
@@ -94,13 +94,13 @@ pub fn run(arguments: &RunArguments) -> Result<ExitCode, RunError> {
     let kept = keep(&document);
     output.write(&document, || table::render(&document))?;
     for warning in table::warnings(&document) {
-        anstream::eprintln!("{warning}");
+        output::note(&warning);
     }
     // The copy is a service; who can't have it has the results all the same.
     match kept {
         Ok(path) if output.has_text() => output::say(&format!("Kept as {path}\n"))?,
         Ok(_) => {}
-        Err(error) => anstream::eprintln!("warning: these results are not kept: {error}"),
+        Err(error) => output::note(&format!("warning: these results are not kept: {error}")),
     }
     Ok(if interrupted { ExitCode::from(interrupt::EXIT_CODE) } else { exit_code(&document) })
 }

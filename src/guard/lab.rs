@@ -8,7 +8,10 @@ use std::os::unix::process::CommandExt;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+/// How long killed processes may take to go.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A program that runs under a guard. Dropping it ends the program and waits until all is gone.
 pub struct Guarded {
@@ -74,14 +77,14 @@ impl Guarded {
     /// # Errors
     /// [`GuardError::Lost`] after the last event or without one, [`GuardError::Interrupted`] at Ctrl-C.
     pub fn next(&self) -> Result<Event, GuardError> {
-        loop {
+        while !interrupt::requested() {
             match self.events.recv_timeout(Duration::from_millis(50)) {
                 Ok(event) => return Ok(event),
                 Err(RecvTimeoutError::Disconnected) => return Err(GuardError::Lost),
-                Err(RecvTimeoutError::Timeout) if interrupt::requested() => return Err(GuardError::Interrupted),
                 Err(RecvTimeoutError::Timeout) => {}
             }
         }
+        Err(GuardError::Interrupted)
     }
 
     /// Closes the program's stdin.
@@ -112,9 +115,12 @@ impl Drop for Guarded {
     fn drop(&mut self) {
         drop(self.stdin.take());
         if !self.guard.wait().is_ok_and(|status| status.success()) {
-            // It was killed, and its orphans have become this process's children.
-            descendants::kill_all();
-            while let Ok(Some(_)) = wait(WaitOptions::NOHANG) {}
+            // It was killed, and its orphans have become this process's children: until none is left to reap (ECHILD).
+            let give_up = Instant::now() + PATIENCE;
+            while wait(WaitOptions::NOHANG).is_ok() && Instant::now() < give_up {
+                descendants::kill_all();
+                thread::sleep(Duration::from_millis(1));
+            }
         }
     }
 }
