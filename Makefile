@@ -38,11 +38,11 @@ help: ## list the targets
 run: build ## the talk's measurements on this machine's Python (ARGS="ctypes -d 10" and the like)
 	$(RELEASE)/busy run $(ARGS)
 
-test: build $(VENV)/ready ## every test: Rust, C, Python, the command
+test: build $(VENV)/ready-to-check ## every test: Rust, C, Python, the command
 	cargo test --release --workspace
 	PYTHONPATH=$(RELEASE)/python $(TOOL)/pytest
 
-check: build $(VENV)/ready ## formatting, lints, stubs, and the generated files against the code
+check: build $(VENV)/ready-to-check ## formatting, lints, stubs, and the generated files against the code
 	cargo fmt --all --check
 	cargo clippy --release --workspace --all-targets -- -D warnings
 	$(TOOL)/ruff check
@@ -51,7 +51,7 @@ check: build $(VENV)/ready ## formatting, lints, stubs, and the generated files 
 	$(LIBCLANG) cargo build --release --features bindgen
 	cargo test --release -p busy-ffi --test abi
 
-generate: $(VENV)/ready ## write busy.h and its loader anew, after a change of the C ABI
+generate: $(VENV)/ready-to-check ## write busy.h and its loader anew, after a change of the C ABI
 	BUSY_GENERATE=1 $(LIBCLANG) cargo build --release --features bindgen
 
 build: $(MODULE)/__init__.py ## the command, libbusy and the Python module
@@ -61,15 +61,20 @@ build: $(MODULE)/__init__.py ## the command, libbusy and the Python module
 LIBCLANG = LIBCLANG_PATH=$$($(TOOL)/python -c 'import clang, os; print(os.path.dirname(clang.__file__) + "/native")') \
 	BINDGEN_EXTRA_CLANG_ARGS="-I$$($(CC) -print-file-name=include)"
 
-# Debian's python3 has no ensurepip: pip stays outside and installs into the environment.
-$(VENV)/ready: requirements.txt
-	@cargo --version >/dev/null || { echo 'Install Rust 1.95 or later, and have cargo on PATH.' >&2; exit 1; }
-	@$(PYTHON) -c '$(ENOUGH)' || { echo 'Needs Python 3.10 and pip 22.3 or later: give PYTHON=/path/of/one.' >&2; exit 1; }
-	$(PYTHON) -m venv --without-pip --clear $(VENV)
+# What the checks and the tests need on top of the build.
+$(VENV)/ready-to-check: requirements.txt $(VENV)/ready-to-build
 	$(PYTHON) -m pip --python $(TOOL)/python install --quiet -r requirements.txt
 	touch $@
 
-$(MODULE)/__init__.py: $(VENV)/ready Cargo.lock $(shell find pyext busy-core -type f -not -name '*.pyc')
+# Debian's python3 has no ensurepip: pip stays outside and installs into the environment.
+$(VENV)/ready-to-build: requirements-build.txt
+	@cargo --version >/dev/null || { echo 'Install Rust 1.95 or later, and have cargo on PATH.' >&2; exit 1; }
+	@$(PYTHON) -c '$(ENOUGH)' || { echo 'Needs Python 3.10 and pip 22.3 or later: give PYTHON=/path/of/one.' >&2; exit 1; }
+	$(PYTHON) -m venv --without-pip --clear $(VENV)
+	$(PYTHON) -m pip --python $(TOOL)/python install --quiet -r requirements-build.txt
+	touch $@
+
+$(MODULE)/__init__.py: $(VENV)/ready-to-build Cargo.lock $(shell find pyext busy-core -type f -not -name '*.pyc')
 	rm -rf build/wheel $(RELEASE)/python
 	$(TOOL)/maturin build --quiet --release --manifest-path pyext/Cargo.toml --out build/wheel
 	$(PYTHON) -m zipfile -e build/wheel/*.whl $(RELEASE)/python

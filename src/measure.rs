@@ -81,30 +81,29 @@ pub fn measure(interpreter: &Interpreter, order: &Order) -> Result<Case, Measure
     let mut child = Guarded::start(&spec)?;
     let mut watch = None;
     let mut seen = None;
+    let mut other = None;
     let ended = loop {
         match child.next()? {
             Event::Started(pid) => watch = Some(Watch::start(pid)),
-            Event::Line(line) if seen.is_none() => {
-                // The script's threads have done their work and wait, alive, for this last look.
-                let looks = watch.take().map(Watch::finish);
-                seen = Some((line, looks));
-                child.close_stdin();
-            }
-            Event::Line(line) => {
-                return Err(MeasureError::Failed(format!("expected one line of JSON, found another: {}", cut(&line))));
-            }
+            // Not every line need be the script's: what the interpreter runs at its start (site) may print too.
+            Event::Line(line) => match serde_json::from_str::<Report>(&line) {
+                Ok(report) if seen.is_none() => {
+                    // The script's threads have done their work and wait, alive, for this last look.
+                    seen = Some((report, watch.take().map(Watch::finish)));
+                    child.close_stdin();
+                }
+                Ok(_) => return Err(MeasureError::Failed("expected one report, found a second".into())),
+                Err(error) => other = Some(format!("found {}: {error}", cut(&line))),
+            },
             Event::Ended(ended) => break ended,
         }
     };
-    let Some((line, looks)) = seen else {
-        return Err(MeasureError::Failed(format!("expected a line of JSON, found none: {ended}")));
+    let Some((report, looks)) = seen else {
+        let found = other.unwrap_or_else(|| "found none".into());
+        return Err(MeasureError::Failed(format!(
+            "expected a line of JSON as side_by_side.py prints, {found}; {ended}"
+        )));
     };
-    let report: Report = serde_json::from_str(&line).map_err(|error| {
-        MeasureError::Failed(format!(
-            "expected a line of JSON as side_by_side.py prints, found {}: {error}",
-            cut(&line)
-        ))
-    })?;
     if let Some(error) =
         report.threads.iter().find_map(|thread| Some(format!("{}: {}", thread.name, thread.error.as_ref()?)))
     {

@@ -13,6 +13,8 @@ pub struct Document {
     pub schema: u32,
     /// When the first measurement began, RFC 3339.
     pub began: String,
+    /// The release of the libbusy that did the native waits, by its own word.
+    pub libbusy: String,
     /// The machine, and how loaded it was.
     pub host: Host,
     /// The findings.

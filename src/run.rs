@@ -63,29 +63,35 @@ pub fn run(arguments: &RunArguments) -> Result<ExitCode, RunError> {
     let mut host = Host::observe(PATIENCE).map_err(RunError::Host)?;
     host.time_reads_per_s = Some(libbusy.time_reads_per_second());
     let conditions = Conditions { cores: host.cores };
-    let mut document = Document { schema: 1, began: jiff::Timestamp::now().to_string(), host, results: Vec::new() };
+    let mut document = Document {
+        schema: 1,
+        began: jiff::Timestamp::now().to_string(),
+        libbusy: libbusy.version(),
+        host,
+        results: Vec::new(),
+    };
 
     let progress = ProgressBar::new_spinner();
     progress.enable_steady_tick(Duration::from_millis(250));
-    let mut interrupted = false;
-    'all: for interpreter in &interpreters {
-        for experiment in &chosen {
-            let tell =
-                |case: &str| progress.set_message(format!("{} on {}: {case}", experiment.name, interpreter.title()));
-            match experiment.run(interpreter, &libbusy, &scripts, arguments.seconds, &conditions, tell) {
-                Ok(result) => document.results.push(result),
-                Err(GuardError::Interrupted) => {
-                    interrupted = true;
-                    break 'all;
-                }
-                Err(error) => return Err(error.into()),
-            }
+    let pairs = interpreters.iter().flat_map(|interpreter| chosen.iter().map(move |experiment| (interpreter, experiment)));
+    for (interpreter, experiment) in pairs {
+        let tell =
+            |case: &str| progress.set_message(format!("{} on {}: {case}", experiment.name, interpreter.title()));
+        match experiment.run(interpreter, &libbusy, &scripts, arguments.seconds, &conditions, tell) {
+            Ok(result) if result.cases.is_empty() && interrupt::requested() => break,
+            Ok(result) => document.results.push(result),
+            Err(GuardError::Interrupted) => break,
+            Err(error) => return Err(error.into()),
+        }
+        if interrupt::requested() {
+            break;
         }
     }
     progress.finish_and_clear();
+    let interrupted = interrupt::requested();
     if interrupted {
-        let (done, all) = (document.results.len(), interpreters.len() * chosen.len());
-        output::note(&format!("busy: interrupted after {done} of {all} experiments"));
+        let rows: usize = document.results.iter().map(|result| result.cases.len()).sum();
+        output::note(&format!("busy: interrupted, with {rows} rows measured"));
     }
     // Nothing is no reason to replace an earlier file.
     if document.results.is_empty() {

@@ -14,6 +14,9 @@ const LINES: TableStyle = presets::UTF8_HORIZONTAL_ONLY.row_separator(LineStyle:
 /// The most columns that text fills: longer lines are hard to read.
 const WIDEST: usize = 110;
 
+/// The columns that the whole table takes; in fewer it does without the parts of the CPU use, which the JSON has.
+const FULL: usize = 100;
+
 /// Columns that text may fill.
 fn width() -> usize {
     let terminal = terminal_size::terminal_size_of(std::io::stdout());
@@ -71,9 +74,14 @@ fn explains(result: &RunResult, results: &[&RunResult]) -> bool {
 }
 
 fn figures(experiment: &Experiment, results: &[&RunResult]) -> Table {
-    let mut table = new(["", "Python/s", "native/s", "CPU %", "user + sys", "talk: Python/s", "native/s", "CPU %"]);
-    for index in 1..8 {
-        table.column_mut(index).expect("eight columns").set_cell_alignment(CellAlignment::Right);
+    let narrow = width() < FULL;
+    let mut table = if narrow {
+        new(["", "Python/s", "native/s", "CPU %", "talk:\nPython/s", "\nnative/s", "\nCPU %"])
+    } else {
+        new(["", "Python/s", "native/s", "CPU %", "user + sys", "talk: Python/s", "native/s", "CPU %"])
+    };
+    for column in table.column_iter_mut().skip(1) {
+        column.set_cell_alignment(CellAlignment::Right);
     }
     // By case, so that the eye compares versions.
     let mut titles: Vec<_> = Vec::new();
@@ -86,22 +94,23 @@ fn figures(experiment: &Experiment, results: &[&RunResult]) -> Table {
     for (name, way) in titles {
         let talk = experiment.talk_figures(name);
         let talk_rate = |count: Option<u64>| rate(count.map(|count| count as f64 / TALK_SECONDS));
+        let title = title(name, way).replace('+', if narrow { "+\n" } else { "+" });
+        if results.len() > 1 {
+            table.add_row([&title]);
+        }
         for (result, case) in results.iter().filter_map(|result| Some((result, result.case(name, way)?))) {
-            let title = title(name, way);
-            let title = if results.len() > 1 { format!("{title} {}", result.interpreter.name()) } else { title };
-            table.add_row(
-                [
-                    title,
-                    rate(Some(case.rate("internal"))),
-                    rate(native_rate(case)),
-                    format!("{:.0}", case.cpu_percent),
-                    format!("{:.0} + {:.0}", case.user_percent, case.system_percent),
-                    talk_rate(talk.map(|talk| talk.internal)),
-                    talk_rate(talk.and_then(|talk| talk.native)),
-                    talk.map_or_else(|| "-".into(), |talk| format!("{:.0}", talk.cpu_percent)),
-                ]
-                .map(Cell::new),
-            );
+            let parts = format!("{:.0} + {:.0}", case.user_percent, case.system_percent);
+            let row = [
+                Some(if results.len() > 1 { format!("  {}", result.interpreter.name()) } else { title.clone() }),
+                Some(rate(Some(case.rate("internal")))),
+                Some(rate(native_rate(case))),
+                Some(format!("{:.0}", case.cpu_percent)),
+                (!narrow).then_some(parts),
+                Some(talk_rate(talk.map(|talk| talk.internal))),
+                Some(talk_rate(talk.and_then(|talk| talk.native))),
+                Some(talk.map_or_else(|| "-".into(), |talk| format!("{:.0}", talk.cpu_percent))),
+            ];
+            table.add_row(row.into_iter().flatten().map(Cell::new));
         }
     }
     table
@@ -282,7 +291,7 @@ mod tests {
             ),
             result("extension", Status::Skipped, Some("no compiler"), Vec::new(), &[("c", "no compiler")]),
         ];
-        Document { schema: 1, began: "2026-11-24T00:00:00Z".into(), host, results }
+        Document { schema: 1, began: "2026-11-24T00:00:00Z".into(), libbusy: "0.1.0".into(), host, results }
     }
 
     #[test]

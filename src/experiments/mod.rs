@@ -7,8 +7,9 @@ mod judge;
 use crate::extension::ExtensionError;
 use crate::guard::GuardError;
 use crate::interpreter::Interpreter;
+use crate::interrupt;
 use crate::loader::Libbusy;
-use crate::measure::{MeasureError, Order, measure};
+use crate::measure::{Order, measure};
 use crate::places;
 use crate::results::{RunResult, Status};
 use crate::unpack::{self, CacheError};
@@ -88,10 +89,10 @@ pub fn unpack() -> Result<PathBuf, CacheError> {
 
 impl Experiment {
     /// Runs every case that can be run, each in an interpreter of its own, and judges the figures. `before` is told
-    /// of each case.
+    /// of each case. Ctrl-C ends it after the cases that were done; those that were not are `missing`.
     ///
     /// # Errors
-    /// The lab was stopped. All else is a result.
+    /// The lab was stopped before there was anything to run. All else is a result.
     pub fn run(
         &self,
         interpreter: &Interpreter,
@@ -116,16 +117,23 @@ impl Experiment {
         let script = scripts.join(self.script);
         for Step(case, way, arguments) in plan.steps {
             let title = title(case, way);
-            before(&title);
-            match measure(interpreter, &Order { script: &script, case, way, seconds, arguments }) {
-                Ok(figures) => result.cases.push(figures),
-                Err(MeasureError::Guard(GuardError::Interrupted)) => return Err(GuardError::Interrupted),
-                Err(error) => {
-                    result.status = Status::Failed;
-                    result.reason.get_or_insert_with(|| format!("{title}: {error}"));
-                    result.missing.insert(title, error.to_string());
-                }
+            if interrupt::requested() {
+                result.missing.insert(title, GuardError::Interrupted.to_string());
+                continue;
             }
+            before(&title);
+            let error = match measure(interpreter, &Order { script: &script, case, way, seconds, arguments }) {
+                Ok(figures) => {
+                    result.cases.push(figures);
+                    continue;
+                }
+                Err(error) => error.to_string(),
+            };
+            if !interrupt::requested() {
+                result.status = Status::Failed;
+                result.reason.get_or_insert_with(|| format!("{title}: {error}"));
+            }
+            result.missing.insert(title, error);
         }
         if result.cases.is_empty() && result.status == Status::Ok {
             result.status = Status::Skipped;

@@ -17,6 +17,7 @@ fn every_case_is_measured_shown_and_kept() {
 
     let document = json(&file);
     assert_eq!(document["schema"], 1);
+    assert_eq!(document["libbusy"], env!("CARGO_PKG_VERSION"));
     assert!(document["host"]["cpu"].is_string() && document["host"]["others_percent"].is_number());
     let result = &document["results"][0];
     assert_eq!((result["kind"].as_str(), result["status"].as_str()), (Some("run"), Some("ok")), "{result:#}");
@@ -90,6 +91,17 @@ fn an_interpreter_that_fails_in_an_experiment_is_a_failed_row() {
         assert!(stdout(&output).contains("failed: "), "{body}");
         bench.assert_nobody_left(body);
     }
+}
+
+#[test]
+fn what_an_interpreter_prints_of_its_own_is_passed_over() {
+    let bench = Bench::new();
+    fs::write(bench.path("sitecustomize.py"), "print('welcome'); print('{}')\n").unwrap();
+    let output =
+        bench.command(&["run", "ctypes", "-d", "1", "--json", "-"]).env("PYTHONPATH", bench.home.path()).output().unwrap();
+    let document: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let result = &document["results"][0];
+    assert_eq!((result["status"].as_str(), result["cases"].as_array().unwrap().len()), (Some("ok"), 3), "{result:#}");
 }
 
 #[test]
