@@ -1,6 +1,7 @@
 //! `busy._busy`, the compiled half of `import busy`: busy-core's wait as two Python functions, one that keeps the GIL
 //! and one that gives it up. It counts and waits by busy-core alone, and knows nothing of the lab or of the C ABI.
 
+mod capi;
 mod nanoseconds;
 mod one_argument;
 mod seconds;

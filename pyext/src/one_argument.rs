@@ -1,12 +1,12 @@
 //! Python functions of one argument by METH_O, the cheapest way in for one. PyO3 makes every function that takes
 //! arguments a METH_FASTCALL | METH_KEYWORDS one, which costs 10 ns more a call: two thirds of all that this call costs.
 //!
-//! The price: PyO3 does not count this call as attached, and where it counts none it puts off every decref, for ever.
-//! So what makes or drops Python objects has to do so inside `Python::attach`; that is errors only, where time is cheap.
+//! The price: PyO3 does not count this call as attached, and where it counts none it puts off every decref of a `Py` or a
+//! `PyErr`, for ever. So there are none of these here: [`capi`](crate::capi) raises without them.
 
 #![allow(unsafe_code, reason = "a method table is a C structure of C functions; this is the one room for them")]
 
-use pyo3::exceptions::PyRuntimeError;
+use crate::capi::{self, Exception, Raised};
 use pyo3::prelude::*;
 use pyo3::{Borrowed, ffi};
 use std::ffi::CStr;
@@ -20,8 +20,8 @@ pub trait OneArgument {
     /// Its signature, as inspect reads it, and its docstring: `name(argument, /)\n--\n\n...`.
     const DOC: &CStr;
 
-    /// What it does. It makes errors inside `Python::attach`, and has no other Python objects of its own.
-    fn call(py: Python<'_>, argument: &Bound<'_, PyAny>) -> PyResult<u64>;
+    /// What it does. It neither makes nor drops a `Py` or a `PyErr`.
+    fn call(py: Python<'_>, argument: &Bound<'_, PyAny>) -> Result<u64, Raised>;
 }
 
 /// Adds `F` to `module`, and its name to `__all__`.
@@ -51,14 +51,12 @@ unsafe extern "C" fn entry<F: OneArgument>(
     let py = unsafe { Python::assume_attached() };
     // SAFETY: METH_O gives one object, which the caller owns until the call returns.
     let argument = unsafe { Borrowed::from_ptr(py, argument) };
-    let outcome = catch_unwind(AssertUnwindSafe(|| F::call(py, &argument)))
-        .unwrap_or_else(|_| Err(PyRuntimeError::new_err("busy panicked: this is a defect of busy, please report it")));
+    let outcome = catch_unwind(AssertUnwindSafe(|| F::call(py, &argument))).unwrap_or_else(|_| {
+        Err(capi::raise(py, Exception::Runtime, "busy panicked: this is a defect of busy, please report it"))
+    });
     match outcome {
         // SAFETY: attached.
         Ok(count) => unsafe { ffi::PyLong_FromUnsignedLongLong(count) },
-        Err(error) => {
-            Python::attach(|py| error.restore(py));
-            null_mut()
-        }
+        Err(Raised { .. }) => null_mut(),
     }
 }

@@ -1,6 +1,7 @@
 //! The two functions: the same wait, with the GIL kept and with the GIL given up. What differs besides is how each
 //! learns of a Ctrl-C, since Python runs its signal handlers on the main thread only, and only with the GIL.
 
+use crate::capi::{Raised, check_signals};
 use crate::one_argument::OneArgument;
 use crate::seconds::to_nanoseconds;
 use crate::sigint::{self, Chain};
@@ -29,7 +30,7 @@ raise, such as KeyboardInterrupt, ends the wait; if they return, it goes on.
 Raises ValueError if `seconds` is negative, NaN or infinite, OverflowError if it is over 292 years, TypeError if it
 is not a real number.";
 
-    fn call(py: Python<'_>, seconds: &Bound<'_, PyAny>) -> PyResult<u64> {
+    fn call(py: Python<'_>, seconds: &Bound<'_, PyAny>) -> Result<u64, Raised> {
         let length = to_nanoseconds(seconds)?;
         // Saves the two clock readings, so that the bare call can be timed.
         if length == 0 {
@@ -42,8 +43,7 @@ is not a real number.";
                 return true;
             }
             next = elapsed + SIGNALS_EVERY_NS;
-            // PyErr_CheckSignals, which does nothing on any but the main thread.
-            signals = py.check_signals();
+            signals = check_signals(py);
             signals.is_ok()
         });
         signals.map(|()| waited.count)
@@ -67,7 +67,7 @@ this module's, which calls the former one, unless that was SIG_DFL or SIG_IGN, w
 Raises ValueError if `seconds` is negative, NaN or infinite, OverflowError if it is over 292 years, TypeError if it
 is not a real number.";
 
-    fn call(py: Python<'_>, seconds: &Bound<'_, PyAny>) -> PyResult<u64> {
+    fn call(py: Python<'_>, seconds: &Bound<'_, PyAny>) -> Result<u64, Raised> {
         let length = to_nanoseconds(seconds)?;
         if length == 0 {
             py.detach(|| ());
@@ -82,15 +82,15 @@ is not a real number.";
 
 /// Reattaching now and then to look for signals would cost a switch interval each time: every 40 ms, and the wait and
 /// one thread of Python code together use 88 % of two cores instead of 99 %. So the signal itself ends the wait.
-fn without_lock_until_sigint(py: Python<'_>, length: u64) -> PyResult<u64> {
+fn without_lock_until_sigint(py: Python<'_>, length: u64) -> Result<u64, Raised> {
     let deadline = monotonic_ns() + length;
     let mut count = 0;
     loop {
         // Runs the handler of the SIGINT that ended the wait so far, with SIGINT's action as that handler knows it.
-        py.check_signals()?;
+        check_signals(py)?;
         let chain = Chain::install();
         // A SIGINT between the two has told CPython only, and would not end the wait.
-        py.check_signals()?;
+        check_signals(py)?;
         let waited = py.detach(move || {
             let left = Duration::from_nanos(deadline.saturating_sub(monotonic_ns()));
             let waited = busy_wait_while(left, |_| !chain.arrived());
@@ -100,7 +100,7 @@ fn without_lock_until_sigint(py: Python<'_>, length: u64) -> PyResult<u64> {
         count += waited.count;
         if waited.completed {
             // A SIGINT of the last moment.
-            return py.check_signals().map(|()| count);
+            return check_signals(py).map(|()| count);
         }
     }
 }

@@ -92,6 +92,16 @@ def test_what_the_number_itself_raises_is_not_lost(wait):
     assert caught.value.__cause__ is error
 
 
+def test_a_type_whose_name_cannot_be_read_is_refused_all_the_same(wait):
+    def unreadable(_):
+        raise RuntimeError("from __name__")
+
+    for name in (property(unreadable), 7):
+        nameless = type("Meta", (type,), {"__name__": name})("Nameless", (), {})()
+        with pytest.raises(TypeError, match=r"such as 0\.5, found \?$"):
+            wait(nameless)
+
+
 @pytest.mark.parametrize(
     "seconds", [0, Fraction(0), -1, math.nan, 1e300, 10**400, "1", None, HasFloat("1")], ids=repr
 )
