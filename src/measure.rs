@@ -10,6 +10,7 @@ use crate::watch::{Look, Watch};
 use busy_core::cpu::{CoreUsage, ThreadUsage};
 use serde::Deserialize;
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::path::Path;
 use std::time::Duration;
 
@@ -75,7 +76,7 @@ pub fn measure(interpreter: &Interpreter, order: &Order) -> Result<Case, Measure
     spec.env.insert("BUSY_WATCHED".into(), "1".into());
     // Empty is off: the one hides the script's own folder from it, the other keeps the interpreter from ending.
     for variable in ["PYTHONSAFEPATH", "PYTHONINSPECT"] {
-        spec.env.insert(variable.into(), String::new());
+        spec.env.insert(variable.into(), OsString::new());
     }
 
     let mut child = Guarded::start(&spec)?;

@@ -21,7 +21,7 @@ pub use shim::main as shim_main;
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::ffi::OsString;
 
 /// The hidden subcommand that makes this command the guard.
 pub const GUARD: &str = "__guard";
@@ -31,12 +31,12 @@ pub const SHIM: &str = "__shim";
 /// What to run, and its bounds.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Spec {
-    /// The program, a path or a name on PATH, and its arguments.
-    pub command: Vec<String>,
+    /// The program, a path or a name on PATH, and its arguments: bytes, which need be no UTF-8.
+    pub command: Vec<OsString>,
     /// Variables set on top of the lab's own environment.
-    pub env: BTreeMap<String, String>,
-    /// The working directory; the lab's own if absent.
-    pub dir: Option<PathBuf>,
+    pub env: BTreeMap<String, OsString>,
+    /// The working directory; the lab's own if absent. (serde refuses a path that is no UTF-8, but not these.)
+    pub dir: Option<OsString>,
     /// After so many seconds it is ended.
     pub timeout_s: f64,
     /// More bytes than these on stdout or on stderr end it.
@@ -47,7 +47,7 @@ pub struct Spec {
 
 impl Spec {
     /// `command` with the bounds that suit a program which prints a little and starts nothing.
-    pub fn new(command: impl IntoIterator<Item = impl Into<String>>, timeout_s: f64) -> Self {
+    pub fn new(command: impl IntoIterator<Item = impl Into<OsString>>, timeout_s: f64) -> Self {
         Self {
             command: command.into_iter().map(Into::into).collect(),
             env: BTreeMap::new(),
