@@ -1,6 +1,7 @@
 //! Ctrl-C: the first asks the lab to stop and keep what it has, a second ends it at once.
 
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use crate::signals;
+use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM};
 use signal_hook::flag;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,17 +12,22 @@ static REQUESTED: OnceLock<Arc<AtomicBool>> = OnceLock::new();
 /// Exit code of an interrupted command, as a shell has it for SIGINT.
 pub const EXIT_CODE: u8 = 130;
 
-/// Catches SIGINT, SIGTERM and SIGHUP from now on.
+/// Catches SIGINT, SIGTERM and SIGHUP from now on; not those that whoever started the command wants ignored, as nohup
+/// does SIGHUP, and a shell without job control SIGINT of a command in the background.
 ///
 /// # Errors
 /// None in practice: these signals can be caught.
 pub fn catch() -> io::Result<()> {
     let requested = REQUESTED.get_or_init(Arc::default);
-    for signal in [SIGINT, SIGTERM, SIGHUP] {
+    let ignored = signals::ignored();
+    for signal in [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|signal| !ignored.contains(signal)) {
         // Registered first, so that it acts on the second signal only.
         flag::register_conditional_default(signal, Arc::clone(requested))?;
         flag::register(signal, Arc::clone(requested))?;
     }
+    signals::unblock_all();
+    // While it is ignored, children leave no status to wait for (wait(2)).
+    signals::stop_ignoring(ignored.into_iter().filter(|signal| *signal == SIGCHLD));
     Ok(())
 }
 

@@ -18,6 +18,7 @@ pub mod publish;
 pub mod pythons;
 pub mod results;
 pub mod run;
+pub mod signals;
 pub mod table;
 pub mod units;
 pub mod unpack;
