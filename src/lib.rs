@@ -39,6 +39,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     match arguments.get(1).and_then(|argument| argument.to_str()) {
         Some(guard::GUARD) => return guard::guard_main(),
         Some(guard::SHIM) => return guard::shim_main(&arguments[2..]),
+        Some(guard::EXEC) => return guard::exec_main(&arguments[2..]),
         _ => {}
     }
     let cli = match Cli::try_parse_from(arguments) {

@@ -1,8 +1,25 @@
 //! Finds every descendant of this process, and ends them all.
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, WaitOptions, getpgid, getpgrp, kill_process, kill_process_group, wait};
+use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
-use std::fs;
+use std::time::{Duration, Instant};
+use std::{fmt, fs, thread};
+
+/// A process that could not be ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Process {
+    /// Its process id.
+    pub pid: u32,
+    /// The kernel's name for it (comm), as ps shows it.
+    pub name: String,
+}
+
+impl fmt::Display for Process {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{} ({})", self.name, self.pid)
+    }
+}
 
 /// Every process that descends from this one, zombies included. Orphans count, if this process is their subreaper.
 pub fn all() -> HashSet<u32> {
@@ -29,27 +46,65 @@ fn children(pid: u32) -> Vec<u32> {
         .collect()
 }
 
+/// Ends every descendant, this process's own children among them, and returns those that are still there after
+/// `patience`.
+pub fn end_all(patience: Duration) -> Vec<Process> {
+    let give_up = Instant::now() + patience;
+    loop {
+        kill_all();
+        // ECHILD, wait(2): there is no child left, so no descendant either.
+        while let Some(reaped) = wait(WaitOptions::NOHANG).transpose() {
+            if reaped.is_err() {
+                return Vec::new();
+            }
+        }
+        if Instant::now() >= give_up {
+            return all().into_iter().filter_map(living).collect();
+        }
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
 /// Sends SIGKILL to every descendant. They are stopped first, all of them, so that none can start another meanwhile.
-pub fn kill_all() {
-    let mut stopped = HashSet::new();
+fn kill_all() {
+    let own = getpgrp();
+    let (mut stopped, mut groups) = (HashSet::new(), HashSet::new());
     loop {
         let fresh: Vec<_> = all().difference(&stopped).copied().collect();
         if fresh.is_empty() {
             break;
         }
         for pid in fresh {
-            signal(pid, Signal::STOP);
             stopped.insert(pid);
+            let Some(pid) = to_pid(pid) else { continue };
+            // A signal to a group misses no process that is just being forked, so it stops at once even those that
+            // fork faster than they can be counted. A group that is not this process's own has only descendants.
+            if let Ok(group) = getpgid(Some(pid))
+                && group != own
+                && groups.insert(group)
+            {
+                let _ = kill_process_group(group, Signal::STOP);
+            }
+            let _ = kill_process(pid, Signal::STOP);
         }
     }
-    for pid in stopped {
-        signal(pid, Signal::KILL);
+    for group in groups {
+        let _ = kill_process_group(group, Signal::KILL);
+    }
+    // One that has gone meanwhile needs no signal; its number can't be another's before it is reaped.
+    for pid in all().into_iter().filter_map(to_pid) {
+        let _ = kill_process(pid, Signal::KILL);
     }
 }
 
-/// A process that has gone meanwhile needs no signal; its number can't be another's before this process reaps it.
-fn signal(pid: u32, signal: Signal) {
-    if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
-        let _ = kill_process(pid, signal);
-    }
+fn to_pid(pid: u32) -> Option<Pid> {
+    i32::try_from(pid).ok().and_then(Pid::from_raw)
+}
+
+/// `pid` with its name, unless it is a zombie.
+fn living(pid: u32) -> Option<Process> {
+    // proc_pid_stat(5): "PID (NAME) STATE ...", where the name may have parentheses of its own.
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let (name, state) = stat.split_once(" (")?.1.rsplit_once(") ")?;
+    (!state.starts_with(['Z', 'X'])).then(|| Process { pid, name: name.to_owned() })
 }

@@ -1,29 +1,48 @@
-//! The guard itself: starts the program, keeps its bounds, and ends all it started.
+//! The guard proper: keeps the time and the output, and tells the lab.
 
-use super::shim::{NOT_EXECUTABLE, NOT_STARTED};
-use super::{Ended, Event, How, SHIM, Spec, descendants};
-use rustix::process::{Pid, WaitOptions, WaitStatus, getpid, set_child_subreaper, wait};
+use super::exec::{NOT_EXECUTABLE, NOT_STARTED};
+use super::words::{self, Order};
+use super::{Ended, Event, How, KILL_PATIENCE, SHIM, SHIM_PATIENCE, Spec, descendants};
+use rustix::process::{getpid, set_child_subreaper};
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::process::{Child, ChildStdin, Command, ExitCode, Stdio};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::iter::once;
+use std::net::Shutdown;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::process::{Child, Command, ExitCode, Stdio};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-/// How often the processes are counted.
-const COUNT_EVERY: Duration = Duration::from_millis(100);
-/// How long killed processes may take to go; one in an uninterruptible wait can take for ever.
-const PATIENCE: Duration = Duration::from_secs(10);
 /// How much of stderr is told.
 const TAIL: usize = 4096;
+/// How long to read on when all is gone: a process outside may have been given the other end of a pipe.
+const READ_PATIENCE: Duration = Duration::from_secs(1);
 
 /// What the guard's threads tell its main one.
 enum Message {
-    CloseStdin,
-    LabGone,
+    Lab(Order),
     Line(String),
     OverCap,
-    Reaped(u32, WaitStatus),
-    NoChildren,
+    /// The end of stdout.
+    Drained,
+    /// The end of stderr, and what was last said.
+    Tail(String),
+    Shim(Event),
+    ShimGone,
+}
+
+/// What the guard holds, and what it has learned.
+struct Guard {
+    lab: Sender<Event>,
+    shim: UnixStream,
+    messages: Receiver<Message>,
+    lab_gone: bool,
+    shim_gone: bool,
+    over_cap: bool,
+    drained: bool,
+    stderr: Option<String>,
+    last_word: Option<Ended>,
 }
 
 /// The guard: [`Spec`] from stdin, [`Event`]s to stdout.
@@ -38,125 +57,143 @@ pub fn main() -> ExitCode {
                 return ExitCode::from(2);
             }
         };
-    let (sender, messages) = channel();
-    // From here on orphans of the program become children of the guard, not of init.
-    let ended = set_child_subreaper(Some(getpid())).map_err(io::Error::from).and_then(|()| start(&spec)).map_or_else(
-        |error| Ended { how: How::NotStarted(error.to_string()), stderr: String::new(), left_behind: 0 },
-        |child| keep(&spec, child, stdin, sender, &messages),
-    );
-    tell(&Event::Ended(ended));
+    let (lab, writer) = spawn_writer();
+    let ended = match start(&first) {
+        Ok((child, shim)) => Guard::new(&spec, child, shim, stdin, lab.clone()).keep(&spec),
+        Err(error) => Ended { how: How::NotStarted(error.to_string()), stderr: String::new(), left_behind: 0 },
+    };
+    let _ = lab.send(Event::Ended(ended));
+    drop(lab);
+    // A stopped lab may take its time to read.
+    let _ = writer.join();
     ExitCode::SUCCESS
 }
 
-fn start(spec: &Spec) -> io::Result<Child> {
+/// Starts the shim.
+fn start(spec: &str) -> io::Result<(Child, UnixStream)> {
+    // Should the shim be killed, its orphans come to this process.
+    set_child_subreaper(Some(getpid()))?;
+    let (mut own, shims) = UnixStream::pair()?;
     let mut command = Command::new(std::env::current_exe()?);
-    command.arg(SHIM).arg(std::process::id().to_string()).args(&spec.command).envs(&spec.env);
-    if let Some(dir) = &spec.dir {
-        command.current_dir(dir);
-    }
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()
+    command.arg(SHIM).arg(std::process::id().to_string()).stdin(OwnedFd::from(shims));
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    // Should the shim be gone already, the end of its stream says so.
+    let _ = own.write_all(spec.as_bytes());
+    Ok((child, own))
 }
 
-fn keep(
-    spec: &Spec,
-    mut child: Child,
-    stdin: impl BufRead + Send + 'static,
-    sender: Sender<Message>,
-    messages: &Receiver<Message>,
-) -> Ended {
-    let pid = child.id();
-    let mut child_stdin = child.stdin.take();
-    let lines = spawn_line_reader(child.stdout.take().expect("piped"), spec.max_output, sender.clone());
-    let tail = spawn_tail_reader(child.stderr.take().expect("piped"), spec.max_output, sender.clone());
-    spawn_lab_reader(stdin, sender.clone());
-    spawn_reaper(sender);
-    tell(&Event::Started(pid));
-
-    let how = watch(spec, pid, &mut child_stdin, messages);
-    drop(child_stdin);
-    let (left_behind, all_gone) = end_descendants(messages);
-    // Once every writer has gone, the readers come to their end.
-    let mut stderr = String::new();
-    if all_gone {
-        let _ = lines.join();
-        stderr = tail.join().unwrap_or_default();
-    }
-    messages.try_iter().for_each(|message| {
-        if let Message::Line(line) = message {
-            tell(&Event::Line(line));
+impl Guard {
+    fn new(
+        spec: &Spec,
+        mut child: Child,
+        shim: UnixStream,
+        stdin: impl BufRead + Send + 'static,
+        lab: Sender<Event>,
+    ) -> Self {
+        let (sender, messages) = channel();
+        spawn_line_reader(child.stdout.take().expect("piped"), spec.max_output, sender.clone());
+        spawn_tail_reader(child.stderr.take().expect("piped"), spec.max_output, sender.clone());
+        thread::spawn({
+            let sender = sender.clone();
+            move || words::orders(stdin).try_for_each(|order| sender.send(Message::Lab(order)))
+        });
+        spawn_shim_reader(&shim, sender);
+        Self {
+            lab,
+            shim,
+            messages,
+            lab_gone: false,
+            shim_gone: false,
+            over_cap: false,
+            drained: false,
+            stderr: None,
+            last_word: None,
         }
+    }
+
+    /// Sees the program through, and all that it starts.
+    fn keep(mut self, spec: &Spec) -> Ended {
+        let time = Duration::try_from_secs_f64(spec.timeout_s).unwrap_or(Duration::MAX);
+        let ended = |guard: &Self| guard.last_word.is_some() || guard.shim_gone;
+        let in_time = self.listen(time, |guard| ended(guard) || guard.over_cap || guard.lab_gone);
+        let _ = self.shim.shutdown(Shutdown::Write);
+        self.listen(SHIM_PATIENCE, ended);
+        // A shim that was killed, or stopped, says nothing: then this process does its work.
+        let silent = || Ended { how: How::Orphaned, stderr: String::new(), left_behind: descendants::all().len() };
+        let Ended { how, left_behind, .. } = self.last_word.take().unwrap_or_else(silent);
+        let (how, survivors) = match how {
+            How::Survived(how, survivors) => (*how, survivors),
+            how => (how, descendants::end_all(KILL_PATIENCE)),
+        };
+        self.listen(READ_PATIENCE, |guard| guard.drained && guard.stderr.is_some());
+        let stderr = self.stderr.unwrap_or_default();
+        let how = match (how, stderr.strip_prefix(NOT_STARTED)) {
+            // Also if it has ended by itself meanwhile.
+            _ if self.over_cap => How::TooMuchOutput(spec.max_output),
+            _ if !in_time => How::TimedOut(spec.timeout_s),
+            (How::Exited(code), Some(why)) if code == i32::from(NOT_EXECUTABLE) => {
+                How::NotStarted(why.trim_end().into())
+            }
+            (how, _) => how,
+        };
+        let how = if survivors.is_empty() { how } else { How::Survived(how.into(), survivors) };
+        Ended { how, stderr, left_behind }
+    }
+
+    /// Takes in what the threads tell until there is `enough`, or `time` is up: then false.
+    fn listen(&mut self, time: Duration, enough: impl Fn(&Self) -> bool) -> bool {
+        let start = Instant::now();
+        while !enough(self) {
+            let left = time.saturating_sub(start.elapsed());
+            if left.is_zero() {
+                return false;
+            }
+            match self.messages.recv_timeout(left) {
+                Ok(message) => self.take(message),
+                Err(_) => return false,
+            }
+        }
+        true
+    }
+
+    fn take(&mut self, message: Message) {
+        match message {
+            // Should the lab have gone, or the shim, the end of its stream says so.
+            Message::Line(line) => drop(self.lab.send(Event::Line(line))),
+            Message::Lab(Order::CloseStdin) => drop(writeln!(self.shim, "{}", words::CLOSE_STDIN)),
+            Message::Lab(Order::End) => self.lab_gone = true,
+            Message::OverCap => self.over_cap = true,
+            Message::Drained => self.drained = true,
+            Message::Tail(stderr) => self.stderr = Some(stderr),
+            Message::Shim(Event::Ended(ended)) => self.last_word = Some(ended),
+            Message::Shim(event) => drop(self.lab.send(event)),
+            Message::ShimGone => self.shim_gone = true,
+        }
+    }
+}
+
+/// Writes to the lab in a thread of its own: a stopped lab reads nothing, and a full pipe must not keep the guard from
+/// keeping the time.
+fn spawn_writer() -> (Sender<Event>, JoinHandle<()>) {
+    let (sender, events) = channel();
+    let writer = thread::spawn(move || {
+        let mut stdout = io::stdout();
+        let _ = events.iter().try_for_each(|event| words::tell(&mut stdout, &event));
     });
-    let how = match (how, stderr.strip_prefix(NOT_STARTED)) {
-        (How::Exited(code), Some(why)) if code == i32::from(NOT_EXECUTABLE) => How::NotStarted(why.trim_end().into()),
-        (how, _) => how,
-    };
-    Ended { how, stderr, left_behind }
+    (sender, writer)
 }
 
-/// Until the program ends, or must.
-fn watch(spec: &Spec, pid: u32, child_stdin: &mut Option<ChildStdin>, messages: &Receiver<Message>) -> How {
-    let deadline = Duration::try_from_secs_f64(spec.timeout_s).ok().and_then(|time| Instant::now().checked_add(time));
-    let mut next_count = Instant::now() + COUNT_EVERY;
-    loop {
-        let until = deadline.map_or(next_count, |deadline| deadline.min(next_count));
-        match messages.recv_timeout(until.saturating_duration_since(Instant::now())) {
-            Ok(Message::Line(line)) => tell(&Event::Line(line)),
-            Ok(Message::CloseStdin) => *child_stdin = None,
-            Ok(Message::LabGone) | Err(RecvTimeoutError::Disconnected) => return How::Stopped,
-            Ok(Message::OverCap) => return How::TooMuchOutput(spec.max_output),
-            Ok(Message::Reaped(ended, status)) if ended == pid => {
-                return status
-                    .exit_status()
-                    .map(How::Exited)
-                    .or(status.terminating_signal().map(How::Signalled))
-                    .unwrap_or(How::Stopped);
-            }
-            Ok(Message::Reaped(..) | Message::NoChildren) | Err(RecvTimeoutError::Timeout) => {}
-        }
-        let now = Instant::now();
-        if deadline.is_some_and(|deadline| now >= deadline) {
-            return How::TimedOut(spec.timeout_s);
-        }
-        if now >= next_count {
-            next_count = now + COUNT_EVERY;
-            if descendants::all().len() > spec.max_processes {
-                return How::TooManyProcesses(spec.max_processes);
-            }
-        }
-    }
-}
-
-/// Kills until there is nobody left to reap; returns how many there were at first, and whether all went in time.
-fn end_descendants(messages: &Receiver<Message>) -> (usize, bool) {
-    let left_behind = descendants::all().len();
-    let give_up = Instant::now() + PATIENCE;
-    while Instant::now() < give_up {
-        descendants::kill_all();
-        match messages.recv_timeout(Duration::from_millis(10)) {
-            Ok(Message::NoChildren) => return (left_behind, true),
-            Ok(Message::Line(line)) => tell(&Event::Line(line)),
-            _ => {}
-        }
-    }
-    (left_behind, false)
-}
-
-/// What the lab says after the spec; its end is the end of all.
-fn spawn_lab_reader(stdin: impl BufRead + Send + 'static, sender: Sender<Message>) {
+fn spawn_shim_reader(shim: &UnixStream, sender: Sender<Message>) {
+    let shim = shim.try_clone();
     thread::spawn(move || {
-        for line in stdin.lines() {
-            match line.as_deref() {
-                Ok("close-stdin") => drop(sender.send(Message::CloseStdin)),
-                _ => break,
-            }
-        }
-        let _ = sender.send(Message::LabGone);
+        let events = shim.into_iter().flat_map(|shim| words::events(BufReader::new(shim)));
+        events.map(Message::Shim).chain(once(Message::ShimGone)).try_for_each(|message| sender.send(message))
     });
 }
 
 /// Passes the lines on, none longer than what `cap` leaves. Beyond the cap it goes on reading, so that the program
 /// does not hang on a full pipe while it is being killed.
-fn spawn_line_reader(pipe: impl Read + Send + 'static, cap: u64, sender: Sender<Message>) -> JoinHandle<()> {
+fn spawn_line_reader(pipe: impl Read + Send + 'static, cap: u64, sender: Sender<Message>) {
     thread::spawn(move || {
         let mut reader = BufReader::new(pipe);
         let mut left = cap;
@@ -165,48 +202,30 @@ fn spawn_line_reader(pipe: impl Read + Send + 'static, cap: u64, sender: Sender<
             if line.len() as u64 > left {
                 let _ = sender.send(Message::OverCap);
                 let _ = io::copy(&mut reader, &mut io::sink());
-                return;
+                break;
             }
             left -= line.len() as u64;
             let text = String::from_utf8_lossy(line.trim_ascii_end()).into_owned();
             let _ = sender.send(Message::Line(text));
             line.clear();
         }
-    })
+        let _ = sender.send(Message::Drained);
+    });
 }
 
 /// Keeps the last bytes only.
-fn spawn_tail_reader(mut pipe: impl Read + Send + 'static, cap: u64, sender: Sender<Message>) -> JoinHandle<String> {
+fn spawn_tail_reader(mut pipe: impl Read + Send + 'static, cap: u64, sender: Sender<Message>) {
     thread::spawn(move || {
         let (mut tail, mut chunk, mut total) = (Vec::new(), [0; 4096], 0);
         while let Ok(length @ 1..) = pipe.read(&mut chunk) {
             tail.extend_from_slice(&chunk[..length]);
             tail.drain(..tail.len().saturating_sub(TAIL));
-            total += length as u64;
-            if total > cap {
+            // Once: more would be kept waiting in the channel.
+            if total <= cap && total + length as u64 > cap {
                 let _ = sender.send(Message::OverCap);
             }
+            total += length as u64;
         }
-        String::from_utf8_lossy(&tail).into_owned()
-    })
-}
-
-/// Reaps the program and every orphan.
-fn spawn_reaper(sender: Sender<Message>) {
-    thread::spawn(move || {
-        // Fails (ECHILD) when there is no child left.
-        while let Ok(found) = wait(WaitOptions::empty()) {
-            if let Some((pid, status)) = found {
-                let _ = sender.send(Message::Reaped(Pid::as_raw_nonzero(pid).get().unsigned_abs(), status));
-            }
-        }
-        let _ = sender.send(Message::NoChildren);
+        let _ = sender.send(Message::Tail(String::from_utf8_lossy(&tail).into_owned()));
     });
-}
-
-/// A lab that has gone hears nothing; that it has gone is told by its pipe.
-fn tell(event: &Event) {
-    let mut line = serde_json::to_string(event).expect("events are plain data");
-    line.push('\n');
-    let _ = io::stdout().write_all(line.as_bytes()).and_then(|()| io::stdout().flush());
 }

@@ -1,17 +1,20 @@
 //! The lab's end of the guard.
 
-use super::{Ended, Event, GUARD, How, Spec, descendants};
-use crate::interrupt;
-use rustix::process::{WaitOptions, getpid, set_child_subreaper, wait};
-use std::io::{self, BufRead, BufReader, Write};
+use super::{Ended, Event, GUARD, GUARD_PATIENCE, How, KILL_PATIENCE, Spec, descendants, list, words};
+use crate::{interrupt, output};
+use rustix::process::{getpid, set_child_subreaper};
+use std::cell::Cell;
+use std::io::{self, BufReader, Write};
 use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use std::{fs, thread};
 
-/// How long killed processes may take to go.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How often the lab looks up from waiting. It counts its patience in these, not by a clock: while it is itself
+/// stopped (Ctrl-Z) it can hear nobody, and what was said meanwhile is still to be read.
+const TICK: Duration = Duration::from_millis(50);
 
 /// A program that runs under a guard. Dropping it ends the program and waits until all is gone.
 pub struct Guarded {
@@ -19,6 +22,8 @@ pub struct Guarded {
     /// The guard lives as long as this stays open.
     stdin: Option<ChildStdin>,
     events: Receiver<Event>,
+    /// How long the guard may still take for its last word.
+    patience: Cell<Duration>,
 }
 
 /// What a guarded program wrote, and how it ended.
@@ -36,9 +41,18 @@ pub enum GuardError {
     /// This command could not be re-executed.
     #[error("can't start the guard process: {0}")]
     NoGuard(#[from] io::Error),
+    /// Processes could not be found, nor ended: nothing was started.
+    #[error(
+        "/proc is {}, but busy needs that of its own PID namespace to end what it starts; mount it (as \
+         `unshare --mount-proc` does), or start busy where it is mounted", if .0.is_some() { "of another PID namespace" } else { "not mounted" }
+    )]
+    ForeignProc(Option<PathBuf>),
     /// The guard is gone without a last word.
     #[error("the guard process was killed; what it guarded has been killed with it")]
     Lost,
+    /// The guard lives, but has not told the program's end in time.
+    #[error("the guard process did not answer in time (was it stopped?); it was killed, and what it guarded with it")]
+    Silent,
     /// Ctrl-C.
     #[error("interrupted")]
     Interrupted,
@@ -48,8 +62,13 @@ impl Guarded {
     /// Starts a guard, and the program under it.
     ///
     /// # Errors
-    /// [`GuardError::NoGuard`]. That the program can't be started is an event.
+    /// [`GuardError::NoGuard`], [`GuardError::ForeignProc`]. That the program can't be started is an event.
     pub fn start(spec: &Spec) -> Result<Self, GuardError> {
+        // Process ids read there would be those of others.
+        let own = fs::read_link("/proc/self").ok();
+        if own.as_deref() != Some(Path::new(&std::process::id().to_string())) {
+            return Err(GuardError::ForeignProc(own));
+        }
         // Should the guard be killed, its orphans come to this process instead of init: see drop.
         set_child_subreaper(Some(getpid())).map_err(io::Error::from)?;
         let mut command = Command::new(std::env::current_exe()?);
@@ -57,41 +76,44 @@ impl Guarded {
         command.arg(GUARD).process_group(0).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut guard = command.spawn()?;
         let mut stdin = guard.stdin.take().expect("piped");
-        let spec = serde_json::to_string(spec).expect("a spec is plain data");
+        let line = serde_json::to_string(spec).expect("a spec is plain data");
         // Should the guard be gone already, its missing events say so.
-        let _ = writeln!(stdin, "{spec}");
+        let _ = writeln!(stdin, "{line}");
         let stdout = BufReader::new(guard.stdout.take().expect("piped"));
         let (sender, events) = channel();
-        thread::spawn(move || {
-            stdout
-                .lines()
-                .map_while(Result::ok)
-                .map_while(|line| serde_json::from_str(&line).ok())
-                .try_for_each(|event| sender.send(event))
-        });
-        Ok(Self { guard, stdin: Some(stdin), events })
+        thread::spawn(move || words::events(stdout).try_for_each(|event| sender.send(event)));
+        let time = Duration::try_from_secs_f64(spec.timeout_s).unwrap_or(Duration::MAX);
+        Ok(Self { guard, stdin: Some(stdin), events, patience: Cell::new(time.saturating_add(GUARD_PATIENCE)) })
     }
 
     /// The next event.
     ///
     /// # Errors
-    /// [`GuardError::Lost`] after the last event or without one, [`GuardError::Interrupted`] at Ctrl-C.
+    /// [`GuardError::Lost`] after the last event or without one, [`GuardError::Silent`] long after the program's time is
+    /// up, [`GuardError::Interrupted`] at Ctrl-C.
     pub fn next(&self) -> Result<Event, GuardError> {
         while !interrupt::requested() {
-            match self.events.recv_timeout(Duration::from_millis(50)) {
+            match self.events.recv_timeout(TICK) {
                 Ok(event) => return Ok(event),
                 Err(RecvTimeoutError::Disconnected) => return Err(GuardError::Lost),
-                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Timeout) if self.waits_on() => {}
+                Err(RecvTimeoutError::Timeout) => return Err(GuardError::Silent),
             }
         }
         Err(GuardError::Interrupted)
+    }
+
+    /// Counts a tick; false if the guard has had its time.
+    fn waits_on(&self) -> bool {
+        self.patience.set(self.patience.get().saturating_sub(TICK));
+        !self.patience.get().is_zero()
     }
 
     /// Closes the program's stdin.
     pub fn close_stdin(&mut self) {
         if let Some(stdin) = &mut self.stdin {
             // Should the guard be gone, the next event says so.
-            let _ = writeln!(stdin, "close-stdin");
+            let _ = writeln!(stdin, "{}", words::CLOSE_STDIN);
         }
     }
 
@@ -114,13 +136,32 @@ impl Guarded {
 impl Drop for Guarded {
     fn drop(&mut self) {
         drop(self.stdin.take());
-        if !self.guard.wait().is_ok_and(|status| status.success()) {
-            // It was killed, and its orphans have become this process's children: until none is left to reap (ECHILD).
-            let give_up = Instant::now() + PATIENCE;
-            while wait(WaitOptions::NOHANG).is_ok() && Instant::now() < give_up {
-                descendants::kill_all();
-                thread::sleep(Duration::from_millis(1));
+        // Asked to end all, it needs no more than this.
+        self.patience.set(self.patience.get().min(GUARD_PATIENCE));
+        let mut survivors = Vec::new();
+        // The end of its events is its own end, or near it.
+        let tries = loop {
+            match self.events.recv_timeout(TICK) {
+                Ok(Event::Ended(Ended { how: How::Survived(_, left), .. })) => survivors = left,
+                Ok(_) => {}
+                Err(RecvTimeoutError::Timeout) if self.waits_on() => {}
+                Err(RecvTimeoutError::Timeout) => break 1,
+                Err(RecvTimeoutError::Disconnected) => break 1000,
             }
+        };
+        let status = (0..tries).find_map(|_| match self.guard.try_wait() {
+            Ok(None) => {
+                thread::sleep(Duration::from_millis(1));
+                None
+            }
+            status => status.ok().flatten(),
+        });
+        if !status.is_some_and(|status| status.success()) {
+            // It was killed, or is to be now; what it guarded has come to this process, or comes.
+            survivors = descendants::end_all(KILL_PATIENCE);
+        }
+        if !survivors.is_empty() {
+            output::note(&format!("warning: these processes can't be killed, and run on: {}", list(&survivors)));
         }
     }
 }

@@ -1,20 +1,35 @@
 //! Runs a program under bounds that hold even if the lab is killed: a time-out, a cap on output, a cap on processes,
 //! and no process left behind.
 //!
-//! The bounds are kept by a process of their own, the guard: this command re-executed. The lab writes it a [`Spec`],
-//! then reads [`Event`]s. The guard lives exactly as long as the pipe from the lab does: at its end, whatever the
-//! reason, it ends every descendant, then itself.
-//!
 //! ```text
-//! lab (lab.rs) --Spec, "close-stdin"--> guard (keeper.rs) --starts--> shim (shim.rs) --execs--> the program
-//!     <------------Events------------------'  '--ends--> descendants (descendants.rs)
+//! lab (lab.rs) ---> guard (keeper.rs) ---> shim (shim.rs) ---> exec (exec.rs), which becomes the program
+//!     <--Events----       ^   <--Events----    '--counts, ends, reaps: descendants.rs   |
+//!                         '----------------------stdout, stderr-------------------------'
 //! ```
+//!
+//! Guard, shim and exec are this command re-executed. Each speaks to the next in the same words (words.rs): a [`Spec`],
+//! perhaps "close-stdin", and at the end of the pipe, whatever the reason, the next ends all that is below it. What
+//! comes back are [`Event`]s.
+//!
+//! - The guard keeps the time and the output. It keeps them also while the lab is stopped (Ctrl-Z).
+//! - The shim, as containerd calls the process that stays as a container's parent, keeps the processes: it starts the
+//!   program, counts what that starts, reaps orphans, and ends them all when the program ends or the guard asks.
+//! - Lab, guard and shim are subreapers (prctl(2)): what one of them leaves when it is killed comes to the one above.
+//!   Each waits for the one below no longer than it must, then ends everything below itself. So any two of the three
+//!   may be killed, stopped or hung, at the same instant too, and the third still leaves nothing. The shim names itself
+//!   so that `pkill busy` spares it.
+//! - Only against the loss of all three at once is there no more than the program's parent-death signal, which its own
+//!   children don't inherit; a PID namespace would do more, but gives the program other process ids than the lab reads.
 
 mod descendants;
+mod exec;
 mod keeper;
 mod lab;
 mod shim;
+mod words;
 
+pub use descendants::Process;
+pub use exec::main as exec_main;
 pub use keeper::main as guard_main;
 pub use lab::{GuardError, Guarded, Output};
 pub use shim::main as shim_main;
@@ -22,11 +37,21 @@ pub use shim::main as shim_main;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::time::Duration;
 
 /// The hidden subcommand that makes this command the guard.
 pub const GUARD: &str = "__guard";
-/// The hidden subcommand that makes this command the last step before the guarded program.
+/// The hidden subcommand that makes this command the program's parent.
 pub const SHIM: &str = "__shim";
+/// The hidden subcommand that makes this command the last step before the program.
+pub const EXEC: &str = "__exec";
+
+/// How long killed processes may take to go; one in an uninterruptible wait can take for ever.
+const KILL_PATIENCE: Duration = Duration::from_secs(10);
+/// How long the shim may take, once asked, to end all and say so.
+const SHIM_PATIENCE: Duration = Duration::from_secs(12);
+/// How long the guard may take for its last word: it may have waited for the shim in vain, and then kill itself.
+const GUARD_PATIENCE: Duration = Duration::from_secs(25);
 
 /// What to run, and its bounds.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -107,6 +132,16 @@ pub enum How {
     /// The lab asked for it.
     #[error("it was stopped")]
     Stopped,
+    /// Its parent, the shim, was killed or gave no answer, and it was killed with it.
+    #[error("its parent process, which busy had set to watch it, was killed or stopped; it was killed, too")]
+    Orphaned,
+    /// It ended so, but some of its processes could not be ended: those of another user, or in an uninterruptible wait.
+    #[error("{0}, and it left what can't be killed: {list}", list = list(.1))]
+    Survived(Box<How>, Vec<Process>),
+}
+
+fn list(processes: &[Process]) -> String {
+    processes.iter().map(Process::to_string).collect::<Vec<_>>().join(", ")
 }
 
 fn signal_name(number: i32) -> String {

@@ -1,28 +1,16 @@
 //! Whatever ends the command, and whenever: no process is left, and no result file is damaged.
 
-use crate::harness::Bench;
-use rustix::process::{Pid, Signal, kill_process};
+use crate::harness::{Bench, command_line, finish, signal, stderr, wait_for};
+use rustix::process::Signal;
 use std::fs;
 use std::process::Child;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-fn signal(pid: u32, signal: Signal) {
-    let _ = kill_process(Pid::from_raw(pid as i32).unwrap(), signal);
-}
-
-fn wait_for(what: &str, mut there: impl FnMut() -> bool) {
-    let give_up = Instant::now() + Duration::from_secs(20);
-    while !there() {
-        assert!(Instant::now() < give_up, "{what} did not come");
-        sleep(Duration::from_millis(10));
-    }
-}
-
 /// True while an interpreter of this bench runs `script`.
 fn runs(bench: &Bench, script: &str) -> bool {
-    let command = |pid: &u32| fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-    bench.processes().iter().map(command).any(|command| command.contains(script) && !command.contains("__shim"))
+    let commands = bench.processes().into_iter().map(|pid| command_line(pid).join(" "));
+    commands.into_iter().any(|command| command.contains(script) && !command.contains(" __"))
 }
 
 /// A run with its lab, guard and interpreter.
@@ -54,26 +42,73 @@ fn killing_the_command_at_any_moment_leaves_nothing() {
 #[test]
 fn killing_lab_and_guard_together_leaves_nothing() {
     let bench = Bench::new();
-    let mut lab = started(&bench);
-    // All at once, as pkill does; the interpreter's own turn comes from the kernel.
-    let busy = |pid: &u32| fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|path| path.ends_with("busy"));
-    let (lab_and_guard, others): (Vec<_>, Vec<_>) = bench.processes().into_iter().partition(busy);
-    assert!(lab_and_guard.len() == 2 && !others.is_empty(), "{lab_and_guard:?} {others:?}");
-    lab_and_guard.into_iter().for_each(|pid| signal(pid, Signal::KILL));
+    // A child of the program, in a session of its own, would outlive it: only the kernel ends the program itself.
+    let python = bench.executable("python", "#!/bin/sh\nsetsid sleep 1000 &\nsleep 1001\n");
+    let mut lab = bench.spawn(&["run", "ctypes", "-p", &python]);
+    wait_for("the program's child", || runs(&bench, "sleep 1000") && runs(&bench, "sleep 1001"));
+    // All at once, as pkill does.
+    for pid in [&[lab.id()][..], &bench.role("__guard")].concat() {
+        signal(pid, Signal::KILL);
+    }
     lab.wait().unwrap();
     bench.assert_nobody_left("kill -9 of lab and guard");
+}
+
+#[test]
+fn a_stopped_guard_holds_nobody_up() {
+    let bench = Bench::new();
+    let python = bench.executable("python", "#!/bin/sh\nsetsid sleep 1000 &\nsleep 1001\n");
+    let lab = bench.spawn(&["run", "ctypes", "-p", &python]);
+    wait_for("the program", || runs(&bench, "sleep 1001"));
+    bench.role("__guard").into_iter().for_each(|pid| signal(pid, Signal::STOP));
+    let output = finish(lab, Duration::from_secs(90));
+    assert!(stderr(&output).contains("guard process did not answer"), "{output:?}");
+    bench.assert_nobody_left("SIGSTOP of the guard");
+}
+
+#[test]
+fn killing_the_lab_of_a_stopped_guard_leaves_nothing() {
+    let bench = Bench::new();
+    let python = bench.executable("python", "#!/bin/sh\nsetsid sleep 1000 &\nsleep 1001\n");
+    let mut lab = bench.spawn(&["run", "ctypes", "-p", &python]);
+    wait_for("the program", || runs(&bench, "sleep 1001"));
+    bench.role("__guard").into_iter().for_each(|pid| signal(pid, Signal::STOP));
+    lab.kill().unwrap();
+    lab.wait().unwrap();
+    let give_up = Instant::now() + Duration::from_secs(90);
+    while Instant::now() < give_up && !bench.processes().is_empty() {
+        sleep(Duration::from_millis(100));
+    }
+    bench.assert_nobody_left("SIGSTOP of the guard and kill -9 of the lab");
+}
+
+#[test]
+fn bounds_hold_while_the_lab_is_stopped() {
+    let bench = Bench::new();
+    // More than the pipe to the lab takes, then nothing for ever.
+    let body = "while [ ! -e $HOME/go ]; do sleep 0.05; done; seq 60000; sleep 1000";
+    let python = bench.executable("python", &format!("#!/bin/sh\n{body}\n"));
+    let lab = bench.spawn(&["run", "ctypes", "-p", &python]);
+    wait_for("the program", || runs(&bench, "sleep 0.05"));
+    signal(lab.id(), Signal::STOP);
+    fs::write(bench.path("go"), "").unwrap();
+    wait_for("the program's sleep", || runs(&bench, "sleep 1000"));
+    wait_for("its end", || !runs(&bench, "sleep 1000"));
+    // Longer than the lab waits for a guard's last word.
+    sleep(Duration::from_secs(30));
+    signal(lab.id(), Signal::CONT);
+    let output = finish(lab, Duration::from_secs(10));
+    assert!(stderr(&output).contains("did not end within 10 s"), "{output:?}");
+    bench.assert_nobody_left("a stopped lab");
 }
 
 #[test]
 fn a_killed_guard_is_a_failure_that_leaves_nothing() {
     let bench = Bench::new();
     let lab = started(&bench);
-    let guard = bench.processes().into_iter().find(|pid| {
-        *pid != lab.id() && fs::read(format!("/proc/{pid}/cmdline")).unwrap().windows(7).any(|word| word == b"__guard")
-    });
-    signal(guard.expect("the guard"), Signal::KILL);
+    signal(bench.role("__guard")[0], Signal::KILL);
     // Its first case is lost; the rest of the run would take minutes.
-    wait_for("the next case", || runs(&bench, "slide13_ctypes.py\0two"));
+    wait_for("the next case", || runs(&bench, "slide13_ctypes.py two"));
     signal(lab.id(), Signal::INT);
     let output = lab.wait_with_output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout);

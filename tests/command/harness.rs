@@ -1,13 +1,18 @@
 //! Runs the command with a home of its own, and knows every process that descends from it.
 
+use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc::channel;
+use std::thread::{sleep, spawn};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
+/// The command.
+pub const BUSY: &str = env!("CARGO_BIN_EXE_busy");
 /// Marks every process of one bench by an inherited variable.
 const MARK: &str = "BUSY_TEST_MARK";
 
@@ -25,12 +30,18 @@ impl Bench {
     }
 
     pub fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_busy"));
-        command.args(arguments).env("HOME", self.home.path()).env(MARK, &self.mark);
+        self.under(&[], arguments)
+    }
+
+    /// The command as `wrapper` (env, unshare, ...) starts it.
+    pub fn under(&self, wrapper: &[&str], arguments: &[&str]) -> Command {
+        let words = [wrapper, &[BUSY], arguments].concat();
+        let mut command = Command::new(words[0]);
+        command.args(&words[1..]).env("HOME", self.home.path()).env(MARK, &self.mark);
         for variable in ["XDG_CACHE_HOME", "XDG_STATE_HOME", "BUSY_LIBDIR", "CC"] {
             command.env_remove(variable);
         }
-        command.stdin(Stdio::null());
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }
 
@@ -39,7 +50,7 @@ impl Bench {
     }
 
     pub fn spawn(&self, arguments: &[&str]) -> Child {
-        self.command(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+        self.command(arguments).spawn().unwrap()
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -75,14 +86,19 @@ impl Bench {
         pids.filter(marked).collect()
     }
 
+    /// Those of [`Self::processes`] that are this command in a hidden role: `__guard`, `__shim`.
+    pub fn role(&self, role: &str) -> Vec<u32> {
+        self.processes().into_iter().filter(|pid| command_line(*pid).get(1).is_some_and(|word| word == role)).collect()
+    }
+
     /// Waits until none is left; a killed process takes the kernel a moment.
     pub fn assert_nobody_left(&self, after: &str) {
         let give_up = Instant::now() + Duration::from_secs(5);
         while !self.processes().is_empty() {
             let left = self.processes();
-            let names: Vec<_> = left.iter().map(|pid| fs::read_to_string(format!("/proc/{pid}/cmdline"))).collect();
+            let names: Vec<_> = left.iter().map(|pid| command_line(*pid)).collect();
             assert!(Instant::now() < give_up, "after {after} these are left: {left:?} {names:?}");
-            std::thread::sleep(Duration::from_millis(20));
+            sleep(Duration::from_millis(20));
         }
     }
 
@@ -97,6 +113,38 @@ impl Bench {
         }
         found
     }
+}
+
+/// The words of a process's command line; none once it has ended.
+pub fn command_line(pid: u32) -> Vec<String> {
+    let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    line.split(|byte| *byte == 0).map(|word| String::from_utf8_lossy(word).into_owned()).collect()
+}
+
+pub fn signal(pid: u32, signal: Signal) {
+    let _ = kill_process(Pid::from_raw(pid as i32).unwrap(), signal);
+}
+
+pub fn wait_for(what: &str, mut there: impl FnMut() -> bool) {
+    let give_up = Instant::now() + Duration::from_secs(20);
+    while !there() {
+        assert!(Instant::now() < give_up, "{what} did not come");
+        sleep(Duration::from_millis(10));
+    }
+}
+
+/// What `child` has written by its end, which must come within `limit`.
+pub fn finish(child: Child, limit: Duration) -> Output {
+    let pid = child.id();
+    let (sender, output) = channel();
+    spawn(move || sender.send(child.wait_with_output()));
+    output
+        .recv_timeout(limit)
+        .unwrap_or_else(|_| {
+            signal(pid, Signal::KILL);
+            panic!("it did not end within {limit:?}")
+        })
+        .unwrap()
 }
 
 /// The machine's own python3, behind whatever launcher PATH has.

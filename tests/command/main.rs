@@ -2,6 +2,8 @@
 
 mod bounds;
 mod harness;
+mod hostile;
+mod inherited;
 mod load;
 mod run;
 mod usage;
