@@ -2,6 +2,7 @@
 
 use busy_core::load;
 use clap::{Args, Parser, Subcommand};
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -50,7 +51,7 @@ pub struct RunArguments {
     ///
     /// Without it: the machine's own, python3. `busy pythons` shows which there are.
     #[arg(short, long, value_name = "PY")]
-    pub python: Vec<String>,
+    pub python: Vec<OsString>,
 
     /// How long each row runs
     #[arg(short = 'd', long = "duration", value_name = "SECONDS", default_value_t = 3,

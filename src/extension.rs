@@ -4,6 +4,7 @@ use crate::guard::{GuardError, Guarded, Spec};
 use crate::interpreter::Interpreter;
 use crate::loader::soname;
 use crate::unpack::{self, CacheError};
+use std::ffi::OsString;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
@@ -62,13 +63,11 @@ pub fn build(interpreter: &Interpreter, libbusy: &Path) -> Result<PathBuf, Exten
 
     let passing = folder.join(format!(".{MODULE}-{}", std::process::id()));
     let compiler = std::env::var("CC").ok().filter(|name| !name.is_empty()).unwrap_or_else(|| "cc".into());
-    let text = |path: &Path| path.display().to_string();
     // An old-style run path comes before LD_LIBRARY_PATH (ld.so(8)): the libbusy that was proven, and no other.
-    let mut command: Vec<String> = compiler.split_whitespace().map(str::to_owned).collect();
-    command
-        .extend(["-shared", "-fPIC", "-O2", "-Wl,-rpath,$ORIGIN", "-Wl,--disable-new-dtags", "-o"].map(str::to_owned));
-    command.extend([text(&passing), text(&sources.join("python_extension.c"))]);
-    command.extend([format!("-I{}", text(&sources)), format!("-I{}", text(&interpreter.include)), text(&soname)]);
+    let mut command: Vec<OsString> = compiler.split_whitespace().map(OsString::from).collect();
+    command.extend(["-shared", "-fPIC", "-O2", "-Wl,-rpath,$ORIGIN", "-Wl,--disable-new-dtags"].map(OsString::from));
+    command.extend(["-I".into(), sources.clone().into(), "-I".into(), interpreter.include.clone().into()]);
+    command.extend(["-o".into(), passing.clone().into(), sources.join("python_extension.c").into(), soname.into()]);
     let compiled = Guarded::start(&Spec::new(command, 120.0))?.output()?.success();
     if let Err(why) = compiled {
         let _ = fs::remove_file(&passing);

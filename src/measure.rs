@@ -69,8 +69,9 @@ struct Told {
 /// [`MeasureError::Failed`] names what the interpreter did instead.
 pub fn measure(interpreter: &Interpreter, order: &Order) -> Result<Case, MeasureError> {
     let seconds = order.seconds.to_string();
-    let mut command = vec![interpreter.path.clone(), order.script.display().to_string(), order.case.into(), seconds];
-    command.extend_from_slice(&order.arguments);
+    let mut command: Vec<OsString> =
+        vec![interpreter.command.clone().into(), order.script.into(), order.case.into(), seconds.into()];
+    command.extend(order.arguments.iter().map(OsString::from));
     // A with_lock that comes first makes a run twice as long; interpreters start in well under the rest.
     let mut spec = Spec::new(command, 2.0 * f64::from(order.seconds) + 10.0);
     spec.env.insert("BUSY_WATCHED".into(), "1".into());

@@ -42,6 +42,11 @@ pub fn cache() -> Option<PathBuf> {
     project().map(|project| project.cache_dir().to_path_buf())
 }
 
+/// What `make interpreters` brings (interpreters/debian.sh), each in a folder of its own.
+pub fn interpreters() -> Option<PathBuf> {
+    cache().map(|cache| cache.join("interpreters"))
+}
+
 /// The results of earlier runs.
 pub fn runs() -> Option<PathBuf> {
     project().and_then(|project| Some(project.state_dir()?.join("runs")))

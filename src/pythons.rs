@@ -1,7 +1,7 @@
 //! `busy pythons`: the interpreters found.
 
 use crate::guard::GuardError;
-use crate::interpreter::{Found, Interpreter, discover};
+use crate::interpreter::{self, Found, Interpreter, discover};
 use crate::output::{self, Output, OutputError};
 use crate::table;
 use comfy_table::Table;
@@ -27,7 +27,7 @@ pub fn pythons(json: Option<&Path>) -> Result<(), PythonsError> {
     let found = discover()?;
     output.write(&as_json(&found), || format!("{}\n", table(&found)))?;
     for broken in &found.broken {
-        output::note(&format!("{} does not answer as a Python: {}", broken.path.display(), broken.why));
+        output::note(&format!("{} does not answer as a Python: {}", interpreter::text(&broken.path), broken.why));
     }
     Ok(())
 }
@@ -42,7 +42,7 @@ fn table(found: &Found) -> Table {
             &interpreter.implementation,
             yes_no(interpreter.gil),
             yes_no(has_headers),
-            &interpreter.path,
+            &interpreter::text(&interpreter.command),
         ]);
     }
     table
@@ -54,7 +54,10 @@ fn as_json(found: &Found) -> serde_json::Value {
         entry["name"] = interpreter.name().into();
         entry
     };
-    let broken = found.broken.iter().map(|broken| serde_json::json!({ "path": broken.path, "reason": broken.why }));
+    let broken = found
+        .broken
+        .iter()
+        .map(|broken| serde_json::json!({ "path": interpreter::text(&broken.path), "reason": broken.why }));
     serde_json::json!({
         "schema": 1,
         "interpreters": found.interpreters.iter().map(entry).collect::<Vec<_>>(),

@@ -68,7 +68,10 @@ fn heading(experiment: &Experiment, results: &[&RunResult]) -> String {
 
 /// Interpreters with the same kind of lock show the same: the newest of each kind explains it for all.
 fn explains(result: &RunResult, results: &[&RunResult]) -> bool {
-    let kind = |result: &RunResult| (result.interpreter.has_old_gil(), result.interpreter.gil);
+    let kind = |result: &RunResult| {
+        let interpreter = &result.interpreter;
+        (interpreter.implementation.clone(), interpreter.has_old_gil(), interpreter.gil)
+    };
     let newest = results.iter().rfind(|other| kind(other) == kind(result) && other.status == Status::Ok);
     newest.is_none_or(|newest| std::ptr::eq(*newest, result))
 }
@@ -253,7 +256,9 @@ mod tests {
             implementation: "cpython".into(),
             gil: true,
             free_threaded: false,
+            implementation_version: None,
             path: "/usr/bin/python3".into(),
+            command: "/usr/bin/python3".into(),
             build_flags: String::new(),
             version_info: (3, 11),
             include: "/usr/include".into(),

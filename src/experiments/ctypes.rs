@@ -48,11 +48,26 @@ fn judge(result: &mut RunResult, conditions: &Conditions) {
                      of one: the old GIL (before 3.2) wakes the waiting thread every 100 bytecodes, mostly in vain."
                 ),
             ),
+            "two-internal" if interpreter.implementation != "cpython" => (
+                one_core(case) && work >= 0.5,
+                format!(
+                    "Two Python threads together use {cpu:.0} % of a core and do {work:.2} of the work of one: {} has a GIL \
+                     too.",
+                    interpreter.title()
+                ),
+            ),
             "two-internal" => (
                 one_core(case) && work >= 0.7,
                 format!(
                     "Two Python threads together use {cpu:.0} % of a core and do {work:.2} of the work of one: only the one \
                      that has the GIL runs. (The talk's 118 % were the old GIL's vain wake-ups, gone since 3.2.)"
+                ),
+            ),
+            _ if !interpreter.gil => (
+                two_cores(case) && work >= 0.7,
+                format!(
+                    "Without a GIL there is none that ctypes had to release around busy_wait: both threads together use \
+                     {cpu:.0} % of a core, and the Python thread has {work:.2} of its speed alone."
                 ),
             ),
             _ => (

@@ -41,9 +41,12 @@ const WITHOUT_LOCK: &str = "internal+without_lock";
 
 /// The folder of the PyO3 module, where it can be imported: its stable ABI is that of CPython 3.10 with a GIL.
 fn pyo3_module(interpreter: &crate::interpreter::Interpreter) -> Result<String, String> {
-    if interpreter.implementation != "cpython" || interpreter.version_info < (3, 10) || !interpreter.gil {
+    if interpreter.implementation != "cpython" || interpreter.version_info < (3, 10) {
+        return Err(format!("the PyO3 module is built for CPython 3.10 and later, not for {}", interpreter.title()));
+    }
+    if interpreter.free_threaded {
         return Err(format!(
-            "the PyO3 module is built for CPython 3.10 and later with a GIL, not {}",
+            "the PyO3 module is built for the stable ABI of builds with a GIL, which {} can't load",
             interpreter.title()
         ));
     }
@@ -80,6 +83,13 @@ fn judge(result: &mut RunResult, conditions: &Conditions) {
                     ),
                 )
             }
+            _ if !gil => (
+                two_cores(case),
+                format!(
+                    "Without a GIL there is none to release: the Python thread runs beside without_lock as it does beside \
+                     with_lock, {cpu:.0} % in all."
+                ),
+            ),
             _ => (
                 two_cores(case),
                 format!(

@@ -1,7 +1,9 @@
-//! Which Pythons does this machine have? Looked for on PATH, where pyenv and uv keep theirs, and where systems do.
+//! Which Pythons does this machine have? Looked for on PATH, where pyenv, uv and `make interpreters` keep theirs, and
+//! where systems do.
 
 use super::{Interpreter, InterpreterError};
 use crate::guard::GuardError;
+use crate::places;
 use directories::BaseDirs;
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -35,14 +37,9 @@ pub fn discover() -> Result<Found, GuardError> {
         if !path.canonicalize().is_ok_and(|file| seen.insert(file)) {
             continue;
         }
-        match Interpreter::identify(&path.display().to_string()) {
-            // A launcher tells another path than its own.
-            Ok(interpreter) => {
-                let itself = Path::new(&interpreter.path).canonicalize().ok();
-                if itself == path.canonicalize().ok() || itself.is_some_and(|file| seen.insert(file)) {
-                    found.interpreters.push(interpreter);
-                }
-            }
+        match Interpreter::identify(path.as_os_str()) {
+            Ok(interpreter) if !interpreter.is_wrapped() => found.interpreters.push(interpreter),
+            Ok(launcher) => found.interpreters.extend(led_to(launcher, &mut seen)?),
             Err(InterpreterError::NoAnswer { why, .. }) => found.broken.push(Broken { path, why }),
             Err(InterpreterError::NotFound { .. }) => {}
             Err(InterpreterError::Guard(error)) => return Err(error),
@@ -50,6 +47,18 @@ pub fn discover() -> Result<Found, GuardError> {
     }
     found.interpreters.sort_by_key(Interpreter::sort_key);
     Ok(found)
+}
+
+/// What a launcher leads to, once, however many lead there: by itself, unless it needs its launcher.
+fn led_to(launcher: Interpreter, seen: &mut HashSet<PathBuf>) -> Result<Option<Interpreter>, GuardError> {
+    let Ok(file) = launcher.path.canonicalize() else { return Ok(Some(launcher)) };
+    if !seen.insert(file) {
+        return Ok(None);
+    }
+    match Interpreter::identify(launcher.path.as_os_str()) {
+        Err(InterpreterError::Guard(error)) => Err(error),
+        direct => Ok(Some(direct.unwrap_or(launcher))),
+    }
 }
 
 /// Files that are called as interpreters are, in the order in which one would want them.
@@ -65,7 +74,8 @@ fn candidates() -> Vec<PathBuf> {
     let mut folders: Vec<PathBuf> = env::split_paths(&path).filter(|folder| Some(folder) != shims.as_ref()).collect();
 
     let uv = variable("UV_PYTHON_INSTALL_DIR").or_else(|| below_home(".local/share/uv/python"));
-    for root in pyenv.map(|root| root.join("versions")).into_iter().chain(uv) {
+    let brought = places::interpreters();
+    for root in pyenv.map(|root| root.join("versions")).into_iter().chain(uv).chain(brought) {
         folders.extend(entries(&root).into_iter().map(|version| version.join("bin")));
     }
     folders.extend(["/usr/local/bin", "/usr/bin", "/bin"].map(PathBuf::from));

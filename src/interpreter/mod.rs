@@ -1,47 +1,39 @@
 //! Which Python is it? Asked of the interpreter itself, never guessed from its name.
 
+mod answer;
 mod discovery;
 
 pub use discovery::{Broken, Found, discover};
 
-use crate::guard::{GuardError, Guarded, Spec};
-use serde::{Deserialize, Serialize};
-use std::path::PathBuf;
-
-/// Asks an interpreter from 2.7 on, in one JSON line.
-const QUESTION: &str = r#"
-import json, platform, sys, sysconfig
-get = sysconfig.get_config_var
-print(json.dumps({
-    "version": platform.python_version(),
-    "version_info": list(sys.version_info[:2]),
-    "implementation": platform.python_implementation().lower(),
-    "gil": getattr(sys, "_is_gil_enabled", lambda: True)(),
-    "free_threaded": bool(get("Py_GIL_DISABLED")),
-    "path": sys.executable,
-    "build_flags": get("CONFIG_ARGS") or "",
-    "include": sysconfig.get_paths()["include"],
-    "suffix": get("EXT_SUFFIX") or get("SO") or ".so",
-}))
-"#;
-
-/// How long an interpreter may take to say who it is; a cold one on a slow disk takes seconds.
-const PATIENCE_S: f64 = 10.0;
+use crate::guard::GuardError;
+use rustix::fs::{Access, access};
+use serde::{Serialize, Serializer};
+use std::env;
+use std::ffi::{OsStr, OsString};
+use std::fmt::Write;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{self, Path, PathBuf};
 
 /// An interpreter that has answered.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize)]
 pub struct Interpreter {
-    /// Its exact version, such as "3.11.7".
+    /// Its exact version, such as "3.11.7": for others than CPython, of the language.
     pub version: String,
     /// cpython, pypy, ...
     pub implementation: String,
-    /// False where no GIL is in force: a free-threaded build that was not told otherwise.
+    /// The implementation's own version, where it has one: "7.3.20".
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub implementation_version: Option<String>,
+    /// False where no GIL is in force: a free-threaded build that was not told otherwise (by PYTHON_GIL=1).
     pub gil: bool,
     /// True for a build that can do without the GIL (3.13t and the like).
-    #[serde(skip_serializing)]
     pub free_threaded: bool,
     /// The executable, as it knows itself.
-    pub path: String,
+    #[serde(serialize_with = "shown")]
+    pub path: PathBuf,
+    /// What is run: as it was asked for, since a wrapper may set what the executable needs.
+    #[serde(serialize_with = "shown")]
+    pub command: PathBuf,
     /// How it was configured (CONFIG_ARGS): the same version built otherwise runs otherwise.
     pub build_flags: String,
     /// Major and minor version.
@@ -84,16 +76,8 @@ impl Interpreter {
     ///
     /// # Errors
     /// [`InterpreterError::NoAnswer`] if it can't be started, fails, hangs, or answers something else.
-    pub fn identify(command: &str) -> Result<Self, InterpreterError> {
-        let output = Guarded::start(&Spec::new([command, "-c", QUESTION], PATIENCE_S))?.output()?;
-        let answer = output.success().and_then(|lines| {
-            let last = lines.last().map_or("", String::as_str);
-            serde_json::from_str(last).map_err(|_| {
-                let shown: String = last.chars().take(60).collect();
-                format!("asked for its version, it answered {shown:?}")
-            })
-        });
-        answer.map_err(|why| InterpreterError::NoAnswer { name: command.to_owned(), why })
+    pub fn identify(command: &OsStr) -> Result<Self, InterpreterError> {
+        answer::ask(&absolute(command))
     }
 
     /// The machine's own Python.
@@ -101,7 +85,7 @@ impl Interpreter {
     /// # Errors
     /// As [`Self::identify`], of `python3`, if `python` fails too.
     pub fn own() -> Result<Self, InterpreterError> {
-        Self::identify("python3").or_else(|error| Self::identify("python").map_err(|_| error))
+        Self::identify("python3".as_ref()).or_else(|error| Self::identify("python".as_ref()).map_err(|_| error))
     }
 
     /// Every interpreter that `names` ask for: versions (`3.13`, `3.13t`, `2.7.18`, `pypy3`), `all`, paths, commands on
@@ -109,15 +93,16 @@ impl Interpreter {
     ///
     /// # Errors
     /// The first name that leads to none.
-    pub fn resolve(names: &[String]) -> Result<Vec<Self>, InterpreterError> {
+    pub fn resolve(names: &[OsString]) -> Result<Vec<Self>, InterpreterError> {
         if names.is_empty() {
             return Ok(vec![Self::own()?]);
         }
         let mut found = None;
         let mut resolved = Vec::new();
         for name in names {
-            let is_version = name.starts_with(|first: char| first.is_ascii_digit()) || name.starts_with("pypy");
-            if name != "all" && (!is_version || name.contains('/')) {
+            // A path that is no UTF-8 is no version.
+            let version = name.to_str().filter(|name| is_version(name));
+            if name != "all" && version.is_none() {
                 resolved.push(Self::identify(name)?);
                 continue;
             }
@@ -125,14 +110,16 @@ impl Interpreter {
                 Some(found) => found,
                 None => discover()?.interpreters,
             };
-            if name == "all" {
-                resolved.extend(here.iter().cloned());
-            } else {
-                // The last is the newest.
-                let newest = here.iter().rfind(|interpreter| interpreter.is_a(name)).cloned();
-                let all = || here.iter().map(Self::name).collect();
-                resolved
-                    .push(newest.ok_or_else(|| InterpreterError::NotFound { version: name.clone(), found: all() })?);
+            match version {
+                None => resolved.extend(here.iter().cloned()),
+                Some(version) => {
+                    // The last is the newest.
+                    let newest = here.iter().rfind(|interpreter| interpreter.is_a(version)).cloned();
+                    let all = || here.iter().map(Self::name).collect();
+                    resolved.push(
+                        newest.ok_or_else(|| InterpreterError::NotFound { version: version.into(), found: all() })?,
+                    );
+                }
             }
             found = Some(here);
         }
@@ -145,7 +132,7 @@ impl Interpreter {
         let split = |name: &str| (name.trim_end_matches('t').to_owned(), name.ends_with('t'));
         let ((own, own_t), (wanted, wanted_t)) = (split(&self.name()), split(name));
         // With the dot, since 3.1 is not 3.11.
-        own_t == wanted_t && (own == wanted || own.starts_with(&format!("{wanted}.")))
+        own_t == wanted_t && (own == wanted || name == self.implementation || own.starts_with(&format!("{wanted}.")))
     }
 
     /// "3.11.7", "3.13.0t", "pypy3.10.14": as `-p` takes it.
@@ -155,25 +142,73 @@ impl Interpreter {
     }
 
     /// CPython first, then by version, the free-threaded build behind the other.
-    fn sort_key(&self) -> (bool, Vec<u32>, bool, String) {
+    fn sort_key(&self) -> (bool, Vec<u32>, bool, PathBuf) {
         let numbers = self.version.split(|letter: char| !letter.is_ascii_digit()).filter_map(|part| part.parse().ok());
         (self.implementation != "cpython", numbers.collect(), self.free_threaded, self.path.clone())
     }
 
-    /// "CPython 3.11.7", and whether there is a GIL where one would expect one.
+    /// "CPython 3.11.7", "PyPy 7.3.20 (Python 3.11.13)", and of a build that can do without the GIL, whether it does.
     pub fn title(&self) -> String {
         let name = match self.implementation.as_str() {
             "cpython" => "CPython",
             "pypy" => "PyPy",
             other => other,
         };
-        format!("{name} {}{}", self.version, if self.gil { "" } else { " without GIL" })
+        let version = match &self.implementation_version {
+            Some(own) => format!("{own} (Python {})", self.version),
+            None => self.version.clone(),
+        };
+        let gil = match (self.free_threaded, self.gil) {
+            (false, _) => "",
+            (true, false) => "t without GIL",
+            (true, true) => "t with its GIL switched on",
+        };
+        format!("{name} {version}{gil}")
     }
 
     /// True before CPython 3.2, whose GIL is the talk's: released every 100 bytecodes, by a signal to all.
     pub fn has_old_gil(&self) -> bool {
-        self.version_info < (3, 2)
+        self.implementation == "cpython" && self.version_info < (3, 2)
     }
+
+    /// True if what is run is a wrapper, a launcher or a shim: another file than the interpreter that it leads to.
+    pub fn is_wrapped(&self) -> bool {
+        self.command.canonicalize().ok() != self.path.canonicalize().ok()
+    }
+}
+
+/// True for what looks like a version, and not like a path.
+fn is_version(name: &str) -> bool {
+    (name.starts_with(|first: char| first.is_ascii_digit()) || name.starts_with("pypy")) && !name.contains('/')
+}
+
+/// `command` as a path that holds in every folder; as it is if PATH leads to none.
+fn absolute(command: &OsStr) -> PathBuf {
+    let named = Path::new(command);
+    let mut found = named.to_path_buf();
+    if !command.is_empty() && !command.as_bytes().contains(&b'/') {
+        let path = env::var_os("PATH").unwrap_or_default();
+        let mut files = env::split_paths(&path).map(|folder| folder.join(named));
+        match files.find(|file| file.is_file() && access(file, Access::EXEC_OK).is_ok()) {
+            Some(file) => found = file,
+            None => return found,
+        }
+    }
+    path::absolute(&found).unwrap_or(found)
+}
+
+/// A path as text, in which a byte that is no UTF-8 stands as `\xff`.
+pub fn text(path: &Path) -> String {
+    let mut text = String::new();
+    for chunk in path.as_os_str().as_bytes().utf8_chunks() {
+        text.push_str(chunk.valid());
+        chunk.invalid().iter().for_each(|byte| write!(text, "\\x{byte:02x}").expect("a string takes all"));
+    }
+    text
+}
+
+fn shown<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&text(path))
 }
 
 #[cfg(test)]
@@ -181,12 +216,55 @@ mod tests {
     use super::*;
 
     fn interpreter(implementation: &str, version: &str, free_threaded: bool) -> Interpreter {
-        let path = format!("/opt/{implementation}{version}{free_threaded}");
-        let answer = serde_json::json!({
-            "version": version, "version_info": [3, 1], "implementation": implementation, "gil": !free_threaded,
-            "free_threaded": free_threaded, "path": path, "build_flags": "", "include": "", "suffix": ".so",
-        });
-        serde_json::from_value(answer).unwrap()
+        let path = PathBuf::from(format!("/opt/{implementation}{version}{free_threaded}"));
+        Interpreter {
+            version: version.into(),
+            implementation: implementation.into(),
+            implementation_version: (implementation == "pypy").then(|| "7.3.17".into()),
+            gil: !free_threaded,
+            free_threaded,
+            command: path.clone(),
+            path,
+            build_flags: String::new(),
+            version_info: (3, 1),
+            include: PathBuf::new(),
+            suffix: ".so".into(),
+        }
+    }
+
+    #[test]
+    fn a_title_tells_whether_a_build_that_can_do_without_the_gil_does() {
+        let mut free_threaded = interpreter("cpython", "3.13.0", true);
+        assert_eq!(free_threaded.title(), "CPython 3.13.0t without GIL");
+        free_threaded.gil = true;
+        assert_eq!(free_threaded.title(), "CPython 3.13.0t with its GIL switched on");
+        assert_eq!(interpreter("cpython", "3.13.0", false).title(), "CPython 3.13.0");
+        assert_eq!(interpreter("pypy", "3.10.14", false).title(), "PyPy 7.3.17 (Python 3.10.14)");
+    }
+
+    #[test]
+    fn versions_are_told_from_paths_and_commands() {
+        for version in ["3", "3.13t", "2.7.18", "pypy3", "pypy3.11.13"] {
+            assert!(is_version(version), "{version}");
+        }
+        for other in ["python3", "./3.13", "pypy3/bin/pypy3", "all", ""] {
+            assert!(!is_version(other), "{other}");
+        }
+    }
+
+    #[test]
+    fn a_command_holds_in_every_folder() {
+        assert_eq!(absolute("/usr/bin/python3".as_ref()), Path::new("/usr/bin/python3"));
+        assert_eq!(absolute("bin/python".as_ref()), env::current_dir().unwrap().join("bin/python"));
+        let sh = absolute("sh".as_ref());
+        assert!(sh.is_absolute() && sh.ends_with("sh") && sh.is_file(), "{sh:?}");
+        assert_eq!(absolute("no-such-command".as_ref()), Path::new("no-such-command"));
+        assert_eq!(absolute("".as_ref()), Path::new(""));
+    }
+
+    #[test]
+    fn a_path_that_is_no_text_is_shown_with_its_bytes() {
+        assert_eq!(text(Path::new(OsStr::from_bytes(b"/caf\xc3\xa9/\xff\xfe/x"))), "/caf\u{e9}/\\xff\\xfe/x");
     }
 
     #[test]
@@ -196,7 +274,7 @@ mod tests {
         assert!(!is_a("3.11.7", false, "3.1") && !is_a("3.13.0", false, "3.13t") && !is_a("3.13.0", true, "3.13"));
         assert!(is_a("3.13.0", true, "3.13t") && is_a("3.13.0", true, "3.13.0t"));
         let pypy = interpreter("pypy", "3.10.14", false);
-        assert!(pypy.is_a("pypy3") && pypy.is_a("pypy3.10") && !pypy.is_a("3.10"));
+        assert!(pypy.is_a("pypy") && pypy.is_a("pypy3") && pypy.is_a("pypy3.10") && !pypy.is_a("3.10"));
     }
 
     #[test]

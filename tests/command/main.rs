@@ -4,6 +4,7 @@ mod bounds;
 mod harness;
 mod hostile;
 mod inherited;
+mod interpreters;
 mod load;
 mod run;
 mod usage;
