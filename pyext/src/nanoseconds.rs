@@ -26,8 +26,8 @@ pub fn from_seconds(seconds: f64) -> Result<u64, Unfit> {
     if !seconds.is_finite() {
         return Err(Unfit::NotFinite);
     }
-    // Over 2^34 s, so that what is computed below can't overflow.
-    if seconds >= 2e10 {
+    // So that what is computed below can't overflow: 10^19 is less than 2^64.
+    if seconds >= 1e10 {
         return Err(Unfit::TooLong);
     }
     let fraction = seconds.fract();
@@ -97,7 +97,9 @@ mod tests {
         // The floats next to 2^63 - 1 nanoseconds on either side.
         let over = 9223372036.854776;
         assert!(exact(over) > MAX);
-        for seconds in [over, 1e10, 2e10, 1e300, f64::MAX] {
+        // Those next to 2^64 nanoseconds, where the product would begin anew at zero.
+        let wraps = 18446744073.709553;
+        for seconds in [over, 1e10_f64.next_down(), 1e10, wraps, wraps + 0.1, 2e10, 1e300, f64::MAX] {
             assert_eq!(from_seconds(seconds), Err(Unfit::TooLong));
         }
         assert_eq!(from_seconds(over.next_down()), Ok(exact(over.next_down())));
