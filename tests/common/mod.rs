@@ -1,7 +1,7 @@
 //! What the tests across the faces share: the libbusy that was built, and the Pythons of this machine.
 
 #[path = "../../ffi/tests/common/mod.rs"]
-mod library;
+pub mod library;
 
 pub use library::libbusy;
 use std::collections::BTreeMap;

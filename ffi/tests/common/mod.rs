@@ -9,16 +9,21 @@ use std::path::{Path, PathBuf};
 pub fn libbusy() -> PathBuf {
     let executable = std::env::current_exe().unwrap();
     let library = executable.ancestors().nth(2).unwrap().join("libbusy.so");
-    let Some(built) = modified(&library) else {
-        panic!("{} is missing: run `cargo build` first, with --release if this is so", library.display());
-    };
-    // Cargo's own list of what went into it, as a Makefile would have it.
-    let sources = fs::read_to_string(library.with_extension("d")).unwrap();
-    for source in sources.split_whitespace().skip(1) {
-        let fresh = modified(Path::new(source)).is_none_or(|changed| changed <= built);
-        assert!(fresh, "{} is older than {source}: run `cargo build` first", library.display());
-    }
+    assert_fresh(&library, &library.with_extension("d"), "cargo build");
     library
+}
+
+/// Panics if `built` is missing, or older than what went into it by `list`, cargo's own, as a Makefile would have it.
+/// `command` is what builds it.
+pub fn assert_fresh(built: &Path, list: &Path, command: &str) {
+    let Some(time) = modified(built) else {
+        panic!("{} is missing: run `{command}` first, with --release if this is so", built.display());
+    };
+    let sources = fs::read_to_string(list).unwrap();
+    for source in sources.split_whitespace().skip(1) {
+        let fresh = modified(Path::new(source)).is_none_or(|changed| changed <= time);
+        assert!(fresh, "{} is older than {source}: run `{command}` first", built.display());
+    }
 }
 
 fn modified(file: &Path) -> Option<std::time::SystemTime> {
