@@ -21,18 +21,31 @@ impl fmt::Display for Process {
     }
 }
 
-/// Every process that descends from this one, zombies included. Orphans count, if this process is their subreaper.
-pub fn all() -> HashSet<u32> {
-    let mut found = HashSet::new();
+/// True if more than `most` processes descend from this one, zombies included. It looks no further than it must.
+pub fn are_more_than(most: usize) -> bool {
+    let mut count = 0;
+    walk(|_| {
+        count += 1;
+        count <= most
+    });
+    count > most
+}
+
+/// Finds every process that descends from this one, zombies included; orphans, too, if this process is their subreaper.
+/// Tells each to `found` before it looks for that one's children, as long as `found` says true.
+fn walk(mut found: impl FnMut(u32) -> bool) {
+    let mut known = HashSet::new();
     let mut unvisited = vec![std::process::id()];
     while let Some(pid) = unvisited.pop() {
         for child in children(pid) {
-            if found.insert(child) {
+            if known.insert(child) {
                 unvisited.push(child);
+                if !found(child) {
+                    return;
+                }
             }
         }
     }
-    found
 }
 
 /// The children of all threads of `pid` (/proc/PID/task/TID/children). The kernel may leave some out while others come
@@ -46,55 +59,73 @@ fn children(pid: u32) -> Vec<u32> {
         .collect()
 }
 
-/// Ends every descendant, this process's own children among them, and returns those that are still there after
-/// `patience`.
-pub fn end_all(patience: Duration) -> Vec<Process> {
+/// What [`end_all`] has found.
+pub struct Found {
+    /// How many descendants there were.
+    pub count: usize,
+    /// Those that are still there.
+    pub survivors: Vec<Process>,
+}
+
+/// Ends every descendant, this process's own children among them, and waits for their end, `patience` at the most.
+pub fn end_all(patience: Duration) -> Found {
     let give_up = Instant::now() + patience;
+    let mut found = Found { count: 0, survivors: Vec::new() };
     loop {
-        kill_all();
+        found.count = found.count.max(kill_all());
         // ECHILD, wait(2): there is no child left, so no descendant either.
         while let Some(reaped) = wait(WaitOptions::NOHANG).transpose() {
             if reaped.is_err() {
-                return Vec::new();
+                return found;
             }
         }
         if Instant::now() >= give_up {
-            return all().into_iter().filter_map(living).collect();
+            walk(|pid| {
+                found.survivors.extend(living(pid));
+                true
+            });
+            return found;
         }
         thread::sleep(Duration::from_millis(1));
     }
 }
 
-/// Sends SIGKILL to every descendant. They are stopped first, all of them, so that none can start another meanwhile.
-fn kill_all() {
+/// Sends SIGKILL to every descendant, and returns how many there are. They are stopped first, all of them, each before
+/// its children are looked for, so that it can start no other meanwhile.
+fn kill_all() -> usize {
     let own = getpgrp();
     let (mut stopped, mut groups) = (HashSet::new(), HashSet::new());
     loop {
-        let fresh: Vec<_> = all().difference(&stopped).copied().collect();
-        if fresh.is_empty() {
-            break;
-        }
-        for pid in fresh {
-            stopped.insert(pid);
-            let Some(pid) = to_pid(pid) else { continue };
-            // A signal to a group misses no process that is just being forked, so it stops at once even those that
-            // fork faster than they can be counted. A group that is not this process's own has only descendants.
-            if let Ok(group) = getpgid(Some(pid))
-                && group != own
-                && groups.insert(group)
+        let before = stopped.len();
+        walk(|number| {
+            if stopped.insert(number)
+                && let Some(pid) = to_pid(number)
             {
-                let _ = kill_process_group(group, Signal::STOP);
+                // A signal to a group misses no process that is just being forked, so it stops at once even those that
+                // fork faster than they can be found. A group that is not this process's own has only descendants.
+                if let Ok(group) = getpgid(Some(pid))
+                    && group != own
+                    && groups.insert(group)
+                {
+                    let _ = kill_process_group(group, Signal::STOP);
+                }
+                let _ = kill_process(pid, Signal::STOP);
             }
-            let _ = kill_process(pid, Signal::STOP);
+            true
+        });
+        if stopped.len() == before {
+            break;
         }
     }
     for group in groups {
         let _ = kill_process_group(group, Signal::KILL);
     }
     // One that has gone meanwhile needs no signal; its number can't be another's before it is reaped.
-    for pid in all().into_iter().filter_map(to_pid) {
-        let _ = kill_process(pid, Signal::KILL);
-    }
+    walk(|pid| {
+        let _ = to_pid(pid).map(|pid| kill_process(pid, Signal::KILL));
+        true
+    });
+    stopped.len()
 }
 
 fn to_pid(pid: u32) -> Option<Pid> {

@@ -119,15 +119,23 @@ impl Guard {
         let _ = self.shim.shutdown(Shutdown::Write);
         self.listen(SHIM_PATIENCE, ended);
         // A shim that was killed, or stopped, says nothing: then this process does its work.
-        let silent = || Ended { how: How::Orphaned, stderr: String::new(), left_behind: descendants::all().len() };
-        let Ended { how, left_behind, .. } = self.last_word.take().unwrap_or_else(silent);
-        let (how, survivors) = match how {
+        let last_word = self.last_word.take();
+        let silent = last_word.is_none();
+        let mut ended =
+            last_word.unwrap_or_else(|| Ended { how: How::Orphaned, stderr: String::new(), left_behind: 0 });
+        let (how, survivors) = match ended.how {
             How::Survived(how, survivors) => (*how, survivors),
-            how => (how, descendants::end_all(KILL_PATIENCE)),
+            how => {
+                let found = descendants::end_all(KILL_PATIENCE);
+                if silent {
+                    ended.left_behind = found.count;
+                }
+                (how, found.survivors)
+            }
         };
         self.listen(READ_PATIENCE, |guard| guard.drained && guard.stderr.is_some());
-        let stderr = self.stderr.unwrap_or_default();
-        let how = match (how, stderr.strip_prefix(NOT_STARTED)) {
+        ended.stderr = self.stderr.unwrap_or_default();
+        let how = match (how, ended.stderr.strip_prefix(NOT_STARTED)) {
             // Also if it has ended by itself meanwhile.
             _ if self.over_cap => How::TooMuchOutput(spec.max_output),
             _ if !in_time => How::TimedOut(spec.timeout_s),
@@ -136,8 +144,8 @@ impl Guard {
             }
             (how, _) => how,
         };
-        let how = if survivors.is_empty() { how } else { How::Survived(how.into(), survivors) };
-        Ended { how, stderr, left_behind }
+        ended.how = if survivors.is_empty() { how } else { How::Survived(how.into(), survivors) };
+        ended
     }
 
     /// Takes in what the threads tell until there is `enough`, or `time` is up: then false.

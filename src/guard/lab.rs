@@ -158,7 +158,7 @@ impl Drop for Guarded {
         });
         if !status.is_some_and(|status| status.success()) {
             // It was killed, or is to be now; what it guarded has come to this process, or comes.
-            survivors = descendants::end_all(KILL_PATIENCE);
+            survivors = descendants::end_all(KILL_PATIENCE).survivors;
         }
         if !survivors.is_empty() {
             output::note(&format!("warning: these processes can't be killed, and run on: {}", list(&survivors)));

@@ -1,19 +1,23 @@
 //! The program's parent: starts it, counts what it starts, and leaves nothing of it.
 
+use super::descendants::{self, Found};
 use super::words::{self, Order};
-use super::{EXEC, Ended, Event, GUARD_PATIENCE, How, KILL_PATIENCE, SHIM_PATIENCE, Spec, descendants};
+use super::{EXEC, Ended, Event, GUARD_PATIENCE, How, KILL_PATIENCE, SHIM_PATIENCE, Spec};
 use rustix::process::{
     Pid, Resource, Rlimit, Signal, WaitOptions, WaitStatus, getpid, getppid, kill_process, set_child_subreaper,
-    setrlimit, setsid, wait,
+    setrlimit, wait,
 };
 use std::ffi::OsString;
 use std::io::{self, BufRead, BufReader};
 use std::os::unix::net::UnixStream;
-use std::os::unix::process::CommandExt;
 use std::process::{Child, ChildStdin, Command, ExitCode, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
+use thread_priority::{
+    RealtimeThreadSchedulePolicy, ThreadPriority, ThreadSchedulePolicy, set_thread_priority_and_policy,
+    thread_native_id,
+};
 
 /// How often the processes are counted.
 const COUNT_EVERY: Duration = Duration::from_millis(100);
@@ -55,8 +59,6 @@ fn prepare() -> io::Result<()> {
     rustix::thread::set_name(c"guard-shim")?;
     // From here on orphans of the program become children of this process.
     set_child_subreaper(Some(getpid()))?;
-    // No terminal to disturb, no signal meant for the lab's group.
-    setsid()?;
     // A program that dies by a signal leaves no core file.
     setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })?;
     Ok(())
@@ -64,15 +66,19 @@ fn prepare() -> io::Result<()> {
 
 fn start(spec: &Spec) -> io::Result<Child> {
     let mut command = Command::new(std::env::current_exe()?);
-    command.arg(EXEC).arg(std::process::id().to_string()).args(&spec.command).envs(&spec.env);
+    command.arg(EXEC).args([std::process::id().to_string(), spec.max_processes.to_string()]);
+    command.args(&spec.command).envs(&spec.env);
     if let Some(dir) = &spec.dir {
         command.current_dir(dir);
     }
-    // A group of its own, see descendants.rs.
-    command.process_group(0).stdin(Stdio::piped()).spawn()
+    command.stdin(Stdio::piped()).spawn()
 }
 
 fn see_through(spec: &Spec, mut child: Child, orders: impl BufRead + Send + 'static, args: &[OsString]) -> Ended {
+    // Many that fork all the time leave others little of the processor: these threads come first, if they may (sched(7)).
+    // The program does not inherit it, it is there already.
+    let first = ThreadSchedulePolicy::Realtime(RealtimeThreadSchedulePolicy::Fifo);
+    let _ = set_thread_priority_and_policy(thread_native_id(), ThreadPriority::Min, first);
     let (sender, messages) = channel();
     let (pid, stdin) = (child.id(), child.stdin.take());
     thread::spawn({
@@ -81,10 +87,11 @@ fn see_through(spec: &Spec, mut child: Child, orders: impl BufRead + Send + 'sta
     });
     spawn_reaper(sender);
     let how = watch(spec, pid, stdin, &messages, args);
-    let left_behind = descendants::all().len();
-    let survivors = descendants::end_all(KILL_PATIENCE);
+    let Found { count, survivors } = descendants::end_all(KILL_PATIENCE);
+    // They may have outrun the counting, and the program its children.
+    let how = if count > spec.max_processes { How::TooManyProcesses(spec.max_processes) } else { how };
     let how = if survivors.is_empty() { how } else { How::Survived(how.into(), survivors) };
-    Ended { how, stderr: String::new(), left_behind }
+    Ended { how, stderr: String::new(), left_behind: count }
 }
 
 /// Until the program ends, or must.
@@ -110,7 +117,7 @@ fn watch(spec: &Spec, pid: u32, mut stdin: Option<ChildStdin>, messages: &Receiv
         let now = Instant::now();
         if now >= next_count {
             next_count = now + COUNT_EVERY;
-            if descendants::all().len() > spec.max_processes {
+            if descendants::are_more_than(spec.max_processes) {
                 return How::TooManyProcesses(spec.max_processes);
             }
         }

@@ -36,10 +36,11 @@ fn output_over_the_cap_by_a_hair_is_over_the_cap() {
 #[test]
 fn a_program_that_forks_ever_more_is_ended_whole() {
     let bench = Bench::new();
-    // As a fork bomb grows, but finite, so that a failure harms nobody: each process becomes two, eleven times over.
-    // With set -m each is a process group of its own, so that no one signal reaches them all.
-    for flags in ["", "set -m; "] {
-        let body = format!("{flags}b() {{ [ $1 = 0 ] && exec sleep 1000; b $(($1-1)) & b $(($1-1)) & wait; }}; b 11");
+    // As a fork bomb grows, but finite, so that a failure harms nobody: each process becomes two, ten times over. In
+    // one process group; in groups of their own, which no one signal reaches; and in sessions of their own, which get
+    // their own shares of the processor.
+    for two in ["b & b &", "set -m; b & b &", "setsid $0 & setsid $0 &"] {
+        let body = format!("b() {{ [ ${{N:=10}} = 0 ] && exec sleep 1000; export N=$((N-1)); {two} wait; }}; b");
         let said = said_of(&bench, &body);
         assert!(said.contains("more than 64 processes"), "{body}: {said}");
     }
