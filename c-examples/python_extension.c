@@ -1,4 +1,5 @@
-/* The talk's extension module on libbusy, by hand in CPython's C API: one file for CPython 2.7 and 3.6 to 3.15.
+/* The talk's extension module on libbusy, by hand in CPython's C API: one file for CPython 2.7 and 3.6 to 3.15, and for
+ * PyPy.
  *
  *     cc -shared -fPIC python_extension.c $(python3-config --includes) $(pkg-config --cflags --libs busy) \
  *         -Wl,-rpath,$(pkg-config --variable=libdir busy) -o busy_c.so

@@ -73,11 +73,7 @@ sys.stdout = None
 "#;
     fs::write(site.join("sitecustomize.py"), text).unwrap();
     let own = fs::canonicalize(real_python()).unwrap();
-    for variables in [
-        &[("PYTHONPATH", site.as_os_str())][..],
-        &[("PYTHONINSPECT", "1".as_ref())],
-        &[("PYTHONIOENCODING", "utf-16".as_ref())],
-    ] {
+    for variables in [&[("PYTHONPATH", site.as_os_str())][..], &[("PYTHONIOENCODING", "utf-16".as_ref())]] {
         let list = pythons(&bench, variables);
         let found = list["interpreters"].as_array().unwrap();
         let paths = found.iter().map(|one| fs::canonicalize(one["path"].as_str().unwrap()).unwrap());

@@ -17,13 +17,20 @@ pub struct Python {
     pub name: String,
 }
 
-/// `python3` on PATH and all that pyenv has, each once.
+/// `python3` on PATH, all that pyenv has, and all that `make interpreters` brought, each once.
 pub fn pythons() -> Vec<Python> {
     let mut candidates = vec![PathBuf::from("python3")];
     if let Some(root) = env::var_os("PYENV_ROOT")
         && let Ok(versions) = fs::read_dir(Path::new(&root).join("versions"))
     {
         candidates.extend(versions.map(|version| version.unwrap().path().join("bin/python")));
+    }
+    let cache = env::var_os("XDG_CACHE_HOME").map(PathBuf::from).or_else(|| Some(env::home_dir()?.join(".cache")));
+    if let Some(cache) = cache
+        && let Ok(brought) = fs::read_dir(cache.join("busy/interpreters"))
+    {
+        let programs = brought.flatten().filter_map(|entry| fs::read_dir(entry.path().join("bin")).ok());
+        candidates.extend(programs.flatten().flatten().map(|program| program.path()));
     }
     // By the resolved executable: the python3 on PATH is often one of pyenv's.
     let found: BTreeMap<_, _> = candidates.iter().filter_map(|candidate| describe(candidate)).collect();
