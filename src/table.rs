@@ -160,10 +160,8 @@ fn indented(line: &str) -> String {
 }
 
 fn footnotes(document: &Document) -> String {
-    let Host { cpu, cores, kernel, clocksource, time_reads_per_s, .. } = &document.host;
-    let cores = if *cores == 1 { "1 core".into() } else { format!("{cores} cores") };
-    let mut notes = format!("{cpu}, {cores}, {kernel}, clock source {clocksource}.\n");
-    if let Some(rate) = time_reads_per_s {
+    let mut notes = format!("{}\n", document.host.title());
+    if let Some(rate) = document.host.time_reads_per_s {
         let line = format!(
             "Native counts are polls of CLOCK_MONOTONIC; the talk's were polls of time(2), of which this machine does {:.0} M \
              a second. The talk: CPython 2.7, two cores, 10 s a row.",

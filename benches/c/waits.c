@@ -1,0 +1,100 @@
+/* One round: by how much waits overshoot, and how often they poll.
+ *
+ *     waits LIBBUSY PEERS CALLS
+ *
+ * All are called through one pointer type at one place, in turns of some calls each. Stamped by CLOCK_MONOTONIC before
+ * and after the call, so what is told holds the call itself and one reading of the clock, for all alike. Each call asks
+ * for a nanosecond more than the one before, ten times, then again from the first: the counter behind the clock steps by
+ * up to 10 ns, and a median of steps would jump by whole ones.
+ */
+
+#include "harness.h"
+#include "spin.h"
+
+#include <busy.h>
+
+#include <string.h>
+
+typedef busy_status (*wait_function)(uint64_t, const busy_wait_options *, busy_wait_result *);
+
+struct side {
+    const char *name;
+    wait_function wait;
+    const busy_wait_options *options;
+};
+
+enum { CLOCK_LOOP, MONOTONIC, TSC, SIDES };
+enum { TURN = 50, STEPS = 10 };
+
+static void turn(const struct side *side, uint64_t ns, size_t calls, double *overshoot)
+{
+    busy_wait_result result;
+    for (size_t call = 0; call < calls; call++) {
+        const uint64_t asked = ns + call % STEPS;
+        const uint64_t before = monotonic_ns();
+        side->wait(asked, side->options, &result);
+        const uint64_t after = monotonic_ns();
+        overshoot[call] = (double)(after - before - asked);
+    }
+}
+
+static void overshoots(const struct side *sides, size_t count, uint64_t ns, size_t calls)
+{
+    static const struct { const char *name; double share; } told[] = {{"p50", 0.5}, {"p99", 0.99}};
+    double *overshoot[SIDES];
+    for (size_t side = 0; side < count; side++)
+        overshoot[side] = calloc(calls, sizeof(double));
+    for (size_t done = 0; done < calls; done += TURN)
+        for (size_t side = 0; side < count; side++)
+            turn(&sides[side], ns, calls - done < TURN ? calls - done : TURN, overshoot[side] + done);
+    for (size_t side = CLOCK_LOOP + 1; side < count; side++)
+        for (size_t i = 0; i < sizeof told / sizeof *told; i++) {
+            char name[64];
+            snprintf(name, sizeof name, "%s-%lu-us-%s", sides[side].name, (unsigned long)(ns / 1000), told[i].name);
+            figure(name, quantile(overshoot[side], calls, told[i].share),
+                   quantile(overshoot[CLOCK_LOOP], calls, told[i].share));
+        }
+    for (size_t side = 0; side < count; side++)
+        free(overshoot[side]);
+}
+
+static double polls_a_second(const struct side *side, uint64_t ns)
+{
+    busy_wait_result result;
+    side->wait(ns, side->options, &result);
+    return (double)result.count / (double)result.elapsed_ns * 1e9;
+}
+
+int main(int argc, char **argv)
+{
+    if (argc != 4)
+        return 2;
+    const wait_function busy = (wait_function)symbol(argv[1], "busy_wait_ns");
+    const wait_function clock_loop = (wait_function)symbol(argv[2], "clock_loop");
+    const size_t calls = strtoul(argv[3], NULL, 10);
+    busy_wait_options tsc = BUSY_WAIT_OPTIONS_INIT;
+    tsc.clock = BUSY_CLOCK_TSC;
+    const struct side sides[SIDES] = {
+        [CLOCK_LOOP] = {"clock-loop", clock_loop, NULL},
+        [MONOTONIC] = {"monotonic", busy, NULL},
+        [TSC] = {"tsc", busy, &tsc},
+    };
+    busy_wait_result result;
+    const int has_tsc = busy(0, &tsc, &result) == BUSY_OK;
+    const size_t count = has_tsc ? SIDES : TSC;
+
+    /* The counter's rate is learnt within the first milliseconds, and code comes into the caches. */
+    for (int i = 0; i < 200; i++)
+        for (size_t side = 0; side < count; side++)
+            sides[side].wait(50000, sides[side].options, &result);
+
+    figures_begin();
+    static const uint64_t lengths[] = {1000, 10000, 100000};
+    for (size_t i = 0; i < sizeof lengths / sizeof *lengths; i++)
+        overshoots(sides, count, lengths[i], calls);
+    const uint64_t polled = calls * 100000;
+    const double theirs = polls_a_second(&sides[CLOCK_LOOP], polled);
+    figure("polls", polls_a_second(&sides[MONOTONIC], polled), theirs);
+    figures_end(has_tsc ? NULL : "tsc", "this machine's time stamp counter is no clock (no x86-64, or no invariant TSC)");
+    return 0;
+}

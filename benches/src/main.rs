@@ -1,0 +1,154 @@
+//! busy side by side with its peers: one table of the ratios of one run, and the JSON of it. What each row measures is
+//! in docs/bench.md. It stands above all: the core, libbusy, the Python module and the lab are what it measures and uses.
+
+mod child;
+mod document;
+mod groups;
+mod quiet;
+mod row;
+mod spread;
+mod table;
+mod task_clock;
+
+use busy_lab::guard;
+use busy_lab::host::Host;
+use busy_lab::interpreter::Interpreter;
+use busy_lab::output::{Output, note};
+use busy_lab::publish::NewFile;
+use busy_lab::{interrupt, output, places};
+use child::Trouble;
+use clap::Parser;
+use document::Document;
+use groups::{Bench, Group};
+use indicatif::ProgressBar;
+use std::error::Error;
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+/// Compares busy with its peers and keeps the figures as JSON.
+#[derive(Debug, Parser)]
+struct Arguments {
+    /// Groups of rows: waits, cancel, load, calls, import; all if none is named
+    #[arg(value_name = "GROUP")]
+    groups: Vec<String>,
+
+    /// The interpreter, in whose environment busy, cffi and psutil are installed
+    #[arg(long, value_name = "PATH", default_value = "python3")]
+    python: String,
+
+    /// Where to compile, and to keep the results
+    #[arg(long, value_name = "FOLDER", default_value = "build/bench")]
+    folder: PathBuf,
+
+    /// An earlier run: says of each figure whether it lies among that run's rounds
+    #[arg(long, value_name = "FILE")]
+    against: Option<PathBuf>,
+
+    /// Shows a run that was kept, and measures nothing
+    #[arg(long, value_name = "FILE")]
+    show: Option<PathBuf>,
+
+    /// Few, short rounds: to see whether all works, the figures mean nothing
+    #[arg(long)]
+    quick: bool,
+}
+
+fn main() -> ExitCode {
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    // The guard re-executes this program, as it does the command `busy`.
+    match arguments.get(1).and_then(|argument| argument.to_str()) {
+        Some(guard::GUARD) => return guard::guard_main(),
+        Some(guard::SHIM) => return guard::shim_main(&arguments[2..]),
+        Some(child::ON_CORE) => return child::become_pinned(&arguments[2..]),
+        _ => {}
+    }
+    match run(&Arguments::parse()) {
+        Ok(code) => code,
+        Err(error) => {
+            note(&format!("busy-bench: {error}"));
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> Result<ExitCode, Box<dyn Error>> {
+    let before = arguments.against.as_deref().map(Document::read).transpose()?;
+    if let Some(path) = &arguments.show {
+        show(&Document::read(path)?, before.as_ref())?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let chosen = chosen(&arguments.groups)?;
+    interrupt::catch()?;
+    std::fs::create_dir_all(&arguments.folder)?;
+    let bench = bench(arguments)?;
+    // Before this process is down to one core.
+    let host = Host::observe(bench.patience())?;
+    child::pin(bench.observer)?;
+    let document = match measure(&bench, host, &chosen) {
+        Ok(document) => document,
+        Err(Trouble::Interrupted) => return Ok(ExitCode::from(interrupt::EXIT_CODE)),
+        Err(Trouble::Failed(why)) => return Err(why.into()),
+    };
+    // A colon in a file name is a nuisance on the command line.
+    let name = format!("{}.json", document.began.replace(':', "-"));
+    let kept = NewFile::open(&arguments.folder.join(name))?.publish(&serde_json::to_vec_pretty(&document)?)?;
+    show(&document, before.as_ref())?;
+    output::say(&format!("Kept as {}\n", kept.display()))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn show(document: &Document, before: Option<&Document>) -> Result<(), Box<dyn Error>> {
+    Output::Text.write(document, || table::render(document, before))?;
+    table::warnings(document).iter().for_each(|warning| note(warning));
+    Ok(())
+}
+
+fn chosen(names: &[String]) -> Result<Vec<Group>, String> {
+    let known = || groups::ALL.map(|group| group.name).join(", ");
+    let find = |name: &String| {
+        let found = groups::ALL.into_iter().find(|group| group.name == name);
+        found.ok_or_else(|| format!("there is no group {name:?}, only {}", known()))
+    };
+    if names.is_empty() { Ok(groups::ALL.to_vec()) } else { names.iter().map(find).collect() }
+}
+
+fn bench(arguments: &Arguments) -> Result<Bench, Box<dyn Error>> {
+    let allowed = rustix::thread::sched_getaffinity(None)?;
+    let mut cores = (0..rustix::thread::CpuSet::MAX_CPU).filter(|core| allowed.is_set(*core));
+    let observer = cores.next().ok_or("this process may use no core")?;
+    let libbusy = places::libbusy()?;
+    Ok(Bench {
+        busy: libbusy.with_file_name("busy"),
+        libbusy,
+        python: Interpreter::identify(&arguments.python).map_err(|error| error.to_string()),
+        folder: arguments.folder.canonicalize()?,
+        observer,
+        // Far from the first, which interrupts like best.
+        measured: cores.next_back().unwrap_or(observer),
+        quick: arguments.quick,
+    })
+}
+
+fn measure(bench: &Bench, host: Host, groups: &[Group]) -> Result<Document, Trouble> {
+    let start = Instant::now();
+    let mut document = Document {
+        schema: 1,
+        began: jiff::Timestamp::now().to_string(),
+        took_s: 0.0,
+        host,
+        python: bench.python.as_ref().ok().map(Interpreter::title),
+        pinned_to: [bench.observer, bench.measured],
+        results: Vec::new(),
+    };
+    let progress = ProgressBar::new_spinner();
+    progress.enable_steady_tick(Duration::from_millis(250));
+    for group in groups {
+        progress.set_message(group.name);
+        document.results.extend(group.run(bench)?);
+    }
+    progress.finish_and_clear();
+    document.took_s = start.elapsed().as_secs_f64();
+    Ok(document)
+}

@@ -1,0 +1,71 @@
+//! One group from end to end: compiled, run, shown, kept, and held against itself. No figure is judged.
+
+#![cfg(target_os = "linux")]
+
+use serde_json::Value;
+use std::path::Path;
+use std::process::{Command, Output};
+
+fn bench(arguments: &[&str]) -> Output {
+    let output = Command::new(env!("CARGO_BIN_EXE_busy-bench")).args(arguments).output().unwrap();
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{arguments:?}: {told}");
+    output
+}
+
+fn kept(folder: &Path) -> (String, Value) {
+    let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let found: Vec<_> = files.filter(|path| path.extension().is_some_and(|extension| extension == "json")).collect();
+    let [path] = found.as_slice() else { panic!("one run, and these files: {found:?}") };
+    (path.display().to_string(), serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap())
+}
+
+#[test]
+fn every_row_of_a_group_gets_its_figures_and_a_place_in_the_table() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = bench(&["waits", "--quick", "--folder", folder.path().to_str().unwrap()]);
+    let (path, document) = kept(folder.path());
+    let rows = document["results"].as_array().unwrap();
+    let has_tsc = cfg!(target_arch = "x86_64");
+    assert_eq!(rows.len(), 3 * 3 * 2 + 1);
+    for row in rows.iter().filter(|row| has_tsc || !row["row"].as_str().unwrap().starts_with("tsc")) {
+        for side in ["ours", "theirs"] {
+            let rounds = row[side].as_array().unwrap();
+            assert_eq!(rounds.len(), 2, "{row}");
+            // A wait that ended early would be below zero.
+            assert!(rounds.iter().all(|round| round.as_f64().is_some_and(|value| value > 0.0)), "{row}");
+        }
+        let found = |figure: &str| row["found"][figure].as_f64().unwrap_or_else(|| panic!("no {figure} in {row}"));
+        assert!(0.0 < found("min") && found("min") <= found("median") && found("median") <= found("max"), "{row}");
+    }
+    assert!(rows.iter().any(|row| row["row"] == "polls") && document["host"]["cpu"].is_string());
+    let shown = String::from_utf8(output.stdout).unwrap();
+    for row in rows {
+        assert!(shown.contains(row["case"].as_str().unwrap()), "{row} is not in\n{shown}");
+    }
+
+    // A run's own medians lie among its own rounds.
+    let compared = bench(&["--show", &path, "--against", &path]);
+    let compared = String::from_utf8(compared.stdout).unwrap();
+    assert!(compared.contains("agrees") && !compared.contains("differs"), "{compared}");
+}
+
+#[test]
+fn what_is_not_there_makes_rows_absent_with_the_reason() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder_name = folder.path().to_str().unwrap();
+    bench(&["import", "--quick", "--python", "/no/such/python", "--folder", folder_name]);
+    let (_, document) = kept(folder.path());
+    let row = &document["results"][0];
+    assert!(row["found"].is_null() && row["missing"]["found"].as_str().unwrap().contains("/no/such/python"), "{row}");
+}
+
+#[test]
+fn a_group_or_a_file_that_does_not_exist_is_wrong_usage() {
+    for arguments in [["--quick", "nonsense"], ["--show", "/no/such/run.json"]] {
+        let output = Command::new(env!("CARGO_BIN_EXE_busy-bench")).args(arguments).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert!(told.contains("waits, cancel") || told.contains("make bench"), "{told}");
+    }
+}
