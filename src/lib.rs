@@ -35,12 +35,8 @@ const WRONG_USAGE: u8 = 2;
 /// The command `busy`: `arguments` as from the shell, the command's own name first.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
-    // The hidden subcommands take what comes as it is, bytes included.
-    match arguments.get(1).and_then(|argument| argument.to_str()) {
-        Some(guard::GUARD) => return guard::guard_main(),
-        Some(guard::SHIM) => return guard::shim_main(&arguments[2..]),
-        Some(guard::EXEC) => return guard::exec_main(&arguments[2..]),
-        _ => {}
+    if let Some(code) = guard::reentered(&arguments) {
+        return code;
     }
     let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,

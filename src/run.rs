@@ -73,10 +73,10 @@ pub fn run(arguments: &RunArguments) -> Result<ExitCode, RunError> {
 
     let progress = ProgressBar::new_spinner();
     progress.enable_steady_tick(Duration::from_millis(250));
-    let pairs = interpreters.iter().flat_map(|interpreter| chosen.iter().map(move |experiment| (interpreter, experiment)));
+    let pairs =
+        interpreters.iter().flat_map(|interpreter| chosen.iter().map(move |experiment| (interpreter, experiment)));
     for (interpreter, experiment) in pairs {
-        let tell =
-            |case: &str| progress.set_message(format!("{} on {}: {case}", experiment.name, interpreter.title()));
+        let tell = |case: &str| progress.set_message(format!("{} on {}: {case}", experiment.name, interpreter.title()));
         match experiment.run(interpreter, &libbusy, &scripts, arguments.seconds, &conditions, tell) {
             Ok(result) if result.cases.is_empty() && interrupt::requested() => break,
             Ok(result) => document.results.push(result),

@@ -57,12 +57,11 @@ struct Arguments {
 
 fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().collect();
-    // The guard re-executes this program, as it does the command `busy`.
-    match arguments.get(1).and_then(|argument| argument.to_str()) {
-        Some(guard::GUARD) => return guard::guard_main(),
-        Some(guard::SHIM) => return guard::shim_main(&arguments[2..]),
-        Some(child::ON_CORE) => return child::become_pinned(&arguments[2..]),
-        _ => {}
+    if let Some(code) = guard::reentered(&arguments) {
+        return code;
+    }
+    if arguments.get(1).is_some_and(|argument| argument == child::ON_CORE) {
+        return child::become_pinned(&arguments[2..]);
     }
     match run(&Arguments::parse()) {
         Ok(code) => code,
@@ -122,7 +121,7 @@ fn bench(arguments: &Arguments) -> Result<Bench, Box<dyn Error>> {
     Ok(Bench {
         busy: libbusy.with_file_name("busy"),
         libbusy,
-        python: Interpreter::identify(&arguments.python).map_err(|error| error.to_string()),
+        python: Interpreter::identify(arguments.python.as_ref()).map_err(|error| error.to_string()),
         folder: arguments.folder.canonicalize()?,
         observer,
         // Far from the first, which interrupts like best.

@@ -29,22 +29,20 @@ mod shim;
 mod words;
 
 pub use descendants::Process;
-pub use exec::main as exec_main;
-pub use keeper::main as guard_main;
 pub use lab::{GuardError, Guarded, Output};
-pub use shim::main as shim_main;
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::process::ExitCode;
 use std::time::Duration;
 
 /// The hidden subcommand that makes this command the guard.
-pub const GUARD: &str = "__guard";
+const GUARD: &str = "__guard";
 /// The hidden subcommand that makes this command the program's parent.
-pub const SHIM: &str = "__shim";
+const SHIM: &str = "__shim";
 /// The hidden subcommand that makes this command the last step before the program.
-pub const EXEC: &str = "__exec";
+const EXEC: &str = "__exec";
 
 /// How long killed processes may take to go; one in an uninterruptible wait can take for ever.
 const KILL_PATIENCE: Duration = Duration::from_secs(10);
@@ -52,6 +50,17 @@ const KILL_PATIENCE: Duration = Duration::from_secs(10);
 const SHIM_PATIENCE: Duration = Duration::from_secs(12);
 /// How long the guard may take for its last word: it may have waited for the shim in vain, and then kill itself.
 const GUARD_PATIENCE: Duration = Duration::from_secs(25);
+
+/// Does what a re-executed command is for, if that is one of the guard's parts: the first thing that the main function
+/// of a program with guards has to ask. Arguments are taken as they come, bytes included.
+pub fn reentered(arguments: &[OsString]) -> Option<ExitCode> {
+    match arguments.get(1)?.to_str()? {
+        GUARD => Some(keeper::main()),
+        SHIM => Some(shim::main(&arguments[2..])),
+        EXEC => Some(exec::main(&arguments[2..])),
+        _ => None,
+    }
+}
 
 /// What to run, and its bounds.
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -54,8 +54,8 @@ pub fn measure(bench: &Bench) -> Result<Vec<Rounds>, Trouble> {
 
     let calls = bench.size(20_000, 1_000).to_string();
     let script = text(&source("python/calls.py"));
-    let command = [&python.path, "-I", &script, &text(&folder), &text(&bench.libbusy), &text(&peers), &calls];
-    let command = command.map(str::to_owned);
+    let (python, folder, libbusy, peers) = (text(&python.command), text(&folder), text(&bench.libbusy), text(&peers));
+    let command = [python, "-I".into(), script, folder, libbusy, peers, calls];
     let rounds = quiet::rounds(bench.plan(21), || {
         let mut round = child::round(bench.measured, &command)?;
         if let (Some(why), Some(told)) = (&why, round.missing.get_mut("without_lock-cffi")) {

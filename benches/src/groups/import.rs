@@ -15,6 +15,6 @@ pub fn rows() -> Vec<Row> {
 pub fn measure(bench: &Bench) -> Result<Vec<Rounds>, Trouble> {
     let pairs = bench.size(15, 1).to_string();
     let script = text(&source("python/imports.py"));
-    let command = [&bench.python()?.path, "-I", &script, &pairs].map(str::to_owned);
+    let command = [text(&bench.python()?.command), "-I".into(), script, pairs];
     Ok(vec![quiet::rounds(bench.plan(15), || child::round(bench.measured, &command))?])
 }

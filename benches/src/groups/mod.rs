@@ -131,7 +131,8 @@ impl Bench {
     /// # Errors
     /// It failed.
     pub fn run_python(&self, arguments: &[&str]) -> Result<(), Trouble> {
-        let command = [self.python()?.path.as_str(), "-I"].into_iter().chain(arguments.iter().copied());
+        let python = text(&self.python()?.command);
+        let command = [python.as_str(), "-I"].into_iter().chain(arguments.iter().copied());
         Guarded::start(&Spec::new(command, 60.0))?.output()?.success().map(drop).map_err(Trouble::Failed)
     }
 
