@@ -6,6 +6,8 @@ PREFIX ?= /usr/local
 DESTDIR ?=
 # What `make run` hands to `busy run`, and `make bench` to busy-bench: make run ARGS="ctypes -d 10"
 ARGS ?=
+# How often `make soak` kills.
+KILLS ?= 500
 
 VENV := build/venv
 TOOL := $(VENV)/bin
@@ -29,7 +31,7 @@ export PYO3_BUILD_EXTENSION_MODULE := 1
 # No __pycache__ among the sources, nor in what is installed.
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: help run test check bench interpreters generate build install uninstall clean
+.PHONY: help run test soak check bench interpreters generate build install uninstall clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -42,6 +44,9 @@ run: build ## the talk's measurements on this machine's Python (ARGS="ctypes -d 
 test: build $(VENV)/ready-to-check ## every test: Rust, C, Python, the command
 	cargo test --release --workspace
 	PYTHONPATH=$(RELEASE)/python $(TOOL)/pytest
+
+soak: build ## 500 kills of the lab, its guard or both, at random moments (KILLS=...); ten minutes
+	BUSY_KILLS=$(KILLS) cargo test --release --test command killing_lab_guard_or_both -- --nocapture
 
 check: build $(VENV)/ready-to-check ## formatting, lints, stubs, and the generated files against the code
 	cargo fmt --all --check

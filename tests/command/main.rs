@@ -1,10 +1,12 @@
 //! The command as its users run it: what it prints, its exit codes, and what it leaves behind.
 
 mod bounds;
+mod cell;
 mod harness;
 mod hostile;
 mod inherited;
 mod interpreters;
+mod kills;
 mod load;
 mod run;
 mod usage;
