@@ -9,6 +9,7 @@ use std::iter::once;
 use std::net::Shutdown;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{self, JoinHandle};
@@ -76,7 +77,8 @@ fn start(spec: &str) -> io::Result<(Child, UnixStream)> {
     let (mut own, shims) = UnixStream::pair()?;
     let mut command = Command::new(std::env::current_exe()?);
     command.arg(SHIM).arg(std::process::id().to_string()).stdin(OwnedFd::from(shims));
-    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    // A group of its own: should this process be stopped and the lab killed, the kernel sends SIGHUP to this one's group.
+    let child = command.process_group(0).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
     // Should the shim be gone already, the end of its stream says so.
     let _ = own.write_all(spec.as_bytes());
     Ok((child, own))
