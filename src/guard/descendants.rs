@@ -70,6 +70,7 @@ pub struct Found {
 /// Ends every descendant, this process's own children among them, and waits for their end, `patience` at the most.
 pub fn end_all(patience: Duration) -> Found {
     let give_up = Instant::now() + patience;
+    let mut pause = Duration::from_millis(1);
     let mut found = Found { count: 0, survivors: Vec::new() };
     loop {
         found.count = found.count.max(kill_all());
@@ -86,7 +87,8 @@ pub fn end_all(patience: Duration) -> Found {
             });
             return found;
         }
-        thread::sleep(Duration::from_millis(1));
+        thread::sleep(pause);
+        pause = (2 * pause).min(Duration::from_millis(50));
     }
 }
 

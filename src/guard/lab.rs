@@ -16,7 +16,8 @@ use std::{fs, thread};
 /// stopped (Ctrl-Z) it can hear nobody, and what was said meanwhile is still to be read.
 const TICK: Duration = Duration::from_millis(50);
 
-/// A program that runs under a guard. Dropping it ends the program and waits until all is gone.
+/// A program that runs under a guard. Dropping it ends the program and waits until all is gone. One at a time: where the
+/// guard is lost, this process ends all that descends from it.
 pub struct Guarded {
     guard: Child,
     /// The guard lives as long as this stays open.

@@ -46,7 +46,8 @@ fn keep(mut guard: UnixStream, args: &[OsString]) -> io::Result<()> {
     let spec: Spec = serde_json::from_str(&spec)?;
     let ended = match prepare().and_then(|()| start(&spec)) {
         Ok(child) => {
-            words::tell(&mut guard, &Event::Started(child.id()))?;
+            // A guard that has gone meanwhile is no reason to leave the program alone.
+            let _ = words::tell(&mut guard, &Event::Started(child.id()));
             see_through(&spec, child, orders, args)
         }
         Err(error) => Ended { how: How::NotStarted(error.to_string()), stderr: String::new(), left_behind: 0 },

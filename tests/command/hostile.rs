@@ -47,6 +47,15 @@ fn a_program_that_forks_ever_more_is_ended_whole() {
 }
 
 #[test]
+fn a_program_that_kills_or_stops_its_parent_is_ended() {
+    let bench = Bench::new();
+    let said = said_of(&bench, "setsid sleep 1000 & kill -KILL $PPID; sleep 1001");
+    assert!(said.contains("its parent process"), "{said}");
+    let said = said_of(&bench, "setsid sleep 1000 & kill -STOP $PPID; sleep 1001");
+    assert!(said.contains("did not end within 10 s"), "{said}");
+}
+
+#[test]
 fn a_process_that_cannot_be_killed_is_named_and_holds_nobody_up() {
     const NOBODY: u32 = 65534;
     if !geteuid().is_root() {
