@@ -1,9 +1,9 @@
-//! The calls of CPython's C API that can fail, with the exception left where CPython keeps it: in the thread state.
+//! Calls of CPython's C API that can fail: the exception stays in the thread state, where CPython keeps it, or goes.
 //!
-//! PyO3 would carry it about as a `PyErr`, and dropping or raising one takes a thread that PyO3 counts as attached, which
-//! a call by [`one_argument`](crate::one_argument) is not. `Python::attach` would count it, by PyGILState_Ensure, which
-//! is of no use here: it knows the thread state of the main interpreter only, so in another one it waits for the GIL that
-//! its own thread has (3.10, 3.11), and PyO3 panics in it once the interpreter is shutting down (`__del__`).
+//! PyO3 would carry it about as a `PyErr`. To raise or drop one takes a thread that PyO3 counts as attached, which it
+//! does not in a call by [`one_argument`](crate::one_argument). `Python::attach` would make it, by PyGILState_Ensure,
+//! which is of no use here: that knows the thread state of the main interpreter only, so in another one (3.10, 3.11) it
+//! waits for the GIL that its own thread has; and while the interpreter shuts down (`__del__`), PyO3 panics there.
 
 #![allow(unsafe_code, reason = "calls of the C API; this is the one room for them")]
 
@@ -12,7 +12,6 @@ use pyo3::prelude::*;
 use std::ptr::null_mut;
 
 /// An exception is set in the calling thread's state, and the function that CPython called is to return NULL.
-#[derive(Debug)]
 #[must_use]
 pub struct Raised(());
 
@@ -66,8 +65,8 @@ impl Raised {
         let cause = take(py);
         let Self(()) = ours();
         let raised = take(py);
-        // SAFETY: attached; take() gives a new reference to an exception each time, the first of which SetCause keeps, while
-        // Restore keeps the second and one to its type (its traceback is in itself).
+        // SAFETY: attached; take() gives a new reference to an exception each time. SetCause keeps the first; Restore
+        // keeps the second, and those to its type and its traceback.
         unsafe {
             ffi::PyException_SetCause(raised, cause);
             let kind = ffi::Py_TYPE(raised).cast();
@@ -78,11 +77,11 @@ impl Raised {
     }
 }
 
-/// Takes the exception that is set, as PyErr_GetRaisedException does from 3.12 on: a new reference to its instance, which
-/// has its traceback.
+/// Takes the exception that is set, as PyErr_GetRaisedException does from 3.12 on: a new reference to its instance,
+/// which has its traceback.
 fn take(_py: Python<'_>) -> *mut ffi::PyObject {
     let (mut kind, mut value, mut traceback) = (null_mut(), null_mut(), null_mut());
-    // SAFETY: attached, and an exception is set, so type and value are none of them NULL once normalised; the three are ours.
+    // SAFETY: attached, and an exception is set, so type and value are not NULL once normalised. All three are ours.
     #[allow(deprecated, reason = "what came instead is not in the stable ABI of 3.10")]
     unsafe {
         ffi::PyErr_Fetch(&mut kind, &mut value, &mut traceback);

@@ -1,8 +1,8 @@
 //! Python functions of one argument by METH_O, the cheapest way in for one. PyO3 makes every function that takes
 //! arguments a METH_FASTCALL | METH_KEYWORDS one, which costs 10 ns more a call: two thirds of all that this call costs.
 //!
-//! The price: PyO3 does not count this call as attached, and where it counts none it puts off every decref of a `Py` or a
-//! `PyErr`, for ever. So there are none of these here: [`capi`](crate::capi) raises without them.
+//! The price: PyO3 does not count this call as attached, and where it counts none it puts off every decref of a `Py` or
+//! a `PyErr`, for ever. So there are none of these here: [`capi`](crate::capi) raises without them.
 
 #![allow(unsafe_code, reason = "a method table is a C structure of C functions; this is the one room for them")]
 

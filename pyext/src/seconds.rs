@@ -35,9 +35,12 @@ fn not_a_float(seconds: &Bound<'_, PyAny>, raised: Raised) -> Raised {
         })
     } else if raised.is(py, Exception::Overflow) {
         // Not shown by its digits: there are at least 309 of them.
-        raised.becomes_the_cause(py, || match capi::is_negative(seconds) {
-            true => negative(py, "less than any float"),
-            false => too_long(py, "more than any float"),
+        raised.becomes_the_cause(py, || {
+            if capi::is_negative(seconds) {
+                negative(py, "less than any float")
+            } else {
+                too_long(py, "more than any float")
+            }
         })
     } else {
         raised
