@@ -9,7 +9,7 @@ use crate::guard::GuardError;
 use crate::interpreter::Interpreter;
 use crate::interrupt;
 use crate::loader::Libbusy;
-use crate::measure::{Order, measure};
+use crate::measure::{Order, Schedule, measure};
 use crate::places;
 use crate::results::{RunResult, Status};
 use crate::unpack::{self, CacheError};
@@ -98,7 +98,7 @@ impl Experiment {
         interpreter: &Interpreter,
         libbusy: &Libbusy,
         scripts: &std::path::Path,
-        seconds: u32,
+        schedule: Schedule,
         conditions: &Conditions,
         mut before: impl FnMut(&str),
     ) -> Result<RunResult, GuardError> {
@@ -110,7 +110,7 @@ impl Experiment {
             reason: None,
             outcome: None,
             interpreter: interpreter.clone(),
-            seconds,
+            seconds: schedule.seconds,
             cases: Vec::new(),
             missing: plan.missing,
         };
@@ -122,7 +122,7 @@ impl Experiment {
                 continue;
             }
             before(&title);
-            let error = match measure(interpreter, &Order { script: &script, case, way, seconds, arguments }) {
+            let error = match measure(interpreter, &Order { script: &script, case, way, schedule, arguments }) {
                 Ok(figures) => {
                     result.cases.push(figures);
                     continue;
