@@ -30,7 +30,7 @@ use std::time::{Duration, Instant};
 /// Compares busy with its peers and keeps the figures as JSON.
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// Groups of rows: waits, cancel, load, calls, import; all if none is named
+    /// Groups of rows: waits, cancel, load, calls, import, sampler; all if none is named
     #[arg(value_name = "GROUP")]
     groups: Vec<String>,
 

@@ -4,6 +4,7 @@ mod calls;
 mod cancel;
 mod import;
 mod load;
+mod sampler;
 mod waits;
 
 use crate::child::{self, Trouble, compile, source, text};
@@ -26,12 +27,13 @@ pub struct Group {
 }
 
 /// All of them, in the order of the table.
-pub const ALL: [Group; 5] = [
+pub const ALL: [Group; 6] = [
     Group { name: "waits", rows: waits::rows, measure: waits::measure },
     Group { name: "cancel", rows: cancel::rows, measure: cancel::measure },
     Group { name: "load", rows: load::rows, measure: load::measure },
     Group { name: "calls", rows: calls::rows, measure: calls::measure },
     Group { name: "import", rows: import::rows, measure: import::measure },
+    Group { name: "sampler", rows: sampler::rows, measure: sampler::measure },
 ];
 
 /// What all groups need.
@@ -139,11 +141,12 @@ impl Bench {
     /// Runs `work` in this thread on the core of what is measured.
     ///
     /// # Errors
-    /// It can't be pinned.
-    pub fn while_pinned(&self, work: impl FnOnce()) -> Result<(), Trouble> {
+    /// Those of `work`; it can't be pinned.
+    pub fn while_pinned<T>(&self, work: impl FnOnce() -> Result<T, Trouble>) -> Result<T, Trouble> {
         child::pin(self.measured)?;
-        work();
-        Ok(child::pin(self.observer)?)
+        let done = work();
+        child::pin(self.observer)?;
+        done
     }
 }
 

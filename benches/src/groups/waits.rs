@@ -42,7 +42,10 @@ pub fn measure(bench: &Bench) -> Result<Vec<Rounds>, Trouble> {
     let command = [text(&program), text(&bench.libbusy), text(&peers), calls.to_string()];
     let rounds = quiet::rounds(bench.plan(21), || {
         let mut round = child::round(bench.measured, &command)?;
-        bench.while_pinned(|| against_spin_sleep(&libbusy, calls, &mut round))?;
+        bench.while_pinned(|| {
+            against_spin_sleep(&libbusy, calls, &mut round);
+            Ok(())
+        })?;
         Ok(round)
     })?;
     Ok(vec![rounds])
