@@ -69,6 +69,10 @@ static void *waiter(void *last)
         lost_core = times_core_was_lost() - before;
         atomic_store(&returned, number);
     }
+    /* A thread that ends may have to wait, spinning in the kernel, for whoever reads its entry in /proc: not as SCHED_FIFO,
+     * which would keep that one from the core. */
+    const struct sched_param none = {0};
+    pthread_setschedparam(pthread_self(), SCHED_OTHER, &none);
     return NULL;
 }
 
