@@ -231,7 +231,7 @@ mod tests {
     #[test]
     fn what_was_not_had_has_its_reason_and_no_figure() {
         let mut row = row().wanted(Wanted::AtMost(1.0));
-        let reason = [("a".to_owned(), "no such clock".to_owned())];
+        let reason = [("0", "another row's reason"), ("a", "no such clock")].map(|(row, why)| (row.into(), why.into()));
         row.fill(&[Round { figures: BTreeMap::new(), missing: reason.into() }], 0);
         assert_eq!((row.found, row.met), (None, None));
         assert_eq!(row.missing["found"], "no such clock");
