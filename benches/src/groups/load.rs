@@ -127,16 +127,14 @@ mod tests {
         match observed {
             Ok((windows, overall)) => {
                 assert_eq!(windows.len(), 3);
-                // However much it gets beside others: no more is seen than it has used, and not much less. What it used
-                // before the first window and what is up to a tick late make the difference.
+                // However much it gets beside others: no more is seen than it has used, a tick aside, and something is
+                // seen where it got a fair part of the time.
                 let seen = Duration::from_millis(5).mul_f64(overall);
-                assert!(seen < used + Duration::from_millis(10), "{seen:?} of {used:?}");
-                assert!(seen > used / 3, "{seen:?} of {used:?}");
                 let in_windows = Duration::from_millis(1).mul_f64(windows.iter().sum());
-                assert!(
-                    in_windows < seen + Duration::from_millis(10) && in_windows > seen / 5,
-                    "{windows:?}, {seen:?}"
-                );
+                let tick = Duration::from_millis(10);
+                assert!(seen < used + tick && in_windows < seen + tick, "{windows:?}, {seen:?} of {used:?}");
+                let fair = Duration::from_millis(300);
+                assert!(used < fair || (!seen.is_zero() && !in_windows.is_zero()), "{windows:?}, {seen:?} of {used:?}");
             }
             // Not everybody may count.
             Err(Trouble::Failed(why)) => assert!(why.contains("perf_event_open"), "{why}"),
