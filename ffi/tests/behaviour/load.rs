@@ -1,6 +1,7 @@
 //! busy_load: a load of the size asked for, and what it refuses.
 
 use crate::header::*;
+use crate::library::*;
 use std::ptr::{null, null_mut};
 use std::time::{Duration, Instant};
 

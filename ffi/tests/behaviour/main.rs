@@ -9,10 +9,12 @@ mod abi;
 mod common;
 #[path = "../common/header.rs"]
 mod header;
+mod library;
 mod load;
 mod options;
 
 use header::*;
+use library::*;
 use std::env;
 use std::ffi::{CStr, c_int};
 use std::io::Write;

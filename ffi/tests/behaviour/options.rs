@@ -1,6 +1,7 @@
 //! The options of busy_wait_ns: what is taken, what is refused, and which clock waits.
 
 use crate::header::*;
+use crate::library::*;
 use crate::{LONG, SHORT};
 use std::ptr::{null, null_mut};
 use std::time::Instant;

@@ -1,0 +1,95 @@
+//! busy_cancel_set() and busy_cancel_reset() in any order, from several threads, beside waits on the same flag.
+
+#![no_main]
+#![allow(unsafe_code, reason = "calls through a C ABI")]
+
+#[path = "../common/mod.rs"]
+mod common;
+
+use common::header::*;
+use common::{assert_documented, busy_cancel_reset, busy_cancel_set, busy_wait_ns, start};
+use libfuzzer_sys::arbitrary::{self, Arbitrary};
+use libfuzzer_sys::fuzz_target;
+use std::ptr::null;
+use std::thread;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Arbitrary)]
+enum Step {
+    Set,
+    Reset,
+    SetNull,
+    ResetNull,
+    /// Up to 65 µs.
+    Wait(u16),
+    WaitOnTheCounter(u16),
+}
+
+/// More would only take longer.
+const MOST_STEPS: usize = 16;
+
+#[derive(Debug, Arbitrary)]
+struct Sequences {
+    alone: Vec<Step>,
+    at_once: [Vec<Step>; 3],
+}
+
+/// Takes one step; `waits` is what a wait with time left may answer.
+fn step(step: Step, cancel: &Cancel, waits: &[i32]) {
+    match step {
+        // SAFETY: a live flag.
+        Step::Set => assert_documented(unsafe { busy_cancel_set(cancel) }, &[OK]),
+        // SAFETY: a live flag.
+        Step::Reset => assert_documented(unsafe { busy_cancel_reset(cancel) }, &[OK]),
+        // SAFETY: NULL is refused.
+        Step::SetNull => assert_documented(unsafe { busy_cancel_set(null()) }, &[NULL_POINTER]),
+        // SAFETY: NULL is refused.
+        Step::ResetNull => assert_documented(unsafe { busy_cancel_reset(null()) }, &[NULL_POINTER]),
+        Step::Wait(ns) => wait(ns.into(), MONOTONIC, cancel, waits),
+        Step::WaitOnTheCounter(ns) => wait(ns.into(), TSC, cancel, waits),
+    }
+}
+
+fn wait(ns: u64, clock: u32, cancel: &Cancel, waits: &[i32]) {
+    let mut result = UNTOUCHED;
+    // SAFETY: all three outlive the call.
+    let status = unsafe { busy_wait_ns(ns, &Options { clock, ..Options::new(cancel) }, &mut result) };
+    if status == UNSUPPORTED && clock == TSC {
+        return;
+    }
+    // One that found its time passed was not ended by the flag.
+    let has_passed = status == OK && result.elapsed_ns >= ns;
+    if !has_passed {
+        assert_documented(status, waits);
+    }
+    assert_eq!(status == OK, result.elapsed_ns >= ns, "{ns} ns: {result:?}");
+}
+
+fuzz_target!(init: start(), |sequences: Sequences| {
+    let Sequences { alone, at_once } = sequences;
+    let cancel = Box::new(Cancel::new());
+
+    let mut is_set = false;
+    for one in alone.into_iter().take(MOST_STEPS) {
+        step(one, &cancel, if is_set { &[CANCELLED] } else { &[OK] });
+        is_set = one == Step::Set || is_set && one != Step::Reset;
+    }
+    // Nothing but the flag would end this one.
+    if is_set {
+        wait(WAIT_MAX_NS, MONOTONIC, &cancel, &[CANCELLED]);
+    }
+
+    let anyone_sets = is_set || at_once.iter().flatten().any(|step| *step == Step::Set);
+    let waits: &[i32] = if anyone_sets { &[OK, CANCELLED] } else { &[OK] };
+    thread::scope(|scope| {
+        for steps in at_once.iter().filter(|steps| !steps.is_empty()) {
+            scope.spawn(|| steps.iter().take(MOST_STEPS).for_each(|one| step(*one, &cancel, waits)));
+        }
+    });
+
+    // Whatever came before, the last word counts.
+    step(Step::Set, &cancel, &[]);
+    wait(WAIT_MAX_NS, MONOTONIC, &cancel, &[CANCELLED]);
+    wait(WAIT_MAX_NS, TSC, &cancel, &[CANCELLED]);
+    step(Step::Reset, &cancel, &[]);
+    wait(1000, MONOTONIC, &cancel, &[OK]);
+});

@@ -1,0 +1,86 @@
+//! A libbusy.so that answers to busy.h.
+
+use super::common::libbusy;
+use super::header::*;
+use std::ffi::{CStr, c_char, c_uint};
+use std::sync::OnceLock;
+
+/// The functions, and calls of them that need no unsafe.
+pub struct Busy {
+    pub abi_version: unsafe extern "C" fn() -> u32,
+    pub version: unsafe extern "C" fn() -> *const c_char,
+    pub strerror: unsafe extern "C" fn(i32) -> *const c_char,
+    pub cancel_set: unsafe extern "C" fn(*const Cancel) -> i32,
+    pub cancel_reset: unsafe extern "C" fn(*const Cancel) -> i32,
+    pub wait: unsafe extern "C" fn(c_uint) -> u64,
+    pub wait_time: unsafe extern "C" fn(c_uint) -> u64,
+    pub wait_ns: unsafe extern "C" fn(u64, *const Options, *mut WaitResult) -> i32,
+    pub load: unsafe extern "C" fn(*const LoadOptions, *mut LoadResult) -> i32,
+    pub thread_cpu_ns: unsafe extern "C" fn(u32, *mut u64) -> i32,
+}
+
+pub fn busy() -> &'static Busy {
+    static BUSY: OnceLock<Busy> = OnceLock::new();
+    BUSY.get_or_init(|| {
+        // SAFETY: its initialisers are ours.
+        let library = Box::leak(Box::new(unsafe { libloading::Library::new(libbusy()) }.unwrap()));
+        macro_rules! function {
+            ($name:literal) => {
+                // SAFETY: the field that it goes to has the type that busy.h declares.
+                *unsafe { library.get($name) }.unwrap()
+            };
+        }
+        Busy {
+            abi_version: function!("busy_abi_version"),
+            version: function!("busy_version"),
+            strerror: function!("busy_strerror"),
+            cancel_set: function!("busy_cancel_set"),
+            cancel_reset: function!("busy_cancel_reset"),
+            wait: function!("busy_wait"),
+            wait_time: function!("busy_wait_time"),
+            wait_ns: function!("busy_wait_ns"),
+            load: function!("busy_load"),
+            thread_cpu_ns: function!("busy_thread_cpu_ns"),
+        }
+    })
+}
+
+impl Busy {
+    /// busy_wait_ns, with its status and what it left in an untouched result.
+    pub fn wait(&self, ns: u64, options: *const Options) -> (i32, WaitResult) {
+        let mut result = UNTOUCHED;
+        // SAFETY: the tests pass NULL, options that outlive the call, or such as it must refuse by their size.
+        let status = unsafe { (self.wait_ns)(ns, options, &mut result) };
+        (status, result)
+    }
+
+    pub fn cancellable(&self, ns: u64, cancel: &Cancel) -> (i32, WaitResult) {
+        self.wait(ns, &Options::new(cancel))
+    }
+
+    pub fn set(&self, cancel: &Cancel) {
+        // SAFETY: a live flag.
+        assert_eq!(unsafe { (self.cancel_set)(cancel) }, OK);
+    }
+
+    pub fn reset(&self, cancel: &Cancel) {
+        // SAFETY: a live flag.
+        assert_eq!(unsafe { (self.cancel_reset)(cancel) }, OK);
+    }
+
+    pub fn cpu_ns(&self, tid: u32) -> Result<u64, i32> {
+        let mut ns = u64::MAX;
+        // SAFETY: a place for one number.
+        let status = unsafe { (self.thread_cpu_ns)(tid, &mut ns) };
+        if status == OK {
+            return Ok(ns);
+        }
+        assert_eq!(ns, u64::MAX, "written after a refusal");
+        Err(status)
+    }
+
+    pub fn words(&self, status: i32) -> &'static str {
+        // SAFETY: never NULL and never freed, by the header's word.
+        unsafe { CStr::from_ptr((self.strerror)(status)) }.to_str().unwrap()
+    }
+}
