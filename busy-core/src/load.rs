@@ -18,7 +18,7 @@ pub struct Load {
     pub threads: usize,
     /// What each uses of a core, 0 to 1.
     pub share: f64,
-    /// How long one round of spinning and sleeping takes; more than zero.
+    /// How long one round of spinning and sleeping takes; more than zero. Under 100 µs it counts as 100 µs.
     pub period: Duration,
     /// How long all goes on.
     pub duration: Duration,
@@ -63,6 +63,9 @@ pub const MOST_THREADS: usize = 4096;
 /// A thread behind by more periods than this, since it got no core, lets the rest go: making it all good would be a load
 /// of 100 % for as long.
 const MOST_BEHIND: u32 = 10;
+/// Shorter rounds end before a sleep does, which takes 60 µs and more: the thread would do nothing but count rounds, and
+/// of rounds shorter than the counting it would never come to the end.
+const SHORTEST_PERIOD: Duration = Duration::from_micros(100);
 /// The longest stretch without a look at the CPU clock, or asleep without a look at `go_on`.
 const STRETCH: Duration = Duration::from_millis(10);
 /// No load goes on for longer: 34,865 years, what can be counted with safely.
@@ -108,7 +111,7 @@ impl Load {
         // What is due at `time`, less what was let go.
         let mut let_go = Duration::ZERO;
         let mut end = Duration::ZERO;
-        let (period, duration) = (self.period.min(FOREVER), self.duration.min(FOREVER));
+        let (period, duration) = (self.period.clamp(SHORTEST_PERIOD, FOREVER), self.duration.min(FOREVER));
         while end < duration && go_on() {
             end = (end + period).min(duration);
             let due = end.mul_f64(self.share).saturating_sub(let_go);

@@ -51,7 +51,11 @@ pub fn busy_wait_tsc(duration: Duration, mut go_on: impl FnMut() -> bool) -> Res
         let stretch = if is_last { left.saturating_sub(lead()) } else { (left - LAST_NS / 2).min(STRETCH_NS) };
         if stretch > 0 && rate > 0.0 {
             let target = if elapsed == 0 { first } else { read() } + (stretch as f64 * rate) as u64;
-            while read() < target && go_on() {
+            while read() < target {
+                if !go_on() {
+                    let elapsed = monotonic_ns() - start;
+                    return Ok(Waited { count, elapsed: Duration::from_nanos(elapsed), completed: elapsed >= length });
+                }
                 count += 1;
             }
         }

@@ -130,7 +130,7 @@ typedef struct busy_load_options {
      */
     double share;
     /**
-     * How long one round of spinning and sleeping takes, in nanoseconds, more than 0.
+     * How long one round of spinning and sleeping takes, in nanoseconds, more than 0; under 100000 it counts as 100000.
      */
     uint64_t period_ns;
     /**
@@ -286,8 +286,9 @@ uint64_t busy_wait_time(unsigned int seconds);
  *
  * BUSY_OK: the time has passed. BUSY_CANCELLED: it was ended by the flag; the result is filled. BUSY_NULL_POINTER:
  * `result` is NULL. BUSY_OUT_OF_RANGE: `ns` is over BUSY_WAIT_MAX_NS. BUSY_BAD_SIZE: `options->size` is smaller than
- * any version's, or fields that this library does not know are set. BUSY_BAD_OPTION: `options->clock` is no clock, or
- * `reserved` is set. BUSY_UNSUPPORTED: this machine has not got that clock. After these nothing was waited or written.
+ * any version's or over 4096, or fields that this library does not know are set. BUSY_BAD_OPTION: `options->clock` is no
+ * clock, or `reserved` is set. BUSY_UNSUPPORTED: this machine has not got that clock. After these nothing was waited or
+ * written.
  */
 busy_status busy_wait_ns(uint64_t ns,
                          const struct busy_wait_options *options,

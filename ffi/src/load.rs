@@ -18,7 +18,7 @@ pub struct busy_load_options {
     pub cancel: *const busy_cancel,
     /// What each thread uses of a core, 0 to 1.
     pub share: f64,
-    /// How long one round of spinning and sleeping takes, in nanoseconds, more than 0.
+    /// How long one round of spinning and sleeping takes, in nanoseconds, more than 0; under 100000 it counts as 100000.
     pub period_ns: u64,
     /// How long all goes on, in nanoseconds, up to BUSY_WAIT_MAX_NS.
     pub duration_ns: u64,

@@ -69,8 +69,9 @@ pub extern "C" fn busy_wait_time(seconds: c_uint) -> u64 {
 ///
 /// BUSY_OK: the time has passed. BUSY_CANCELLED: it was ended by the flag; the result is filled. BUSY_NULL_POINTER:
 /// `result` is NULL. BUSY_OUT_OF_RANGE: `ns` is over BUSY_WAIT_MAX_NS. BUSY_BAD_SIZE: `options->size` is smaller than
-/// any version's, or fields that this library does not know are set. BUSY_BAD_OPTION: `options->clock` is no clock, or
-/// `reserved` is set. BUSY_UNSUPPORTED: this machine has not got that clock. After these nothing was waited or written.
+/// any version's or over 4096, or fields that this library does not know are set. BUSY_BAD_OPTION: `options->clock` is no
+/// clock, or `reserved` is set. BUSY_UNSUPPORTED: this machine has not got that clock. After these nothing was waited or
+/// written.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn busy_wait_ns(
     ns: u64,

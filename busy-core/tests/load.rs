@@ -1,0 +1,99 @@
+//! Loads of any size: taken or refused, and never more than was asked for (proptest; PROPTEST_CASES says how many, 256).
+
+use busy_core::load::{Load, LoadError, MOST_THREADS};
+use proptest::prelude::*;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+/// Numbers that are none, and some that are: more would only take longer.
+fn threads() -> impl Strategy<Value = usize> {
+    prop_oneof![1 => Just(0), 8 => 1..=3usize, 1 => MOST_THREADS + 1..=usize::MAX, 1 => Just(MOST_THREADS + 1)]
+}
+
+fn shares() -> impl Strategy<Value = f64> {
+    let edges = prop_oneof![Just(0.0), Just(-0.0), Just(1.0), Just(1f64.next_up()), Just(f64::NAN)];
+    prop_oneof![0.0..=1.0, edges, any::<u64>().prop_map(f64::from_bits)]
+}
+
+fn periods() -> impl Strategy<Value = Duration> {
+    let nanos = (0..35u32, any::<u64>()).prop_map(|(bits, number)| Duration::from_nanos(number >> (63 - bits)));
+    prop_oneof![8 => nanos, 1 => any::<Duration>(), 1 => Just(Duration::ZERO), 1 => Just(Duration::MAX)]
+}
+
+fn durations() -> impl Strategy<Value = Duration> {
+    let short = (0..1_000_000u64).prop_map(Duration::from_nanos);
+    prop_oneof![2 => short, 1 => any::<Duration>(), 1 => Just(Duration::MAX)]
+}
+
+/// A round is never shorter than this (`Load::period`).
+const SHORTEST: Duration = Duration::from_micros(100);
+
+proptest! {
+    #![proptest_config(cases(1))]
+
+    #[test]
+    fn any_load_is_run_or_refused_by_what_is_wrong_with_it(
+        threads in threads(), share in shares(), period in periods(), duration in durations(), asks in 0..4u64,
+    ) {
+        let asked = AtomicU64::new(0);
+        let load = Load { threads, share, period, duration };
+        let achieved = match load.run(|| asked.fetch_add(1, Ordering::Relaxed) < asks) {
+            Ok(achieved) => achieved,
+            Err(LoadError::Threads(refused)) => {
+                prop_assert!(refused == threads && (threads == 0 || threads > 4096));
+                return Ok(());
+            }
+            Err(LoadError::Share(refused)) => {
+                prop_assert!(refused.to_bits() == share.to_bits() && !(share >= 0.0 && share <= 1.0));
+                return Ok(());
+            }
+            Err(LoadError::NoPeriod) => {
+                prop_assert!(period.is_zero());
+                return Ok(());
+            }
+            Err(error @ LoadError::Spawn(_)) => return Err(TestCaseError::fail(error.to_string())),
+        };
+        prop_assert!(threads >= 1 && threads <= 4096 && share >= 0.0 && share <= 1.0 && !period.is_zero());
+        prop_assert_eq!(achieved.threads.len(), threads);
+        prop_assert!(achieved.share().is_finite() && achieved.share() >= 0.0);
+        let longest = achieved.threads.iter().map(|thread| thread.elapsed).max();
+        prop_assert!(longest <= Some(achieved.elapsed), "{:?}", achieved);
+        let all_through = achieved.threads.iter().all(|thread| thread.elapsed >= duration);
+        prop_assert_eq!(achieved.completed, all_through, "{:?}", achieved);
+        prop_assert!(achieved.completed || asked.into_inner() > asks, "ended before anyone said so");
+    }
+}
+
+proptest! {
+    // These have to last, or noise would hide what they do.
+    #![proptest_config(cases(10))]
+
+    #[test]
+    fn no_thread_uses_more_than_its_share(
+        threads in 1..=2usize, share in 0.0..=1.0, period in 1..=25u32, millis in 40..=80u64,
+    ) {
+        let asked = AtomicU64::new(0);
+        let go_on = || { asked.fetch_add(1, Ordering::Relaxed); true };
+        // From 2 ns to 34 ms.
+        let period = Duration::from_nanos(1 << period);
+        let duration = Duration::from_millis(millis);
+        let achieved = Load { threads, share, period, duration }.run(go_on).unwrap();
+
+        let rounds = duration.div_duration_f64(period.max(SHORTEST)).ceil();
+        for thread in &achieved.threads {
+            // A thread that sleeps and wakes uses some 15 µs a round for that alone. What interrupts it may count as its own.
+            let most = duration.mul_f64(share) + Duration::from_micros(40).mul_f64(rounds) + Duration::from_millis(12);
+            prop_assert!(thread.cpu <= most, "{:?}, not more than {:?}", thread, most);
+        }
+        // Each round asks a few times, and again every 10 ms: no load counts rounds for longer than it lasts.
+        let asked = asked.into_inner() as f64 / threads as f64;
+        prop_assert!(asked <= 20.0 * rounds + 200.0, "{} asks in {} rounds", asked, rounds);
+    }
+}
+
+/// One case where others try `divisor`. A failure prints its input; kept in a file it would tell no more, since these
+/// hinge on time too.
+fn cases(divisor: u32) -> ProptestConfig {
+    let config = ProptestConfig::default();
+    ProptestConfig { cases: config.cases.div_ceil(divisor), failure_persistence: None, ..config }
+}
