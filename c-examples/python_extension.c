@@ -2,7 +2,7 @@
  * PyPy.
  *
  *     cc -shared -fPIC python_extension.c $(python3-config --includes) $(pkg-config --cflags --libs busy) \
- *         -Wl,-rpath,$(pkg-config --variable=libdir busy) -o busy_c.so
+ *         -Wl,-rpath,$(pkg-config --variable=libdir busy) -lm -o busy_c.so
  *     python3 -c 'import busy_c; print(busy_c.without_lock(0.5))'
  *
  * It is the yardstick for the PyO3 module `busy`, which can do one thing more: a wait in here goes on to its end after
@@ -15,7 +15,8 @@
 
 #include <math.h>
 
-/* Rounds up, so that no wait ends early; in two parts, since a double has no whole nanoseconds beyond 2^53 of them. */
+/* Rounds up, so that no wait ends early; in two parts, since a double has no whole nanoseconds beyond 2^53 of them. The
+ * product of the second may have been rounded to a whole number: fma() knows it exactly. */
 static int nanoseconds(PyObject *argument, uint64_t *ns)
 {
     const double seconds = PyFloat_AsDouble(argument);
@@ -27,9 +28,10 @@ static int nanoseconds(PyObject *argument, uint64_t *ns)
     }
     if (seconds < (double)(BUSY_WAIT_MAX_NS / 1000000000 + 1)) {
         const uint64_t whole = (uint64_t)seconds;
-        const double rest = (seconds - (double)whole) * 1e9;
-        *ns = whole * 1000000000 + (uint64_t)rest;
-        *ns += rest > (double)(uint64_t)rest;
+        const double fraction = seconds - (double)whole;
+        const uint64_t rest = (uint64_t)(fraction * 1e9);
+        *ns = whole * 1000000000 + rest;
+        *ns += fma(fraction, 1e9, -(double)rest) > 0;
         if (*ns <= BUSY_WAIT_MAX_NS)
             return 0;
     }

@@ -68,6 +68,8 @@ pub fn build(interpreter: &Interpreter, libbusy: &Path) -> Result<PathBuf, Exten
     command.extend(["-shared", "-fPIC", "-O2", "-Wl,-rpath,$ORIGIN", "-Wl,--disable-new-dtags"].map(OsString::from));
     command.extend(["-I".into(), sources.clone().into(), "-I".into(), interpreter.include.clone().into()]);
     command.extend(["-o".into(), passing.clone().into(), sources.join("python_extension.c").into(), soname.into()]);
+    // fma(3).
+    command.push("-lm".into());
     let compiled = Guarded::start(&Spec::new(command, 120.0))?.output()?.success();
     if let Err(why) = compiled {
         let _ = fs::remove_file(&passing);

@@ -31,6 +31,19 @@ impl Prefix {
         self.compile(&source(&format!("c-examples/{name}.c")), "c11", name, arguments)
     }
 
+    /// Compiles python_extension.c for the interpreter `python`; returns the folder to import it from.
+    fn python_extension(&self, python: &Path) -> TempDir {
+        let folder = TempDir::new_in(self.0.path()).unwrap();
+        let suffix = ask(python, "sysconfig.get_config_var('EXT_SUFFIX') or '.so'");
+        let module = folder.path().join(format!("busy_c{suffix}"));
+        // -isystem: a warning about Python's own headers would be none about this file.
+        let include = ask(python, "sysconfig.get_paths()['include']");
+        let arguments = ["-shared", "-fPIC", "-isystem", &include].map(str::to_owned).into_iter();
+        let source_file = source("c-examples/python_extension.c");
+        self.compile(&source_file, "c11", &text(&module), arguments.chain(self.shared()).chain(["-lm".into()]));
+        folder
+    }
+
     /// A shared library that is not libbusy, though it may look so.
     fn fake_library(&self, code: &str) -> PathBuf {
         let source = self.path("fake.c");
@@ -235,20 +248,33 @@ fn python_extension_serves_every_python() {
         if !has_headers(&path) {
             continue;
         }
-        let folder = TempDir::new_in(prefix.0.path()).unwrap();
-        let suffix = ask(&path, "sysconfig.get_config_var('EXT_SUFFIX') or '.so'");
-        let module = folder.path().join(format!("busy_c{suffix}"));
-        // -isystem: a warning about Python's own headers would be none about this file.
-        let include = ask(&path, "sysconfig.get_paths()['include']");
-        let arguments = ["-shared", "-fPIC", "-isystem", &include].map(str::to_owned).into_iter();
-        let source_file = source("c-examples/python_extension.c");
-        prefix.compile(&source_file, "c11", &text(&module), arguments.chain(prefix.shared()));
-
+        let folder = prefix.python_extension(&path);
         let mut check = Command::new(&path);
         check.arg(source("tests/python_extension.py")).env("PYTHONPATH", folder.path());
         assert_eq!(printed(&mut check), "all as expected\n", "{name}");
         eprintln!("{name}: as expected");
     }
+}
+
+#[test]
+fn python_extension_rounds_up_and_never_down() {
+    let python = Path::new("python3");
+    if !has("python3") || !has_headers(python) {
+        return;
+    }
+    let prefix = Prefix::new();
+    let folder = prefix.python_extension(python);
+    let telltale = prefix.fake_library(
+        "busy_status busy_wait_ns(uint64_t ns, const busy_wait_options *options, busy_wait_result *result)
+        {
+            (void)options;
+            result->count = ns;
+            return BUSY_OK;
+        }",
+    );
+    let mut check = Command::new(python);
+    check.arg(source("tests/python_extension_rounding.py")).env("PYTHONPATH", folder.path());
+    assert_eq!(printed(check.env("LD_PRELOAD", telltale)), "all as expected\n");
 }
 
 #[test]
