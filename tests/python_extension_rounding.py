@@ -55,6 +55,6 @@ for draw in [any_float, near_whole_nanoseconds, near_the_longest, random.random]
     for _ in range(20000):
         seconds = draw()
         for function in BOTH:
-            told = (seconds.hex(), found(function, seconds), expected(seconds), "seed %d" % SEED)
+            told = (seconds.hex(), found(function, seconds), expected(seconds), f"seed {SEED}")
             assert told[1] == told[2], told
 print("all as expected")
