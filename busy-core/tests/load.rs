@@ -72,22 +72,23 @@ proptest! {
     fn no_thread_uses_more_than_its_share(
         threads in 1..=2usize, share in 0.0..=1.0, period in 1..=25u32, millis in 40..=80u64,
     ) {
-        let asked = AtomicU64::new(0);
-        let go_on = || { asked.fetch_add(1, Ordering::Relaxed); true };
         // From 2 ns to 34 ms.
         let period = Duration::from_nanos(1 << period);
         let duration = Duration::from_millis(millis);
-        let achieved = Load { threads, share, period, duration }.run(go_on).unwrap();
-
         let rounds = duration.div_duration_f64(period.max(SHORTEST)).ceil();
+        // Each round asks a few times, and again every 10 ms. A load that counted rounds for longer than it lasts would
+        // ask more often, and ends here.
+        let most_asks = threads as u64 * (20.0 * rounds + 200.0) as u64;
+        let asked = AtomicU64::new(0);
+        let load = Load { threads, share, period, duration };
+        let achieved = load.run(|| asked.fetch_add(1, Ordering::Relaxed) < most_asks).unwrap();
+
+        prop_assert!(achieved.completed, "{} asks in {} rounds", most_asks, rounds);
         for thread in &achieved.threads {
             // A thread that sleeps and wakes uses some 15 µs a round for that alone. What interrupts it may count as its own.
             let most = duration.mul_f64(share) + Duration::from_micros(40).mul_f64(rounds) + Duration::from_millis(12);
             prop_assert!(thread.cpu <= most, "{:?}, not more than {:?}", thread, most);
         }
-        // Each round asks a few times, and again every 10 ms: no load counts rounds for longer than it lasts.
-        let asked = asked.into_inner() as f64 / threads as f64;
-        prop_assert!(asked <= 20.0 * rounds + 200.0, "{} asks in {} rounds", asked, rounds);
     }
 }
 
