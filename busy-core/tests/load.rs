@@ -66,11 +66,15 @@ proptest! {
 
 proptest! {
     // These have to last, or noise would hide what they do.
-    #![proptest_config(cases(10))]
+    #![proptest_config(cases(16))]
 
     #[test]
     fn no_thread_uses_more_than_its_share(
-        threads in 1..=2usize, share in 0.0..=1.0, period in 1..=25u32, millis in 40..=80u64,
+        threads in 1..=2usize,
+        // A small share is seen to be passed also where other processes leave little to take.
+        share in prop_oneof![0.0..=0.15, 0.0..=1.0],
+        period in prop_oneof![1..20u32, 20..=25u32],
+        millis in 80..=120u64,
     ) {
         // From 2 ns to 34 ms.
         let period = Duration::from_nanos(1 << period);
