@@ -25,6 +25,10 @@ fn durations() -> impl Strategy<Value = Duration> {
     prop_oneof![2 => short, 1 => any::<Duration>(), 1 => Just(Duration::MAX)]
 }
 
+fn is_share(share: f64) -> bool {
+    (0.0..=1.0).contains(&share)
+}
+
 /// A round is never shorter than this (`Load::period`).
 const SHORTEST: Duration = Duration::from_micros(100);
 
@@ -44,7 +48,7 @@ proptest! {
                 return Ok(());
             }
             Err(LoadError::Share(refused)) => {
-                prop_assert!(refused.to_bits() == share.to_bits() && !(share >= 0.0 && share <= 1.0));
+                prop_assert!(refused.to_bits() == share.to_bits() && !is_share(share));
                 return Ok(());
             }
             Err(LoadError::NoPeriod) => {
@@ -53,7 +57,7 @@ proptest! {
             }
             Err(error @ LoadError::Spawn(_)) => return Err(TestCaseError::fail(error.to_string())),
         };
-        prop_assert!(threads >= 1 && threads <= 4096 && share >= 0.0 && share <= 1.0 && !period.is_zero());
+        prop_assert!((1..=4096).contains(&threads) && is_share(share) && !period.is_zero());
         prop_assert_eq!(achieved.threads.len(), threads);
         prop_assert!(achieved.share().is_finite() && achieved.share() >= 0.0);
         let longest = achieved.threads.iter().map(|thread| thread.elapsed).max();

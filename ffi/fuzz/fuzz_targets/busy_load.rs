@@ -58,8 +58,8 @@ impl Fields {
         if self.shape.has_fields::<LoadOptions>() {
             let is_long = self.period_ns() > WAIT_MAX_NS || self.duration_ns() > WAIT_MAX_NS;
             refusals.extend(is_long.then_some(OUT_OF_RANGE));
-            let is_a_share = self.share >= 0.0 && self.share <= 1.0;
-            let few = self.threads() >= 1 && self.threads() <= MOST_THREADS;
+            let is_a_share = (0.0..=1.0).contains(&self.share);
+            let few = (1..=MOST_THREADS).contains(&self.threads());
             let fine = is_a_share && few && self.period_ns() > 0 && self.reserved == 0;
             refusals.extend((!fine).then_some(BAD_OPTION));
         }
