@@ -80,10 +80,12 @@ fuzz_target!(init: start(), |sequences: Sequences| {
 
     let anyone_sets = is_set || at_once.iter().flatten().any(|step| *step == Step::Set);
     let waits: &[i32] = if anyone_sets { &[OK, CANCELLED] } else { &[OK] };
+    let run = |steps: &[Step]| steps.iter().take(MOST_STEPS).for_each(|one| step(*one, &cancel, waits));
     thread::scope(|scope| {
-        for steps in at_once.iter().filter(|steps| !steps.is_empty()) {
-            scope.spawn(|| steps.iter().take(MOST_STEPS).for_each(|one| step(*one, &cancel, waits)));
-        }
+        let busy = at_once.iter().filter(|steps| !steps.is_empty());
+        let threads: Vec<_> = busy.map(|steps| scope.spawn(|| run(steps))).collect();
+        // The scope itself would not wait until they have freed what they own, which then looks like a leak.
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
     });
 
     // Whatever came before, the last word counts.
