@@ -114,8 +114,9 @@ fn cost(samples: u64, mut sample: impl FnMut() -> Result<(), Trouble>) -> Result
 fn cost_of_psutil(bench: &Bench, pid: u32, samples: u64) -> Result<f64, Trouble> {
     let script = text(&source("python/threads.py"));
     let seconds = samples as f64 / f64::from(HZ.get());
-    let command = [&bench.python()?.path, "-I", &script, &pid.to_string(), &HZ.to_string(), &seconds.to_string()];
-    let round = child::round(bench.measured, &command.map(str::to_owned))?;
+    let python = text(&bench.python()?.command);
+    let command = [python, "-I".into(), script, pid.to_string(), HZ.to_string(), seconds.to_string()];
+    let round = child::round(bench.measured, &command)?;
     let found = round.figures.get("psutil").and_then(|values| values.first());
     found.copied().ok_or_else(|| Trouble::Failed("threads.py told no figure".into()))
 }
