@@ -121,7 +121,7 @@ fn ctrl_c_stops_the_run_and_keeps_what_is_done() {
     assert_eq!(names, ["ctypes"]);
 
     let document: serde_json::Value =
-        serde_json::from_str(&interrupted("1", "slide13_ctypes.py\0two-internal")).unwrap();
+        serde_json::from_str(&interrupted("1", "slide13_ctypes.py two-internal")).unwrap();
     let result = &document["results"][0];
     assert_eq!(result["cases"].as_array().unwrap().len(), 1, "the row that was done is kept");
     assert_eq!(result["missing"]["two-internal"], "interrupted");
