@@ -143,7 +143,9 @@ def test_any_object_is_waited_for_or_refused_as_cpython_reads_it(function, secon
         assert error is not None, f"refused: {found!r}"
         assert type(found) is error, f"expected {error.__name__}, found {found!r}"
         # What the object itself raised, if it was asked, is passed on, or told as the cause.
-        if type(seconds) not in (Odd, NoFloat) and isinstance(getattr(seconds, "result", None), BaseException):
+        if type(seconds) not in (Odd, NoFloat) and isinstance(
+            getattr(seconds, "result", None), BaseException
+        ):
             assert seconds.result in (found, found.__cause__)
     else:
         assert error is None, f"taken, expected {error.__name__}"
