@@ -7,7 +7,7 @@ pub use discovery::{Broken, Found, discover};
 
 use crate::guard::GuardError;
 use rustix::fs::{Access, access};
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 use std::env;
 use std::ffi::{OsStr, OsString};
 use std::fmt::Write;
@@ -15,7 +15,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{self, Path, PathBuf};
 
 /// An interpreter that has answered.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Interpreter {
     /// Its exact version, such as "3.11.7": for others than CPython, of the language.
     pub version: String,
@@ -37,13 +37,11 @@ pub struct Interpreter {
     /// How it was configured (CONFIG_ARGS): the same version built otherwise runs otherwise.
     pub build_flags: String,
     /// Major and minor version.
-    #[serde(skip_serializing)]
     pub version_info: (u32, u32),
     /// Where its Python.h lies, if it is installed.
-    #[serde(skip_serializing)]
+    #[serde(serialize_with = "shown")]
     pub include: PathBuf,
     /// What the names of its extension modules end in.
-    #[serde(skip_serializing)]
     pub suffix: String,
 }
 
