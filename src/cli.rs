@@ -61,8 +61,8 @@ pub struct RunArguments {
     /// Take over what an earlier run has measured already: the last one, or that kept in FILE
     ///
     /// What failed, was skipped or interrupted, and what it was not asked for is measured now.
-    #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true, default_missing_value = "")]
-    pub resume: Option<PathBuf>,
+    #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true)]
+    pub resume: Option<Option<PathBuf>>,
 
     /// Write the results as JSON to FILE, or to stdout (-) instead of the table
     #[arg(long, value_name = "FILE")]

@@ -29,12 +29,12 @@ pub enum ResumeError {
 }
 
 impl Earlier {
-    /// Reads `file`, the latest kept run if it is empty, which must have been measured on this machine.
+    /// Reads `file`, or the latest kept run, which must have been measured on this machine.
     ///
     /// # Errors
     /// See [`ResumeError`].
-    pub fn read(file: &Path, here: &Host) -> Result<Self, ResumeError> {
-        let path = if file.as_os_str().is_empty() { latest().ok_or(ResumeError::None)? } else { file.to_path_buf() };
+    pub fn read(file: Option<&Path>, here: &Host) -> Result<Self, ResumeError> {
+        let path = file.map(Path::to_path_buf).or_else(latest).ok_or(ResumeError::None)?;
         let text = fs::read(&path).map_err(|error| ResumeError::Unreadable(path.clone(), error))?;
         let document: Document =
             serde_json::from_slice(&text).map_err(|error| ResumeError::NoResults(path.clone(), error))?;

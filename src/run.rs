@@ -68,7 +68,7 @@ pub fn run(arguments: &RunArguments) -> Result<ExitCode, RunError> {
     let mut host = Host::observe(PATIENCE).map_err(RunError::Host)?;
     host.time_reads_per_s = Some(libbusy.time_reads_per_second());
     let mut earlier = match &arguments.resume {
-        Some(file) => Some(Earlier::read(file, &host)?),
+        Some(file) => Some(Earlier::read(file.as_deref(), &host)?),
         None => None,
     };
     let seconds = arguments.seconds;

@@ -7,4 +7,5 @@ mod inherited;
 mod interpreters;
 mod load;
 mod run;
+mod told;
 mod usage;
