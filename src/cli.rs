@@ -57,6 +57,12 @@ pub struct RunArguments {
           value_parser = clap::value_parser!(u32).range(1..=3600))]
     pub seconds: u32,
 
+    /// Take over what an earlier run has measured already: the last one, or that kept in FILE
+    ///
+    /// What failed, was skipped or interrupted, and what it was not asked for is measured now.
+    #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true, default_missing_value = "")]
+    pub resume: Option<PathBuf>,
+
     /// Write the results as JSON to FILE, or to stdout (-) instead of the table
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,

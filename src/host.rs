@@ -4,7 +4,7 @@ use crate::interrupt;
 use crate::units::percent_of;
 use busy_core::cpu::{CoreUsage, cores};
 use rustix::system::uname;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::time::{Duration, Instant};
 use std::{fs, thread};
 
@@ -12,7 +12,7 @@ use std::{fs, thread};
 pub const TOO_LOADED_PERCENT: f64 = 10.0;
 
 /// The machine that measured.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Host {
     /// The processor's name for itself.
     pub cpu: String,

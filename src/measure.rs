@@ -4,7 +4,7 @@
 use crate::guard::{Event, GuardError, Guarded, Spec};
 use crate::host::busy_percent;
 use crate::interpreter::Interpreter;
-use crate::results::{Case, CoreFigures, Step, ThreadFigures};
+use crate::results::{Case, CoreFigures, CpuFigures, Step, ThreadFigures};
 use crate::units::percent_of;
 use crate::watch::{Look, Watch};
 use busy_core::cpu::{CoreUsage, ThreadUsage};
@@ -15,6 +15,8 @@ use std::time::Duration;
 
 /// One case to run: `script CASE SECONDS ARGUMENTS...`.
 pub struct Order<'a> {
+    /// Who runs it.
+    pub interpreter: &'a Interpreter,
     /// The script.
     pub script: &'a Path,
     /// The case that it is to run.
@@ -27,12 +29,30 @@ pub struct Order<'a> {
     pub arguments: Vec<String>,
 }
 
+impl Order<'_> {
+    /// The interpreter's run of the script, bounded by `timeout_s`.
+    pub(crate) fn spec(&self, timeout_s: f64) -> Spec {
+        let mut command = vec![self.interpreter.path.clone(), self.script.display().to_string(), self.case.into()];
+        command.push(self.seconds.to_string());
+        command.extend_from_slice(&self.arguments);
+        let mut spec = Spec::new(command, timeout_s);
+        // Empty is off: the one hides the script's own folder from it, the other keeps the interpreter from ending.
+        for variable in ["PYTHONSAFEPATH", "PYTHONINSPECT"] {
+            spec.env.insert(variable.into(), String::new());
+        }
+        spec
+    }
+}
+
 /// Why a case has no figures.
 #[derive(Debug, thiserror::Error)]
 pub enum MeasureError {
     /// The script came to no good end.
     #[error("{0}")]
     Failed(String),
+    /// The script says that it can't be run here.
+    #[error("{0}")]
+    Skipped(String),
     /// The lab was stopped, or its guard was.
     #[error(transparent)]
     Guard(#[from] GuardError),
@@ -66,18 +86,10 @@ struct Told {
 ///
 /// # Errors
 /// [`MeasureError::Failed`] names what the interpreter did instead.
-pub fn measure(interpreter: &Interpreter, order: &Order) -> Result<Case, MeasureError> {
-    let seconds = order.seconds.to_string();
-    let mut command = vec![interpreter.path.clone(), order.script.display().to_string(), order.case.into(), seconds];
-    command.extend_from_slice(&order.arguments);
+pub fn measure(order: &Order) -> Result<Case, MeasureError> {
     // A with_lock that comes first makes a run twice as long; interpreters start in well under the rest.
-    let mut spec = Spec::new(command, 2.0 * f64::from(order.seconds) + 10.0);
+    let mut spec = order.spec(2.0 * f64::from(order.seconds) + 10.0);
     spec.env.insert("BUSY_WATCHED".into(), "1".into());
-    // Empty is off: the one hides the script's own folder from it, the other keeps the interpreter from ending.
-    for variable in ["PYTHONSAFEPATH", "PYTHONINSPECT"] {
-        spec.env.insert(variable.into(), String::new());
-    }
-
     let mut child = Guarded::start(&spec)?;
     let mut watch = None;
     let mut seen = None;
@@ -151,10 +163,7 @@ fn figures(order: &Order, report: &Report, looks: &[Look]) -> Result<Case, Measu
         Clock::Time => look.unix_s,
     };
     let within: Vec<&Look> = looks.iter().filter(|look| (report.start..=report.end).contains(&time(look))).collect();
-    let mut case = Case {
-        case: order.case,
-        way: order.way,
-        wall_s,
+    let mut cpu = CpuFigures {
         cpu_percent: total(|usage| usage.cpu),
         user_percent: total(|usage| usage.user),
         system_percent: total(|usage| usage.system),
@@ -163,25 +172,32 @@ fn figures(order: &Order, report: &Report, looks: &[Look]) -> Result<Case, Measu
         timeline: Vec::new(),
         others_percent: None,
         steal_percent: None,
-        judgement: None,
-        missing: BTreeMap::new(),
     };
+    let mut missing = BTreeMap::new();
     if let [first, .., last] = within[..] {
         let span = between(first, last);
         let used = |look: &Look| look.threads.iter().map(|thread| thread.cpu).sum::<Duration>();
         let own = percent_of(used(last).saturating_sub(used(first)), span);
         let steal = |look: &Look| look.cores.iter().map(|core| core.steal).sum::<Duration>();
-        case.others_percent = Some((busy_percent(&first.cores, &last.cores, span) - own).max(0.0));
-        case.steal_percent = Some(percent_of(steal(last).saturating_sub(steal(first)), span));
-        case.cores = core_figures(&first.cores, &last.cores, span);
-        case.timeline = within.windows(2).map(|pair| step(report, time(pair[1]), pair[0], pair[1])).collect();
+        cpu.others_percent = Some((busy_percent(&first.cores, &last.cores, span) - own).max(0.0));
+        cpu.steal_percent = Some(percent_of(steal(last).saturating_sub(steal(first)), span));
+        cpu.cores = core_figures(&first.cores, &last.cores, span);
+        cpu.timeline = within.windows(2).map(|pair| step(report, time(pair[1]), pair[0], pair[1])).collect();
     } else {
         let reason = "the run was too short: cores are read ten times a second";
         for key in ["cores", "timeline", "others_percent", "steal_percent"] {
-            case.missing.insert(key, reason.into());
+            missing.insert(key.into(), reason.into());
         }
     }
-    Ok(case)
+    Ok(Case {
+        case: order.case.into(),
+        way: order.way.map(Into::into),
+        wall_s,
+        cpu: Some(cpu),
+        facts: BTreeMap::new(),
+        judgement: None,
+        missing,
+    })
 }
 
 fn core_figures(before: &[CoreUsage], after: &[CoreUsage], span: Duration) -> Vec<CoreFigures> {
@@ -214,6 +230,6 @@ fn between(before: &Look, after: &Look) -> Duration {
 }
 
 /// As much of a line as an error message bears.
-fn cut(line: &str) -> String {
+pub(crate) fn cut(line: &str) -> String {
     format!("{:?}", line.chars().take(80).collect::<String>())
 }

@@ -1,23 +1,28 @@
 //! Slides 15-17: a Python thread beside a native call that keeps the GIL, and beside one that releases it.
 
-use super::judge::{Conditions, one_core, two_cores};
-use super::{Experiment, ExtensionError, Plan, Step, TalkFigures, places};
+use super::judge::{Conditions, headline, one_core, two_cores};
+use super::{Experiment, ExtensionError, Kind, Plan, Step, TalkFigures, places};
 use crate::extension;
-use crate::results::RunResult;
+use crate::results::{Judgement, RunResult};
 
 pub(super) const EXPERIMENT: Experiment = Experiment {
     name: "extension",
     slides: "15-17",
     shows: "a native call stops every Python thread while it keeps the GIL, and none once it releases it",
+    today: "as then; with_lock stops nobody where there is no GIL (3.13t)",
     talk: &[
         TalkFigures { case: WITH_LOCK, internal: 45_524, native: Some(3_257_960_533), cpu_percent: 100.0 },
         TalkFigures { case: WITHOUT_LOCK, internal: 48_049_276, native: Some(3_271_300_229), cpu_percent: 199.0 },
     ],
+    columns: &[],
     script: "slide15_extension.py",
     plan: |setting| {
         let mut plan = Plan::default();
         let mut add = |way, folder: String, module: &str| {
-            let step = |case| Step(case, Some(way), vec![folder.clone(), module.to_owned()]);
+            let step = |case| {
+                let arguments = vec![folder.clone(), module.to_owned()];
+                Step { case, way: Some(way), arguments, kind: Kind::Watched }
+            };
             plan.steps.extend([WITH_LOCK, WITHOUT_LOCK].map(step));
         };
         let mut missing = Vec::new();
@@ -54,9 +59,9 @@ fn judge(result: &mut RunResult, conditions: &Conditions) {
     let gil = result.interpreter.gil;
     for index in 0..result.cases.len() {
         let case = &result.cases[index];
-        let free = result.case(WITHOUT_LOCK, case.way);
-        let (cpu, rate) = (case.cpu_percent, case.rate("internal"));
-        let (expected, says) = match case.case {
+        let free = result.case(WITHOUT_LOCK, case.way.as_deref());
+        let (cpu, rate) = (case.cpu_percent(), case.rate("internal"));
+        let (expected, says) = match &*case.case {
             WITH_LOCK if !gil => (
                 two_cores(case),
                 format!(
@@ -68,8 +73,7 @@ fn judge(result: &mut RunResult, conditions: &Conditions) {
                 let compared = percent.map_or_else(String::new, |percent| {
                     format!(" ({percent:.2} % of what it does beside without_lock)")
                 });
-                let count: u64 =
-                    case.threads.iter().filter(|thread| thread.name == "internal").map(|thread| thread.count).sum();
+                let count: u64 = case.threads("internal").map(|thread| thread.count).sum();
                 // Two switch intervals of 5 ms, once in and once out; they weigh more in a short run.
                 let limit = f64::max(1.0, 3.0 / case.wall_s);
                 (
@@ -88,6 +92,10 @@ fn judge(result: &mut RunResult, conditions: &Conditions) {
             ),
         };
         let rests_on: Vec<_> = free.into_iter().chain([case]).collect();
-        result.cases[index].judgement = Some(conditions.judge(&rests_on, expected, says));
+        let changed_since = (!gil && case.case == WITH_LOCK).then(|| "3.13t".into());
+        let judgement = conditions.judge(&rests_on, expected, says);
+        result.cases[index].judgement = Some(Judgement { changed_since, ..judgement });
     }
+    let way = if result.case(WITH_LOCK, Some("c")).is_some() { "c" } else { "pyo3" };
+    result.headline = headline(result, &[(WITH_LOCK, Some(way)), (WITHOUT_LOCK, Some(way))]);
 }

@@ -1,7 +1,7 @@
 //! What makes a figure as expected, and what excuses one that is not.
 
 use crate::host::TOO_LOADED_PERCENT;
-use crate::results::{Case, Judgement, Outcome};
+use crate::results::{Case, Judgement, Outcome, RunResult};
 
 /// Under what conditions was measured.
 pub struct Conditions {
@@ -17,12 +17,12 @@ impl Conditions {
         let shows_two_cores = cases.iter().all(|case| two_cores(case));
         match spoiled {
             Some(why) if !(expected && shows_two_cores) => {
-                Judgement { outcome: Outcome::Inconclusive, says: format!("{says} {why}") }
+                Judgement { outcome: Outcome::Inconclusive, changed_since: None, says: format!("{says} {why}") }
             }
-            _ if expected => Judgement { outcome: Outcome::AsExpected, says },
+            _ if expected => Judgement { outcome: Outcome::AsExpected, changed_since: None, says },
             _ => {
                 let why = "Not as expected here, on a quiet machine: repeat, and look closer.";
-                Judgement { outcome: Outcome::Unexpected, says: format!("{says} {why}") }
+                Judgement { outcome: Outcome::Unexpected, changed_since: None, says: format!("{says} {why}") }
             }
         }
     }
@@ -32,34 +32,39 @@ impl Conditions {
         if self.cores < 2 {
             return Some("Inconclusive: two threads need two cores, and this process may use only one.".into());
         }
-        if let Some(others) = case.others_percent.filter(|percent| *percent > TOO_LOADED_PERCENT) {
+        let cpu = case.cpu.as_ref()?;
+        if let Some(others) = cpu.others_percent.filter(|percent| *percent > TOO_LOADED_PERCENT) {
             return Some(format!("Inconclusive: other processes used {others:.0} % of a core during {}.", case.case));
         }
-        let steal = case.steal_percent.filter(|percent| *percent > TOO_LOADED_PERCENT)?;
+        let steal = cpu.steal_percent.filter(|percent| *percent > TOO_LOADED_PERCENT)?;
         Some(format!("Inconclusive: the hypervisor took {steal:.0} % of a core during {}.", case.case))
     }
 }
 
 /// True if the threads had two cores, near enough for a noisy machine.
 pub(super) fn two_cores(case: &Case) -> bool {
-    case.cpu_percent >= 185.0
+    case.cpu_percent() >= 185.0
 }
 
 /// True if the threads shared one core.
 pub(super) fn one_core(case: &Case) -> bool {
-    (90.0..110.0).contains(&case.cpu_percent)
+    (90.0..110.0).contains(&case.cpu_percent())
+}
+
+/// The CPU use of these cases, as a headline: "100, 199 %". None if one was not measured.
+pub(super) fn headline(result: &RunResult, cases: &[(&str, Option<&str>)]) -> Option<String> {
+    let percent = |(case, way): &(&str, Option<&str>)| Some(format!("{:.0}", result.case(case, *way)?.cpu_percent()));
+    Some(format!("{} %", cases.iter().map(percent).collect::<Option<Vec<_>>>()?.join(", ")))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::results::CpuFigures;
     use std::collections::BTreeMap;
 
     fn case(others_percent: Option<f64>, steal_percent: Option<f64>) -> Case {
-        Case {
-            case: "one-internal",
-            way: None,
-            wall_s: 1.0,
+        let cpu = CpuFigures {
             cpu_percent: 100.0,
             user_percent: 100.0,
             system_percent: 0.0,
@@ -68,6 +73,13 @@ mod tests {
             timeline: Vec::new(),
             others_percent,
             steal_percent,
+        };
+        Case {
+            case: "one-internal".into(),
+            way: None,
+            wall_s: 1.0,
+            cpu: Some(cpu),
+            facts: BTreeMap::new(),
             judgement: None,
             missing: BTreeMap::new(),
         }
@@ -87,7 +99,8 @@ mod tests {
         // Two threads that starve on one core look like two that share it by the GIL.
         assert_eq!(outcome(2, &[&loaded], true), Outcome::Inconclusive);
         assert_eq!(outcome(2, &[&quiet], true), Outcome::AsExpected);
-        let on_two_cores = Case { cpu_percent: 198.0, ..loaded };
+        let mut on_two_cores = loaded;
+        on_two_cores.cpu.as_mut().unwrap().cpu_percent = 198.0;
         assert_eq!(outcome(2, &[&on_two_cores], true), Outcome::AsExpected);
     }
 }

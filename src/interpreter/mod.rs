@@ -38,20 +38,16 @@ pub struct Interpreter {
     /// False where no GIL is in force: a free-threaded build that was not told otherwise.
     pub gil: bool,
     /// True for a build that can do without the GIL (3.13t and the like).
-    #[serde(skip_serializing)]
     pub free_threaded: bool,
     /// The executable, as it knows itself.
     pub path: String,
     /// How it was configured (CONFIG_ARGS): the same version built otherwise runs otherwise.
     pub build_flags: String,
     /// Major and minor version.
-    #[serde(skip_serializing)]
     pub version_info: (u32, u32),
     /// Where its Python.h lies, if it is installed.
-    #[serde(skip_serializing)]
     pub include: PathBuf,
     /// What the names of its extension modules end in.
-    #[serde(skip_serializing)]
     pub suffix: String,
 }
 

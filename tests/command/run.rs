@@ -97,8 +97,11 @@ fn an_interpreter_that_fails_in_an_experiment_is_a_failed_row() {
 fn what_an_interpreter_prints_of_its_own_is_passed_over() {
     let bench = Bench::new();
     fs::write(bench.path("sitecustomize.py"), "print('welcome'); print('{}')\n").unwrap();
-    let output =
-        bench.command(&["run", "ctypes", "-d", "1", "--json", "-"]).env("PYTHONPATH", bench.home.path()).output().unwrap();
+    let output = bench
+        .command(&["run", "ctypes", "-d", "1", "--json", "-"])
+        .env("PYTHONPATH", bench.home.path())
+        .output()
+        .unwrap();
     let document: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     let result = &document["results"][0];
     assert_eq!((result["status"].as_str(), result["cases"].as_array().unwrap().len()), (Some("ok"), 3), "{result:#}");
