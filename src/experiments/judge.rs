@@ -27,12 +27,12 @@ impl Conditions {
         }
     }
 
-    /// What kept two threads from two cores, if anything did.
+    /// What kept two threads from two cores, if anything did. What a script tells of itself needs no two.
     fn spoiled(&self, case: &Case) -> Option<String> {
+        let cpu = case.cpu.as_ref()?;
         if self.cores < 2 {
             return Some("Inconclusive: two threads need two cores, and this process may use only one.".into());
         }
-        let cpu = case.cpu.as_ref()?;
         if let Some(others) = cpu.others_percent.filter(|percent| *percent > TOO_LOADED_PERCENT) {
             return Some(format!("Inconclusive: other processes used {others:.0} % of a core during {}.", case.case));
         }

@@ -4,6 +4,7 @@ mod ctypes;
 mod extension;
 mod judge;
 mod pool;
+mod queues;
 
 use crate::environment::{EnvironmentError, Need};
 use crate::extension::ExtensionError;
@@ -112,7 +113,7 @@ impl Plan {
 }
 
 /// All experiments, in the talk's order.
-pub const ALL: [&Experiment; 3] = [&pool::EXPERIMENT, &ctypes::EXPERIMENT, &extension::EXPERIMENT];
+pub const ALL: [&Experiment; 4] = [&pool::EXPERIMENT, &queues::EXPERIMENT, &ctypes::EXPERIMENT, &extension::EXPERIMENT];
 
 /// The experiment of that name.
 pub fn find(name: &str) -> Option<&'static Experiment> {
@@ -120,9 +121,10 @@ pub fn find(name: &str) -> Option<&'static Experiment> {
 }
 
 /// The scripts, which travel inside this executable.
-const SCRIPTS: [(&str, &str); 5] = [
+const SCRIPTS: [(&str, &str); 6] = [
     ("telling.py", include_str!("../../experiments/telling.py")),
     ("slide05_pool.py", include_str!("../../experiments/slide05_pool.py")),
+    ("slide08_queues.py", include_str!("../../experiments/slide08_queues.py")),
     ("side_by_side.py", include_str!("../../experiments/side_by_side.py")),
     ("slide13_ctypes.py", include_str!("../../experiments/slide13_ctypes.py")),
     ("slide15_extension.py", include_str!("../../experiments/slide15_extension.py")),
