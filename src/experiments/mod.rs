@@ -3,6 +3,7 @@
 mod ctypes;
 mod extension;
 mod judge;
+mod late_worker;
 mod pool;
 mod queues;
 
@@ -113,7 +114,8 @@ impl Plan {
 }
 
 /// All experiments, in the talk's order.
-pub const ALL: [&Experiment; 4] = [&pool::EXPERIMENT, &queues::EXPERIMENT, &ctypes::EXPERIMENT, &extension::EXPERIMENT];
+pub const ALL: [&Experiment; 5] =
+    [&pool::EXPERIMENT, &late_worker::EXPERIMENT, &queues::EXPERIMENT, &ctypes::EXPERIMENT, &extension::EXPERIMENT];
 
 /// The experiment of that name.
 pub fn find(name: &str) -> Option<&'static Experiment> {
@@ -121,9 +123,10 @@ pub fn find(name: &str) -> Option<&'static Experiment> {
 }
 
 /// The scripts, which travel inside this executable.
-const SCRIPTS: [(&str, &str); 6] = [
+const SCRIPTS: [(&str, &str); 7] = [
     ("telling.py", include_str!("../../experiments/telling.py")),
     ("slide05_pool.py", include_str!("../../experiments/slide05_pool.py")),
+    ("slide06_late_worker.py", include_str!("../../experiments/slide06_late_worker.py")),
     ("slide08_queues.py", include_str!("../../experiments/slide08_queues.py")),
     ("side_by_side.py", include_str!("../../experiments/side_by_side.py")),
     ("slide13_ctypes.py", include_str!("../../experiments/slide13_ctypes.py")),

@@ -3,5 +3,6 @@
 mod bounds;
 mod harness;
 mod load;
+mod processes;
 mod run;
 mod usage;
