@@ -1,8 +1,8 @@
 """Slides 6-7: a pool that was made before its worker function exists loses tasks, and its map never returns.
 
 usage: slide06_late_worker.py CASE SECONDS, with CASE a start method of multiprocessing, where the function is defined
-inside the main guard; one but fork with -module, where it is defined at module level; or unguarded, the talk's script as it
-stands, with the start method that this Python takes by itself
+inside the main guard; one but fork with -module, where it is defined at module level; or unguarded, the talk's script
+as it stands, with the start method that this Python takes by itself
 
 A task tells that it was done through a file of its own, since the map doesn't.
 """
@@ -10,12 +10,10 @@ A task tells that it was done through a file of its own, since the map doesn't.
 import multiprocessing
 import os
 import re
-import signal
-import subprocess
 import sys
-import tempfile
 import time
 
+from bounded import end, nameless, now, report, start, text
 from telling import Skip, main
 
 WORKERS, TASKS = 4, 10
@@ -29,26 +27,6 @@ GRACE_S = 1
 PATIENCE_S = 30
 # More than this is written by a script that goes on without end.
 MOST_OUTPUT = 200000
-
-now = getattr(time, "monotonic", time.time)
-
-
-def report(i):
-    """One write to a file opened for appending is not torn by those of others."""
-    file = os.open(os.environ[REPORTS], os.O_WRONLY | os.O_APPEND)
-    os.write(file, ("%d\n" % i).encode("ascii"))
-    os.close(file)
-
-
-def nameless():
-    """A file that goes with this process, and its path for others meanwhile."""
-    file = tempfile.TemporaryFile()
-    return file, "/proc/%d/fd/%d" % (os.getpid(), file.fileno())
-
-
-def text(file):
-    file.seek(0)
-    return file.read().decode("utf-8", "replace")
 
 
 def tasks_done():
@@ -106,11 +84,11 @@ def mapped(worker):
 
 def watch(ended, died, grace_s):
     """Until all has `ended`; but no longer than `grace_s` after every task was done or lost. True if all were."""
-    end, settled = now() + PATIENCE_S, False
-    while not ended() and now() < end:
+    give_up, settled = now() + PATIENCE_S, False
+    while not ended() and now() < give_up:
         if not settled and died() + len(tasks_done()) >= TASKS:
             settled = True
-            end = now() + grace_s
+            give_up = now() + grace_s
         if os.fstat(errors.fileno()).st_size > MOST_OUTPUT:
             break
         time.sleep(0.01)
@@ -136,32 +114,17 @@ def unguarded(seconds):
     file, path = nameless()
     file.write(UNGUARDED.encode("ascii"))
     file.flush()
-    start = now()
-    child = subprocess.Popen([sys.executable, path], stdout=errors, stderr=errors, preexec_fn=os.setsid)
+    began = now()
+    child = start([sys.executable, path], errors)
     # Time to tell a script that hangs from one that starts new workers on and on.
     settled = watch(lambda: child.poll() is not None, tracebacks, max(GRACE_S, seconds))
     hung = child.poll() is None
-    took = now() - start
-    end_group(child)
+    took = now() - began
+    end(child)
     found = facts(tracebacks(), settled, hung)
     method = multiprocessing.get_start_method() if hasattr(multiprocessing, "get_start_method") else "fork"
     found.update(start_method=method, exit_code=None if hung else child.returncode, watched_s=took)
     return found
-
-
-def end_group(child):
-    """All at once, also those that are just being forked. But multiprocessing's resource tracker ignores SIGTERM, and
-    has the others' semaphores to take away from /dev/shm when they are gone."""
-    number, start = signal.SIGTERM, now()
-    try:
-        while now() < start + 10:
-            os.killpg(child.pid, number)
-            child.poll()
-            number = signal.SIGKILL if now() > start + 5 else 0
-            time.sleep(0.01)
-    except OSError:
-        pass  # Nobody is left.
-    child.wait()
 
 
 def tracebacks():
@@ -179,13 +142,13 @@ if __name__ == "__main__":
 
 
 def at_module_level(i):
-    report(i)
+    report(os.environ[REPORTS], str(i))
 
 
 if __name__ == "__main__":
 
     def in_main_guard(i):
-        report(i)
+        report(os.environ[REPORTS], str(i))
 
     cases = {"unguarded": unguarded}
     for method in METHODS[1:]:

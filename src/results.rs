@@ -196,6 +196,16 @@ impl Case {
     pub fn number(&self, fact: &str) -> Option<f64> {
         self.facts.get(fact)?.as_f64()
     }
+
+    /// The text that the script found under this name.
+    pub fn text(&self, fact: &str) -> Option<&str> {
+        self.facts.get(fact)?.as_str()
+    }
+
+    /// Whether the script found so.
+    pub fn truth(&self, fact: &str) -> Option<bool> {
+        self.facts.get(fact)?.as_bool()
+    }
 }
 
 impl RunResult {

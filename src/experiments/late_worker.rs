@@ -43,14 +43,13 @@ struct Found<'a> {
 
 impl Found<'_> {
     fn of(case: &Case) -> Option<Found<'_>> {
-        let text = |fact| case.facts.get(fact).and_then(|text| text.as_str()).unwrap_or("");
         Some(Found {
             tasks: case.number("tasks")?,
             done: case.number("done")?,
             died: case.number("died")?,
-            hung: case.facts.get("hung")?.as_bool()?,
-            method: text("start_method"),
-            error: text("error"),
+            hung: case.truth("hung")?,
+            method: case.text("start_method").unwrap_or(""),
+            error: case.text("error").unwrap_or(""),
         })
     }
 
@@ -99,7 +98,7 @@ fn judge(result: &mut RunResult, conditions: &Conditions) {
             ),
         };
         let judgement = conditions.judge(&[case], expected, says);
-        let judgement = if case.facts.get("settled") == Some(&true.into()) { judgement } else { unsettled(judgement) };
+        let judgement = if case.truth("settled") == Some(true) { judgement } else { unsettled(judgement) };
         case.judgement = Some(Judgement { changed_since: changed.map(Into::into), ..judgement });
     }
 }

@@ -5,6 +5,7 @@ mod extension;
 mod judge;
 mod late_worker;
 mod pool;
+mod pp_remote;
 mod queues;
 
 use crate::environment::{EnvironmentError, Need};
@@ -114,8 +115,14 @@ impl Plan {
 }
 
 /// All experiments, in the talk's order.
-pub const ALL: [&Experiment; 5] =
-    [&pool::EXPERIMENT, &late_worker::EXPERIMENT, &queues::EXPERIMENT, &ctypes::EXPERIMENT, &extension::EXPERIMENT];
+pub const ALL: [&Experiment; 6] = [
+    &pool::EXPERIMENT,
+    &late_worker::EXPERIMENT,
+    &queues::EXPERIMENT,
+    &pp_remote::EXPERIMENT,
+    &ctypes::EXPERIMENT,
+    &extension::EXPERIMENT,
+];
 
 /// The experiment of that name.
 pub fn find(name: &str) -> Option<&'static Experiment> {
@@ -123,11 +130,14 @@ pub fn find(name: &str) -> Option<&'static Experiment> {
 }
 
 /// The scripts, which travel inside this executable.
-const SCRIPTS: [(&str, &str); 7] = [
+const SCRIPTS: [(&str, &str); 10] = [
     ("telling.py", include_str!("../../experiments/telling.py")),
     ("slide05_pool.py", include_str!("../../experiments/slide05_pool.py")),
     ("slide06_late_worker.py", include_str!("../../experiments/slide06_late_worker.py")),
     ("slide08_queues.py", include_str!("../../experiments/slide08_queues.py")),
+    ("slide09_pp_remote.py", include_str!("../../experiments/slide09_pp_remote.py")),
+    ("pp_nodes.py", include_str!("../../experiments/pp_nodes.py")),
+    ("bounded.py", include_str!("../../experiments/bounded.py")),
     ("side_by_side.py", include_str!("../../experiments/side_by_side.py")),
     ("slide13_ctypes.py", include_str!("../../experiments/slide13_ctypes.py")),
     ("slide15_extension.py", include_str!("../../experiments/slide15_extension.py")),

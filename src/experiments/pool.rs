@@ -34,7 +34,7 @@ fn judge(result: &mut RunResult, conditions: &Conditions) {
             "In {rounds} rounds the tasks were spread over the workers in {assignments} ways, with the same results in \
              the same order each time."
         );
-        let expected = assignments > 1.0 && case.facts.get("results_differ") == Some(&false.into());
+        let expected = assignments > 1.0 && case.truth("results_differ") == Some(false);
         case.judgement = Some(conditions.judge(&[case], expected, says));
     }
     let cases: Vec<_> = result.cases.iter().filter_map(|case| case.number("assignments")).collect();
