@@ -5,6 +5,7 @@ mod extension;
 mod judge;
 mod late_worker;
 mod pool;
+mod pp_disconnect;
 mod pp_remote;
 mod queues;
 
@@ -115,11 +116,12 @@ impl Plan {
 }
 
 /// All experiments, in the talk's order.
-pub const ALL: [&Experiment; 6] = [
+pub const ALL: [&Experiment; 7] = [
     &pool::EXPERIMENT,
     &late_worker::EXPERIMENT,
     &queues::EXPERIMENT,
     &pp_remote::EXPERIMENT,
+    &pp_disconnect::EXPERIMENT,
     &ctypes::EXPERIMENT,
     &extension::EXPERIMENT,
 ];
@@ -130,12 +132,13 @@ pub fn find(name: &str) -> Option<&'static Experiment> {
 }
 
 /// The scripts, which travel inside this executable.
-const SCRIPTS: [(&str, &str); 10] = [
+const SCRIPTS: [(&str, &str); 11] = [
     ("telling.py", include_str!("../../experiments/telling.py")),
     ("slide05_pool.py", include_str!("../../experiments/slide05_pool.py")),
     ("slide06_late_worker.py", include_str!("../../experiments/slide06_late_worker.py")),
     ("slide08_queues.py", include_str!("../../experiments/slide08_queues.py")),
     ("slide09_pp_remote.py", include_str!("../../experiments/slide09_pp_remote.py")),
+    ("slide11_pp_disconnect.py", include_str!("../../experiments/slide11_pp_disconnect.py")),
     ("pp_nodes.py", include_str!("../../experiments/pp_nodes.py")),
     ("bounded.py", include_str!("../../experiments/bounded.py")),
     ("side_by_side.py", include_str!("../../experiments/side_by_side.py")),
