@@ -1,5 +1,6 @@
 //! The experiments of the talk: what each runs, what the talk saw, and what today's figures say about it.
 
+mod csp;
 mod ctypes;
 mod extension;
 mod judge;
@@ -116,7 +117,8 @@ impl Plan {
 }
 
 /// All experiments, in the talk's order.
-pub const ALL: [&Experiment; 7] = [
+pub const ALL: [&Experiment; 8] = [
+    &csp::EXPERIMENT,
     &pool::EXPERIMENT,
     &late_worker::EXPERIMENT,
     &queues::EXPERIMENT,
@@ -132,8 +134,9 @@ pub fn find(name: &str) -> Option<&'static Experiment> {
 }
 
 /// The scripts, which travel inside this executable.
-const SCRIPTS: [(&str, &str); 11] = [
+const SCRIPTS: [(&str, &str); 12] = [
     ("telling.py", include_str!("../../experiments/telling.py")),
+    ("slide04_csp.py", include_str!("../../experiments/slide04_csp.py")),
     ("slide05_pool.py", include_str!("../../experiments/slide05_pool.py")),
     ("slide06_late_worker.py", include_str!("../../experiments/slide06_late_worker.py")),
     ("slide08_queues.py", include_str!("../../experiments/slide08_queues.py")),

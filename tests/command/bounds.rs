@@ -39,7 +39,7 @@ fn killing_the_command_at_any_moment_leaves_nothing() {
     fs::write(&file, "earlier").unwrap();
     // Moments spread over start-up, the wait for a quiet machine, and the experiment.
     for moment in (0..12u64).map(|step| step * step * 33) {
-        let mut child = bench.spawn(&["run", "-d", "1", "--json", file.to_str().unwrap()]);
+        let mut child = bench.spawn(&["run", "ctypes", "-d", "1", "--json", file.to_str().unwrap()]);
         sleep(Duration::from_millis(moment));
         child.kill().unwrap();
         child.wait().unwrap();
