@@ -93,7 +93,7 @@ def dask(seconds):
 
 
 def dask_job(i, seconds):
-    """What it prints stays with the worker, unless dask prints it. (Python 2 takes distributed.print for a statement.)"""
+    """What it prints stays with the worker, unless dask prints it. (Python 2 takes its print for a statement.)"""
     import distributed
 
     time.sleep(seconds)

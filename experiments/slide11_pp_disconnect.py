@@ -1,4 +1,4 @@
-"""Slide 11: a client of Parallel Python is killed in the middle of a job; the node says so, lives on, and serves the next.
+"""Slide 11: a client of Parallel Python is killed in the middle of a job; its node lives on, and serves the next.
 
 usage: slide11_pp_disconnect.py CASE SECONDS, with CASE pp
 
