@@ -21,7 +21,7 @@ pub struct Order<'a> {
     pub script: &'a Path,
     /// The case that it is to run.
     pub case: &'static str,
-    /// The way into native code, for the record.
+    /// The way in which it is done, for the record.
     pub way: Option<&'static str>,
     /// How long its threads run.
     pub seconds: u32,

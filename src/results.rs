@@ -83,7 +83,7 @@ pub enum Outcome {
 pub struct Case {
     /// Its name.
     pub case: Name,
-    /// The way into native code, where there are several: `pyo3` or `c`.
+    /// The way in which it was done, where there are several: `pyo3` or `c`, the ways into native code, and the like.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub way: Option<Name>,
     /// From the common start to the end of the last thread; of a case without threads of its own, the script's time.

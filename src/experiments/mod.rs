@@ -2,6 +2,7 @@
 
 mod ctypes;
 mod extension;
+mod generator;
 mod judge;
 mod pool;
 
@@ -33,7 +34,7 @@ pub struct Experiment {
     pub today: &'static str,
     /// What the talk saw, where it measured CPU use.
     pub talk: &'static [TalkFigures],
-    /// What the table shows of cases that find facts; none where threads are watched.
+    /// What the table shows of cases that find facts.
     pub columns: &'static [Column],
     script: &'static str,
     /// The cases in their order; those that can't be had here go into `missing` instead.
@@ -76,7 +77,7 @@ struct Setting<'a> {
 /// A case to run.
 struct Step {
     case: &'static str,
-    /// The way into native code, where there are several.
+    /// The way in which it is done, where there are several: into native code, mostly.
     way: Option<&'static str>,
     /// What the script is given behind case and seconds.
     arguments: Vec<String>,
@@ -112,7 +113,8 @@ impl Plan {
 }
 
 /// All experiments, in the talk's order.
-pub const ALL: [&Experiment; 3] = [&pool::EXPERIMENT, &ctypes::EXPERIMENT, &extension::EXPERIMENT];
+pub const ALL: [&Experiment; 4] =
+    [&pool::EXPERIMENT, &ctypes::EXPERIMENT, &extension::EXPERIMENT, &generator::EXPERIMENT];
 
 /// The experiment of that name.
 pub fn find(name: &str) -> Option<&'static Experiment> {
@@ -120,12 +122,13 @@ pub fn find(name: &str) -> Option<&'static Experiment> {
 }
 
 /// The scripts, which travel inside this executable.
-const SCRIPTS: [(&str, &str); 5] = [
+const SCRIPTS: [(&str, &str); 6] = [
     ("telling.py", include_str!("../../experiments/telling.py")),
     ("slide05_pool.py", include_str!("../../experiments/slide05_pool.py")),
     ("side_by_side.py", include_str!("../../experiments/side_by_side.py")),
     ("slide13_ctypes.py", include_str!("../../experiments/slide13_ctypes.py")),
     ("slide15_extension.py", include_str!("../../experiments/slide15_extension.py")),
+    ("slide18_generator.py", include_str!("../../experiments/slide18_generator.py")),
 ];
 
 /// Puts the scripts where an interpreter can run them.

@@ -9,13 +9,17 @@ use comfy_table::{Cell, CellAlignment, Table};
 /// The columns that the whole table takes; in fewer it does without the parts of the CPU use, which the JSON has.
 const FULL: usize = 100;
 
-/// What the scripts found, where they tell it themselves.
-pub(super) fn told(experiment: &Experiment, results: &[&RunResult]) -> Table {
+/// What the scripts found, where they tell it themselves; none if no case did.
+pub(super) fn told(experiment: &Experiment, results: &[&RunResult]) -> Option<Table> {
+    let cases = cases(results, |case| case.cpu.is_none());
+    if cases.is_empty() {
+        return None;
+    }
     let mut table = new([""].into_iter().chain(experiment.columns.iter().map(|column| column.title)));
     for column in table.column_iter_mut().skip(1) {
         column.set_cell_alignment(CellAlignment::Right);
     }
-    for (name, way) in cases(results) {
+    for (name, way) in cases {
         let title = title(name, way);
         if results.len() > 1 {
             table.add_row([&title]);
@@ -25,11 +29,15 @@ pub(super) fn told(experiment: &Experiment, results: &[&RunResult]) -> Table {
             table.add_row([first_cell(result, results, &title)].into_iter().chain(facts));
         }
     }
-    table
+    Some(table)
 }
 
-/// CPU use and counts, where threads were watched.
-pub(super) fn watched(experiment: &Experiment, results: &[&RunResult]) -> Table {
+/// CPU use and counts, where threads were watched; none if no case's were.
+pub(super) fn watched(experiment: &Experiment, results: &[&RunResult]) -> Option<Table> {
+    let cases = cases(results, |case| case.cpu.is_some());
+    if cases.is_empty() {
+        return None;
+    }
     let narrow = width() < FULL;
     let mut table = if narrow {
         new(["", "Python/s", "native/s", "CPU %", "talk:\nPython/s", "\nnative/s", "\nCPU %"])
@@ -39,7 +47,7 @@ pub(super) fn watched(experiment: &Experiment, results: &[&RunResult]) -> Table 
     for column in table.column_iter_mut().skip(1) {
         column.set_cell_alignment(CellAlignment::Right);
     }
-    for (name, way) in cases(results) {
+    for (name, way) in cases {
         let talk = experiment.talk_figures(name);
         let talk_rate = |count: Option<u64>| rate(count.map(|count| count as f64 / TALK_SECONDS));
         let title = title(name, way).replace('+', if narrow { "+\n" } else { "+" });
@@ -61,7 +69,7 @@ pub(super) fn watched(experiment: &Experiment, results: &[&RunResult]) -> Table 
             table.add_row(row.into_iter().flatten().map(Cell::new));
         }
     }
-    table
+    Some(table)
 }
 
 /// Counts a second of the thread that is not Python's.
@@ -74,10 +82,10 @@ fn rate(rate: Option<f64>) -> String {
     rate.map_or_else(dash, per_second)
 }
 
-/// The cases of all results, each once. The table goes by them, so that the eye compares versions.
-fn cases<'a>(results: &[&'a RunResult]) -> Vec<(&'a str, Option<&'a str>)> {
+/// Those cases of all results, each once. The table goes by them, so that the eye compares versions.
+fn cases<'a>(results: &[&'a RunResult], belongs: fn(&Case) -> bool) -> Vec<(&'a str, Option<&'a str>)> {
     let mut cases = Vec::new();
-    for case in results.iter().flat_map(|result| &result.cases) {
+    for case in results.iter().flat_map(|result| &result.cases).filter(|case| belongs(case)) {
         let key = (&*case.case, case.way.as_deref());
         if !cases.contains(&key) {
             cases.push(key);

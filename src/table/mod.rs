@@ -47,10 +47,8 @@ pub fn render(document: &Document) -> String {
             continue;
         }
         writeln!(text, "{}", heading(experiment, &results)).unwrap();
-        if results.iter().any(|result| !result.cases.is_empty()) {
-            let watched = experiment.columns.is_empty();
-            let figures = if watched { figures::watched } else { figures::told };
-            writeln!(text, "{}\n", figures(experiment, &results)).unwrap();
+        for table in [figures::watched, figures::told].iter().filter_map(|figures| figures(experiment, &results)) {
+            writeln!(text, "{table}\n").unwrap();
         }
         for result in &results {
             let name = (results.len() > 1).then(|| result.interpreter.name());
