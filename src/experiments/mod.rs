@@ -1,10 +1,14 @@
 //! The experiments of the talk: what each runs, what the talk saw, and what today's figures say about it.
 
+mod asyncio;
 mod ctypes;
 mod extension;
 mod generator;
+mod gevent;
 mod judge;
+mod libev;
 mod pool;
+mod ticks;
 
 use crate::environment::{EnvironmentError, Need};
 use crate::extension::ExtensionError;
@@ -113,8 +117,15 @@ impl Plan {
 }
 
 /// All experiments, in the talk's order.
-pub const ALL: [&Experiment; 4] =
-    [&pool::EXPERIMENT, &ctypes::EXPERIMENT, &extension::EXPERIMENT, &generator::EXPERIMENT];
+pub const ALL: [&Experiment; 7] = [
+    &pool::EXPERIMENT,
+    &ctypes::EXPERIMENT,
+    &extension::EXPERIMENT,
+    &generator::EXPERIMENT,
+    &libev::EXPERIMENT,
+    &gevent::EXPERIMENT,
+    &asyncio::EXPERIMENT,
+];
 
 /// The experiment of that name.
 pub fn find(name: &str) -> Option<&'static Experiment> {
@@ -122,13 +133,17 @@ pub fn find(name: &str) -> Option<&'static Experiment> {
 }
 
 /// The scripts, which travel inside this executable.
-const SCRIPTS: [(&str, &str); 6] = [
+const SCRIPTS: [(&str, &str); 10] = [
     ("telling.py", include_str!("../../experiments/telling.py")),
     ("slide05_pool.py", include_str!("../../experiments/slide05_pool.py")),
     ("side_by_side.py", include_str!("../../experiments/side_by_side.py")),
     ("slide13_ctypes.py", include_str!("../../experiments/slide13_ctypes.py")),
     ("slide15_extension.py", include_str!("../../experiments/slide15_extension.py")),
     ("slide18_generator.py", include_str!("../../experiments/slide18_generator.py")),
+    ("ticks.py", include_str!("../../experiments/ticks.py")),
+    ("slide19_libev.py", include_str!("../../experiments/slide19_libev.py")),
+    ("slide21_gevent.py", include_str!("../../experiments/slide21_gevent.py")),
+    ("slide21_asyncio.py", include_str!("../../experiments/slide21_asyncio.py")),
 ];
 
 /// Puts the scripts where an interpreter can run them.
