@@ -30,8 +30,8 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
             Ok(folder) => add("pyo3", folder, "busy"),
             Err(reason) => missing.push(("pyo3", reason)),
         }
-        match extension::build(setting.interpreter, setting.libbusy.path()) {
-            Ok(folder) => add("c", folder.display().to_string(), extension::MODULE),
+        match extension::build(&extension::C, setting.interpreter, setting.libbusy.path(), None) {
+            Ok(folder) => add("c", folder.display().to_string(), extension::C.name),
             Err(ExtensionError::Guard(error)) => return Err(error),
             Err(error) => missing.push(("c", error.to_string())),
         }
@@ -41,8 +41,8 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
     judge,
 };
 
-const WITH_LOCK: &str = "internal+with_lock";
-const WITHOUT_LOCK: &str = "internal+without_lock";
+pub(super) const WITH_LOCK: &str = "internal+with_lock";
+pub(super) const WITHOUT_LOCK: &str = "internal+without_lock";
 
 /// The folder of the PyO3 module, where it can be imported: its stable ABI is that of CPython 3.10 with a GIL.
 fn pyo3_module(interpreter: &crate::interpreter::Interpreter) -> Result<String, String> {
@@ -55,7 +55,7 @@ fn pyo3_module(interpreter: &crate::interpreter::Interpreter) -> Result<String, 
     places::python_module().map(|folder| folder.display().to_string()).map_err(|error| error.to_string())
 }
 
-fn judge(result: &mut RunResult, conditions: &Conditions) {
+pub(super) fn judge(result: &mut RunResult, conditions: &Conditions) {
     let gil = result.interpreter.gil;
     for index in 0..result.cases.len() {
         let case = &result.cases[index];
@@ -96,6 +96,7 @@ fn judge(result: &mut RunResult, conditions: &Conditions) {
         let judgement = conditions.judge(&rests_on, expected, says);
         result.cases[index].judgement = Some(Judgement { changed_since, ..judgement });
     }
-    let way = if result.case(WITH_LOCK, Some("c")).is_some() { "c" } else { "pyo3" };
-    result.headline = headline(result, &[(WITH_LOCK, Some(way)), (WITHOUT_LOCK, Some(way))]);
+    // The last way is the plainest.
+    let way = result.cases.last().and_then(|case| case.way.clone());
+    result.headline = headline(result, &[(WITH_LOCK, way.as_deref()), (WITHOUT_LOCK, way.as_deref())]);
 }

@@ -2,6 +2,7 @@
 
 mod asyncio;
 mod ctypes;
+mod cython;
 mod extension;
 mod generator;
 mod gevent;
@@ -117,10 +118,11 @@ impl Plan {
 }
 
 /// All experiments, in the talk's order.
-pub const ALL: [&Experiment; 7] = [
+pub const ALL: [&Experiment; 8] = [
     &pool::EXPERIMENT,
     &ctypes::EXPERIMENT,
     &extension::EXPERIMENT,
+    &cython::EXPERIMENT,
     &generator::EXPERIMENT,
     &libev::EXPERIMENT,
     &gevent::EXPERIMENT,
