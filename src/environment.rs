@@ -101,6 +101,7 @@ fn install(interpreter: &Interpreter, pin: &Pin, built: bool, target: &Path) -> 
         command.extend(quiet.map(str::to_owned));
         if built {
             command.push("--only-binary=:all:".into());
+            command.extend(abi(interpreter));
         }
         command.extend(["--target".into(), target.display().to_string()]);
         command.extend(pin.requirements.iter().map(|&requirement| requirement.to_owned()));
@@ -113,6 +114,17 @@ fn install(interpreter: &Interpreter, pin: &Pin, built: bool, target: &Path) -> 
         }
     }
     Ok(Err(why))
+}
+
+/// The ABI of a free-threaded build, which pip before 24.1 takes for that of the other build, whose modules it can't load.
+fn abi(interpreter: &Interpreter) -> Vec<String> {
+    if !interpreter.free_threaded {
+        return Vec::new();
+    }
+    let (major, minor) = interpreter.version_info;
+    let version = format!("{major}.{minor}");
+    let abi = format!("cp{major}{minor}t");
+    ["--implementation", "cp", "--python-version", &version, "--abi", &abi].map(str::to_owned).into()
 }
 
 fn remove(folder: &Path) -> io::Result<()> {

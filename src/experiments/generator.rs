@@ -53,7 +53,7 @@ fn judge(result: &mut RunResult, conditions: &Conditions) {
         let case = &result.cases[index];
         let (expected, says) = match (&*case.case, case.way.as_deref()) {
             (IN_TURN, Some(GENERATORS)) => by_turns(case, times_threads(result)),
-            (IN_TURN, _) => by_batons(case),
+            (IN_TURN, _) => by_batons(case, result.interpreter.gil),
             (WAITING, _) => waiting(case),
             (_, Some(GENERATORS)) => starving(case),
             _ => sharing(case, result.interpreter.gil),
@@ -79,7 +79,7 @@ fn by_turns(case: &Case, times_threads: Option<f64>) -> (bool, String) {
         times_threads.map_or_else(String::new, |times| format!(", {times:.0} times what threads do that take turns"));
     let says = format!(
         "Four generators take turns, strictly one after the other, in one thread: {} steps a second{compared}. Nobody waits \
-         for the GIL, so hardly anything makes the kernel switch.",
+         for a lock, the GIL or another, so hardly anything makes the kernel switch.",
         per_second(number(case, "steps_per_s"))
     );
     let turns: Vec<_> = (0..12).map(|step| serde_json::json!(step % 4)).collect();
@@ -89,12 +89,13 @@ fn by_turns(case: &Case, times_threads: Option<f64>) -> (bool, String) {
     (expected, says)
 }
 
-fn by_batons(case: &Case) -> (bool, String) {
+fn by_batons(case: &Case, gil: bool) -> (bool, String) {
     let switches = number(case, "switches_per_step");
     let says = format!(
-        "Threads that do the same hand each other a lock: {} steps a second, {switches:.1} context switches a step, for the \
-         lock and for the GIL.",
-        per_second(number(case, "steps_per_s"))
+        "Threads that do the same hand each other a lock: {} steps a second, {switches:.1} context switches a step, for \
+         the lock{}.",
+        per_second(number(case, "steps_per_s")),
+        if gil { " and for the GIL" } else { "" }
     );
     (switches > 0.5 && has_threads(case, 4.0), says)
 }

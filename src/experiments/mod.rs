@@ -8,6 +8,7 @@ mod generator;
 mod gevent;
 mod judge;
 mod libev;
+mod no_gil;
 mod pool;
 mod ticks;
 
@@ -118,7 +119,7 @@ impl Plan {
 }
 
 /// All experiments, in the talk's order.
-pub const ALL: [&Experiment; 8] = [
+pub const ALL: [&Experiment; 9] = [
     &pool::EXPERIMENT,
     &ctypes::EXPERIMENT,
     &extension::EXPERIMENT,
@@ -127,6 +128,7 @@ pub const ALL: [&Experiment; 8] = [
     &libev::EXPERIMENT,
     &gevent::EXPERIMENT,
     &asyncio::EXPERIMENT,
+    &no_gil::EXPERIMENT,
 ];
 
 /// The experiment of that name.
@@ -135,7 +137,7 @@ pub fn find(name: &str) -> Option<&'static Experiment> {
 }
 
 /// The scripts, which travel inside this executable.
-const SCRIPTS: [(&str, &str); 10] = [
+const SCRIPTS: [(&str, &str); 11] = [
     ("telling.py", include_str!("../../experiments/telling.py")),
     ("slide05_pool.py", include_str!("../../experiments/slide05_pool.py")),
     ("side_by_side.py", include_str!("../../experiments/side_by_side.py")),
@@ -146,6 +148,7 @@ const SCRIPTS: [(&str, &str); 10] = [
     ("slide19_libev.py", include_str!("../../experiments/slide19_libev.py")),
     ("slide21_gevent.py", include_str!("../../experiments/slide21_gevent.py")),
     ("slide21_asyncio.py", include_str!("../../experiments/slide21_asyncio.py")),
+    ("slide02_no_gil.py", include_str!("../../experiments/slide02_no_gil.py")),
 ];
 
 /// Puts the scripts where an interpreter can run them.
