@@ -67,6 +67,11 @@ def context_switches():
     return usage.ru_nvcsw + usage.ru_nivcsw
 
 
+def cpu_time():
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return usage.ru_utime + usage.ru_stime
+
+
 def in_turn(seconds, way):
     """Each task does one step and lets the next one have its turn."""
     steps = Steps()
@@ -134,7 +139,7 @@ def beside_computing(seconds, way):
     """What they are not for: one task computes for long, the others want to run a hundred times a second."""
     steps = Steps()
     pause, gaps, slices = 0.01, [0.0], [0.0]
-    start = now()
+    start, used = now(), cpu_time()
     end = start + seconds
 
     def ticks(number):
@@ -161,7 +166,13 @@ def beside_computing(seconds, way):
         schedule(tasks)
     else:
         run_threads([lambda task=task: [time.sleep(delay) for delay in task] for task in tasks])
-    return {"threads": len(steps.threads), "slice_s": slices[0], "longest_gap_s": gaps[0]}
+    return {
+        "threads": len(steps.threads),
+        "slice_s": slices[0],
+        "longest_gap_s": gaps[0],
+        # One task computes nearly all the time: less than a core is what others took.
+        "cpu_share": (cpu_time() - used) / (now() - start),
+    }
 
 
 if __name__ == "__main__":

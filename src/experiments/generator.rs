@@ -2,7 +2,7 @@
 
 use super::judge::Conditions;
 use super::{Column, Experiment, Kind, Plan, Step};
-use crate::results::{Case, RunResult};
+use crate::results::{Case, Judgement, Outcome, RunResult};
 use crate::told::Bounds;
 use crate::units::per_second;
 
@@ -58,7 +58,8 @@ fn judge(result: &mut RunResult, conditions: &Conditions) {
             (_, Some(GENERATORS)) => starving(case),
             _ => sharing(case, result.interpreter.gil),
         };
-        result.cases[index].judgement = Some(conditions.judge(&[case], expected, says));
+        let judgement = conditions.judge(&[case], expected, says);
+        result.cases[index].judgement = Some(undisturbed(case, judgement));
     }
     result.headline = times_threads(result).map(|times| format!("{times:.0} x threads"));
 }
@@ -125,6 +126,66 @@ fn sharing(case: &Case, gil: bool) -> (bool, String) {
     (gap < slice && has_threads(case, 4.0), says)
 }
 
+/// A thread stands still also where other processes have the cores.
+fn undisturbed(case: &Case, judgement: Judgement) -> Judgement {
+    match case.number("cpu_share") {
+        Some(share) if share < 0.9 && judgement.outcome == Outcome::Unexpected => {
+            let says = format!("{} Inconclusive: it got {:.0} % of a core only.", judgement.says, 100.0 * share);
+            Judgement { outcome: Outcome::Inconclusive, says, ..judgement }
+        }
+        _ => judgement,
+    }
+}
+
 fn has_threads(case: &Case, threads: f64) -> bool {
     case.number("threads") == Some(threads)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn case(way: &'static str, facts: Value) -> Case {
+        Case {
+            case: COMPUTING.into(),
+            way: Some(way.into()),
+            wall_s: 1.0,
+            cpu: None,
+            facts: serde_json::from_value(facts).unwrap(),
+            judgement: None,
+            missing: Default::default(),
+        }
+    }
+
+    #[test]
+    fn generators_take_turns_strictly_and_do_more_than_threads() {
+        let turns = |order: &[u32], threads| {
+            case(
+                GENERATORS,
+                json!({"first_steps": order, "threads": threads, "steps_per_s": 1e6, "switches_per_step": 0.0}),
+            )
+        };
+        let in_order = [0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3];
+        assert!(by_turns(&turns(&in_order, 1), Some(20.0)).0 && by_turns(&turns(&in_order, 1), None).0);
+        assert!(!by_turns(&turns(&in_order, 1), Some(0.8)).0 && !by_turns(&turns(&in_order, 2), Some(20.0)).0);
+        assert!(!by_turns(&turns(&[0, 1, 2, 3, 1, 0, 2, 3, 0, 1, 2, 3], 1), Some(20.0)).0);
+    }
+
+    #[test]
+    fn whoever_computes_stops_generators_and_not_threads_unless_the_machine_is_busy() {
+        let gap = |threads, gap: f64, share: f64| {
+            let facts = json!({"threads": threads, "slice_s": 0.5, "longest_gap_s": gap, "cpu_share": share});
+            case(if threads == 1 { GENERATORS } else { THREADS }, facts)
+        };
+        assert!(starving(&gap(1, 0.51, 1.0)).0 && !starving(&gap(1, 0.1, 1.0)).0);
+        assert!(sharing(&gap(4, 0.02, 1.0), true).0 && !sharing(&gap(4, 0.6, 1.0), true).0);
+        let outcome = |case: &Case| {
+            let (expected, says) = sharing(case, true);
+            undisturbed(case, Conditions { cores: 2 }.judge(&[case], expected, says)).outcome
+        };
+        assert_eq!(outcome(&gap(4, 0.6, 0.98)), Outcome::Unexpected);
+        assert_eq!(outcome(&gap(4, 0.6, 0.4)), Outcome::Inconclusive);
+        assert_eq!(outcome(&gap(4, 0.02, 0.4)), Outcome::AsExpected);
+    }
 }

@@ -268,6 +268,22 @@ mod tests {
     }
 
     #[test]
+    fn cases_that_tell_facts_have_a_table_beside_that_of_watched_ones() {
+        let mut document = document();
+        let result = &mut document.results[0];
+        result.experiment = "no-gil".into();
+        assert!(!render(&document).contains("gc.collect(), s"));
+        let mut told = case("collect+with_lock", None, &[], Outcome::AsExpected);
+        told.cpu = None;
+        told.facts.insert("collect_s".into(), serde_json::json!(1.25));
+        document.results[0].cases.push(told);
+        let text = render(&document);
+        assert!(text.contains("two-internal") && text.contains("CPU %"), "{text}");
+        let row = text.lines().find(|line| line.contains("collect+with_lock ")).expect("a row of its own");
+        assert!(text.contains("gc.collect(), s") && row.contains("1.25") && !row.contains("NaN"), "{text}");
+    }
+
+    #[test]
     fn a_spoiled_measurement_is_explained() {
         let mut document = document();
         insta::assert_snapshot!(warnings(&document).join("\n"));
