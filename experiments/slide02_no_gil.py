@@ -1,5 +1,5 @@
-"""Slides 2-3: an interpreter without a GIL: two Python threads on two cores, nobody stopped by with_lock; and what there
-is instead of a GIL to wait for: a garbage collection stops the world, and for that waits for every attached thread.
+"""Slides 2-3: an interpreter without a GIL: two Python threads on two cores, nobody stopped by with_lock; and what
+there is to wait for instead: a garbage collection stops the world, so it waits for every attached thread.
 
 usage: slide02_no_gil.py CASE SECONDS SWITCH FOLDER MODULE, with SWITCH PYTHON_GIL=0, PYTHON_GIL=1, or `as-is`, and
 FOLDER/MODULE an extension module that has with_lock and without_lock

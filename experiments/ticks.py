@@ -59,7 +59,7 @@ class Ticks(object):
 
 
 def threads():
-    """All threads of this process, those that Python does not know of too; but not io_uring's, which the kernel runs."""
+    """All threads of this process, known to Python or not; but not those of io_uring, which the kernel runs."""
     folder = "/proc/self/task"
     names = []
     for thread in os.listdir(folder):
