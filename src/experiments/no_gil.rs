@@ -81,7 +81,12 @@ fn judge(result: &mut RunResult, conditions: &Conditions) {
         let (expected, says) = match &*case.case {
             TWO_INTERNAL if off => free_threads(case, with_gil),
             TWO_INTERNAL => {
-                (one_core(case), format!("With a GIL two Python threads share a core: {:.0} %.", case.cpu_percent()))
+                let has = match case.way {
+                    Some(_) => "Here there is a GIL again".into(),
+                    None => format!("{} has a GIL too", result.interpreter.title()),
+                };
+                let says = format!("{has}, so two Python threads share a core: {:.0} %.", case.cpu_percent());
+                (one_core(case), says)
             }
             WITH_LOCK if off => (
                 two_cores(case),
@@ -100,9 +105,9 @@ fn judge(result: &mut RunResult, conditions: &Conditions) {
             COLLECT_WITH_LOCK => stalled(case, off),
             _ => not_stalled(case),
         };
+        let judgement = conditions.judge(&rests_on, expected, says);
         // What the talk saw is what a GIL does.
         let changed_since = (off && [TWO_INTERNAL, WITH_LOCK].contains(&&*case.case)).then(|| "3.13t".into());
-        let judgement = conditions.judge(&rests_on, expected, says);
         result.cases[index].judgement = Some(Judgement { changed_since, ..judgement });
     }
     let way = result.cases.first().and_then(|case| case.way.clone());
