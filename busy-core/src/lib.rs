@@ -1,11 +1,12 @@
-//! The core of busy: a busy wait that never ends early and counts its clock polls, a load of a given size,
-//! and the CPU time of threads and cores.
+//! The core of busy: a busy wait that never ends early and counts its clock polls, a load of a given size, the CPU time
+//! of threads and cores, and the pace to sample it at.
 //!
 //! It knows nothing of C, Python or the lab that stand above it, and prints nothing.
 
 pub mod clock;
 pub mod cpu;
 pub mod load;
+pub mod pace;
 mod tsc;
 mod wait;
 

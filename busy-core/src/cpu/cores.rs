@@ -1,8 +1,10 @@
 //! CPU time of each core, from /proc/stat.
 
 use super::ticks_to_duration;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
 use std::time::Duration;
-use std::{fs, io};
 
 /// Where one core stands since boot, in steps of 10 ms. Differences of two readings are what it did in between.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,28 +33,52 @@ impl CoreUsage {
 /// # Errors
 /// InvalidData if /proc/stat is not as proc_stat(5) has it.
 pub fn cores() -> io::Result<Vec<CoreUsage>> {
-    parse(&fs::read_to_string("/proc/stat")?)
-        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "/proc/stat is not as proc_stat(5) has it"))
+    let mut cores = Vec::new();
+    ProcStat::open()?.read(&mut cores)?;
+    Ok(cores)
 }
 
-fn parse(stat: &str) -> Option<Vec<CoreUsage>> {
+/// /proc/stat, kept open. The kernel composes the whole file at each read, however little of it is asked for.
+pub(super) struct ProcStat {
+    file: File,
+    /// Room for the lines of the cores; what follows them does not matter.
+    buffer: Vec<u8>,
+}
+
+impl ProcStat {
+    pub fn open() -> io::Result<Self> {
+        Ok(Self { file: File::open("/proc/stat")?, buffer: vec![0; 1024] })
+    }
+
+    /// Reads the cores that are online into `cores`, in place of what stands there.
+    pub fn read(&mut self, cores: &mut Vec<CoreUsage>) -> io::Result<()> {
+        loop {
+            let length = self.file.read_at(&mut self.buffer, 0)?;
+            let text = str::from_utf8(&self.buffer[..length]).unwrap_or_default();
+            let of_cores = text.split_once("\nintr").map(|(of_cores, _)| of_cores);
+            if of_cores.is_none() && length == self.buffer.len() {
+                self.buffer.resize(2 * length, 0);
+                continue;
+            }
+            let bad = || io::Error::new(io::ErrorKind::InvalidData, "/proc/stat is not as proc_stat(5) has it");
+            return parse(of_cores.unwrap_or(text), cores).ok_or_else(bad);
+        }
+    }
+}
+
+fn parse(stat: &str, cores: &mut Vec<CoreUsage>) -> Option<()> {
+    cores.clear();
     let lines = stat.lines().filter_map(|line| line.strip_prefix("cpu")).filter(|line| !line.starts_with(' '));
-    let mut found = Vec::new();
     for line in lines {
         let mut fields = line.split_ascii_whitespace();
         let core = fields.next()?.parse().ok()?;
-        let ticks: Vec<u64> = fields.map(str::parse).collect::<Result<_, _>>().ok()?;
+        let mut duration = || Some(ticks_to_duration(fields.next()?.parse().ok()?));
         // Guest time (the fields behind these) is part of user time already.
-        let &[user, nice, system, idle, iowait, irq, softirq, steal, ..] = ticks.as_slice() else { return None };
-        found.push(CoreUsage {
-            core,
-            user: ticks_to_duration(user + nice),
-            system: ticks_to_duration(system + irq + softirq),
-            idle: ticks_to_duration(idle + iowait),
-            steal: ticks_to_duration(steal),
-        });
+        let [user, nice, system, idle] = [duration()?, duration()?, duration()?, duration()?];
+        let [iowait, irq, softirq, steal] = [duration()?, duration()?, duration()?, duration()?];
+        cores.push(CoreUsage { core, user: user + nice, system: system + irq + softirq, idle: idle + iowait, steal });
     }
-    (!found.is_empty()).then_some(found)
+    (!cores.is_empty()).then_some(())
 }
 
 #[cfg(test)]
@@ -66,12 +92,41 @@ mod tests {
     }
 
     #[test]
+    fn the_lines_of_the_cores_may_be_longer_than_the_buffer() {
+        let mut stat = ProcStat { buffer: vec![0; 8], ..ProcStat::open().unwrap() };
+        let mut found = Vec::new();
+        stat.read(&mut found).unwrap();
+        let numbers = |cores: &[CoreUsage]| cores.iter().map(|core| core.core).collect::<Vec<_>>();
+        assert_eq!(numbers(&found), numbers(&cores().unwrap()));
+    }
+
+    #[test]
     fn the_fields_are_summed_as_proc_stat_describes() {
         let ms = Duration::from_millis;
         let text = "cpu  9 9 9 9 9 9 9 9 9 9\ncpu3 1 2 3 4 5 6 7 8 1 0\nintr 5\n";
         let core = CoreUsage { core: 3, user: ms(30), system: ms(160), idle: ms(90), steal: ms(80) };
-        assert_eq!(parse(text), Some(vec![core]));
-        assert_eq!(parse("cpu3 1 2 x"), None);
-        assert_eq!(parse(""), None);
+        let mut found = vec![CoreUsage { core: 7, ..core.clone() }];
+        assert_eq!(parse(text, &mut found), Some(()));
+        assert_eq!(found, [core]);
+    }
+
+    #[test]
+    fn what_is_no_proc_stat_is_refused() {
+        for text in [
+            "",
+            "intr 5",
+            "cpu  1 2 3 4 5 6 7 8",
+            "cpu3 1 2 x",
+            "cpu3 1 2 3 4 5 6 7",
+            "cpux 1 2 3 4 5 6 7 8",
+            "cpu3 1 2 3 4 5 6 7 -8",
+            "cpu0 1 2 3 4 5 6 7 8\ncpu1 1 2 3 4 5 6 7 99999999999999999999",
+        ] {
+            assert_eq!(parse(text, &mut Vec::new()), None, "{text:?}");
+        }
+        // Times that no clock holds are as long as can be, and no panic.
+        let mut found = Vec::new();
+        assert_eq!(parse("cpu0 18446744073709551615 1 2 3 4 5 6 7", &mut found), Some(()));
+        assert!(found[0].user > Duration::from_nanos(u64::MAX));
     }
 }

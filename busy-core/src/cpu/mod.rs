@@ -8,10 +8,15 @@
 //! | a thread of another process | /proc/PID/task/TID/schedstat | 1 ns while it does not run; up to one tick (1 to 10 ms) late while it does |
 //! | its user and system share | /proc/PID/task/TID/stat | one tick of USER_HZ (10 ms) |
 //! | a core | /proc/stat | one tick of USER_HZ (10 ms) |
+//!
+//! [`Sampler`] reads the threads and cores of one process again and again, cheaply; [`threads()`] and [`cores()`] read
+//! all there is once.
 
 mod clocks;
 #[cfg(target_os = "linux")]
 mod cores;
+#[cfg(target_os = "linux")]
+mod sampler;
 #[cfg(target_os = "linux")]
 mod threads;
 
@@ -19,10 +24,17 @@ pub use clocks::{current_thread, own_thread, process};
 #[cfg(target_os = "linux")]
 pub use cores::{CoreUsage, cores};
 #[cfg(target_os = "linux")]
+pub use sampler::{Sample, Sampler, ThreadSample};
+#[cfg(target_os = "linux")]
 pub use threads::{ThreadUsage, threads};
 
 /// What one tick of /proc's user and system times is worth (USER_HZ; 10 ms on every Linux of today).
 #[cfg(target_os = "linux")]
+fn tick_ns() -> u64 {
+    1_000_000_000 / rustix::param::clock_ticks_per_second()
+}
+
+#[cfg(target_os = "linux")]
 fn ticks_to_duration(ticks: u64) -> std::time::Duration {
-    std::time::Duration::from_nanos(ticks * (1_000_000_000 / rustix::param::clock_ticks_per_second()))
+    std::time::Duration::from_nanos(ticks.saturating_mul(tick_ns()))
 }

@@ -43,7 +43,7 @@ pub fn threads(pid: u32) -> io::Result<Vec<ThreadUsage>> {
 }
 
 /// A thread that ended between two reads: its files are gone (ENOENT), or were open already (ESRCH).
-fn has_ended(error: &io::Error) -> bool {
+pub(super) fn has_ended(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(rustix::io::Errno::SRCH.raw_os_error())
 }
 
@@ -54,10 +54,7 @@ fn thread(pid: u32, tid: u32) -> io::Result<ThreadUsage> {
         io::Error::new(io::ErrorKind::InvalidData, format!("/proc/{pid}/task/{tid}/{file} reads {text:?}"))
     };
 
-    let mut nanoseconds = schedstat.split_ascii_whitespace().map_while(|field| field.parse().ok());
-    let (Some(cpu), Some(waited)) = (nanoseconds.next(), nanoseconds.next()) else {
-        return Err(bad("schedstat", &schedstat));
-    };
+    let (cpu, waited_for_cpu) = parse_schedstat(&schedstat).ok_or_else(|| bad("schedstat", &schedstat))?;
     let (user, system) = user_and_system_ticks(&stat).ok_or_else(|| bad("stat", &stat))?;
     let switches = |key: &str| {
         let value = status.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(":"));
@@ -65,13 +62,21 @@ fn thread(pid: u32, tid: u32) -> io::Result<ThreadUsage> {
     };
     Ok(ThreadUsage {
         tid,
-        cpu: Duration::from_nanos(cpu),
-        waited_for_cpu: Duration::from_nanos(waited),
+        cpu,
+        waited_for_cpu,
         user: ticks_to_duration(user),
         system: ticks_to_duration(system),
         voluntary_switches: switches("voluntary_ctxt_switches")?,
         involuntary_switches: switches("nonvoluntary_ctxt_switches")?,
     })
+}
+
+/// Time on a CPU, and time that could have been on one: the first two fields of /proc/PID/task/TID/schedstat, in
+/// nanoseconds (Documentation/scheduler/sched-stats.rst).
+pub(super) fn parse_schedstat(text: &str) -> Option<(Duration, Duration)> {
+    let mut fields = text.split_ascii_whitespace();
+    let mut nanoseconds = || Some(Duration::from_nanos(fields.next()?.parse().ok()?));
+    Some((nanoseconds()?, nanoseconds()?))
 }
 
 /// Fields 14 and 15 of proc_pid_stat(5). The second field, the name, may itself hold blanks and parentheses, so
@@ -104,6 +109,15 @@ mod tests {
     #[test]
     fn no_such_process_is_not_found() {
         assert_eq!(threads(u32::MAX).unwrap_err().kind(), io::ErrorKind::NotFound);
+    }
+
+    #[test]
+    fn schedstat_is_read_to_the_nanosecond_or_refused() {
+        let read = parse_schedstat("1000000001 7 3\n");
+        assert_eq!(read, Some((Duration::new(1, 1), Duration::from_nanos(7))));
+        for text in ["", "\n", "5", "5 x 1", "x 5 1", "-5 5 1", "5 99999999999999999999 1"] {
+            assert_eq!(parse_schedstat(text), None, "{text:?}");
+        }
     }
 
     #[test]

@@ -1,0 +1,131 @@
+//! Deadlines at a steady rate, for whoever looks at something again and again.
+
+use crate::clock::monotonic_ns;
+use std::num::NonZero;
+use std::thread;
+use std::time::Duration;
+
+/// Deadlines on CLOCK_MONOTONIC, `hz` a second, counted from the start: what one wait is late does not delay the next.
+/// A deadline that has passed already when the work of the one before ends is missed: counted, and never made up for.
+/// So in t seconds there are at most `hz * t + 1` of them that were not.
+#[derive(Debug)]
+pub struct Pace {
+    hz: NonZero<u32>,
+    start_ns: u64,
+    /// The number of the next deadline; the first one, 0, is the start.
+    next: u64,
+    missed: u64,
+}
+
+impl Pace {
+    /// A pace that starts now.
+    pub fn start(hz: NonZero<u32>) -> Self {
+        Self { hz, start_ns: monotonic_ns(), next: 0, missed: 0 }
+    }
+
+    /// Sleeps until the next deadline and returns true; returns false as soon as `go_on` does, which is asked at the
+    /// start and whenever the thread is unparked (`std::thread::Thread::unpark`).
+    pub fn wait(&mut self, go_on: impl Fn() -> bool) -> bool {
+        let deadline_ns = self.choose(monotonic_ns());
+        while go_on() {
+            let left = deadline_ns.saturating_sub(monotonic_ns());
+            if left == 0 {
+                return true;
+            }
+            thread::park_timeout(Duration::from_nanos(left));
+        }
+        false
+    }
+
+    /// How many deadlines were missed so far.
+    pub fn missed(&self) -> u64 {
+        self.missed
+    }
+
+    /// The first deadline that has not passed, the start apart, which never has.
+    fn choose(&mut self, now_ns: u64) -> u64 {
+        const SECOND: u128 = 1_000_000_000;
+        let hz = u128::from(self.hz.get());
+        let passed = u128::from(now_ns.saturating_sub(self.start_ns)) * hz / SECOND;
+        if self.next > 0 {
+            let next = self.next.max(passed as u64 + 1);
+            self.missed += next - self.next;
+            self.next = next;
+        }
+        // Rounded up, so that at the deadline it has passed.
+        let deadline_ns = self.start_ns + (u128::from(self.next) * SECOND).div_ceil(hz) as u64;
+        self.next += 1;
+        deadline_ns
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    fn pace(hz: u32) -> Pace {
+        Pace { hz: NonZero::new(hz).unwrap(), start_ns: 1000, next: 0, missed: 0 }
+    }
+
+    #[test]
+    fn deadlines_do_not_drift_however_late_each_was() {
+        for hz in [1, 3, 7, 10, 999, 1000] {
+            let mut pace = pace(hz);
+            let mut now = 1000;
+            for number in 0..10 * u64::from(hz) {
+                let deadline = pace.choose(now);
+                assert_eq!(deadline, 1000 + (number * 1_000_000_000).div_ceil(u64::from(hz)), "{number} at {hz} Hz");
+                now = deadline + 900_000 / u64::from(hz);
+            }
+            assert_eq!(pace.missed(), 0);
+        }
+    }
+
+    #[test]
+    fn missed_deadlines_are_counted_and_not_made_up_for() {
+        let ms = |ms: u64| 1000 + ms * 1_000_000;
+        let mut pace = pace(100);
+        assert_eq!((pace.choose(ms(0)), pace.missed()), (ms(0), 0));
+        // At a deadline itself it has passed: there would be no time left to sleep.
+        assert_eq!((pace.choose(ms(10)), pace.missed()), (ms(20), 1));
+        assert_eq!((pace.choose(ms(77)), pace.missed()), (ms(80), 6));
+        assert_eq!((pace.choose(ms(81)), pace.missed()), (ms(90), 6));
+        // What took long to begin has begun all the same.
+        let mut late = self::pace(100);
+        assert_eq!((late.choose(ms(55)), late.missed()), (ms(0), 0));
+        assert_eq!((late.choose(ms(55)), late.missed()), (ms(60), 5));
+    }
+
+    #[test]
+    fn no_more_deadlines_than_the_rate_allows_and_none_early() {
+        let mut pace = Pace::start(NonZero::new(500).unwrap());
+        let start = pace.start_ns;
+        let mut stamps = Vec::new();
+        while monotonic_ns() - start < 200_000_000 && pace.wait(|| true) {
+            stamps.push(monotonic_ns() - start);
+        }
+        assert!(stamps.is_sorted());
+        for (number, stamp) in (0..).zip(&stamps) {
+            assert!(*stamp >= number * 2_000_000, "{number} at {stamp} ns");
+        }
+        // Each deadline was met, once, or missed.
+        assert!(stamps.len() >= 2);
+        assert_eq!(stamps.len() as u64 + pace.missed(), pace.next);
+    }
+
+    #[test]
+    fn a_wait_ends_when_it_is_told_to() {
+        let go_on = AtomicBool::new(true);
+        thread::scope(|scope| {
+            let waiting = scope.spawn(|| {
+                let mut pace = Pace::start(NonZero::<u32>::MIN);
+                (0..20).take_while(|_| pace.wait(|| go_on.load(Ordering::Relaxed))).count()
+            });
+            thread::sleep(Duration::from_millis(50));
+            go_on.store(false, Ordering::Relaxed);
+            waiting.thread().unpark();
+            assert!(waiting.join().unwrap() < 20);
+        });
+    }
+}

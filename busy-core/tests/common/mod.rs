@@ -1,0 +1,156 @@
+//! A process whose threads come and go as it is told.
+
+use busy_core::cpu::threads;
+use std::io::{BufRead, BufReader, Write, stdin};
+use std::process::{Child, ChildStderr, Command, Stdio};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+use std::{env, fs};
+
+/// The child, ended when dropped.
+pub struct Puppet {
+    pub child: Child,
+    /// The threads that it always has: the main one, and the one that runs the test.
+    own: Vec<u32>,
+    answers: BufReader<ChildStderr>,
+}
+
+impl Puppet {
+    /// This test binary again, in its test `puppet`.
+    pub fn start() -> Self {
+        let mut child = Command::new(env::current_exe().unwrap())
+            .args(["--exact", "puppet", "--ignored", "--nocapture"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let answers = BufReader::new(child.stderr.take().unwrap());
+        let mut puppet = Self { child, own: Vec::new(), answers };
+        puppet.ask("hello");
+        puppet.own = threads(puppet.pid()).unwrap().iter().map(|thread| thread.tid).collect();
+        puppet
+    }
+
+    /// Its own threads and `others`, in the order of their ids.
+    pub fn threads_and(&self, others: &[u32]) -> Vec<u32> {
+        let mut all = [&self.own[..], others].concat();
+        all.sort_unstable();
+        all
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Starts a thread that sleeps, and returns its id.
+    pub fn start_thread(&mut self) -> u32 {
+        self.ask("start").parse().unwrap()
+    }
+
+    /// Starts a thread that spins, and returns its id.
+    pub fn start_spinner(&mut self) -> u32 {
+        self.ask("spin").parse().unwrap()
+    }
+
+    /// Ends the oldest of these threads.
+    pub fn end_thread(&mut self) {
+        self.ask("end");
+    }
+
+    /// Ends the oldest of these threads and starts another, while nobody looks.
+    pub fn replace_thread(&mut self) -> u32 {
+        self.ask("replace").parse().unwrap()
+    }
+
+    /// Starts and ends threads for a while, without an answer before the end.
+    pub fn churn(&mut self) {
+        self.tell("churn");
+    }
+
+    pub fn answer(&mut self) -> String {
+        let mut line = String::new();
+        self.answers.read_line(&mut line).unwrap();
+        line.trim().to_owned()
+    }
+
+    fn ask(&mut self, what: &str) -> String {
+        self.tell(what);
+        self.answer()
+    }
+
+    fn tell(&mut self, what: &str) {
+        let stdin = self.child.stdin.as_mut().unwrap();
+        writeln!(stdin, "{what}").unwrap();
+    }
+}
+
+impl Drop for Puppet {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// What the child does: the body of the test `puppet`, which ends at once when run by hand.
+pub fn obey() {
+    let mut threads = Vec::new();
+    for line in stdin().lines() {
+        let answer = match line.unwrap().as_str() {
+            "start" => start(&mut threads, false),
+            "spin" => start(&mut threads, true),
+            "end" => end(&mut threads),
+            "replace" => {
+                end(&mut threads);
+                start(&mut threads, false)
+            }
+            "churn" => {
+                let start = Instant::now();
+                while start.elapsed() < Duration::from_millis(300) {
+                    let brief = [(); 4].map(|()| thread::spawn(|| {}));
+                    brief.into_iter().for_each(|thread| thread.join().unwrap());
+                }
+                0
+            }
+            _ => 0,
+        };
+        eprintln!("{answer}");
+    }
+}
+
+type Threads = Vec<(JoinHandle<()>, Sender<()>)>;
+
+fn start(threads: &mut Threads, spin: bool) -> u32 {
+    let (leave, told): (Sender<()>, Receiver<()>) = channel();
+    let (tell_id, id) = channel();
+    let body = move || {
+        tell_id.send(own_tid()).unwrap();
+        while spin && told.try_recv() == Err(std::sync::mpsc::TryRecvError::Empty) {}
+        let _ = told.recv();
+    };
+    threads.push((thread::spawn(body), leave));
+    id.recv().unwrap()
+}
+
+fn end(threads: &mut Threads) -> u32 {
+    let (thread, leave) = threads.remove(0);
+    drop(leave);
+    thread.join().unwrap();
+    0
+}
+
+/// The calling thread's id, as the kernel counts it.
+pub fn own_tid() -> u32 {
+    let own = fs::read_link("/proc/thread-self").unwrap();
+    own.file_name().unwrap().to_str().unwrap().parse().unwrap()
+}
+
+/// Repeats until it is so; some ten seconds at the most, which only a broken thing takes.
+pub fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !is_so() {
+        assert!(start.elapsed() < Duration::from_secs(10), "not so within ten seconds: {what}");
+        thread::sleep(Duration::from_millis(1));
+    }
+}

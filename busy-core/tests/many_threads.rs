@@ -1,0 +1,58 @@
+//! More threads than descriptors. Alone in its process, whose limit it lowers.
+#![cfg(target_os = "linux")]
+
+#[expect(dead_code, reason = "sampler.rs uses the rest")]
+mod common;
+
+use busy_core::cpu::Sampler;
+use common::{Puppet, eventually};
+use rustix::process::{Resource, Rlimit, setrlimit};
+use std::fs::{self, File};
+
+/// Not a test: what the other process of the test does.
+#[test]
+#[ignore = "run by the other test, as a process of its own"]
+fn puppet() {
+    common::obey();
+}
+
+#[test]
+fn thousands_of_threads_are_all_sampled_on_a_quarter_of_the_descriptors() {
+    const THREADS: usize = 2000;
+    let mut puppet = Puppet::start();
+    let started: Vec<u32> = (0..THREADS).map(|_| puppet.start_thread()).collect();
+    let all = puppet.threads_and(&started);
+
+    setrlimit(Resource::Nofile, Rlimit { current: Some(128), maximum: Some(128) }).unwrap();
+    let open = || fs::read_dir("/proc/self/fd").unwrap().count();
+    let before = open();
+    let mut sampler = Sampler::open(puppet.pid()).unwrap();
+    let seen = |sampler: &mut Sampler| -> Vec<u32> {
+        let threads = &sampler.sample().unwrap().threads;
+        assert!(threads.iter().all(|thread| !thread.cpu.is_zero()));
+        threads.iter().map(|thread| thread.tid).collect()
+    };
+    for _ in 0..3 {
+        assert!(seen(&mut sampler) == all, "not the {} threads that there are", all.len());
+        // Besides those of the threads: the list's, /proc/stat's, the pidfd.
+        assert!((before + 20..=before + 32 + 3).contains(&open()), "{before} before, then {}", open());
+    }
+
+    // What others hold is no crash, but an error that says what is missing; after that it goes on.
+    let mut taken = Vec::new();
+    while let Ok(file) = File::open("/dev/null") {
+        taken.push(file);
+    }
+    assert_eq!(sampler.sample().unwrap_err().raw_os_error(), Some(rustix::io::Errno::MFILE.raw_os_error()));
+    drop(taken);
+    assert!(seen(&mut sampler) == all, "not the {} threads that there are", all.len());
+
+    // Those that end make room.
+    for _ in 0..THREADS {
+        puppet.end_thread();
+    }
+    let new = puppet.start_thread();
+    eventually("only the last one is left", || seen(&mut sampler) == puppet.threads_and(&[new]));
+    // Its own two, the new one; the list, /proc/stat, and the pidfd where there is one.
+    assert!((before + 3 + 2..=before + 3 + 3).contains(&open()), "{before} before, then {}", open());
+}

@@ -1,0 +1,205 @@
+//! The sampler on processes whose threads come and go.
+#![cfg(target_os = "linux")]
+
+mod common;
+
+use busy_core::busy_wait_cancellable;
+use busy_core::clock::monotonic_ns;
+use busy_core::cpu::{Sample, Sampler, own_thread, threads};
+use common::{Puppet, eventually, own_tid};
+use std::io::ErrorKind;
+use std::process::{Command, id};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::channel;
+use std::thread;
+use std::time::Duration;
+
+/// Not a test: what the other process of the tests does.
+#[test]
+#[ignore = "run by the other tests, as a process of its own"]
+fn puppet() {
+    common::obey();
+}
+
+fn tids(sample: &Sample) -> Vec<u32> {
+    sample.threads.iter().map(|thread| thread.tid).collect()
+}
+
+#[test]
+fn threads_of_another_process_come_and_go_between_samples() {
+    let mut puppet = Puppet::start();
+    let mut sampler = Sampler::open(puppet.pid()).unwrap();
+    assert_eq!(tids(sampler.sample().unwrap()), puppet.threads_and(&[]));
+
+    let (one, two) = (puppet.start_thread(), puppet.start_thread());
+    assert_eq!(tids(sampler.sample().unwrap()), puppet.threads_and(&[one, two]));
+    puppet.end_thread();
+    // To its joiner a thread has ended some microseconds before it leaves the list.
+    eventually("the ended thread is out", || tids(sampler.sample().unwrap()) == puppet.threads_and(&[two]));
+    for _ in 0..3 {
+        let new = puppet.replace_thread();
+        eventually("the new one is in, the replaced one out", || {
+            tids(sampler.sample().unwrap()) == puppet.threads_and(&[new])
+        });
+    }
+    puppet.end_thread();
+    eventually("none but its own", || tids(sampler.sample().unwrap()) == puppet.threads_and(&[]));
+}
+
+#[test]
+fn a_thread_that_takes_the_place_of_another_is_seen_in_the_next_sample() {
+    let mut puppet = Puppet::start();
+    let mut last = puppet.start_thread();
+    let mut sampler = Sampler::open(puppet.pid()).unwrap();
+    for _ in 0..50 {
+        assert_eq!(tids(sampler.sample().unwrap()), puppet.threads_and(&[last]));
+        let new = puppet.replace_thread();
+        eventually("the kernel has dropped it", || threads(puppet.pid()).unwrap().len() == 3);
+        last = new;
+    }
+}
+
+#[test]
+fn the_figures_of_threads_that_sleep_are_those_that_a_single_look_gives() {
+    let mut puppet = Puppet::start();
+    puppet.start_thread();
+    let mut sampler = Sampler::open(puppet.pid()).unwrap();
+    eventually("all sleep, and both say the same", || {
+        let looked = threads(puppet.pid()).unwrap();
+        let sampled = &sampler.sample().unwrap().threads;
+        sampled.len() == 3
+            && sampled.iter().zip(&looked).all(|(sampled, looked)| {
+                let (sampled, looked) = ((sampled.cpu, sampled.waited_for_cpu), (looked.cpu, looked.waited_for_cpu));
+                sampled == looked && !sampled.0.is_zero()
+            })
+    });
+}
+
+#[test]
+fn a_spinner_uses_cpu_and_its_sleeping_neighbours_none_and_no_figure_goes_back() {
+    let mut puppet = Puppet::start();
+    let (sleeper, spinner) = (puppet.start_thread(), puppet.start_spinner());
+    let mut sampler = Sampler::open(puppet.pid()).unwrap();
+    let mut last: Sample = sampler.sample().unwrap().clone();
+    let first = last.clone();
+    let start_ns = last.monotonic_ns;
+    while last.monotonic_ns - start_ns < 200_000_000 {
+        thread::sleep(Duration::from_millis(2));
+        let sample = sampler.sample().unwrap();
+        assert!(sample.monotonic_ns > last.monotonic_ns);
+        assert!(sample.cores_monotonic_ns >= last.cores_monotonic_ns);
+        assert!(sample.cores_monotonic_ns <= sample.monotonic_ns);
+        assert!(sample.cores_monotonic_ns > last.cores_monotonic_ns || sample.cores == last.cores);
+        for (now, before) in sample.threads.iter().zip(&last.threads) {
+            assert_eq!(now.tid, before.tid);
+            assert!(now.cpu >= before.cpu && now.waited_for_cpu >= before.waited_for_cpu, "{now:?} after {before:?}");
+        }
+        last = sample.clone();
+    }
+    let used = |tid| {
+        let cpu = |sample: &Sample| sample.threads.iter().find(|thread| thread.tid == tid).unwrap().cpu;
+        cpu(&last) - cpu(&first)
+    };
+    assert!(used(spinner) > Duration::from_millis(5), "{:?}", used(spinner));
+    assert!(used(sleeper) < Duration::from_millis(5), "{:?}", used(sleeper));
+    assert!(last.cores_monotonic_ns > first.cores_monotonic_ns);
+}
+
+#[test]
+fn samples_go_on_while_threads_start_and_end_all_the_time() {
+    let mut puppet = Puppet::start();
+    let keeps = puppet.start_thread();
+    let mut sampler = Sampler::open(puppet.pid()).unwrap();
+    puppet.churn();
+    let churns = thread::scope(|scope| {
+        let churning = scope.spawn(|| puppet.answer());
+        let mut churns = 0;
+        while !churning.is_finished() {
+            let tids = tids(sampler.sample().unwrap());
+            assert!(tids.is_sorted() && tids.contains(&keeps), "{tids:?}");
+            churns += usize::from(tids.len() > 3);
+        }
+        churns
+    });
+    assert!(churns > 0, "no brief thread was ever seen");
+    eventually("only those that stay", || tids(sampler.sample().unwrap()) == puppet.threads_and(&[keeps]));
+}
+
+#[test]
+fn a_process_that_ends_is_not_found_before_and_after_its_parent_waits_for_it() {
+    let mut puppet = Puppet::start();
+    let pid = puppet.pid();
+    let mut sampler = Sampler::open(pid).unwrap();
+    puppet.start_thread();
+    sampler.sample().unwrap();
+    puppet.child.kill().unwrap();
+    let mut error = None;
+    eventually("it is noticed though nobody has waited", || {
+        error = sampler.sample().err();
+        error.is_some()
+    });
+    let error = error.unwrap();
+    assert_eq!((error.kind(), error.to_string()), (ErrorKind::NotFound, format!("process {pid} has ended")));
+    puppet.child.wait().unwrap();
+    assert_eq!(sampler.sample().unwrap_err().kind(), ErrorKind::NotFound);
+    assert_eq!(Sampler::open(pid).err().unwrap().kind(), ErrorKind::NotFound);
+}
+
+#[test]
+fn what_is_no_process_is_not_found() {
+    for pid in [0, u32::MAX, i32::MAX as u32] {
+        let error = Sampler::open(pid).err().expect("no such process");
+        assert_eq!(error.kind(), ErrorKind::NotFound);
+        assert!(error.to_string().contains(&format!("/proc/{pid}/task")), "{error}");
+    }
+    // A process that has ended already, and waits to be waited for.
+    let mut child = Command::new("true").spawn().unwrap();
+    eventually("it has ended", || {
+        Sampler::open(child.id()).and_then(|mut sampler| sampler.sample().map(|_| ())).is_err()
+    });
+    child.wait().unwrap();
+}
+
+#[test]
+fn an_own_thread_is_read_exactly_though_it_runs() {
+    let mut sampler = Sampler::open(id()).unwrap();
+    let (tell_tid, tid) = channel();
+    let stop = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            tell_tid.send(own_tid()).unwrap();
+            busy_wait_cancellable(Duration::from_secs(60), &stop);
+        });
+        let tid = tid.recv().unwrap();
+        for _ in 0..50 {
+            thread::sleep(Duration::from_micros(3700));
+            let sample = sampler.sample().unwrap();
+            let cpu = sample.threads.iter().find(|thread| thread.tid == tid).expect("the spinner").cpu;
+            // It can't have used more since than has passed.
+            let since = own_thread(tid).unwrap().checked_sub(cpu).expect("no figure from the future");
+            let passed = Duration::from_nanos(monotonic_ns() - sample.monotonic_ns);
+            assert!(since <= passed, "{since:?} used within {passed:?}");
+        }
+        stop.store(true, Ordering::Relaxed);
+    });
+}
+
+#[test]
+fn own_threads_come_and_go_between_samples() {
+    let mut sampler = Sampler::open(id()).unwrap();
+    for _ in 0..20 {
+        let (leave, told) = channel::<()>();
+        let (tell_tid, tid) = channel();
+        let thread = thread::spawn(move || {
+            tell_tid.send(own_tid()).unwrap();
+            let _ = told.recv();
+        });
+        let tid = tid.recv().unwrap();
+        let tids = |sampler: &mut Sampler| tids(sampler.sample().unwrap());
+        let seen = tids(&mut sampler);
+        assert!(seen.contains(&tid) && seen.contains(&own_tid()), "{tid} is not in {seen:?}");
+        drop(leave);
+        thread.join().unwrap();
+        eventually("it is out", || !tids(&mut sampler).contains(&tid));
+    }
+}
