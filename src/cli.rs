@@ -2,6 +2,7 @@
 
 use busy_core::load;
 use clap::{Args, Parser, Subcommand};
+use std::num::NonZero;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -57,6 +58,12 @@ pub struct RunArguments {
           value_parser = clap::value_parser!(u32).range(1..=3600))]
     pub seconds: u32,
 
+    /// How often a second the threads and cores are looked at: 1 to 1000
+    ///
+    /// That is the timeline's rate in the JSON, and costs time of its own, which is told there.
+    #[arg(long, value_name = "N", default_value = "10", value_parser = hz)]
+    pub hz: NonZero<u32>,
+
     /// Write the results as JSON to FILE, or to stdout (-) instead of the table
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
@@ -94,6 +101,11 @@ pub struct LoadArguments {
     pub json: Option<PathBuf>,
 }
 
+fn hz(text: &str) -> Result<NonZero<u32>, String> {
+    let hz = text.parse().ok().filter(|hz: &NonZero<u32>| hz.get() <= 1000);
+    hz.ok_or_else(|| "expected a whole number from 1 to 1000".into())
+}
+
 fn share(text: &str) -> Result<f64, String> {
     let share = match text.strip_suffix('%') {
         Some(percent) => percent.trim_end().parse().map(|percent: f64| percent / 100.0),
@@ -116,6 +128,14 @@ mod tests {
     fn the_command_line_is_consistent() {
         use clap::CommandFactory;
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn rates_are_whole_numbers_from_one_to_a_thousand() {
+        assert_eq!((hz("1").unwrap().get(), hz("1000").unwrap().get()), (1, 1000));
+        for wrong in ["", "0", "-1", "1001", "10.5", "nan", "10 Hz", "99999999999"] {
+            assert!(hz(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

@@ -4,14 +4,24 @@
 use crate::guard::{Event, GuardError, Guarded, Spec};
 use crate::host::busy_percent;
 use crate::interpreter::Interpreter;
-use crate::results::{Case, CoreFigures, Step, ThreadFigures};
+use crate::results::{Case, CoreFigures, SamplerFigures, Step, ThreadFigures};
 use crate::units::percent_of;
-use crate::watch::{Look, Watch};
+use crate::watch::{Look, Watch, Watched};
 use busy_core::cpu::{CoreUsage, ThreadUsage};
 use serde::Deserialize;
 use std::collections::BTreeMap;
+use std::num::NonZero;
 use std::path::Path;
 use std::time::Duration;
+
+/// How long a case runs, and how often it is looked at.
+#[derive(Debug, Clone, Copy)]
+pub struct Schedule {
+    /// How long its threads run.
+    pub seconds: u32,
+    /// Looks a second.
+    pub hz: NonZero<u32>,
+}
 
 /// One case to run: `script CASE SECONDS ARGUMENTS...`.
 pub struct Order<'a> {
@@ -21,8 +31,8 @@ pub struct Order<'a> {
     pub case: &'static str,
     /// The way into native code, for the record.
     pub way: Option<&'static str>,
-    /// How long its threads run.
-    pub seconds: u32,
+    /// How long, how often.
+    pub schedule: Schedule,
     /// What else it wants.
     pub arguments: Vec<String>,
 }
@@ -67,11 +77,11 @@ struct Told {
 /// # Errors
 /// [`MeasureError::Failed`] names what the interpreter did instead.
 pub fn measure(interpreter: &Interpreter, order: &Order) -> Result<Case, MeasureError> {
-    let seconds = order.seconds.to_string();
+    let seconds = order.schedule.seconds.to_string();
     let mut command = vec![interpreter.path.clone(), order.script.display().to_string(), order.case.into(), seconds];
     command.extend_from_slice(&order.arguments);
     // A with_lock that comes first makes a run twice as long; interpreters start in well under the rest.
-    let mut spec = Spec::new(command, 2.0 * f64::from(order.seconds) + 10.0);
+    let mut spec = Spec::new(command, 2.0 * f64::from(order.schedule.seconds) + 10.0);
     spec.env.insert("BUSY_WATCHED".into(), "1".into());
     // Empty is off: the one hides the script's own folder from it, the other keeps the interpreter from ending.
     for variable in ["PYTHONSAFEPATH", "PYTHONINSPECT"] {
@@ -83,11 +93,11 @@ pub fn measure(interpreter: &Interpreter, order: &Order) -> Result<Case, Measure
     let mut seen = None;
     let ended = loop {
         match child.next()? {
-            Event::Started(pid) => watch = Some(Watch::start(pid)),
+            Event::Started(pid) => watch = Some(Watch::start(pid, order.schedule.hz)),
             Event::Line(line) if seen.is_none() => {
                 // The script's threads have done their work and wait, alive, for this last look.
-                let looks = watch.take().map(Watch::finish);
-                seen = Some((line, looks));
+                let watched = watch.take().map(Watch::finish);
+                seen = Some((line, watched));
                 child.close_stdin();
             }
             Event::Line(line) => {
@@ -96,7 +106,7 @@ pub fn measure(interpreter: &Interpreter, order: &Order) -> Result<Case, Measure
             Event::Ended(ended) => break ended,
         }
     };
-    let Some((line, looks)) = seen else {
+    let Some((line, watched)) = seen else {
         return Err(MeasureError::Failed(format!("expected a line of JSON, found none: {ended}")));
     };
     let report: Report = serde_json::from_str(&line).map_err(|error| {
@@ -113,22 +123,21 @@ pub fn measure(interpreter: &Interpreter, order: &Order) -> Result<Case, Measure
     if ended.how != crate::guard::How::Exited(0) {
         return Err(MeasureError::Failed(ended.to_string()));
     }
-    match looks {
-        Some(Ok(looks)) => figures(order, &report, &looks),
+    match watched {
+        Some(Ok(watched)) => figures(order, &report, &watched),
         Some(Err(error)) => Err(MeasureError::Failed(format!("its CPU time could not be read: {error}"))),
         None => Err(MeasureError::Failed("it wrote before it was started".into())),
     }
 }
 
-fn figures(order: &Order, report: &Report, looks: &[Look]) -> Result<Case, MeasureError> {
+fn figures(order: &Order, report: &Report, watched: &Watched) -> Result<Case, MeasureError> {
     let wall_s = report.end - report.start;
-    let last = looks.last().expect("a finished watch has looked");
     if !(wall_s > 0.0 && wall_s < 1e6) {
         return Err(MeasureError::Failed(format!("its clock ran from {} to {}", report.start, report.end)));
     }
     let wall = Duration::from_secs_f64(wall_s);
     let usage_of = |told: &Told| {
-        let found = last.threads.iter().find(|thread| thread.tid == told.tid);
+        let found = watched.threads.iter().find(|thread| thread.tid == told.tid);
         found.ok_or_else(|| {
             MeasureError::Failed(format!("thread {} ({}) was not there at the end", told.tid, told.name))
         })
@@ -151,7 +160,8 @@ fn figures(order: &Order, report: &Report, looks: &[Look]) -> Result<Case, Measu
         Clock::Monotonic => look.monotonic_s,
         Clock::Time => look.unix_s,
     };
-    let within: Vec<&Look> = looks.iter().filter(|look| (report.start..=report.end).contains(&time(look))).collect();
+    let within: Vec<&Look> =
+        watched.looks.iter().filter(|look| (report.start..=report.end).contains(&time(look))).collect();
     let mut case = Case {
         case: order.case,
         way: order.way,
@@ -162,24 +172,36 @@ fn figures(order: &Order, report: &Report, looks: &[Look]) -> Result<Case, Measu
         threads: threads.collect(),
         cores: Vec::new(),
         timeline: Vec::new(),
+        sampler: SamplerFigures {
+            hz: order.schedule.hz.get(),
+            cost_percent: watched.cost_percent,
+            missed: watched.missed,
+        },
         others_percent: None,
         steal_percent: None,
         judgement: None,
         missing: BTreeMap::new(),
     };
-    if let [first, .., last] = within[..] {
+    let of_cores: Vec<(&Look, &[CoreUsage])> =
+        within.iter().filter_map(|look| Some((*look, look.cores.as_deref()?))).collect();
+    if let [(first, cores_at_first), .., (last, cores_at_last)] = of_cores[..] {
         let span = between(first, last);
         let used = |look: &Look| look.threads.iter().map(|thread| thread.cpu).sum::<Duration>();
         let own = percent_of(used(last).saturating_sub(used(first)), span);
-        let steal = |look: &Look| look.cores.iter().map(|core| core.steal).sum::<Duration>();
-        case.others_percent = Some((busy_percent(&first.cores, &last.cores, span) - own).max(0.0));
-        case.steal_percent = Some(percent_of(steal(last).saturating_sub(steal(first)), span));
-        case.cores = core_figures(&first.cores, &last.cores, span);
-        case.timeline = within.windows(2).map(|pair| step(report, time(pair[1]), pair[0], pair[1])).collect();
+        let steal = |cores: &[CoreUsage]| cores.iter().map(|core| core.steal).sum::<Duration>();
+        case.others_percent = Some((busy_percent(cores_at_first, cores_at_last, span) - own).max(0.0));
+        case.steal_percent = Some(percent_of(steal(cores_at_last).saturating_sub(steal(cores_at_first)), span));
+        case.cores = core_figures(cores_at_first, cores_at_last, span);
+        case.timeline = timeline(report, time, &within);
+        if case.timeline.iter().any(|step| step.cores.is_none()) {
+            let reason = "the cores' figures move in steps of 10 ms: they are read at most 100 times a second";
+            case.missing.insert("timeline.cores", reason.into());
+        }
     } else {
-        let reason = "the run was too short: cores are read ten times a second";
+        let reason =
+            format!("the run was too short: cores are read {} times a second", order.schedule.hz.get().min(100));
         for key in ["cores", "timeline", "others_percent", "steal_percent"] {
-            case.missing.insert(key, reason.into());
+            case.missing.insert(key, reason.clone());
         }
     }
     Ok(case)
@@ -195,19 +217,30 @@ fn core_figures(before: &[CoreUsage], after: &[CoreUsage], span: Duration) -> Ve
         .collect()
 }
 
-fn step(report: &Report, time: f64, before: &Look, after: &Look) -> Step {
-    let span = between(before, after);
+/// A step for each pair of looks. One in which the cores were read has their figures since they were read before.
+fn timeline(report: &Report, time: impl Fn(&Look) -> f64, looks: &[&Look]) -> Vec<Step> {
     let cpu = |look: &Look, tid| {
         look.threads.iter().find(|thread| thread.tid == tid).map_or(Duration::ZERO, |thread| thread.cpu)
     };
-    let threads =
-        report.threads.iter().map(|told| percent_of(cpu(after, told.tid).saturating_sub(cpu(before, told.tid)), span));
-    let cores = core_figures(&before.cores, &after.cores, span);
-    Step {
-        t_s: time - report.start,
-        threads: threads.collect(),
-        cores: cores.iter().map(|core| core.cpu_percent).collect(),
+    let mut steps = Vec::new();
+    let mut read = None;
+    for (index, &look) in looks.iter().enumerate() {
+        let reading = look.cores.as_deref().map(|cores| (look, cores));
+        let since_read = read.zip(reading).map(|((before, old), (_, new))| {
+            let figures = core_figures(old, new, between(before, look));
+            figures.iter().map(|core| core.cpu_percent).collect()
+        });
+        read = reading.or(read);
+        let Some(&before) = index.checked_sub(1).and_then(|before| looks.get(before)) else { continue };
+        let span = between(before, look);
+        let used = |told: &Told| percent_of(cpu(look, told.tid).saturating_sub(cpu(before, told.tid)), span);
+        steps.push(Step {
+            t_s: time(look) - report.start,
+            threads: report.threads.iter().map(used).collect(),
+            cores: since_read,
+        });
     }
+    steps
 }
 
 fn between(before: &Look, after: &Look) -> Duration {
@@ -217,4 +250,44 @@ fn between(before: &Look, after: &Look) -> Duration {
 /// As much of a line as an error message bears.
 fn cut(line: &str) -> String {
     format!("{:?}", line.chars().take(80).collect::<String>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use busy_core::cpu::ThreadSample;
+
+    /// A look at so many milliseconds: CPU time of one thread, and of one core where it was read.
+    fn look(at: u64, cpu: u64, core: Option<u64>) -> Look {
+        let ms = Duration::from_millis;
+        let idle = CoreUsage { core: 0, user: ms(0), system: ms(0), idle: ms(at), steal: ms(0) };
+        Look {
+            monotonic_s: at as f64 / 1e3,
+            unix_s: 0.0,
+            threads: vec![ThreadSample { tid: 7, cpu: ms(cpu), waited_for_cpu: ms(0) }],
+            cores: core.map(|busy| vec![CoreUsage { user: ms(busy), ..idle }]),
+        }
+    }
+
+    #[test]
+    fn a_step_has_the_cores_since_they_were_last_read_if_they_were_read_in_it() {
+        let told = Told { name: "internal".into(), tid: 7, count: Some(1), error: None };
+        let report = Report { clock: Clock::Monotonic, start: 1.0, end: 2.0, threads: vec![told] };
+        let looks = [
+            look(1000, 50, None),
+            look(1004, 54, Some(10)),
+            look(1008, 54, None),
+            look(1012, 58, None),
+            look(1024, 64, Some(20)),
+        ];
+        let looks: Vec<&Look> = looks.iter().collect();
+        let steps = timeline(&report, |look| look.monotonic_s, &looks);
+        let figures = steps.iter().map(|step| {
+            let round = |percent: &f64| percent.round() as i64;
+            let cores = step.cores.as_ref().map(|cores| cores.iter().map(round).collect::<Vec<_>>());
+            ((step.t_s * 1e3).round() as i64, round(&step.threads[0]), cores)
+        });
+        let expected = [(4, 100, None), (8, 0, None), (12, 100, None), (24, 50, Some(vec![50]))];
+        assert_eq!(figures.collect::<Vec<_>>(), expected);
+    }
 }

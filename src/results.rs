@@ -89,8 +89,10 @@ pub struct Case {
     pub threads: Vec<ThreadFigures>,
     /// Each core, all processes together.
     pub cores: Vec<CoreFigures>,
-    /// The run in steps of a tenth of a second.
+    /// The run, a step for each look of the sampler.
     pub timeline: Vec<Step>,
+    /// How it was looked at, and what that cost.
+    pub sampler: SamplerFigures,
     /// What other processes used meanwhile.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub others_percent: Option<f64>,
@@ -103,6 +105,17 @@ pub struct Case {
     /// Figures that could not be had, and why.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub missing: BTreeMap<&'static str, String>,
+}
+
+/// What the sampler did meanwhile.
+#[derive(Debug, Clone, Serialize)]
+pub struct SamplerFigures {
+    /// Looks a second, as asked for.
+    pub hz: u32,
+    /// CPU time of the thread that looked, while it did.
+    pub cost_percent: f64,
+    /// Looks that were left out since their time had passed.
+    pub missed: u64,
 }
 
 /// What a case shows.
@@ -149,8 +162,10 @@ pub struct Step {
     pub t_s: f64,
     /// CPU use of each thread, in the order of the case's threads.
     pub threads: Vec<f64>,
-    /// CPU use of each core, in the order of the case's cores.
-    pub cores: Vec<f64>,
+    /// CPU use of each core, in the order of the case's cores, since the last step that has it; absent if the cores were
+    /// not read in this step.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cores: Option<Vec<f64>>,
 }
 
 impl Case {

@@ -6,6 +6,7 @@ use crate::guard::GuardError;
 use crate::host::Host;
 use crate::interpreter::{Interpreter, InterpreterError};
 use crate::loader::{Libbusy, LoaderError};
+use crate::measure::Schedule;
 use crate::output::{Output, OutputError};
 use crate::places::{self, NotInstalled};
 use crate::publish::NewFile;
@@ -14,11 +15,15 @@ use crate::{interrupt, output, table};
 use indicatif::ProgressBar;
 use std::fs;
 use std::io;
+use std::num::NonZero;
 use std::process::ExitCode;
 use std::time::Duration;
 
 /// How long to wait for other processes to calm down.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The most looks at one row, which are kept until it ends: some 100 MB, and as much in the JSON.
+const MOST_LOOKS: u32 = 250_000;
 
 /// Why nothing could be run.
 #[derive(Debug, thiserror::Error)]
@@ -26,6 +31,9 @@ pub enum RunError {
     /// No experiment has that name.
     #[error("there is no experiment {0:?}; `busy list` shows them: {1}")]
     NoExperiment(String, String),
+    /// So many looks would fill the memory.
+    #[error("expected at most {MOST_LOOKS} looks a row, found {0} s at {1} Hz: shorten -d or lower --hz")]
+    Looks(u32, NonZero<u32>),
     /// An interpreter that can't be used.
     #[error(transparent)]
     Interpreter(#[from] InterpreterError),
@@ -55,6 +63,9 @@ pub enum RunError {
 /// What keeps the whole from running; what goes wrong in one experiment is a result.
 pub fn run(arguments: &RunArguments) -> Result<ExitCode, RunError> {
     let chosen = chosen(&arguments.names)?;
+    if arguments.seconds * arguments.hz.get() > MOST_LOOKS {
+        return Err(RunError::Looks(arguments.seconds, arguments.hz));
+    }
     let interpreters = Interpreter::resolve(&arguments.python)?;
     let libbusy = Libbusy::open(&places::libbusy()?)?;
     let scripts = experiments::unpack()?;
@@ -63,6 +74,7 @@ pub fn run(arguments: &RunArguments) -> Result<ExitCode, RunError> {
     let mut host = Host::observe(PATIENCE).map_err(RunError::Host)?;
     host.time_reads_per_s = Some(libbusy.time_reads_per_second());
     let conditions = Conditions { cores: host.cores };
+    let schedule = Schedule { seconds: arguments.seconds, hz: arguments.hz };
     let mut document = Document { schema: 1, began: jiff::Timestamp::now().to_string(), host, results: Vec::new() };
 
     let progress = ProgressBar::new_spinner();
@@ -72,7 +84,7 @@ pub fn run(arguments: &RunArguments) -> Result<ExitCode, RunError> {
         for experiment in &chosen {
             let tell =
                 |case: &str| progress.set_message(format!("{} on {}: {case}", experiment.name, interpreter.title()));
-            match experiment.run(interpreter, &libbusy, &scripts, arguments.seconds, &conditions, tell) {
+            match experiment.run(interpreter, &libbusy, &scripts, schedule, &conditions, tell) {
                 Ok(result) => document.results.push(result),
                 Err(GuardError::Interrupted) => {
                     interrupted = true;

@@ -199,7 +199,7 @@ fn worst(document: &Document, percent: fn(&Case) -> Option<f64>) -> Option<(f64,
 mod tests {
     use super::*;
     use crate::interpreter::Interpreter;
-    use crate::results::{Judgement, ThreadFigures};
+    use crate::results::{Judgement, SamplerFigures, ThreadFigures};
     use std::collections::BTreeMap;
 
     fn case(case: &'static str, way: Option<&'static str>, counts: &[(&str, u64)], outcome: Outcome) -> Case {
@@ -222,6 +222,7 @@ mod tests {
             threads: counts.iter().map(thread).collect(),
             cores: Vec::new(),
             timeline: Vec::new(),
+            sampler: SamplerFigures { hz: 10, cost_percent: 0.1, missed: 0 },
             others_percent: Some(12.0),
             steal_percent: Some(0.0),
             judgement: Some(Judgement { outcome, says: format!("What {case} shows.") }),

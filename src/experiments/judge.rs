@@ -53,6 +53,7 @@ pub(super) fn one_core(case: &Case) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::results::SamplerFigures;
     use std::collections::BTreeMap;
 
     fn case(others_percent: Option<f64>, steal_percent: Option<f64>) -> Case {
@@ -66,6 +67,7 @@ mod tests {
             threads: Vec::new(),
             cores: Vec::new(),
             timeline: Vec::new(),
+            sampler: SamplerFigures { hz: 10, cost_percent: 0.1, missed: 0 },
             others_percent,
             steal_percent,
             judgement: None,

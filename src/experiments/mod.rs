@@ -8,7 +8,7 @@ use crate::extension::ExtensionError;
 use crate::guard::GuardError;
 use crate::interpreter::Interpreter;
 use crate::loader::Libbusy;
-use crate::measure::{MeasureError, Order, measure};
+use crate::measure::{MeasureError, Order, Schedule, measure};
 use crate::places;
 use crate::results::{RunResult, Status};
 use crate::unpack::{self, CacheError};
@@ -97,7 +97,7 @@ impl Experiment {
         interpreter: &Interpreter,
         libbusy: &Libbusy,
         scripts: &std::path::Path,
-        seconds: u32,
+        schedule: Schedule,
         conditions: &Conditions,
         mut before: impl FnMut(&str),
     ) -> Result<RunResult, GuardError> {
@@ -109,7 +109,7 @@ impl Experiment {
             reason: None,
             outcome: None,
             interpreter: interpreter.clone(),
-            seconds,
+            seconds: schedule.seconds,
             cases: Vec::new(),
             missing: plan.missing,
         };
@@ -117,7 +117,7 @@ impl Experiment {
         for Step(case, way, arguments) in plan.steps {
             let title = title(case, way);
             before(&title);
-            match measure(interpreter, &Order { script: &script, case, way, seconds, arguments }) {
+            match measure(interpreter, &Order { script: &script, case, way, schedule, arguments }) {
                 Ok(figures) => result.cases.push(figures),
                 Err(MeasureError::Guard(GuardError::Interrupted)) => return Err(GuardError::Interrupted),
                 Err(error) => {

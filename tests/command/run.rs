@@ -32,6 +32,7 @@ fn every_case_is_measured_shown_and_kept() {
         }
         assert!(case["judgement"]["says"].as_str().unwrap().contains('%'));
         assert!(!case["timeline"].as_array().unwrap().is_empty() && !case["cores"].as_array().unwrap().is_empty());
+        assert_eq!(case["sampler"]["hz"], 10);
     }
 
     let kept = bench.files().into_iter().find(|path| path.parent().unwrap().ends_with("runs")).expect("a kept copy");
@@ -45,6 +46,30 @@ fn json_on_stdout_stands_alone() {
     let output = bench.run(&["run", "ctypes", "-d", "1", "--json", "-"]);
     let document: serde_json::Value = serde_json::from_slice(&output.stdout).expect("stdout is one JSON document");
     assert_eq!(document["results"][0]["experiment"], "ctypes");
+}
+
+#[test]
+fn the_timeline_has_the_rate_asked_for_and_the_sampler_tells_what_it_cost() {
+    let bench = Bench::new();
+    let output = bench.run(&["run", "ctypes", "-d", "1", "--hz", "500", "--json", "-"]);
+    let document: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let cases = document["results"][0]["cases"].as_array().unwrap();
+    assert_eq!(cases.len(), 3);
+    for case in cases {
+        let (sampler, wall_s) = (&case["sampler"], case["wall_s"].as_f64().unwrap());
+        let cost = sampler["cost_percent"].as_f64().unwrap();
+        assert!(sampler["hz"] == 500 && cost > 0.0 && cost < 101.0, "{sampler}");
+        let (timeline, most) = (case["timeline"].as_array().unwrap(), (500.0 * wall_s) as usize);
+        let missed = sampler["missed"].as_u64().unwrap() as usize;
+        assert!(timeline.len() <= most + 1 && timeline.len() + missed + 3 >= most, "{} in {wall_s} s", timeline.len());
+        let times: Vec<f64> = timeline.iter().map(|step| step["t_s"].as_f64().unwrap()).collect();
+        assert!(times.is_sorted() && times[0] >= 0.0 && *times.last().unwrap() <= wall_s);
+        // The cores' figures can't move that fast: the steps between two readings have none, and it says why.
+        let with_cores = timeline.iter().filter(|step| step["cores"].is_array()).count();
+        assert!((1..=(100.0 * wall_s) as usize + 1).contains(&with_cores), "{with_cores} in {wall_s} s");
+        let reason = case["missing"]["timeline.cores"].as_str().unwrap_or_default();
+        assert_eq!(reason.contains("10 ms"), with_cores < timeline.len(), "{}", case["missing"]);
+    }
 }
 
 #[test]

@@ -39,6 +39,15 @@ fn wrong_words_are_refused() {
 }
 
 #[test]
+fn a_rate_that_cannot_be_had_is_refused() {
+    for hz in ["0", "-1", "1001", "1.5", "nan", ""] {
+        assert_refused(&["run", &format!("--hz={hz}")], &["--hz", "from 1 to 1000"]);
+    }
+    // Each look is kept until the row ends.
+    assert_refused(&["run", "--hz", "1000", "-d", "3600"], &["250000", "3600 s at 1000 Hz", "-d", "--hz"]);
+}
+
+#[test]
 fn what_is_no_interpreter_is_told_at_once() {
     assert_refused(&["run", "-p", "/no/such/python"], &["/no/such/python", "No such file", "-p"]);
     assert_refused(&["run", "-p", "/tmp"], &["/tmp", "Permission denied"]);

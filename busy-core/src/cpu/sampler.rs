@@ -90,8 +90,9 @@ impl Sampler {
         let path = format!("/proc/{pid}/task");
         let task = open(&path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
             .map_err(|error| io::Error::new(io::Error::from(error).kind(), format!("{path}: {error}")))?;
+        expect_schedstat(&task)?;
         let limit = getrlimit(Resource::Nofile).current;
-        let sampler = Self {
+        Ok(Self {
             pid,
             own,
             pidfd,
@@ -101,9 +102,7 @@ impl Sampler {
             stat: ProcStat::open()?,
             first_step_ns: 0,
             sample: Sample::default(),
-        };
-        sampler.expect_schedstat()?;
-        Ok(sampler)
+        })
     }
 
     /// Reads all threads, and the cores if they can have moved, into buffers that the next call uses again. Threads that
@@ -159,22 +158,21 @@ impl Sampler {
     fn gone(&self) -> io::Error {
         io::Error::new(io::ErrorKind::NotFound, format!("process {} has ended", self.pid))
     }
+}
 
-    /// To `sample`, a thread without the file is one that has ended: so make sure that there are such files.
-    fn expect_schedstat(&self) -> io::Result<()> {
-        for Thread { tid, .. } in started(&self.task, &[])? {
-            let is_there = |path: String| statat(&self.task, path, AtFlags::empty()).is_ok();
-            if is_there(format!("{tid}/schedstat")) {
-                return Ok(());
-            }
-            if is_there(format!("{tid}/stat")) {
-                let message =
-                    "expected /proc/PID/task/TID/schedstat, found none: it needs a kernel with CONFIG_SCHED_INFO";
-                return Err(io::Error::new(io::ErrorKind::Unsupported, message));
-            }
+/// To `sample`, a thread without the file is one that has ended: so make sure that there are such files.
+fn expect_schedstat(task: &OwnedFd) -> io::Result<()> {
+    for Thread { tid, .. } in started(task, &[])? {
+        let is_there = |path: String| statat(task, path, AtFlags::empty()).is_ok();
+        if is_there(format!("{tid}/schedstat")) {
+            break;
         }
-        Err(self.gone())
+        if is_there(format!("{tid}/stat")) {
+            let message = "expected /proc/PID/task/TID/schedstat, found none: it needs a kernel with CONFIG_SCHED_INFO";
+            return Err(io::Error::new(io::ErrorKind::Unsupported, message));
+        }
     }
+    Ok(())
 }
 
 /// Whether the cores' figures can have moved: in the first of those samples that lie in the same step of USER_HZ.
@@ -264,6 +262,35 @@ fn started(task: &OwnedFd, known: &[Thread]) -> io::Result<Vec<Thread>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::process::Command;
+    use std::{env, fs, process};
+
+    #[test]
+    fn without_a_pidfd_the_end_is_noticed_once_the_parent_has_waited() {
+        let mut child = Command::new("sleep").arg("60").spawn().unwrap();
+        let mut sampler = Sampler { pidfd: None, ..Sampler::open(child.id()).unwrap() };
+        assert_eq!(sampler.sample().unwrap().threads.len(), 1);
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert_eq!(sampler.sample().unwrap_err().kind(), io::ErrorKind::NotFound);
+        assert_eq!(sampler.sample().unwrap_err().kind(), io::ErrorKind::NotFound);
+    }
+
+    #[test]
+    fn a_kernel_without_schedstat_is_told_from_threads_that_have_ended() {
+        let task = env::temp_dir().join(format!("busy-core-task-{}", process::id()));
+        let look = || expect_schedstat(&open(&task, OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty()).unwrap());
+        let thread = task.join("7");
+        fs::create_dir_all(&thread).unwrap();
+        let ended = look();
+        fs::write(thread.join("stat"), "").unwrap();
+        let without = look();
+        fs::write(thread.join("schedstat"), "").unwrap();
+        let with = look();
+        fs::remove_dir_all(&task).unwrap();
+        assert!(ended.is_ok() && with.is_ok(), "{ended:?}, {with:?}");
+        assert_eq!(without.unwrap_err().kind(), io::ErrorKind::Unsupported);
+    }
 
     #[test]
     fn the_cores_are_read_once_in_ten_milliseconds_whatever_the_rate() {
