@@ -24,7 +24,7 @@ use std::time::Duration;
 /// Reads the CPU time of one process's threads and of the cores, up to a thousand times a second.
 ///
 /// It keeps one descriptor a thread, but never more than a quarter of what RLIMIT_NOFILE allowed when it was opened.
-/// Threads beyond that are opened at each sample: the figures are the same, the cost is some four times as high.
+/// Threads beyond that are opened at each sample: the figures are the same, their cost is some three times as high.
 pub struct Sampler {
     pid: u32,
     /// True for the own process, whose threads' CPU clocks can be read.
@@ -39,8 +39,8 @@ pub struct Sampler {
     /// How many more descriptors may be kept.
     spare: u64,
     stat: ProcStat,
-    /// Where the steps begin in each of which the cores are read once.
-    first_step_ns: u64,
+    /// When the cores were read first.
+    first_read_ns: u64,
     sample: Sample,
 }
 
@@ -100,7 +100,7 @@ impl Sampler {
             threads: Vec::new(),
             spare: limit.map_or(u64::MAX, |limit| limit / 4),
             stat: ProcStat::open()?,
-            first_step_ns: 0,
+            first_read_ns: 0,
             sample: Sample::default(),
         })
     }
@@ -139,9 +139,8 @@ impl Sampler {
         let now = monotonic_ns();
         let last = self.sample.cores_monotonic_ns;
         if last == 0 {
-            // From the middle of a step on: samples at the steps' own rate stay clear of their ends.
-            self.first_step_ns = now.saturating_sub(tick_ns() / 2);
-        } else if !has_moved(self.first_step_ns, last, now) {
+            self.first_read_ns = now;
+        } else if !has_moved(self.first_read_ns, last, now) {
             return Ok(());
         }
         self.stat.read(&mut self.sample.cores)?;
@@ -175,9 +174,11 @@ fn expect_schedstat(task: &OwnedFd) -> io::Result<()> {
     Ok(())
 }
 
-/// Whether the cores' figures can have moved: in the first of those samples that lie in the same step of USER_HZ.
-fn has_moved(first_step_ns: u64, last_ns: u64, now_ns: u64) -> bool {
-    let step = |ns: u64| (ns - first_step_ns) / tick_ns();
+/// Whether the cores' figures can have moved: in the first of those samples that lie in the same step of USER_HZ. The
+/// first reading lies in the middle of its step, so that samples at the steps' own rate, some of them late, stay clear
+/// of the steps' ends.
+fn has_moved(first_ns: u64, last_ns: u64, now_ns: u64) -> bool {
+    let step = |ns: u64| (ns - first_ns + tick_ns() / 2) / tick_ns();
     step(now_ns) != step(last_ns)
 }
 
@@ -266,6 +267,19 @@ mod tests {
     use std::{env, fs, process};
 
     #[test]
+    fn a_thread_that_starts_under_a_low_id_gets_its_place() {
+        // The main thread's is the lowest id: make it one that is not known yet.
+        let mut sampler = Sampler::open(process::id()).unwrap();
+        assert!(sampler.sample().unwrap().threads.len() > 1);
+        for _ in 0..3 {
+            sampler.threads.remove(0);
+            let threads = &sampler.sample().unwrap().threads;
+            assert_eq!(threads[0].tid, process::id());
+            assert!(threads.is_sorted_by(|one, next| one.tid < next.tid), "{threads:?}");
+        }
+    }
+
+    #[test]
     fn without_a_pidfd_the_end_is_noticed_once_the_parent_has_waited() {
         let mut child = Command::new("sleep").arg("60").spawn().unwrap();
         let mut sampler = Sampler { pidfd: None, ..Sampler::open(child.id()).unwrap() };
@@ -295,10 +309,9 @@ mod tests {
     #[test]
     fn the_cores_are_read_once_in_ten_milliseconds_whatever_the_rate() {
         for hz in [1, 10, 90, 100, 150, 250, 1000] {
-            let samples: Vec<u64> = (0..10 * hz).map(|number| 5_000_000 + number * 1_000_000_000 / hz).collect();
-            let mut last = samples[0];
+            let mut last = 0;
             let mut readings = 1;
-            for &now in &samples[1..] {
+            for now in (1..10 * hz).map(|number| number * 1_000_000_000 / hz) {
                 if has_moved(0, last, now) {
                     (last, readings) = (now, readings + 1);
                 }
@@ -309,13 +322,11 @@ mod tests {
     }
 
     #[test]
-    fn a_hundred_samples_a_second_read_the_cores_each_time_even_if_they_come_late_or_soon() {
-        let lateness = [0, 4_000_000, 0, 100_000, 4_900_000, 0];
-        let mut samples = lateness.iter().zip(0..).map(|(late, number)| 5_000_000 + number * 10_000_000 + late);
-        let mut last = samples.next().unwrap();
-        for now in samples {
-            assert!(has_moved(0, last, now), "{now}");
-            last = now;
+    fn a_hundred_samples_a_second_read_the_cores_each_time_even_if_some_are_late() {
+        let lateness = [4_000_000, 0, 100_000, 4_900_000, 0];
+        let samples: Vec<u64> = (0..).zip(lateness).map(|(number, late)| number * 10_000_000 + late).collect();
+        for pair in samples.windows(2) {
+            assert!(has_moved(samples[0], pair[0], pair[1]), "{pair:?}");
         }
     }
 }
