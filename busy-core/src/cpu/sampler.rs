@@ -112,9 +112,6 @@ impl Sampler {
     /// NotFound once the process has ended. Of a process with more threads than descriptors may be kept: what open(2)
     /// says while the own process has no descriptor left (EMFILE); a later call may succeed.
     pub fn sample(&mut self) -> io::Result<&Sample> {
-        if self.process_has_ended()? {
-            return Err(self.gone());
-        }
         self.read_cores()?;
         let sample = &mut self.sample;
         sample.threads.clear();
@@ -129,8 +126,14 @@ impl Sampler {
             self.threads.sort_unstable_by_key(|thread| thread.tid);
             sample.threads.sort_unstable_by_key(|thread| thread.tid);
         }
-        if self.sample.threads.is_empty() {
-            return Err(self.gone());
+        // What has ended and was not waited for still has its main thread, and no other.
+        let ended = match self.sample.threads.len() {
+            0 => true,
+            1 => self.process_has_ended()?,
+            _ => false,
+        };
+        if ended {
+            return Err(io::Error::new(io::ErrorKind::NotFound, format!("process {} has ended", self.pid)));
         }
         Ok(&self.sample)
     }
@@ -152,10 +155,6 @@ impl Sampler {
         let Some(pidfd) = &self.pidfd else { return Ok(false) };
         let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
         Ok(poll(&mut [PollFd::new(pidfd, PollFlags::IN)], Some(&at_once))? > 0)
-    }
-
-    fn gone(&self) -> io::Error {
-        io::Error::new(io::ErrorKind::NotFound, format!("process {} has ended", self.pid))
     }
 }
 
