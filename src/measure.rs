@@ -7,7 +7,7 @@ use crate::interpreter::Interpreter;
 use crate::results::{Case, CoreFigures, SamplerFigures, Step, ThreadFigures};
 use crate::units::percent_of;
 use crate::watch::{Look, Watch, Watched};
-use busy_core::cpu::{CoreUsage, ThreadUsage};
+use busy_core::cpu::{CoreUsage, Sampler, ThreadUsage};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -195,12 +195,16 @@ fn figures(order: &Order, report: &Report, watched: &Watched) -> Result<Case, Me
         case.cores = core_figures(cores_at_first, cores_at_last, span);
         case.timeline = timeline(report, time, &within);
         if case.timeline.iter().any(|step| step.cores.is_none()) {
-            let reason = "the cores' figures move in steps of 10 ms: they are read at most 100 times a second";
-            case.missing.insert("timeline.cores", reason.into());
+            let most = Sampler::CORES_HZ;
+            let reason =
+                format!("the cores' figures move in steps of 10 ms: they are read {most} times a second at most");
+            case.missing.insert("timeline.cores", reason);
         }
     } else {
-        let reason =
-            format!("the run was too short: cores are read {} times a second", order.schedule.hz.get().min(100));
+        let reason = format!(
+            "the run was too short: cores are read {} times a second",
+            order.schedule.hz.get().min(Sampler::CORES_HZ)
+        );
         for key in ["cores", "timeline", "others_percent", "steal_percent"] {
             case.missing.insert(key, reason.clone());
         }

@@ -21,7 +21,7 @@ pub struct Look {
     pub unix_s: f64,
     /// The threads that lived.
     pub threads: Vec<ThreadSample>,
-    /// The cores that were online; None in a look that comes too soon after the last one for their figures to move.
+    /// The cores that were online; None in a look that comes too soon after their last one ([`Sampler::CORES_HZ`]).
     pub cores: Option<Vec<CoreUsage>>,
 }
 
@@ -117,7 +117,9 @@ mod tests {
             let span = looks.last().unwrap().monotonic_s - looks[0].monotonic_s;
             assert!(ticks as f64 >= f64::from(hz) * span, "{ticks} at {hz} Hz, of {span} s");
             let readings = looks.iter().filter(|look| look.cores.is_some()).count();
-            assert!(looks[0].cores.is_some() && readings as f64 <= f64::from(hz.min(100)) * elapsed + 2.0);
+            assert!(
+                looks[0].cores.is_some() && readings as f64 <= f64::from(hz.min(Sampler::CORES_HZ)) * elapsed + 2.0
+            );
             assert!(watched.cost_percent > 0.0 && watched.cost_percent < 101.0, "{}", watched.cost_percent);
             assert_eq!(watched.threads.len(), 1);
         }

@@ -65,9 +65,9 @@ fn the_timeline_has_the_rate_asked_for_and_the_sampler_tells_what_it_cost() {
         assert!(timeline.len() <= most + 1 && timeline.len() + missed + 3 >= most, "{} in {wall_s} s", timeline.len());
         let times: Vec<f64> = timeline.iter().map(|step| step["t_s"].as_f64().unwrap()).collect();
         assert!(times.is_sorted() && times[0] >= 0.0 && *times.last().unwrap() <= wall_s);
-        // The cores' figures can't move that fast: the steps between two readings have none, and it says why.
+        // The cores' figures are too coarse for that: the steps between two readings have none, and it says why.
         let with_cores = timeline.iter().filter(|step| step["cores"].is_array()).count();
-        assert!((1..=(100.0 * wall_s) as usize + 1).contains(&with_cores), "{with_cores} in {wall_s} s");
+        assert!((1..=(20.0 * wall_s) as usize + 1).contains(&with_cores), "{with_cores} in {wall_s} s");
         let reason = case["missing"]["timeline.cores"].as_str().unwrap_or_default();
         assert_eq!(reason.contains("10 ms"), with_cores < timeline.len(), "{}", case["missing"]);
     }

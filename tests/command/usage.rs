@@ -43,8 +43,9 @@ fn a_rate_that_cannot_be_had_is_refused() {
     for hz in ["0", "-1", "1001", "1.5", "nan", ""] {
         assert_refused(&["run", &format!("--hz={hz}")], &["--hz", "from 1 to 1000"]);
     }
-    // Each look is kept until the row ends.
-    assert_refused(&["run", "--hz", "1000", "-d", "3600"], &["250000", "3600 s at 1000 Hz", "-d", "--hz"]);
+    // Each look is kept until the row ends. What follows would be refused as well, but later.
+    let arguments = ["run", "--hz", "1000", "-d", "251", "-p", "/no/such/python"];
+    assert_refused(&arguments, &["250000", "251 s at 1000 Hz", "-d", "--hz"]);
 }
 
 #[test]

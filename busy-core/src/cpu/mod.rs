@@ -28,13 +28,8 @@ pub use sampler::{Sample, Sampler, ThreadSample};
 #[cfg(target_os = "linux")]
 pub use threads::{ThreadUsage, threads};
 
-/// What one tick of /proc's user and system times is worth (USER_HZ; 10 ms on every Linux of today).
-#[cfg(target_os = "linux")]
-fn tick_ns() -> u64 {
-    1_000_000_000 / rustix::param::clock_ticks_per_second()
-}
-
+/// What `ticks` of /proc's user and system times are worth (USER_HZ; 10 ms each on every Linux of today).
 #[cfg(target_os = "linux")]
 fn ticks_to_duration(ticks: u64) -> std::time::Duration {
-    std::time::Duration::from_nanos(ticks.saturating_mul(tick_ns()))
+    std::time::Duration::from_nanos(ticks.saturating_mul(1_000_000_000 / rustix::param::clock_ticks_per_second()))
 }

@@ -8,7 +8,7 @@
 
 use super::cores::ProcStat;
 use super::threads::{has_ended, parse_schedstat};
-use super::{CoreUsage, own_thread, tick_ns};
+use super::{CoreUsage, own_thread};
 use crate::clock::monotonic_ns;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{AtFlags, Mode, OFlags, RawDir, SeekFrom, fstat, open, openat, seek, statat};
@@ -53,8 +53,8 @@ pub struct Sample {
     pub threads: Vec<ThreadSample>,
     /// The cores that were online at `cores_monotonic_ns`.
     pub cores: Vec<CoreUsage>,
-    /// When the cores were read, just before the threads of this sample or of an earlier one: their figures move in
-    /// steps of 10 ms, so they are read at most once in 10 ms.
+    /// When the cores were read, just before the threads of this sample or of an earlier one: they are read at most
+    /// [`Sampler::CORES_HZ`] times a second.
     pub cores_monotonic_ns: u64,
 }
 
@@ -77,6 +77,10 @@ struct Thread {
 }
 
 impl Sampler {
+    /// The cores are read so often a second at the most. Their figures move in steps of 10 ms, so between closer
+    /// readings a core would seem to do nothing, or all; and a reading costs as much as those of ten threads.
+    pub const CORES_HZ: u32 = 20;
+
     /// Makes ready to sample process `pid`, the own one included.
     ///
     /// # Errors
@@ -105,7 +109,7 @@ impl Sampler {
         })
     }
 
-    /// Reads all threads, and the cores if they can have moved, into buffers that the next call uses again. Threads that
+    /// Reads all threads, and the cores if it is their time, into buffers that the next call uses again. Threads that
     /// have ended since the last call are left out, those that have started are in.
     ///
     /// # Errors
@@ -143,7 +147,7 @@ impl Sampler {
         let last = self.sample.cores_monotonic_ns;
         if last == 0 {
             self.first_read_ns = now;
-        } else if !has_moved(self.first_read_ns, last, now) {
+        } else if !is_due(self.first_read_ns, last, now) {
             return Ok(());
         }
         self.stat.read(&mut self.sample.cores)?;
@@ -173,11 +177,12 @@ fn expect_schedstat(task: &OwnedFd) -> io::Result<()> {
     Ok(())
 }
 
-/// Whether the cores' figures can have moved: in the first of those samples that lie in the same step of USER_HZ. The
-/// first reading lies in the middle of its step, so that samples at the steps' own rate, some of them late, stay clear
-/// of the steps' ends.
-fn has_moved(first_ns: u64, last_ns: u64, now_ns: u64) -> bool {
-    let step = |ns: u64| (ns - first_ns + tick_ns() / 2) / tick_ns();
+/// Whether to read the cores: in the first of those samples that lie in the same step of [`Sampler::CORES_HZ`]. The first
+/// reading lies in the middle of its step, so that samples at that very rate, some of them late, stay clear of the
+/// steps' ends.
+fn is_due(first_ns: u64, last_ns: u64, now_ns: u64) -> bool {
+    const STEP_NS: u64 = 1_000_000_000 / Sampler::CORES_HZ as u64;
+    let step = |ns: u64| (ns - first_ns + STEP_NS / 2) / STEP_NS;
     step(now_ns) != step(last_ns)
 }
 
@@ -306,26 +311,28 @@ mod tests {
     }
 
     #[test]
-    fn the_cores_are_read_once_in_ten_milliseconds_whatever_the_rate() {
-        for hz in [1, 10, 90, 100, 150, 250, 1000] {
+    fn the_cores_are_read_so_often_and_no_more_whatever_the_rate() {
+        let cores_hz = u64::from(Sampler::CORES_HZ);
+        for hz in [1, 10, 19, cores_hz, 30, 100, 1000] {
             let mut last = 0;
             let mut readings = 1;
             for now in (1..10 * hz).map(|number| number * 1_000_000_000 / hz) {
-                if has_moved(0, last, now) {
+                if is_due(0, last, now) {
                     (last, readings) = (now, readings + 1);
                 }
             }
-            let most = 10 * hz.min(100);
+            let most = 10 * hz.min(cores_hz);
             assert!((most..=most + 1).contains(&readings), "{readings} in ten seconds at {hz} Hz");
         }
     }
 
     #[test]
-    fn a_hundred_samples_a_second_read_the_cores_each_time_even_if_some_are_late() {
-        let lateness = [4_000_000, 0, 100_000, 4_900_000, 0];
-        let samples: Vec<u64> = (0..).zip(lateness).map(|(number, late)| number * 10_000_000 + late).collect();
+    fn samples_at_the_cores_rate_read_them_each_time_even_if_some_are_late() {
+        let every = 1_000_000_000 / u64::from(Sampler::CORES_HZ);
+        let lateness = [every * 2 / 5, 0, 100_000, every * 2 / 5, 0];
+        let samples: Vec<u64> = (0..).zip(lateness).map(|(number, late)| number * every + late).collect();
         for pair in samples.windows(2) {
-            assert!(has_moved(samples[0], pair[0], pair[1]), "{pair:?}");
+            assert!(is_due(samples[0], pair[0], pair[1]), "{pair:?}");
         }
     }
 }
