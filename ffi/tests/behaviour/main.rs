@@ -271,17 +271,21 @@ fn threads_of_nobody_and_of_others_are_refused() {
     assert_eq!(answer, Err(NO_SUCH_THREAD), "another process's");
 }
 
-/// Half a million waits on each of two threads, none early by the clock of the one who asked.
+/// Half a million waits on each of four threads, two by each clock, none early by the clock of the one who asked.
 #[test]
-fn a_million_waits_and_none_ends_early() {
-    let waits = |seed: u64| {
+fn a_million_waits_by_each_clock_and_none_ends_early() {
+    let waits = |clock: u32, seed: u64| {
+        let options = Options { clock, ..Options::new(null()) };
+        if busy().wait(0, &options).0 == UNSUPPORTED {
+            return;
+        }
         let mut random = seed;
         for _ in 0..500_000 {
             // Knuth's MMIX generator: any spread of lengths will do, as long as a failure can be had again.
             random = random.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
             let asked = 1000 + (random >> 33) % 49_001;
             let before = monotonic_ns();
-            let (status, result) = busy().wait(asked, null());
+            let (status, result) = busy().wait(asked, &options);
             let took = monotonic_ns() - before;
             assert!(
                 status == OK && asked <= result.elapsed_ns && result.elapsed_ns <= took,
@@ -290,8 +294,9 @@ fn a_million_waits_and_none_ends_early() {
         }
     };
     thread::scope(|scope| {
-        scope.spawn(move || waits(1));
-        scope.spawn(move || waits(2));
+        for (clock, seed) in [(MONOTONIC, 1), (MONOTONIC, 2), (TSC, 3), (TSC, 4)] {
+            scope.spawn(move || waits(clock, seed));
+        }
     });
 }
 
