@@ -12,6 +12,8 @@ import sys
 import threading
 import time
 
+from telling import call
+
 # CLOCK_MONOTONIC, which a watching process reads too. Python 2 has only the wall clock.
 CLOCK = "monotonic" if hasattr(time, "monotonic") else "time"
 now = getattr(time, CLOCK)
@@ -89,8 +91,9 @@ def run(loops, seconds):
 
 def main(cases, usage):
     """Runs the case that the command line names; `cases` maps names to functions that return the loops for `run`."""
-    arguments = sys.argv[1:]
-    if len(arguments) < 2 or arguments[0] not in cases or not arguments[1].isdigit():
-        sys.exit("usage: %s %s\nCASE is one of %s" % (sys.argv[0], usage, ", ".join(sorted(cases))))
-    loops = cases[arguments[0]](*arguments[2:])
-    sys.exit(run(loops, int(arguments[1])))
+    running = {name: runner(loops) for name, loops in cases.items()}
+    sys.exit(call(running, usage))
+
+
+def runner(loops):
+    return lambda seconds, *rest: run(loops(*rest), seconds)

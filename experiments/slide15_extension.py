@@ -1,7 +1,7 @@
 """Slides 15-17: a Python thread beside a native call that keeps the GIL, and beside one that releases it.
 
 usage: slide15_extension.py CASE SECONDS FOLDER MODULE, with FOLDER/MODULE an extension module that has with_lock
-and without_lock: `busy` (PyO3) or `busy_c` (C)
+and without_lock: `busy` (PyO3), `busy_c` (C) or `slide12_cython`
 """
 
 import importlib

@@ -65,6 +65,12 @@ pub struct RunArguments {
     #[arg(long, value_name = "N", default_value = "10", value_parser = hz)]
     pub hz: NonZero<u32>,
 
+    /// Take over what an earlier run has measured already: the last one, or that kept in FILE
+    ///
+    /// What failed, was skipped or interrupted, and what it was not asked for is measured now.
+    #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true)]
+    pub resume: Option<Option<PathBuf>>,
+
     /// Write the results as JSON to FILE, or to stdout (-) instead of the table
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,

@@ -2,6 +2,7 @@
 //! them from outside, and reports. It stands above libbusy and the Python module, which know nothing of it.
 
 pub mod cli;
+pub mod environment;
 pub mod experiments;
 pub mod extension;
 pub mod guard;
@@ -17,9 +18,11 @@ pub mod places;
 pub mod publish;
 pub mod pythons;
 pub mod results;
+pub mod resume;
 pub mod run;
 pub mod signals;
 pub mod table;
+pub mod told;
 pub mod units;
 pub mod unpack;
 pub mod watch;

@@ -4,7 +4,7 @@
 use crate::guard::{Event, GuardError, Guarded, Spec};
 use crate::host::busy_percent;
 use crate::interpreter::Interpreter;
-use crate::results::{Case, CoreFigures, SamplerFigures, Step, ThreadFigures};
+use crate::results::{Case, CoreFigures, CpuFigures, SamplerFigures, Step, ThreadFigures};
 use crate::units::percent_of;
 use crate::watch::{Look, Watch, Watched};
 use busy_core::cpu::{CoreUsage, Sampler, ThreadUsage};
@@ -26,16 +26,34 @@ pub struct Schedule {
 
 /// One case to run: `script CASE SECONDS ARGUMENTS...`.
 pub struct Order<'a> {
+    /// Who runs it.
+    pub interpreter: &'a Interpreter,
     /// The script.
     pub script: &'a Path,
     /// The case that it is to run.
     pub case: &'static str,
-    /// The way into native code, for the record.
+    /// The way in which it is done, for the record.
     pub way: Option<&'static str>,
     /// How long, how often.
     pub schedule: Schedule,
     /// What else it wants.
     pub arguments: Vec<String>,
+}
+
+impl Order<'_> {
+    /// The interpreter's run of the script, bounded by `timeout_s`.
+    pub(crate) fn spec(&self, timeout_s: f64) -> Spec {
+        let mut command: Vec<OsString> =
+            vec![self.interpreter.command.clone().into(), self.script.into(), self.case.into()];
+        command.push(self.schedule.seconds.to_string().into());
+        command.extend(self.arguments.iter().map(OsString::from));
+        let mut spec = Spec::new(command, timeout_s);
+        // Empty is off: the one hides the script's own folder from it, the other keeps the interpreter from ending.
+        for variable in ["PYTHONSAFEPATH", "PYTHONINSPECT"] {
+            spec.env.insert(variable.into(), OsString::new());
+        }
+        spec
+    }
 }
 
 /// Why a case has no figures.
@@ -44,6 +62,9 @@ pub enum MeasureError {
     /// The script came to no good end.
     #[error("{0}")]
     Failed(String),
+    /// The script says that it can't be run here.
+    #[error("{0}")]
+    Skipped(String),
     /// The lab was stopped, or its guard was.
     #[error(transparent)]
     Guard(#[from] GuardError),
@@ -77,19 +98,10 @@ struct Told {
 ///
 /// # Errors
 /// [`MeasureError::Failed`] names what the interpreter did instead.
-pub fn measure(interpreter: &Interpreter, order: &Order) -> Result<Case, MeasureError> {
-    let seconds = order.schedule.seconds.to_string();
-    let mut command: Vec<OsString> =
-        vec![interpreter.command.clone().into(), order.script.into(), order.case.into(), seconds.into()];
-    command.extend(order.arguments.iter().map(OsString::from));
+pub fn measure(order: &Order) -> Result<Case, MeasureError> {
     // A with_lock that comes first makes a run twice as long; interpreters start in well under the rest.
-    let mut spec = Spec::new(command, 2.0 * f64::from(order.schedule.seconds) + 10.0);
+    let mut spec = order.spec(2.0 * f64::from(order.schedule.seconds) + 10.0);
     spec.env.insert("BUSY_WATCHED".into(), "1".into());
-    // Empty is off: the one hides the script's own folder from it, the other keeps the interpreter from ending.
-    for variable in ["PYTHONSAFEPATH", "PYTHONINSPECT"] {
-        spec.env.insert(variable.into(), OsString::new());
-    }
-
     let mut child = Guarded::start(&spec)?;
     let mut watch = None;
     let mut seen = None;
@@ -163,10 +175,7 @@ fn figures(order: &Order, report: &Report, watched: &Watched) -> Result<Case, Me
     };
     let within: Vec<&Look> =
         watched.looks.iter().filter(|look| (report.start..=report.end).contains(&time(look))).collect();
-    let mut case = Case {
-        case: order.case,
-        way: order.way,
-        wall_s,
+    let mut cpu = CpuFigures {
         cpu_percent: total(|usage| usage.cpu),
         user_percent: total(|usage| usage.user),
         system_percent: total(|usage| usage.system),
@@ -180,9 +189,9 @@ fn figures(order: &Order, report: &Report, watched: &Watched) -> Result<Case, Me
         },
         others_percent: None,
         steal_percent: None,
-        judgement: None,
-        missing: BTreeMap::new(),
+        in_doubt: in_doubt(&watched.looks),
     };
+    let mut missing = BTreeMap::new();
     let of_cores: Vec<(&Look, &[CoreUsage])> =
         within.iter().filter_map(|look| Some((*look, look.cores.as_deref()?))).collect();
     if let [(first, cores_at_first), .., (last, cores_at_last)] = of_cores[..] {
@@ -190,15 +199,15 @@ fn figures(order: &Order, report: &Report, watched: &Watched) -> Result<Case, Me
         let used = |look: &Look| look.threads.iter().map(|thread| thread.cpu).sum::<Duration>();
         let own = percent_of(used(last).saturating_sub(used(first)), span);
         let steal = |cores: &[CoreUsage]| cores.iter().map(|core| core.steal).sum::<Duration>();
-        case.others_percent = Some((busy_percent(cores_at_first, cores_at_last, span) - own).max(0.0));
-        case.steal_percent = Some(percent_of(steal(cores_at_last).saturating_sub(steal(cores_at_first)), span));
-        case.cores = core_figures(cores_at_first, cores_at_last, span);
-        case.timeline = timeline(report, time, &within);
-        if case.timeline.iter().any(|step| step.cores.is_none()) {
+        cpu.others_percent = Some((busy_percent(cores_at_first, cores_at_last, span) - own).max(0.0));
+        cpu.steal_percent = Some(percent_of(steal(cores_at_last).saturating_sub(steal(cores_at_first)), span));
+        cpu.cores = core_figures(cores_at_first, cores_at_last, span);
+        cpu.timeline = timeline(report, time, &within);
+        if cpu.timeline.iter().any(|step| step.cores.is_none()) {
             let most = Sampler::CORES_HZ;
             let reason =
                 format!("the cores' figures move in steps of 10 ms: they are read {most} times a second at most");
-            case.missing.insert("timeline.cores", reason);
+            missing.insert("timeline.cores".into(), reason);
         }
     } else {
         let reason = format!(
@@ -206,10 +215,36 @@ fn figures(order: &Order, report: &Report, watched: &Watched) -> Result<Case, Me
             order.schedule.hz.get().min(Sampler::CORES_HZ)
         );
         for key in ["cores", "timeline", "others_percent", "steal_percent"] {
-            case.missing.insert(key, reason.clone());
+            missing.insert(key.into(), reason.clone());
         }
     }
-    Ok(case)
+    Ok(Case {
+        case: order.case.into(),
+        way: order.way.map(Into::into),
+        wall_s,
+        cpu: Some(cpu),
+        facts: BTreeMap::new(),
+        judgement: None,
+        missing,
+    })
+}
+
+/// By how much the wall clock may seem to be set: reading it just after CLOCK_MONOTONIC, a watching thread may lose its
+/// core in between.
+const CLOCKS_APART_S: f64 = 0.05;
+
+/// Whether the machine stayed what it was: the wall clock, by which the talk's loop ends, ran with CLOCK_MONOTONIC, which
+/// nothing but a step ends (both are slewed alike, adjtimex(2)); and the same cores were online.
+fn in_doubt(looks: &[Look]) -> Option<String> {
+    let apart = |look: &Look| look.unix_s - look.monotonic_s;
+    let step = looks.windows(2).map(|pair| apart(&pair[1]) - apart(&pair[0])).find(|step| step.abs() > CLOCKS_APART_S);
+    if let Some(step) = step {
+        return Some(format!("the wall clock was set by {step:.2} s"));
+    }
+    let online = |cores: &[CoreUsage]| cores.iter().map(|core| core.core).collect::<Vec<_>>();
+    let sets: Vec<Vec<u32>> = looks.iter().filter_map(|look| Some(online(look.cores.as_deref()?))).collect();
+    let change = sets.windows(2).find(|pair| pair[0] != pair[1])?;
+    Some(format!("the cores online changed from {:?} to {:?}", change[0], change[1]))
 }
 
 fn core_figures(before: &[CoreUsage], after: &[CoreUsage], span: Duration) -> Vec<CoreFigures> {
@@ -253,7 +288,7 @@ fn between(before: &Look, after: &Look) -> Duration {
 }
 
 /// As much of a line as an error message bears.
-fn cut(line: &str) -> String {
+pub(crate) fn cut(line: &str) -> String {
     format!("{:?}", line.chars().take(80).collect::<String>())
 }
 
@@ -272,6 +307,22 @@ mod tests {
             threads: vec![ThreadSample { tid: 7, cpu: ms(cpu), waited_for_cpu: ms(0) }],
             cores: core.map(|busy| vec![CoreUsage { user: ms(busy), ..idle }]),
         }
+    }
+
+    #[test]
+    fn a_machine_that_changes_puts_the_figures_in_doubt() {
+        let at = |ms: u64, unix_s: f64, cores: &[u32]| {
+            let mut look = look(ms, 0, Some(0));
+            let core = look.cores.take().unwrap().remove(0);
+            look.cores = Some(cores.iter().map(|&number| CoreUsage { core: number, ..core.clone() }).collect());
+            Look { unix_s, ..look }
+        };
+        assert_eq!(in_doubt(&[at(0, 50.0, &[0, 1]), at(100, 50.1, &[0, 1]), at(200, 50.21, &[0, 1])]), None);
+        let set = in_doubt(&[at(0, 50.0, &[0]), at(100, 49.1, &[0]), at(200, 49.2, &[0])]);
+        assert_eq!(set.as_deref(), Some("the wall clock was set by -1.00 s"));
+        let unread = Look { cores: None, ..at(100, 50.1, &[]) };
+        let gone = in_doubt(&[at(0, 50.0, &[0, 1]), unread, at(200, 50.2, &[0])]);
+        assert_eq!(gone.as_deref(), Some("the cores online changed from [0, 1] to [0]"));
     }
 
     #[test]

@@ -3,11 +3,15 @@
 
 use crate::host::Host;
 use crate::interpreter::Interpreter;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
+/// A name that is written in the code, or was read from an earlier file.
+pub type Name = Cow<'static, str>;
+
 /// One file of results.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Document {
     /// Version of this layout.
     pub schema: u32,
@@ -22,12 +26,12 @@ pub struct Document {
 }
 
 /// One experiment on one interpreter.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct RunResult {
     /// Always "run".
-    pub kind: &'static str,
+    pub kind: Name,
     /// The experiment's name.
-    pub experiment: &'static str,
+    pub experiment: Name,
     /// How it went.
     pub status: Status,
     /// Why it was skipped or failed.
@@ -36,6 +40,9 @@ pub struct RunResult {
     /// What the outcome says about the talk's claim.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub outcome: Option<Outcome>,
+    /// The one figure that tells most, for people.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub headline: Option<String>,
     /// Who ran it.
     pub interpreter: Interpreter,
     /// Seconds that each case was to run.
@@ -43,12 +50,12 @@ pub struct RunResult {
     /// What was measured.
     pub cases: Vec<Case>,
     /// Cases that could not be had, and why.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub missing: BTreeMap<String, String>,
 }
 
 /// How an experiment went.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Status {
     /// All that could be measured was.
@@ -60,7 +67,7 @@ pub enum Status {
 }
 
 /// What an outcome says about what was expected.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Outcome {
     /// As expected on this interpreter.
@@ -71,16 +78,33 @@ pub enum Outcome {
     Unexpected,
 }
 
-/// One arrangement of threads.
-#[derive(Debug, Clone, Serialize)]
+/// One arrangement of what an experiment compares.
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Case {
     /// Its name.
-    pub case: &'static str,
-    /// The way into native code, where there are several: `pyo3` or `c`.
+    pub case: Name,
+    /// The way in which it was done, where there are several: `pyo3` or `c`, the ways into native code, and the like.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub way: Option<&'static str>,
-    /// From the common start to the end of the last thread.
+    pub way: Option<Name>,
+    /// From the common start to the end of the last thread; of a case without threads of its own, the script's time.
     pub wall_s: f64,
+    /// What its threads used, where they were watched.
+    #[serde(flatten)]
+    pub cpu: Option<CpuFigures>,
+    /// What the script found, by the names that it gives.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub facts: BTreeMap<String, serde_json::Value>,
+    /// What it shows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub judgement: Option<Judgement>,
+    /// Figures that could not be had, and why.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub missing: BTreeMap<Name, String>,
+}
+
+/// CPU use of the threads of a case, in percent of one core.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct CpuFigures {
     /// CPU time of the threads named below.
     pub cpu_percent: f64,
     /// Its part in user mode.
@@ -101,16 +125,13 @@ pub struct Case {
     /// What the hypervisor took from this machine's cores meanwhile.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub steal_percent: Option<f64>,
-    /// What it shows.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub judgement: Option<Judgement>,
-    /// Figures that could not be had, and why.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub missing: BTreeMap<&'static str, String>,
+    /// Why none of these figures can be relied on: the machine itself changed meanwhile.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub in_doubt: Option<String>,
 }
 
 /// What the sampler did meanwhile.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct SamplerFigures {
     /// Looks a second, as asked for.
     pub hz: u32,
@@ -121,16 +142,19 @@ pub struct SamplerFigures {
 }
 
 /// What a case shows.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Judgement {
     /// As expected or not.
     pub outcome: Outcome,
+    /// The Python version since which it is no longer as the talk saw it; absent where it still is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub changed_since: Option<Name>,
     /// In a sentence or two.
     pub says: String,
 }
 
 /// One thread's part.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ThreadFigures {
     /// What it ran.
     pub name: String,
@@ -149,7 +173,7 @@ pub struct ThreadFigures {
 }
 
 /// One core's part.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct CoreFigures {
     /// Its number.
     pub core: u32,
@@ -158,7 +182,7 @@ pub struct CoreFigures {
 }
 
 /// One step of a timeline.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Step {
     /// Its end, counted from the common start.
     pub t_s: f64,
@@ -171,16 +195,45 @@ pub struct Step {
 }
 
 impl Case {
+    /// Those of its threads that are called `name`.
+    pub fn threads<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a ThreadFigures> {
+        self.cpu.iter().flat_map(|cpu| &cpu.threads).filter(move |thread| thread.name == name)
+    }
+
     /// The counts of the threads called `name` together, a second.
     pub fn rate(&self, name: &str) -> f64 {
-        let counts = self.threads.iter().filter(|thread| thread.name == name).map(|thread| thread.count as f64);
-        counts.sum::<f64>() / self.wall_s
+        self.threads(name).map(|thread| thread.count as f64).sum::<f64>() / self.wall_s
+    }
+
+    /// What all threads used; NaN where they were not watched, which no bound takes for fulfilled.
+    pub fn cpu_percent(&self) -> f64 {
+        self.cpu.as_ref().map_or(f64::NAN, |cpu| cpu.cpu_percent)
+    }
+
+    /// The number that the script found under this name.
+    pub fn number(&self, fact: &str) -> Option<f64> {
+        self.facts.get(fact)?.as_f64()
+    }
+
+    /// The text that the script found under this name.
+    pub fn text(&self, fact: &str) -> Option<&str> {
+        self.facts.get(fact)?.as_str()
+    }
+
+    /// Whether the script found so.
+    pub fn truth(&self, fact: &str) -> Option<bool> {
+        self.facts.get(fact)?.as_bool()
     }
 }
 
 impl RunResult {
+    /// The Python version since which something here is no longer as the talk saw it.
+    pub fn changed_since(&self) -> Option<&str> {
+        self.cases.iter().find_map(|case| case.judgement.as_ref()?.changed_since.as_deref())
+    }
+
     /// The case of that name (and way).
     pub fn case(&self, case: &str, way: Option<&str>) -> Option<&Case> {
-        self.cases.iter().find(|found| found.case == case && found.way == way)
+        self.cases.iter().find(|found| found.case == case && found.way.as_deref() == way)
     }
 }

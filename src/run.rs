@@ -11,11 +11,13 @@ use crate::output::{Output, OutputError};
 use crate::places::{self, NotInstalled};
 use crate::publish::NewFile;
 use crate::results::{Document, Outcome, Status};
+use crate::resume::{Earlier, ResumeError};
 use crate::{interrupt, output, table};
 use indicatif::ProgressBar;
 use std::fs;
 use std::io;
 use std::num::NonZero;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -49,6 +51,9 @@ pub enum RunError {
     /// The guard failed, or Ctrl-C before there was a result.
     #[error(transparent)]
     Guard(#[from] GuardError),
+    /// There is nothing to resume.
+    #[error(transparent)]
+    Resume(#[from] ResumeError),
     /// The kernel does not tell what is needed.
     #[error("can't read what the kernel tells of this machine: {0}")]
     Host(io::Error),
@@ -73,6 +78,10 @@ pub fn run(arguments: &RunArguments) -> Result<ExitCode, RunError> {
 
     let mut host = Host::observe(PATIENCE).map_err(RunError::Host)?;
     host.time_reads_per_s = Some(libbusy.time_reads_per_second());
+    let mut earlier = match &arguments.resume {
+        Some(file) => Some(Earlier::read(file.as_deref(), &host)?),
+        None => None,
+    };
     let conditions = Conditions { cores: host.cores };
     let schedule = Schedule { seconds: arguments.seconds, hz: arguments.hz };
     let mut document = Document {
@@ -85,19 +94,26 @@ pub fn run(arguments: &RunArguments) -> Result<ExitCode, RunError> {
 
     let progress = ProgressBar::new_spinner();
     progress.enable_steady_tick(Duration::from_millis(250));
-    let pairs =
-        interpreters.iter().flat_map(|interpreter| chosen.iter().map(move |experiment| (interpreter, experiment)));
+    let keep = Keep::new(&document.began);
+    let mut kept = Err("nothing was measured".into());
+    let pairs = interpreters.iter().flat_map(|interpreter| chosen.iter().map(move |&chosen| (interpreter, chosen)));
     for (interpreter, experiment) in pairs {
+        if interrupt::requested() {
+            break;
+        }
+        if let Some(done) = earlier.as_mut().and_then(|earlier| earlier.take(experiment.name, interpreter, schedule)) {
+            document.results.push(done);
+            continue;
+        }
         let tell = |case: &str| progress.set_message(format!("{} on {}: {case}", experiment.name, interpreter.title()));
-        match experiment.run(interpreter, &libbusy, &scripts, schedule, &conditions, tell) {
+        match experiment.run(interpreter, &libbusy, &scripts, schedule, &conditions, &tell) {
             Ok(result) if result.cases.is_empty() && interrupt::requested() => break,
             Ok(result) => document.results.push(result),
             Err(GuardError::Interrupted) => break,
             Err(error) => return Err(error.into()),
         }
-        if interrupt::requested() {
-            break;
-        }
+        // After each, so that whatever ends this run leaves what can be resumed.
+        kept = keep.write(&document);
     }
     progress.finish_and_clear();
     let interrupted = interrupt::requested();
@@ -109,7 +125,6 @@ pub fn run(arguments: &RunArguments) -> Result<ExitCode, RunError> {
     if document.results.is_empty() {
         return Ok(ExitCode::from(interrupt::EXIT_CODE));
     }
-    let kept = keep(&document);
     output.write(&document, || table::render(&document))?;
     for warning in table::warnings(&document) {
         output::note(&warning);
@@ -128,19 +143,29 @@ fn chosen(names: &[String]) -> Result<Vec<&'static Experiment>, RunError> {
         return Ok(experiments::ALL.to_vec());
     }
     let unknown = |name: &String| {
-        let all = experiments::ALL.map(|experiment| experiment.name).join(", ");
+        let all = experiments::ALL.iter().map(|experiment| experiment.name).collect::<Vec<_>>().join(", ");
         RunError::NoExperiment(name.clone(), all)
     };
     names.iter().map(|name| experiments::find(name).ok_or_else(|| unknown(name))).collect()
 }
 
-fn keep(document: &Document) -> Result<String, Box<dyn std::error::Error>> {
-    let folder = places::runs().ok_or("there is no home folder")?;
-    fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
-    // A colon in a file name is a nuisance on the command line.
-    let name = format!("{}.json", document.began.replace(':', "-"));
-    let path = NewFile::open(&folder.join(name))?.publish(&serde_json::to_vec_pretty(document)?)?;
-    Ok(path.display().to_string())
+/// Where the results of this run are kept.
+struct Keep(Result<PathBuf, String>);
+
+impl Keep {
+    fn new(began: &str) -> Self {
+        // A colon in a file name is a nuisance on the command line.
+        let name = format!("{}.json", began.replace(':', "-"));
+        Self(places::runs().map(|folder| folder.join(name)).ok_or_else(|| "there is no home folder".into()))
+    }
+
+    fn write(&self, document: &Document) -> Result<String, Box<dyn std::error::Error>> {
+        let path = self.0.as_ref().map_err(String::as_str)?;
+        let folder = path.parent().unwrap_or(path);
+        fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+        let path = NewFile::open(path)?.publish(&serde_json::to_vec_pretty(document)?)?;
+        Ok(path.display().to_string())
+    }
 }
 
 /// Of several results the worst: 1 before 3 before 0. Skipped alone is no answer.

@@ -7,14 +7,18 @@ pub fn percent_of(part: Duration, whole: Duration) -> f64 {
     100.0 * part.as_secs_f64() / whole.as_secs_f64()
 }
 
-/// Counts a second for people: "8.93 M", "17.7 k", "3.50".
+/// Counts a second for people: "8.93 M", "17.7 k", "3.50", "0.0004".
 pub fn per_second(rate: f64) -> String {
     let (value, unit) = match rate {
         1e6.. => (rate / 1e6, " M"),
         1e3.. => (rate / 1e3, " k"),
         _ => (rate, ""),
     };
-    let digits = if value < 10.0 { 2 } else { 1 };
+    let digits = match value {
+        10.0.. => 1,
+        0.1.. | 0.0 => 2,
+        _ => 4,
+    };
     format!("{value:.digits$}{unit}")
 }
 
@@ -24,7 +28,7 @@ mod tests {
 
     #[test]
     fn rates_have_three_digits_and_a_unit() {
-        let shown = [0.0, 3.5, 17_670.0, 8_930_000.0, 307_590_977.0].map(per_second);
-        assert_eq!(shown, ["0.00", "3.50", "17.7 k", "8.93 M", "307.6 M"]);
+        let shown = [0.0, 0.000_42, 3.5, 17_670.0, 8_930_000.0, 307_590_977.0].map(per_second);
+        assert_eq!(shown, ["0.00", "0.0004", "3.50", "17.7 k", "8.93 M", "307.6 M"]);
     }
 }

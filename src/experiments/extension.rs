@@ -1,23 +1,28 @@
 //! Slides 15-17: a Python thread beside a native call that keeps the GIL, and beside one that releases it.
 
-use super::judge::{Conditions, one_core, two_cores};
-use super::{Experiment, ExtensionError, Plan, Step, TalkFigures, places};
+use super::judge::{Conditions, headline, one_core, two_cores};
+use super::{Experiment, ExtensionError, Kind, Plan, Step, TalkFigures, places};
 use crate::extension;
-use crate::results::RunResult;
+use crate::results::{Judgement, RunResult};
 
 pub(super) const EXPERIMENT: Experiment = Experiment {
     name: "extension",
     slides: "15-17",
     shows: "a native call stops every Python thread while it keeps the GIL, and none once it releases it",
+    today: "as then; with_lock stops nobody where there is no GIL (3.13t)",
     talk: &[
         TalkFigures { case: WITH_LOCK, internal: 45_524, native: Some(3_257_960_533), cpu_percent: 100.0 },
         TalkFigures { case: WITHOUT_LOCK, internal: 48_049_276, native: Some(3_271_300_229), cpu_percent: 199.0 },
     ],
+    columns: &[],
     script: "slide15_extension.py",
     plan: |setting| {
         let mut plan = Plan::default();
         let mut add = |way, folder: String, module: &str| {
-            let step = |case| Step(case, Some(way), vec![folder.clone(), module.to_owned()]);
+            let step = |case| {
+                let arguments = vec![folder.clone(), module.to_owned()];
+                Step { case, way: Some(way), arguments, kind: Kind::Watched }
+            };
             plan.steps.extend([WITH_LOCK, WITHOUT_LOCK].map(step));
         };
         let mut missing = Vec::new();
@@ -25,8 +30,8 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
             Ok(folder) => add("pyo3", folder, "busy"),
             Err(reason) => missing.push(("pyo3", reason)),
         }
-        match extension::build(setting.interpreter, setting.libbusy.path()) {
-            Ok(folder) => add("c", folder.display().to_string(), extension::MODULE),
+        match extension::build(&extension::C, setting.interpreter, setting.libbusy.path(), None) {
+            Ok(folder) => add("c", folder.display().to_string(), extension::C.name),
             Err(ExtensionError::Guard(error)) => return Err(error),
             Err(error) => missing.push(("c", error.to_string())),
         }
@@ -36,8 +41,8 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
     judge,
 };
 
-const WITH_LOCK: &str = "internal+with_lock";
-const WITHOUT_LOCK: &str = "internal+without_lock";
+pub(super) const WITH_LOCK: &str = "internal+with_lock";
+pub(super) const WITHOUT_LOCK: &str = "internal+without_lock";
 
 /// The folder of the PyO3 module, where it can be imported: its stable ABI is that of CPython 3.10 with a GIL.
 fn pyo3_module(interpreter: &crate::interpreter::Interpreter) -> Result<String, String> {
@@ -53,14 +58,14 @@ fn pyo3_module(interpreter: &crate::interpreter::Interpreter) -> Result<String, 
     places::python_module().map(|folder| folder.display().to_string()).map_err(|error| error.to_string())
 }
 
-fn judge(result: &mut RunResult, conditions: &Conditions) {
-    let gil = result.interpreter.gil;
+pub(super) fn judge(result: &mut RunResult, conditions: &Conditions) {
+    let interpreter = result.interpreter.clone();
     for index in 0..result.cases.len() {
         let case = &result.cases[index];
-        let free = result.case(WITHOUT_LOCK, case.way);
-        let (cpu, rate) = (case.cpu_percent, case.rate("internal"));
-        let (expected, says) = match case.case {
-            WITH_LOCK if !gil => (
+        let free = result.case(WITHOUT_LOCK, case.way.as_deref());
+        let (cpu, rate) = (case.cpu_percent(), case.rate("internal"));
+        let (expected, says) = match &*case.case {
+            WITH_LOCK if !interpreter.gil => (
                 two_cores(case),
                 format!(
                     "Without a GIL there is none to keep: the Python thread runs beside with_lock, {cpu:.0} % in all."
@@ -71,19 +76,18 @@ fn judge(result: &mut RunResult, conditions: &Conditions) {
                 let compared = percent.map_or_else(String::new, |percent| {
                     format!(" ({percent:.2} % of what it does beside without_lock)")
                 });
-                let count: u64 =
-                    case.threads.iter().filter(|thread| thread.name == "internal").map(|thread| thread.count).sum();
+                let count: u64 = case.threads("internal").map(|thread| thread.count).sum();
                 // Two switch intervals of 5 ms, once in and once out; they weigh more in a short run.
                 let limit = f64::max(1.0, 3.0 / case.wall_s);
                 (
-                    one_core(case) && percent.is_none_or(|percent| percent <= limit),
+                    one_core(case, &interpreter) && percent.is_none_or(|percent| percent <= limit),
                     format!(
                         "with_lock keeps the GIL: both threads together use {cpu:.0} % of a core. The Python thread counted \
                          to {count}{compared}, in the moments before with_lock got the GIL and after it gave it back."
                     ),
                 )
             }
-            _ if !gil => (
+            _ if !interpreter.gil => (
                 two_cores(case),
                 format!(
                     "Without a GIL there is none to release: the Python thread runs beside without_lock as it does beside \
@@ -98,6 +102,11 @@ fn judge(result: &mut RunResult, conditions: &Conditions) {
             ),
         };
         let rests_on: Vec<_> = free.into_iter().chain([case]).collect();
-        result.cases[index].judgement = Some(conditions.judge(&rests_on, expected, says));
+        let changed_since = (!interpreter.gil && case.case == WITH_LOCK).then(|| "3.13t".into());
+        let judgement = conditions.judge(&rests_on, expected, says);
+        result.cases[index].judgement = Some(Judgement { changed_since, ..judgement });
     }
+    // The last way is the plainest.
+    let way = result.cases.last().and_then(|case| case.way.clone());
+    result.headline = headline(result, &[(WITH_LOCK, way.as_deref()), (WITHOUT_LOCK, way.as_deref())]);
 }

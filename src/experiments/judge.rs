@@ -1,7 +1,8 @@
 //! What makes a figure as expected, and what excuses one that is not.
 
 use crate::host::TOO_LOADED_PERCENT;
-use crate::results::{Case, Judgement, Outcome};
+use crate::interpreter::Interpreter;
+use crate::results::{Case, Judgement, Outcome, RunResult};
 
 /// Under what conditions was measured.
 pub struct Conditions {
@@ -10,57 +11,71 @@ pub struct Conditions {
 }
 
 impl Conditions {
-    /// The judgement on a case: `expected` or not, unless the machine spoiled one of the `cases` that it rests on. A
-    /// spoiled machine can hide a second core that was used, but not make one up: so only what shows two cores stands.
+    /// The judgement on a case: `expected` or not, unless the machine spoiled one of the `cases` that it rests on. A loaded
+    /// machine can hide a second core that was used, but not make one up: what shows two cores stands, unless the
+    /// figures themselves are in doubt.
     pub(super) fn judge(&self, cases: &[&Case], expected: bool, says: String) -> Judgement {
-        let spoiled = cases.iter().find_map(|case| self.spoiled(case));
-        let shows_two_cores = cases.iter().all(|case| two_cores(case));
+        let in_doubt = cases.iter().find_map(|case| in_doubt(case));
+        let spoiled = in_doubt.clone().or_else(|| cases.iter().find_map(|case| self.spoiled(case)));
+        let shows_two_cores = in_doubt.is_none() && cases.iter().all(|case| two_cores(case));
         match spoiled {
             Some(why) if !(expected && shows_two_cores) => {
-                Judgement { outcome: Outcome::Inconclusive, says: format!("{says} {why}") }
+                Judgement { outcome: Outcome::Inconclusive, changed_since: None, says: format!("{says} {why}") }
             }
-            _ if expected => Judgement { outcome: Outcome::AsExpected, says },
+            _ if expected => Judgement { outcome: Outcome::AsExpected, changed_since: None, says },
             _ => {
                 let why = "Not as expected here, on a quiet machine: repeat, and look closer.";
-                Judgement { outcome: Outcome::Unexpected, says: format!("{says} {why}") }
+                Judgement { outcome: Outcome::Unexpected, changed_since: None, says: format!("{says} {why}") }
             }
         }
     }
 
-    /// What kept two threads from two cores, if anything did.
+    /// What kept two threads from two cores, if anything did. What a script tells of itself needs no two.
     fn spoiled(&self, case: &Case) -> Option<String> {
+        let cpu = case.cpu.as_ref()?;
         if self.cores < 2 {
             return Some("Inconclusive: two threads need two cores, and this process may use only one.".into());
         }
-        if let Some(others) = case.others_percent.filter(|percent| *percent > TOO_LOADED_PERCENT) {
+        if let Some(others) = cpu.others_percent.filter(|percent| *percent > TOO_LOADED_PERCENT) {
             return Some(format!("Inconclusive: other processes used {others:.0} % of a core during {}.", case.case));
         }
-        let steal = case.steal_percent.filter(|percent| *percent > TOO_LOADED_PERCENT)?;
+        let steal = cpu.steal_percent.filter(|percent| *percent > TOO_LOADED_PERCENT)?;
         Some(format!("Inconclusive: the hypervisor took {steal:.0} % of a core during {}.", case.case))
     }
 }
 
-/// True if the threads had two cores, near enough for a noisy machine.
-pub(super) fn two_cores(case: &Case) -> bool {
-    case.cpu_percent >= 185.0
+/// Why no figure of the case can be relied on, if there is a reason.
+fn in_doubt(case: &Case) -> Option<String> {
+    let why = case.cpu.as_ref()?.in_doubt.as_ref()?;
+    Some(format!("Inconclusive: {why} during {}.", case.case))
 }
 
-/// True if the threads shared one core.
-pub(super) fn one_core(case: &Case) -> bool {
-    (90.0..110.0).contains(&case.cpu_percent)
+/// True if the threads had two cores, near enough for a noisy machine.
+pub(super) fn two_cores(case: &Case) -> bool {
+    case.cpu_percent() >= 185.0
+}
+
+/// True if the threads shared one core. A thread that waits for PyPy's GIL wakes up 10,000 times a second to look
+/// whether it is free (rpython/translator/c/src/thread_gil.c, RPyGilAcquireSlowPath): some 10 % of a core.
+pub(super) fn one_core(case: &Case, interpreter: &Interpreter) -> bool {
+    let most = if interpreter.implementation == "pypy" { 125.0 } else { 110.0 };
+    (90.0..most).contains(&case.cpu_percent())
+}
+
+/// The CPU use of these cases, as a headline: "100, 199 %". None if one was not measured.
+pub(super) fn headline(result: &RunResult, cases: &[(&str, Option<&str>)]) -> Option<String> {
+    let percent = |(case, way): &(&str, Option<&str>)| Some(format!("{:.0}", result.case(case, *way)?.cpu_percent()));
+    Some(format!("{} %", cases.iter().map(percent).collect::<Option<Vec<_>>>()?.join(", ")))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::results::SamplerFigures;
+    use crate::results::{CpuFigures, SamplerFigures};
     use std::collections::BTreeMap;
 
     fn case(others_percent: Option<f64>, steal_percent: Option<f64>) -> Case {
-        Case {
-            case: "one-internal",
-            way: None,
-            wall_s: 1.0,
+        let cpu = CpuFigures {
             cpu_percent: 100.0,
             user_percent: 100.0,
             system_percent: 0.0,
@@ -70,6 +85,14 @@ mod tests {
             sampler: SamplerFigures { hz: 10, cost_percent: 0.1, missed: 0 },
             others_percent,
             steal_percent,
+            in_doubt: None,
+        };
+        Case {
+            case: "one-internal".into(),
+            way: None,
+            wall_s: 1.0,
+            cpu: Some(cpu),
+            facts: BTreeMap::new(),
             judgement: None,
             missing: BTreeMap::new(),
         }
@@ -89,7 +112,8 @@ mod tests {
         // Two threads that starve on one core look like two that share it by the GIL.
         assert_eq!(outcome(2, &[&loaded], true), Outcome::Inconclusive);
         assert_eq!(outcome(2, &[&quiet], true), Outcome::AsExpected);
-        let on_two_cores = Case { cpu_percent: 198.0, ..loaded };
+        let mut on_two_cores = loaded;
+        on_two_cores.cpu.as_mut().unwrap().cpu_percent = 198.0;
         assert_eq!(outcome(2, &[&on_two_cores], true), Outcome::AsExpected);
     }
 }

@@ -67,13 +67,24 @@ pub struct Found {
     pub survivors: Vec<Process>,
 }
 
-/// Ends every descendant, this process's own children among them, and waits for their end, `patience` at the most.
-pub fn end_all(patience: Duration) -> Found {
-    let give_up = Instant::now() + patience;
+/// Ends every descendant, this process's own children among them, and waits for their end: asks them by SIGTERM and, after
+/// `asked` at the most, kills them, and waits for `killed` at the most.
+pub fn end_all(asked: Duration, killed: Duration) -> Found {
+    let kill_at = Instant::now() + asked;
+    let give_up = kill_at + killed;
     let mut pause = Duration::from_millis(1);
     let mut found = Found { count: 0, survivors: Vec::new() };
+    if !asked.is_zero() {
+        walk(|pid| {
+            found.count += 1;
+            let _ = to_pid(pid).map(|pid| kill_process(pid, Signal::TERM));
+            true
+        });
+    }
     loop {
-        found.count = found.count.max(kill_all());
+        if Instant::now() >= kill_at {
+            found.count = found.count.max(kill_all());
+        }
         // ECHILD, wait(2): there is no child left, so no descendant either.
         while let Some(reaped) = wait(WaitOptions::NOHANG).transpose() {
             if reaped.is_err() {

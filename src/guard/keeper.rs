@@ -2,7 +2,7 @@
 
 use super::exec::{NOT_EXECUTABLE, NOT_STARTED};
 use super::words::{self, Order};
-use super::{Ended, Event, How, KILL_PATIENCE, SHIM, SHIM_PATIENCE, Spec, descendants};
+use super::{END_PATIENCE, Ended, Event, How, KILL_PATIENCE, SHIM, SHIM_PATIENCE, Spec, descendants, scratch};
 use rustix::process::{getpid, set_child_subreaper};
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::iter::once;
@@ -128,7 +128,8 @@ impl Guard {
         let (how, survivors) = match ended.how {
             How::Survived(how, survivors) => (*how, survivors),
             how => {
-                let found = descendants::end_all(KILL_PATIENCE);
+                let found = descendants::end_all(END_PATIENCE, KILL_PATIENCE);
+                scratch::remove(&spec.scratch);
                 if silent {
                     ended.left_behind = found.count;
                 }

@@ -1,9 +1,12 @@
 //! The lab's end of the guard.
 
-use super::{Ended, Event, GUARD, GUARD_PATIENCE, How, KILL_PATIENCE, Spec, descendants, list, words};
+use super::{
+    END_PATIENCE, Ended, Event, GUARD, GUARD_PATIENCE, How, KILL_PATIENCE, Spec, descendants, list, scratch, words,
+};
 use crate::{interrupt, output};
 use rustix::process::{getpid, set_child_subreaper};
 use std::cell::Cell;
+use std::ffi::OsString;
 use std::io::{self, BufReader, Write};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -25,6 +28,7 @@ pub struct Guarded {
     events: Receiver<Event>,
     /// How long the guard may still take for its last word.
     patience: Cell<Duration>,
+    scratch: OsString,
 }
 
 /// What a guarded program wrote, and how it ended.
@@ -84,7 +88,8 @@ impl Guarded {
         let (sender, events) = channel();
         thread::spawn(move || words::events(stdout).try_for_each(|event| sender.send(event)));
         let time = Duration::try_from_secs_f64(spec.timeout_s).unwrap_or(Duration::MAX);
-        Ok(Self { guard, stdin: Some(stdin), events, patience: Cell::new(time.saturating_add(GUARD_PATIENCE)) })
+        let patience = Cell::new(time.saturating_add(GUARD_PATIENCE));
+        Ok(Self { guard, stdin: Some(stdin), events, patience, scratch: spec.scratch.clone() })
     }
 
     /// The next event.
@@ -159,7 +164,8 @@ impl Drop for Guarded {
         });
         if !status.is_some_and(|status| status.success()) {
             // It was killed, or is to be now; what it guarded has come to this process, or comes.
-            survivors = descendants::end_all(KILL_PATIENCE).survivors;
+            survivors = descendants::end_all(END_PATIENCE, KILL_PATIENCE).survivors;
+            scratch::remove(&self.scratch);
         }
         if !survivors.is_empty() {
             output::note(&format!("warning: these processes can't be killed, and run on: {}", list(&survivors)));

@@ -25,6 +25,7 @@ mod descendants;
 mod exec;
 mod keeper;
 mod lab;
+mod scratch;
 mod shim;
 mod words;
 
@@ -44,12 +45,15 @@ const SHIM: &str = "__shim";
 /// The hidden subcommand that makes this command the last step before the program.
 const EXEC: &str = "__exec";
 
+/// How long asked processes may take to go before they are killed: what tidies up behind others gets to it, such as
+/// multiprocessing's resource tracker (Lib/multiprocessing/resource_tracker.py), which removes their shared memory.
+const END_PATIENCE: Duration = Duration::from_secs(1);
 /// How long killed processes may take to go; one in an uninterruptible wait can take for ever.
 const KILL_PATIENCE: Duration = Duration::from_secs(10);
 /// How long the shim may take, once asked, to end all and say so.
-const SHIM_PATIENCE: Duration = Duration::from_secs(12);
+const SHIM_PATIENCE: Duration = Duration::from_secs(13);
 /// How long the guard may take for its last word: it may have waited for the shim in vain, and then kill itself.
-const GUARD_PATIENCE: Duration = Duration::from_secs(25);
+const GUARD_PATIENCE: Duration = Duration::from_secs(27);
 
 /// Does what a re-executed command is for, if that is one of the guard's parts: the first thing that the main function
 /// of a program with guards has to ask. Arguments are taken as they come, bytes included.
@@ -71,6 +75,8 @@ pub struct Spec {
     pub env: BTreeMap<String, OsString>,
     /// The working directory; the lab's own if absent. (serde refuses a path that is no UTF-8, but not these.)
     pub dir: Option<OsString>,
+    /// Its TMPDIR, which goes with it; see scratch.rs.
+    scratch: OsString,
     /// After so many seconds it is ended.
     pub timeout_s: f64,
     /// More bytes than these on stdout or on stderr end it.
@@ -86,6 +92,7 @@ impl Spec {
             command: command.into_iter().map(Into::into).collect(),
             env: BTreeMap::new(),
             dir: None,
+            scratch: scratch::name(),
             timeout_s,
             max_output: 1 << 20,
             max_processes: 64,

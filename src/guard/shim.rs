@@ -2,7 +2,7 @@
 
 use super::descendants::{self, Found};
 use super::words::{self, Order};
-use super::{EXEC, Ended, Event, GUARD_PATIENCE, How, KILL_PATIENCE, SHIM_PATIENCE, Spec};
+use super::{END_PATIENCE, EXEC, Ended, Event, GUARD_PATIENCE, How, KILL_PATIENCE, SHIM_PATIENCE, Spec, scratch};
 use rustix::process::{
     Pid, Resource, Rlimit, Signal, WaitOptions, WaitStatus, getpid, getppid, kill_process, set_child_subreaper,
     setrlimit, wait,
@@ -68,7 +68,11 @@ fn prepare() -> io::Result<()> {
 fn start(spec: &Spec) -> io::Result<Child> {
     let mut command = Command::new(std::env::current_exe()?);
     command.arg(EXEC).args([std::process::id().to_string(), spec.max_processes.to_string()]);
-    command.args(&spec.command).envs(&spec.env);
+    command.args(&spec.command);
+    if scratch::make(&spec.scratch) {
+        command.env(scratch::VARIABLE, &spec.scratch);
+    }
+    command.envs(&spec.env);
     if let Some(dir) = &spec.dir {
         command.current_dir(dir);
     }
@@ -88,7 +92,10 @@ fn see_through(spec: &Spec, mut child: Child, orders: impl BufRead + Send + 'sta
     });
     spawn_reaper(sender);
     let how = watch(spec, pid, stdin, &messages, args);
-    let Found { count, survivors } = descendants::end_all(KILL_PATIENCE);
+    // What already has more than it may is not asked first.
+    let asked = if matches!(how, How::TooManyProcesses(_)) { Duration::ZERO } else { END_PATIENCE };
+    let Found { count, survivors } = descendants::end_all(asked, KILL_PATIENCE);
+    scratch::remove(&spec.scratch);
     // They may have outrun the counting, and the program its children.
     let how = if count > spec.max_processes { How::TooManyProcesses(spec.max_processes) } else { how };
     let how = if survivors.is_empty() { how } else { How::Survived(how.into(), survivors) };

@@ -7,7 +7,7 @@ pub use discovery::{Broken, Found, discover};
 
 use crate::guard::GuardError;
 use rustix::fs::{Access, access};
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 use std::env;
 use std::ffi::{OsStr, OsString};
 use std::fmt::Write;
@@ -15,7 +15,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{self, Path, PathBuf};
 
 /// An interpreter that has answered.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Interpreter {
     /// Its exact version, such as "3.11.7": for others than CPython, of the language.
     pub version: String,
@@ -37,13 +37,11 @@ pub struct Interpreter {
     /// How it was configured (CONFIG_ARGS): the same version built otherwise runs otherwise.
     pub build_flags: String,
     /// Major and minor version.
-    #[serde(skip_serializing)]
     pub version_info: (u32, u32),
     /// Where its Python.h lies, if it is installed.
-    #[serde(skip_serializing)]
+    #[serde(serialize_with = "shown")]
     pub include: PathBuf,
     /// What the names of its extension modules end in.
-    #[serde(skip_serializing)]
     pub suffix: String,
 }
 
@@ -212,23 +210,39 @@ fn shown<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
 }
 
 #[cfg(test)]
+impl Interpreter {
+    /// A CPython of that version which nobody runs.
+    pub(crate) fn example(version: &str, version_info: (u32, u32)) -> Self {
+        Self {
+            version: version.into(),
+            implementation: "cpython".into(),
+            implementation_version: None,
+            gil: true,
+            free_threaded: false,
+            path: "/usr/bin/python3".into(),
+            command: "/usr/bin/python3".into(),
+            build_flags: String::new(),
+            version_info,
+            include: "/usr/include".into(),
+            suffix: ".so".into(),
+        }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
     fn interpreter(implementation: &str, version: &str, free_threaded: bool) -> Interpreter {
         let path = PathBuf::from(format!("/opt/{implementation}{version}{free_threaded}"));
         Interpreter {
-            version: version.into(),
             implementation: implementation.into(),
             implementation_version: (implementation == "pypy").then(|| "7.3.17".into()),
             gil: !free_threaded,
             free_threaded,
             command: path.clone(),
             path,
-            build_flags: String::new(),
-            version_info: (3, 1),
-            include: PathBuf::new(),
-            suffix: ".so".into(),
+            ..Interpreter::example(version, (3, 1))
         }
     }
 

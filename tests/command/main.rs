@@ -8,5 +8,7 @@ mod inherited;
 mod interpreters;
 mod kills;
 mod load;
+mod processes;
 mod run;
+mod told;
 mod usage;

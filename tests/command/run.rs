@@ -151,3 +151,39 @@ fn results_that_cannot_be_kept_are_shown_all_the_same() {
     assert!(stdout(&output).contains("two-internal"));
     assert!(stderr(&output).contains("not kept"), "{}", stderr(&output));
 }
+
+#[test]
+fn an_experiment_that_tells_facts_shows_and_keeps_them() {
+    let bench = Bench::new();
+    let file = bench.path("result.json");
+    let output = bench.run(&["run", "generator", "-d", "1", "--json", file.to_str().unwrap()]);
+    let document = json(&file);
+    let result = &document["results"][0];
+    assert_eq!(result["status"], "ok", "{result:#}");
+    let cases = result["cases"].as_array().unwrap();
+    let threads = |name: &str, way: &str| {
+        let case = cases.iter().find(|case| case["case"] == name && case["way"] == way);
+        case.unwrap_or_else(|| panic!("{name} ({way}) is not in {result:#}"))["facts"]["threads"].clone()
+    };
+    assert_eq!((threads("in-turn", "generators"), threads("in-turn", "threads")), (1.into(), 4.into()));
+    assert_eq!((threads("waiting", "generators"), threads("beside-computing", "generators")), (1.into(), 1.into()));
+    for words in ["steps/s", "in-turn (threads)", "Four generators take turns"] {
+        assert!(stdout(&output).contains(words), "{words} is not in:\n{}", stdout(&output));
+    }
+    bench.assert_nobody_left("a run");
+}
+
+#[test]
+fn what_only_some_interpreters_can_show_is_skipped_on_the_others() {
+    let bench = Bench::new();
+    let python = bench.false_interpreter("exit 1");
+    let output = bench.run(&["run", "no-gil", "-d", "1", "-p", &python, "--json", "-"]);
+    let document: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let result = &document["results"][0];
+    // The machine's own Python is asked who it is; where that one is free-threaded there is no such skip.
+    if result["interpreter"]["free_threaded"] == false {
+        assert_eq!(result["status"], "skipped", "{result:#}");
+        assert!(result["reason"].as_str().unwrap().contains("-p 3.13t"), "{result:#}");
+        assert_eq!(output.status.code(), Some(3));
+    }
+}

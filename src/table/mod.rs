@@ -1,11 +1,13 @@
 //! The results as people read them: the talk's figures beside today's, and what each row shows.
 
-use crate::experiments::{self, Experiment, TALK_SECONDS, title};
+mod figures;
+mod matrix;
+
+use crate::experiments::{self, Experiment, title};
 use crate::host::{Host, TOO_LOADED_PERCENT};
-use crate::results::{Case, Document, Outcome, RunResult, Status};
-use crate::units::per_second;
+use crate::results::{Case, CpuFigures, Document, Outcome, RunResult, Status};
 use anstyle::Style;
-use comfy_table::{Cell, CellAlignment, ContentArrangement, LineStyle, Table, TableStyle, presets};
+use comfy_table::{ContentArrangement, LineStyle, Table, TableStyle, presets};
 use std::fmt::Write;
 
 const BOLD: Style = Style::new().bold();
@@ -14,9 +16,6 @@ const LINES: TableStyle = presets::UTF8_HORIZONTAL_ONLY.row_separator(LineStyle:
 /// The most columns that text fills: longer lines are hard to read.
 const WIDEST: usize = 110;
 
-/// The columns that the whole table takes; in fewer it does without the parts of the CPU use, which the JSON has.
-const FULL: usize = 100;
-
 /// Columns that text may fill.
 fn width() -> usize {
     let terminal = terminal_size::terminal_size_of(std::io::stdout());
@@ -24,26 +23,32 @@ fn width() -> usize {
 }
 
 /// An empty table that fits stdout's terminal.
-pub fn new<const COLUMNS: usize>(header: [&str; COLUMNS]) -> Table {
+pub fn new(header: impl IntoIterator<Item = impl Into<String>>) -> Table {
     let mut table = Table::new();
-    table.load_style(LINES).set_header(header);
+    table.load_style(LINES).set_header(header.into_iter().map(Into::into));
     if let Some((terminal_size::Width(columns), _)) = terminal_size::terminal_size_of(std::io::stdout()) {
         table.set_content_arrangement(ContentArrangement::Dynamic).set_width(columns);
     }
     table
 }
 
-/// The whole text, with ANSI styles that the writer may have to strip: a table for each experiment, over all interpreters.
+/// The whole text, with ANSI styles that the writer may have to strip: a table for each experiment, over all
+/// interpreters; one matrix instead where there are several of both.
 pub fn render(document: &Document) -> String {
     let mut text = String::new();
+    if matrix::fits(document) {
+        text = matrix::render(document);
+        text.push_str(&footnotes(document));
+        return text;
+    }
     for experiment in experiments::ALL {
         let results: Vec<_> = document.results.iter().filter(|result| result.experiment == experiment.name).collect();
         if results.is_empty() {
             continue;
         }
         writeln!(text, "{}", heading(experiment, &results)).unwrap();
-        if results.iter().any(|result| !result.cases.is_empty()) {
-            writeln!(text, "{}\n", figures(experiment, &results)).unwrap();
+        for table in [figures::watched, figures::told].iter().filter_map(|figures| figures(experiment, &results)) {
+            writeln!(text, "{table}\n").unwrap();
         }
         for result in &results {
             let name = (results.len() > 1).then(|| result.interpreter.name());
@@ -62,7 +67,8 @@ fn heading(experiment: &Experiment, results: &[&RunResult]) -> String {
         _ => format!("{} interpreters", results.len()),
     };
     let seconds = results[0].seconds;
-    let line = format!("{BOLD}{name}{BOLD:#} (slides {slides}) on {on}, {seconds} s a row: {shows}");
+    let slides = if slides.contains('-') { format!("slides {slides}") } else { format!("slide {slides}") };
+    let line = format!("{BOLD}{name}{BOLD:#} ({slides}) on {on}, {seconds} s a row: {shows}");
     textwrap::fill(&line, width())
 }
 
@@ -74,59 +80,6 @@ fn explains(result: &RunResult, results: &[&RunResult]) -> bool {
     };
     let newest = results.iter().rfind(|other| kind(other) == kind(result) && other.status == Status::Ok);
     newest.is_none_or(|newest| std::ptr::eq(*newest, result))
-}
-
-fn figures(experiment: &Experiment, results: &[&RunResult]) -> Table {
-    let narrow = width() < FULL;
-    let mut table = if narrow {
-        new(["", "Python/s", "native/s", "CPU %", "talk:\nPython/s", "\nnative/s", "\nCPU %"])
-    } else {
-        new(["", "Python/s", "native/s", "CPU %", "user + sys", "talk: Python/s", "native/s", "CPU %"])
-    };
-    for column in table.column_iter_mut().skip(1) {
-        column.set_cell_alignment(CellAlignment::Right);
-    }
-    // By case, so that the eye compares versions.
-    let mut titles: Vec<_> = Vec::new();
-    for case in results.iter().flat_map(|result| &result.cases) {
-        let key = (case.case, case.way);
-        if !titles.contains(&key) {
-            titles.push(key);
-        }
-    }
-    for (name, way) in titles {
-        let talk = experiment.talk_figures(name);
-        let talk_rate = |count: Option<u64>| rate(count.map(|count| count as f64 / TALK_SECONDS));
-        let title = title(name, way).replace('+', if narrow { "+\n" } else { "+" });
-        if results.len() > 1 {
-            table.add_row([&title]);
-        }
-        for (result, case) in results.iter().filter_map(|result| Some((result, result.case(name, way)?))) {
-            let parts = format!("{:.0} + {:.0}", case.user_percent, case.system_percent);
-            let row = [
-                Some(if results.len() > 1 { format!("  {}", result.interpreter.name()) } else { title.clone() }),
-                Some(rate(Some(case.rate("internal")))),
-                Some(rate(native_rate(case))),
-                Some(format!("{:.0}", case.cpu_percent)),
-                (!narrow).then_some(parts),
-                Some(talk_rate(talk.map(|talk| talk.internal))),
-                Some(talk_rate(talk.and_then(|talk| talk.native))),
-                Some(talk.map_or_else(|| "-".into(), |talk| format!("{:.0}", talk.cpu_percent))),
-            ];
-            table.add_row(row.into_iter().flatten().map(Cell::new));
-        }
-    }
-    table
-}
-
-/// Counts a second of the thread that is not Python's.
-fn native_rate(case: &Case) -> Option<f64> {
-    let native = case.threads.iter().find(|thread| thread.name != "internal")?;
-    Some(case.rate(&native.name))
-}
-
-fn rate(rate: Option<f64>) -> String {
-    rate.map_or_else(|| "-".into(), per_second)
 }
 
 /// What the rows show, for `interpreter` by name where there are several; what was not as expected in any case.
@@ -146,7 +99,7 @@ fn sentences(result: &RunResult, interpreter: Option<&str>, explains: bool) -> S
             Outcome::Inconclusive => "? ",
             Outcome::Unexpected => "! ",
         };
-        let line = format!("{}: {mark}{}", about(&title(case.case, case.way)), judgement.says);
+        let line = format!("{}: {mark}{}", about(&title(&case.case, case.way.as_deref())), judgement.says);
         writeln!(text, "{}", indented(&line)).unwrap();
     }
     for (what, reason) in result.missing.iter().filter(|(_, reason)| result.reason.as_ref() != Some(reason)) {
@@ -161,7 +114,7 @@ fn indented(line: &str) -> String {
 
 fn footnotes(document: &Document) -> String {
     let mut notes = format!("{}\n", document.host.title());
-    if let Some(rate) = document.host.time_reads_per_s {
+    if let Some(rate) = document.host.time_reads_per_s.filter(|_| has_watched(document)) {
         let line = format!(
             "Native counts are polls of CLOCK_MONOTONIC; the talk's were polls of time(2), of which this machine does {:.0} M \
              a second. The talk: CPython 2.7, two cores, 10 s a row.",
@@ -176,6 +129,9 @@ fn footnotes(document: &Document) -> String {
 pub fn warnings(document: &Document) -> Vec<String> {
     let Host { others_percent, cores, .. } = document.host;
     let mut warnings = Vec::new();
+    if !has_watched(document) {
+        return warnings;
+    }
     if cores < 2 {
         let two = "Allow it two (taskset, the container's CPU limit).";
         warnings.push(format!(
@@ -183,13 +139,13 @@ pub fn warnings(document: &Document) -> Vec<String> {
         ));
     }
     let at_first = (others_percent > TOO_LOADED_PERCENT).then(|| (others_percent, "before the first row".into()));
-    if let Some((others, when)) = worst(document, |case| case.others_percent).or(at_first) {
+    if let Some((others, when)) = worst(document, |cpu| cpu.others_percent).or(at_first) {
         warnings.push(format!(
             "other processes used {others:.0} % of a core {when}: threads that should have had a core to themselves may have had \
              to share it, so CPU % and counts come out too low. See who it is (top), end it, and run again."
         ));
     }
-    if let Some((steal, when)) = worst(document, |case| case.steal_percent) {
+    if let Some((steal, when)) = worst(document, |cpu| cpu.steal_percent) {
         warnings.push(format!(
             "the hypervisor took {steal:.0} % of a core (steal time) for other machines {when}: run again, or on a machine that \
              is not shared."
@@ -198,10 +154,16 @@ pub fn warnings(document: &Document) -> Vec<String> {
     warnings.iter().map(|warning| textwrap::fill(&format!("warning: {warning}"), width())).collect()
 }
 
+/// True if there are figures of CPU use.
+fn has_watched(document: &Document) -> bool {
+    document.results.iter().flat_map(|result| &result.cases).any(|case| case.cpu.is_some())
+}
+
 /// The row with the largest such figure, if that is too large.
-fn worst(document: &Document, percent: fn(&Case) -> Option<f64>) -> Option<(f64, String)> {
+fn worst(document: &Document, percent: fn(&CpuFigures) -> Option<f64>) -> Option<(f64, String)> {
     let cases = document.results.iter().flat_map(|result| &result.cases);
-    let figures = cases.filter_map(|case| Some((percent(case)?, format!("during {}", title(case.case, case.way)))));
+    let title = |case: &Case| format!("during {}", title(&case.case, case.way.as_deref()));
+    let figures = cases.filter_map(|case| Some((percent(case.cpu.as_ref()?)?, title(case))));
     figures.filter(|(percent, _)| *percent > TOO_LOADED_PERCENT).max_by(|one, other| one.0.total_cmp(&other.0))
 }
 
@@ -209,7 +171,7 @@ fn worst(document: &Document, percent: fn(&Case) -> Option<f64>) -> Option<(f64,
 mod tests {
     use super::*;
     use crate::interpreter::Interpreter;
-    use crate::results::{Judgement, SamplerFigures, ThreadFigures};
+    use crate::results::{Judgement, Name, SamplerFigures, ThreadFigures};
     use std::collections::BTreeMap;
 
     fn case(case: &'static str, way: Option<&'static str>, counts: &[(&str, u64)], outcome: Outcome) -> Case {
@@ -222,10 +184,7 @@ mod tests {
             voluntary_switches: 0,
             involuntary_switches: 0,
         };
-        Case {
-            case,
-            way,
-            wall_s: 2.0,
+        let cpu = CpuFigures {
             cpu_percent: 99.6,
             user_percent: 98.0,
             system_percent: 1.6,
@@ -235,7 +194,15 @@ mod tests {
             sampler: SamplerFigures { hz: 10, cost_percent: 0.1, missed: 0 },
             others_percent: Some(12.0),
             steal_percent: Some(0.0),
-            judgement: Some(Judgement { outcome, says: format!("What {case} shows.") }),
+            in_doubt: None,
+        };
+        Case {
+            case: case.into(),
+            way: way.map(Into::into),
+            wall_s: 2.0,
+            cpu: Some(cpu),
+            facts: BTreeMap::new(),
+            judgement: Some(Judgement { outcome, changed_since: None, says: format!("What {case} shows.") }),
             missing: BTreeMap::new(),
         }
     }
@@ -250,30 +217,20 @@ mod tests {
             others_percent: 0.0,
             time_reads_per_s: Some(450e6),
         };
-        let interpreter = Interpreter {
-            version: "3.11.7".into(),
-            implementation: "cpython".into(),
-            gil: true,
-            free_threaded: false,
-            implementation_version: None,
-            path: "/usr/bin/python3".into(),
-            command: "/usr/bin/python3".into(),
-            build_flags: String::new(),
-            version_info: (3, 11),
-            include: "/usr/include".into(),
-            suffix: ".so".into(),
-        };
-        let result = |experiment, status, reason: Option<&str>, cases, missing: &[(&str, &str)]| RunResult {
-            kind: "run",
-            experiment,
-            status,
-            reason: reason.map(str::to_owned),
-            outcome: None,
-            interpreter: interpreter.clone(),
-            seconds: 2,
-            cases,
-            missing: missing.iter().map(|(what, why)| ((*what).to_owned(), (*why).to_owned())).collect(),
-        };
+        let interpreter = Interpreter::example("3.11.7", (3, 11));
+        let result =
+            |experiment: &'static str, status, reason: Option<&str>, cases, missing: &[(&str, &str)]| RunResult {
+                kind: "run".into(),
+                experiment: Name::from(experiment),
+                status,
+                reason: reason.map(str::to_owned),
+                outcome: None,
+                headline: None,
+                interpreter: interpreter.clone(),
+                seconds: 2,
+                cases,
+                missing: missing.iter().map(|(what, why)| ((*what).to_owned(), (*why).to_owned())).collect(),
+            };
         let ctypes = vec![
             case("two-internal", None, &[("internal", 9_000_000), ("internal", 9_100_000)], Outcome::AsExpected),
             case("internal+external", None, &[("internal", 17_000_000), ("external", 90_000_000)], Outcome::Unexpected),
@@ -301,6 +258,22 @@ mod tests {
     #[test]
     fn the_table_shows_the_talk_beside_today_and_says_what_each_row_means() {
         insta::assert_snapshot!(anstream::adapter::strip_str(&render(&document())));
+    }
+
+    #[test]
+    fn cases_that_tell_facts_have_a_table_beside_that_of_watched_ones() {
+        let mut document = document();
+        let result = &mut document.results[0];
+        result.experiment = "no-gil".into();
+        assert!(!render(&document).contains("gc.collect(), s"));
+        let mut told = case("collect+with_lock", None, &[], Outcome::AsExpected);
+        told.cpu = None;
+        told.facts.insert("collect_s".into(), serde_json::json!(1.25));
+        document.results[0].cases.push(told);
+        let text = render(&document);
+        assert!(text.contains("two-internal") && text.contains("CPU %"), "{text}");
+        let row = text.lines().find(|line| line.contains("collect+with_lock ")).expect("a row of its own");
+        assert!(text.contains("gc.collect(), s") && row.contains("1.25") && !row.contains("NaN"), "{text}");
     }
 
     #[test]

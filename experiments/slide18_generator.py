@@ -1,0 +1,182 @@
+"""Slide 18: generators as coroutines: many tasks in one thread, none of which fights for the GIL, as long as none
+computes for long.
+
+usage: slide18_generator.py CASE SECONDS GENERATORS_OR_THREADS
+"""
+
+import heapq
+import resource
+import threading
+import time
+from collections import deque
+
+from telling import main
+
+TASKS = 4
+# How often a waiting task waits, in how many slices a computing one computes, of how many steps the order is told.
+WAITS, SLICES, SHOWN = 10, 4, 12
+
+now = getattr(time, "monotonic", time.time)
+
+
+def schedule(tasks):
+    """The whole scheduler: whoever is ready in its turn, whoever yields a time once that has passed."""
+    ready, waiting = deque(enumerate(tasks)), []
+    while ready or waiting:
+        if not ready:
+            time.sleep(max(0.0, waiting[0][0] - now()))
+        while waiting and waiting[0][0] <= now():
+            ready.append(heapq.heappop(waiting)[1:])
+        if not ready:
+            continue
+        number, task = ready.popleft()
+        try:
+            delay = next(task)
+        except StopIteration:
+            continue
+        if delay is None:
+            ready.append((number, task))
+        else:
+            heapq.heappush(waiting, (now() + delay, number, task))
+
+
+def run_threads(functions):
+    threads = [threading.Thread(target=function) for function in functions]
+    for thread in threads:
+        thread.daemon = True
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+class Steps(object):
+    """What the tasks did, and in which threads."""
+
+    def __init__(self):
+        self.count, self.order, self.threads = 0, [], set()
+
+    def step(self, task):
+        self.count += 1
+        if self.count <= SHOWN:
+            self.order.append(task)
+        self.threads.add(threading.current_thread())
+
+
+def context_switches():
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return usage.ru_nvcsw + usage.ru_nivcsw
+
+
+def cpu_time():
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return usage.ru_utime + usage.ru_stime
+
+
+def in_turn(seconds, way):
+    """Each task does one step and lets the next one have its turn."""
+    steps = Steps()
+    switches, start = context_switches(), now()
+    end = start + seconds
+    if way == "generators":
+        schedule([steps_of_generator(task, steps, end) for task in range(TASKS)])
+    else:
+        batons = [threading.Lock() for _ in range(TASKS)]
+        for baton in batons:
+            baton.acquire()
+        tasks = [steps_of_thread(task, steps, end, batons) for task in range(TASKS)]
+        batons[0].release()
+        run_threads(tasks)
+    took, switches = now() - start, context_switches() - switches
+    return {
+        "threads": len(steps.threads),
+        "first_steps": steps.order,
+        "steps_per_s": steps.count / took,
+        "switches_per_step": float(switches) / steps.count,
+    }
+
+
+def steps_of_generator(task, steps, end):
+    while now() < end:
+        steps.step(task)
+        yield
+
+
+def steps_of_thread(task, steps, end, batons):
+    mine, following = batons[task], batons[(task + 1) % TASKS]
+
+    def work():
+        going = True
+        while going:
+            mine.acquire()
+            going = now() < end
+            if going:
+                steps.step(task)
+            following.release()
+
+    return work
+
+
+def waiting(seconds, _way):
+    """What they are for: while one waits, the others run, so all the waits together take as long as those of one."""
+    steps = Steps()
+
+    def task(number):
+        for _ in range(WAITS):
+            yield float(seconds) / WAITS
+            steps.step(number)
+
+    start = now()
+    schedule([task(number) for number in range(TASKS)])
+    return {
+        "threads": len(steps.threads),
+        "first_steps": steps.order,
+        "waited_s": float(TASKS * seconds),
+        "took_s": now() - start,
+    }
+
+
+def beside_computing(seconds, way):
+    """What they are not for: one task computes for long, the others want to run a hundred times a second."""
+    steps = Steps()
+    pause, gaps, slices = 0.01, [0.0], [0.0]
+    start, used = now(), cpu_time()
+    end = start + seconds
+
+    def ticks(number):
+        before = now()
+        while before < end:
+            yield pause
+            after = now()
+            gaps[0] = max(gaps[0], after - before)
+            before = after
+            steps.step(number)
+
+    def computes():
+        begin = now()
+        while begin < end:
+            while now() < begin + float(seconds) / SLICES:
+                pass
+            slices[0] = max(slices[0], now() - begin)
+            steps.step(TASKS - 1)
+            yield pause
+            begin = now()
+
+    tasks = [ticks(number) for number in range(TASKS - 1)] + [computes()]
+    if way == "generators":
+        schedule(tasks)
+    else:
+        run_threads([lambda task=task: [time.sleep(delay) for delay in task] for task in tasks])
+    return {
+        "threads": len(steps.threads),
+        "slice_s": slices[0],
+        "longest_gap_s": gaps[0],
+        # One task computes nearly all the time: less than a core is what others took.
+        "cpu_share": (cpu_time() - used) / (now() - start),
+    }
+
+
+if __name__ == "__main__":
+    main(
+        {"in-turn": in_turn, "waiting": waiting, "beside-computing": beside_computing},
+        "CASE SECONDS GENERATORS_OR_THREADS",
+    )

@@ -1,0 +1,50 @@
+"""Slides 18-21 in today's words: a coroutine of asyncio that ticks eleven times, or until SIGINT cancels it.
+
+usage: slide21_asyncio.py CASE SECONDS LOOP, with LOOP asyncio or uvloop
+
+From Python 3.5 on: it says `async def`.
+"""
+
+import asyncio
+import importlib
+import signal
+
+from telling import main
+from ticks import TICKS, Ticks
+
+
+async def dots(ticks):
+    while len(ticks.came) < TICKS:
+        await asyncio.sleep(ticks.until_next())
+        ticks.tick()
+
+
+async def ticking(ticks, loop):
+    task = loop.create_task(dots(ticks))  # which begins once this one waits
+    loop.add_signal_handler(signal.SIGINT, task.cancel)
+    ticks.begin()
+    try:
+        await task
+        return "itself"
+    except asyncio.CancelledError:
+        return "SIGINT"
+    finally:
+        loop.remove_signal_handler(signal.SIGINT)
+
+
+def run(ticks, library):
+    # What asyncio.run does, which is there from 3.7 on and takes another library's loop from 3.12 on.
+    loop = importlib.import_module(library).new_event_loop()
+    try:
+        ended_by = loop.run_until_complete(ticking(ticks, loop))
+    finally:
+        loop.close()
+    return ticks.facts(ended_by, loop="%s.%s" % (type(loop).__module__, type(loop).__name__))
+
+
+if __name__ == "__main__":
+    cases = {
+        "ticks": lambda seconds, library: run(Ticks(seconds), library),
+        "ctrl-c": lambda seconds, library: run(Ticks(seconds, ctrl_c=True), library),
+    }
+    main(cases, "CASE SECONDS LOOP")

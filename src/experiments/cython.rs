@@ -1,0 +1,46 @@
+//! Slide 12: Cython, where a call keeps the GIL unless it stands below `with nogil`.
+
+use super::extension::{WITH_LOCK, WITHOUT_LOCK, judge};
+use super::{Experiment, ExtensionError, Kind, Plan, Step};
+use crate::environment::{Need, Pin};
+use crate::extension::{self, CYTHON};
+
+pub(super) const EXPERIMENT: Experiment = Experiment {
+    name: "cython",
+    slides: "12",
+    shows: "Cython releases the GIL where `with nogil` says so, and keeps it elsewhere",
+    today: "as then, on CPython 2.7 and later; nobody is stopped where there is no GIL (3.13t). Pyrex, which the slide \
+            names too, is gone: Cython began as its fork and is what became of it",
+    talk: &[],
+    columns: &[],
+    script: "slide15_extension.py",
+    plan: |setting| {
+        let mut plan = Plan::default();
+        let Some(cython) = plan.need(setting, &NEED)? else { return Ok(plan) };
+        (setting.tell)("compiling");
+        match extension::build(&CYTHON, setting.interpreter, setting.libbusy.path(), Some(&cython)) {
+            Ok(folder) => {
+                let arguments = vec![folder.display().to_string(), CYTHON.name.to_owned()];
+                let step = |case| Step { case, way: None, arguments: arguments.clone(), kind: Kind::Watched };
+                plan.steps.extend([WITH_LOCK, WITHOUT_LOCK].map(step));
+            }
+            Err(ExtensionError::Guard(error)) => return Err(error),
+            Err(error) => {
+                plan.missing.insert(NEED.name.into(), error.to_string());
+            }
+        }
+        Ok(plan)
+    },
+    judge,
+};
+
+/// The last release that serves each Python.
+const NEED: Need = Need {
+    name: "Cython",
+    pins: &[
+        Pin { from: (2, 7), to: (3, 7), requirements: &["cython==3.0.12"] },
+        Pin { from: (3, 8), to: (3, 8), requirements: &["cython==3.2.9"] },
+        Pin { from: (3, 9), to: (3, 15), requirements: &["cython==3.3.1"] },
+    ],
+    built: true,
+};

@@ -1,0 +1,42 @@
+//! Slide 5: a pool of processes, and which worker takes which task.
+
+use super::judge::Conditions;
+use super::{Column, Experiment, Kind, Plan, Step};
+use crate::results::RunResult;
+use crate::told::Bounds;
+
+pub(super) const EXPERIMENT: Experiment = Experiment {
+    name: "pool",
+    slides: "5",
+    shows: "which worker of a pool takes which task differs from round to round, and the results do not",
+    today: "as then, on every version and start method",
+    talk: &[],
+    columns: &[
+        Column { fact: "workers", title: "workers" },
+        Column { fact: "rounds", title: "rounds" },
+        Column { fact: "assignments", title: "assignments" },
+        Column { fact: "first_round", title: "first round" },
+        Column { fact: "second_round", title: "second round" },
+    ],
+    script: "slide05_pool.py",
+    plan: |_| {
+        let step = |case| Step { case, way: None, arguments: Vec::new(), kind: Kind::Told(Bounds::new(30.0)) };
+        Ok(Plan { steps: ["fork", "forkserver", "spawn"].map(step).into(), ..Plan::default() })
+    },
+    judge,
+};
+
+fn judge(result: &mut RunResult, conditions: &Conditions) {
+    for case in &mut result.cases {
+        let number = |fact| case.number(fact).unwrap_or(f64::NAN);
+        let (rounds, assignments) = (number("rounds"), number("assignments"));
+        let says = format!(
+            "In {rounds} rounds the tasks were spread over the workers in {assignments} ways, with the same results in \
+             the same order each time."
+        );
+        let expected = assignments > 1.0 && case.truth("results_differ") == Some(false);
+        case.judgement = Some(conditions.judge(&[case], expected, says));
+    }
+    let cases: Vec<_> = result.cases.iter().filter_map(|case| case.number("assignments")).collect();
+    result.headline = cases.into_iter().reduce(f64::min).map(|fewest| format!("{fewest:.0} ways"));
+}

@@ -1,0 +1,132 @@
+//! Slide 8: the cost of a queue to another process, to another thread, and to nobody.
+
+use super::judge::Conditions;
+use super::{Column, Experiment, Kind, Plan, Step};
+use crate::results::{Case, Judgement, Outcome, RunResult};
+use crate::told::Bounds;
+use crate::units::per_second;
+
+pub(super) const EXPERIMENT: Experiment = Experiment {
+    name: "queues",
+    slides: "8",
+    shows: "items cost most through a queue to another process, less to another thread, least within one thread",
+    today: "to another process as then; two threads may be as fast as one from 3.13 on, with some builds; SimpleQueue \
+            (3.7) and queues between interpreters (3.13) are faster than either",
+    talk: &[],
+    columns: &[
+        Column { fact: "items_per_s", title: "items/s" },
+        Column { fact: "rounds", title: "rounds" },
+        Column { fact: TIMES, title: "times one thread" },
+        Column { fact: "talk_times_one_thread", title: "talk" },
+    ],
+    script: "slide08_queues.py",
+    plan: |setting| {
+        // A round of the slowest takes seconds, on a slow machine and beside others.
+        let timeout_s = f64::from(setting.seconds) + 60.0;
+        let step = |case| Step { case, way: None, arguments: Vec::new(), kind: Kind::Told(Bounds::new(timeout_s)) };
+        Ok(Plan {
+            steps: ["process", "thread", ONE, "thread-simple", "interpreter"].map(step).into(),
+            ..Plan::default()
+        })
+    },
+    judge,
+};
+
+const ONE: &str = "one-thread";
+const TIMES: &str = "times_one_thread";
+
+/// Two threads that take less than so many times the time of one do not fight.
+const NO_FIGHT: f64 = 1.5;
+
+/// What the talk's 1,000,000 items took: 14.2, 7.8 and 2.7 s.
+const TALK: [(&str, f64); 3] = [("process", 5.19), ("thread", 2.83), (ONE, 1.0)];
+
+fn judge(result: &mut RunResult, conditions: &Conditions) {
+    let time = |case: &Case| case.number("round_s");
+    let Some(alone) = result.case(ONE, None).and_then(time) else { return };
+    let times = |case: &str| Some(result.case(case, None).and_then(time)? / alone);
+    let (process, thread) = (times("process"), times("thread"));
+    let what = if result.interpreter.gil { "the GIL" } else { "the queue's lock" };
+    let newer = result.interpreter.version_info >= (3, 13);
+    for case in &mut result.cases {
+        let Some(times) = time(case).map(|time| time / alone) else { continue };
+        case.facts.insert(TIMES.into(), times.into());
+        if let Some((_, talk)) = TALK.iter().find(|(name, _)| *name == case.case) {
+            case.facts.insert("talk_times_one_thread".into(), (*talk).into());
+        }
+        let took = format!("{times:.2} times the time of one thread");
+        let judged = |expected, says| conditions.judge(&[case], expected, says);
+        let judgement = match &*case.case {
+            "process" => slower(times, format!("To another process, by a pipe: {took} (the talk's 5.19).")),
+            "thread" => {
+                let says = format!("To another thread: {took} (the talk's 2.83).");
+                if newer && times < NO_FIGHT {
+                    let says =
+                        format!("{says} From 3.13 on two threads need not fight; that depends on the build too.");
+                    Judgement { changed_since: Some("3.13".into()), ..judged(true, says) }
+                } else {
+                    slower(times, format!("{says} They fight for {what} at every item."))
+                }
+            }
+            ONE => {
+                let rate = per_second(case.number("items_per_s").unwrap_or(f64::NAN));
+                let says =
+                    format!("One thread puts in and takes out {rate} items a second: the yardstick for the rest.");
+                judged(true, says)
+            }
+            "thread-simple" => judged(
+                thread.is_none_or(|thread| times < thread),
+                format!("To another thread by SimpleQueue, which is written in C and does little else: {took}."),
+            ),
+            _ => judged(
+                process.is_none_or(|process| times < process),
+                format!("To another interpreter in the same process, without a pipe: {took}."),
+            ),
+        };
+        case.judgement = Some(judgement);
+    }
+    let headline = |process, thread| format!("{process:.1} : {thread:.1} : 1");
+    result.headline = process.zip(thread).map(|(process, thread)| headline(process, thread));
+}
+
+/// Two sides that do more than one, and wait for each other, can't need less than its time: if they do, the one had less
+/// of the machine. Nor do two threads fight unless both have a core.
+fn slower(times: f64, says: String) -> Judgement {
+    if times > 1.0 {
+        return Judgement { outcome: Outcome::AsExpected, changed_since: None, says };
+    }
+    let why = "Inconclusive: that is less than the least, so other processes came between; see what else runs.";
+    Judgement { outcome: Outcome::Inconclusive, changed_since: None, says: format!("{says} {why}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::interpreter::Interpreter;
+    use serde_json::json;
+
+    /// What becomes of process, thread and the headline.
+    fn judged(version: (u32, u32), process_s: f64, thread_s: f64) -> (Vec<(Outcome, bool)>, Option<String>) {
+        let case = |name: &str, round_s: f64| json!({"case": name, "wall_s": 1.0, "facts": {"round_s": round_s}});
+        let mut result: RunResult = serde_json::from_value(json!({
+            "kind": "run", "experiment": "queues", "status": "ok", "seconds": 1,
+            "cases": [case("process", process_s), case("thread", thread_s), case(ONE, 1.0)],
+            "interpreter": Interpreter::example("3", version),
+        }))
+        .unwrap();
+        judge(&mut result, &Conditions { cores: 2 });
+        let judgements = result.cases.iter().take(2).map(|case| case.judgement.as_ref().unwrap());
+        (judgements.map(|one| (one.outcome, one.changed_since.is_some())).collect(), result.headline)
+    }
+
+    #[test]
+    fn process_and_thread_are_compared_with_one_thread() {
+        use Outcome::{AsExpected, Inconclusive};
+        let (then, headline) = judged((2, 7), 5.19, 2.83);
+        assert_eq!(then, [(AsExpected, false), (AsExpected, false)]);
+        assert_eq!(headline.as_deref(), Some("5.2 : 2.8 : 1"));
+        assert_eq!(judged((3, 11), 0.9, 0.9).0, [(Inconclusive, false), (Inconclusive, false)]);
+        assert_eq!(judged((3, 13), 5.0, 0.9).0, [(AsExpected, false), (AsExpected, true)]);
+        assert_eq!(judged((3, 13), 5.0, 2.6).0, [(AsExpected, false), (AsExpected, false)]);
+    }
+}

@@ -1,0 +1,115 @@
+//! What the experiments with an event loop have in common: eleven ticks, or fewer and a clean end at Ctrl-C.
+
+use super::judge::Conditions;
+use super::{Column, Kind, Step};
+use crate::results::{Case, Judgement, Outcome, RunResult};
+use crate::told::Bounds;
+use std::path::PathBuf;
+
+/// All of them run: the talk's dots.
+pub(super) const TICKS: &str = "ticks";
+/// SIGINT comes midway.
+pub(super) const CTRL_C: &str = "ctrl-c";
+
+/// As the talk has it: one a second from 0 s to 10 s.
+const ALL: f64 = 11.0;
+
+pub(super) const COLUMNS: [Column; 6] = [
+    Column { fact: "ticks", title: "ticks" },
+    Column { fact: "ended_by", title: "ended by" },
+    Column { fact: "took_s", title: "took, s" },
+    Column { fact: "latest_s", title: "latest\ntick, s late" },
+    Column { fact: "stop_s", title: "Ctrl-C\nto end, s" },
+    Column { fact: "threads", title: "threads" },
+];
+
+/// A case whose script imports from `packages`.
+pub(super) fn step(case: &'static str, seconds: u32, packages: Vec<PathBuf>) -> Step {
+    // They take a third of the seconds; the rest is for cold imports.
+    let bounds = Bounds { max_processes: 4, python_path: packages, ..Bounds::new(f64::from(seconds) + 30.0) };
+    Step { case, way: None, arguments: Vec::new(), kind: Kind::Told(bounds) }
+}
+
+/// True if nothing came to an end before it should.
+pub(super) fn all_came(case: &Case) -> bool {
+    case.number("ticks") == Some(ALL)
+}
+
+/// The judgement on one of the two cases of a loop that is called `what`.
+pub(super) fn judge(case: &Case, what: &str, conditions: &Conditions) -> Judgement {
+    let number = |fact| case.number(fact).unwrap_or(f64::NAN);
+    let (ticks, took, latest) = (number("ticks"), number("took_s"), number("latest_s"));
+    let ended_by = case.facts.get("ended_by").and_then(|by| by.as_str()).unwrap_or("nobody");
+    let in_one_thread = case.number("threads") == Some(1.0);
+    let (expected, says) = if case.case == CTRL_C {
+        let stop = 1e3 * number("stop_s");
+        let says =
+            format!("{what} had ticked {ticks} times when Ctrl-C came, and came to a clean end {stop:.1} ms later.");
+        (ended_by == "SIGINT" && ticks < ALL, says)
+    } else {
+        let threads = number("threads");
+        let of = if in_one_thread { "one thread".into() } else { format!("{threads} threads") };
+        let says = format!(
+            "{what} ticked {ticks} times in {took:.2} s in a process of {of}, at most {:.1} ms late; ended by {ended_by}.",
+            1e3 * latest
+        );
+        (ended_by != "SIGINT" && all_came(case), says)
+    };
+    punctual(case, conditions.judge(&[case], expected && in_one_thread, says))
+}
+
+/// A loop that did not get the CPU for an interval has missed a tick, or had all of them before Ctrl-C: no fault of its own.
+pub(super) fn punctual(case: &Case, judgement: Judgement) -> Judgement {
+    let late = case.number("latest_s") > case.number("interval_s");
+    if !late || judgement.outcome != Outcome::Unexpected {
+        return judgement;
+    }
+    let says = format!(
+        "{} Inconclusive: a tick came later than the next was due, so the machine was too busy.",
+        judgement.says
+    );
+    Judgement { outcome: Outcome::Inconclusive, says, ..judgement }
+}
+
+/// The ticks of these cases, "11, 5 ticks"; None if one was not measured.
+pub(super) fn headline(result: &RunResult, way: Option<&str>) -> Option<String> {
+    let ticks = |case| result.case(case, way)?.number("ticks");
+    Some(format!("{}, {} ticks", ticks(TICKS)?, ticks(CTRL_C)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn outcome(case: &'static str, ticks: u32, ended_by: &str, threads: u32, latest_s: f64) -> Outcome {
+        let facts = json!({"ticks": ticks, "ended_by": ended_by, "threads": threads, "latest_s": latest_s,
+                           "interval_s": 0.1, "took_s": 1.0, "stop_s": 0.001});
+        let case = Case {
+            case: case.into(),
+            way: None,
+            wall_s: 1.0,
+            cpu: None,
+            facts: serde_json::from_value(facts).unwrap(),
+            judgement: None,
+            missing: Default::default(),
+        };
+        judge(&case, "It", &Conditions { cores: 2 }).outcome
+    }
+
+    #[test]
+    fn eleven_ticks_in_one_thread_are_as_expected_and_fewer_only_at_ctrl_c() {
+        assert_eq!(outcome(TICKS, 11, "stop timer", 1, 0.001), Outcome::AsExpected);
+        assert_eq!(outcome(TICKS, 10, "stop timer", 1, 0.001), Outcome::Unexpected);
+        assert_eq!(outcome(TICKS, 11, "stop timer", 2, 0.001), Outcome::Unexpected);
+        assert_eq!(outcome(TICKS, 11, "SIGINT", 1, 0.001), Outcome::Unexpected);
+        assert_eq!(outcome(CTRL_C, 5, "SIGINT", 1, 0.001), Outcome::AsExpected);
+        assert_eq!(outcome(CTRL_C, 11, "stop timer", 1, 0.001), Outcome::Unexpected);
+    }
+
+    #[test]
+    fn a_machine_that_kept_the_loop_from_running_excuses_a_missing_tick() {
+        assert_eq!(outcome(TICKS, 10, "stop timer", 1, 0.15), Outcome::Inconclusive);
+        assert_eq!(outcome(TICKS, 11, "stop timer", 1, 0.15), Outcome::AsExpected);
+    }
+}

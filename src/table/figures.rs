@@ -1,0 +1,116 @@
+//! One experiment's figures: a row for each case and interpreter.
+
+use super::{new, width};
+use crate::experiments::{Experiment, TALK_SECONDS, title};
+use crate::results::{Case, CpuFigures, RunResult};
+use crate::units::per_second;
+use comfy_table::{Cell, CellAlignment, Table};
+
+/// The columns that the whole table takes; in fewer it does without the parts of the CPU use, which the JSON has.
+const FULL: usize = 100;
+
+/// What the scripts found, where they tell it themselves; none if no case did.
+pub(super) fn told(experiment: &Experiment, results: &[&RunResult]) -> Option<Table> {
+    let cases = cases(results, |case| case.cpu.is_none());
+    if cases.is_empty() {
+        return None;
+    }
+    let mut table = new([""].into_iter().chain(experiment.columns.iter().map(|column| column.title)));
+    for column in table.column_iter_mut().skip(1) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    for (name, way) in cases {
+        let title = title(name, way);
+        if results.len() > 1 {
+            table.add_row([&title]);
+        }
+        for (result, case) in results.iter().filter_map(|result| Some((result, result.case(name, way)?))) {
+            let facts = experiment.columns.iter().map(|column| case.facts.get(column.fact).map_or_else(dash, fact));
+            table.add_row([first_cell(result, results, &title)].into_iter().chain(facts));
+        }
+    }
+    Some(table)
+}
+
+/// CPU use and counts, where threads were watched; none if no case's were.
+pub(super) fn watched(experiment: &Experiment, results: &[&RunResult]) -> Option<Table> {
+    let cases = cases(results, |case| case.cpu.is_some());
+    if cases.is_empty() {
+        return None;
+    }
+    let narrow = width() < FULL;
+    let mut table = if narrow {
+        new(["", "Python/s", "native/s", "CPU %", "talk:\nPython/s", "\nnative/s", "\nCPU %"])
+    } else {
+        new(["", "Python/s", "native/s", "CPU %", "user + sys", "talk: Python/s", "native/s", "CPU %"])
+    };
+    for column in table.column_iter_mut().skip(1) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    for (name, way) in cases {
+        let talk = experiment.talk_figures(name);
+        let talk_rate = |count: Option<u64>| rate(count.map(|count| count as f64 / TALK_SECONDS));
+        let title = title(name, way).replace('+', if narrow { "+\n" } else { "+" });
+        if results.len() > 1 {
+            table.add_row([&title]);
+        }
+        for (result, case) in results.iter().filter_map(|result| Some((result, result.case(name, way)?))) {
+            let parts = |cpu: &CpuFigures| format!("{:.0} + {:.0}", cpu.user_percent, cpu.system_percent);
+            let row = [
+                Some(first_cell(result, results, &title)),
+                Some(rate(Some(case.rate("internal")))),
+                Some(rate(native_rate(case))),
+                Some(format!("{:.0}", case.cpu_percent())),
+                (!narrow).then(|| case.cpu.as_ref().map_or_else(dash, parts)),
+                Some(talk_rate(talk.map(|talk| talk.internal))),
+                Some(talk_rate(talk.and_then(|talk| talk.native))),
+                Some(talk.map_or_else(dash, |talk| format!("{:.0}", talk.cpu_percent))),
+            ];
+            table.add_row(row.into_iter().flatten().map(Cell::new));
+        }
+    }
+    Some(table)
+}
+
+/// Counts a second of the thread that is not Python's.
+fn native_rate(case: &Case) -> Option<f64> {
+    let native = case.cpu.as_ref()?.threads.iter().find(|thread| thread.name != "internal")?;
+    Some(case.rate(&native.name))
+}
+
+fn rate(rate: Option<f64>) -> String {
+    rate.map_or_else(dash, per_second)
+}
+
+/// Those cases of all results, each once. The table goes by them, so that the eye compares versions.
+fn cases<'a>(results: &[&'a RunResult], belongs: fn(&Case) -> bool) -> Vec<(&'a str, Option<&'a str>)> {
+    let mut cases = Vec::new();
+    for case in results.iter().flat_map(|result| &result.cases).filter(|case| belongs(case)) {
+        let key = (&*case.case, case.way.as_deref());
+        if !cases.contains(&key) {
+            cases.push(key);
+        }
+    }
+    cases
+}
+
+/// Of several interpreters the name, below the title of the case.
+fn first_cell(result: &RunResult, results: &[&RunResult], title: &str) -> String {
+    if results.len() > 1 { format!("  {}", result.interpreter.name()) } else { title.to_owned() }
+}
+
+/// A fact as people write it: numbers with three digits, lists with commas.
+fn fact(value: &serde_json::Value) -> String {
+    match value {
+        serde_json::Value::String(text) => text.clone(),
+        serde_json::Value::Bool(yes) => if *yes { "yes" } else { "no" }.into(),
+        serde_json::Value::Number(number) if number.is_f64() => per_second(number.as_f64().unwrap_or(f64::NAN)),
+        serde_json::Value::Null => dash(),
+        serde_json::Value::Array(values) => values.iter().map(fact).collect::<Vec<_>>().join(", "),
+        other => other.to_string(),
+    }
+}
+
+fn dash() -> String {
+    "-".into()
+}

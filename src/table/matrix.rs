@@ -1,0 +1,130 @@
+//! Experiments by interpreters: each cell the figure that tells most, and what it says about the talk.
+
+use super::{BOLD, indented, new, width};
+use crate::experiments;
+use crate::results::{Document, Outcome, RunResult, Status};
+use std::collections::HashSet;
+use std::fmt::Write;
+use std::path::Path;
+
+/// What the mark in a cell means, below the matrix.
+const LEGEND: &str = "= as the talk saw it; >V changed since Python V, as expected; ? inconclusive; ! not as expected; \
+                      failed and skipped are explained below";
+
+/// Up to so many experiments have a table each, with all their figures.
+const FEW: usize = 3;
+
+/// True if there are several interpreters and more than a few experiments.
+pub(super) fn fits(document: &Document) -> bool {
+    let paths: HashSet<_> = document.results.iter().map(|result| &result.interpreter.command).collect();
+    let experiments: HashSet<_> = document.results.iter().map(|result| &result.experiment).collect();
+    paths.len() > 1 && experiments.len() > FEW
+}
+
+/// The matrix, in as many parts as the terminal's width asks for, and what needs a word.
+pub(super) fn render(document: &Document) -> String {
+    let mut interpreters: Vec<&RunResult> = Vec::new();
+    for result in &document.results {
+        if !interpreters.iter().any(|known| known.interpreter.command == result.interpreter.command) {
+            interpreters.push(result);
+        }
+    }
+    let rows: Vec<_> = experiments::ALL
+        .iter()
+        .filter(|experiment| document.results.iter().any(|result| result.experiment == experiment.name))
+        .collect();
+    let mut text = String::new();
+    for part in interpreters.chunks(columns(document)) {
+        let names = part.iter().map(|result| result.interpreter.name());
+        let mut table = new([String::new()].into_iter().chain(names));
+        for experiment in &rows {
+            let of = |path: &Path| {
+                let is_it =
+                    |result: &&RunResult| result.experiment == experiment.name && result.interpreter.command == path;
+                document.results.iter().find(is_it).map_or_else(String::new, cell)
+            };
+            let cells = part.iter().map(|result| of(&result.interpreter.command));
+            table.add_row([experiment.name.to_owned()].into_iter().chain(cells));
+        }
+        writeln!(text, "{table}\n").unwrap();
+    }
+    writeln!(text, "{}\n", textwrap::fill(LEGEND, width())).unwrap();
+    text.push_str(&words(document));
+    text
+}
+
+/// How many interpreters fit side by side.
+fn columns(document: &Document) -> usize {
+    let widest = |texts: &mut dyn Iterator<Item = String>| texts.map(|text| text.chars().count()).max().unwrap_or(0);
+    let cells = widest(&mut document.results.iter().map(cell)).max(9) + 3;
+    let names = widest(&mut document.results.iter().map(|result| result.experiment.to_string())) + 3;
+    (width().saturating_sub(names) / cells).max(1)
+}
+
+fn cell(result: &RunResult) -> String {
+    let mark = match (result.status, result.outcome) {
+        (Status::Skipped, _) => return "skipped".into(),
+        (Status::Failed, _) => return "failed".into(),
+        (_, Some(Outcome::Inconclusive)) => "?".into(),
+        (_, Some(Outcome::Unexpected)) => "!".into(),
+        (_, None) => "-".into(),
+        (_, Some(Outcome::AsExpected)) => result.changed_since().map_or("=".into(), |version| format!(">{version}")),
+    };
+    match &result.headline {
+        Some(headline) => format!("{headline} {mark}"),
+        None => mark,
+    }
+}
+
+/// What has changed since the talk, in the newest interpreter's words; then every reason why a cell has no figure, or one
+/// that was not expected: the same reason once, with those it is true of.
+fn words(document: &Document) -> String {
+    let mut words: Vec<(String, String, Vec<String>)> = Vec::new();
+    let mut add = |result: &RunResult, what: String, why: &str| {
+        let name = result.interpreter.name();
+        let known = words.iter_mut().find(|(known, reason, _)| *known == what && reason == why);
+        match known {
+            Some((.., names)) if !names.contains(&name) => names.push(name),
+            Some(_) => {}
+            None => words.push((what, why.to_owned(), vec![name])),
+        }
+    };
+    for result in &document.results {
+        let word = if result.status == Status::Failed { "failed" } else { "skipped" };
+        if let Some(reason) = result.reason.as_deref().filter(|_| result.status != Status::Ok) {
+            add(result, format!("{} {word}", result.experiment), reason);
+        }
+        for case in &result.cases {
+            if let Some(judgement) = case.judgement.as_ref().filter(|one| one.outcome != Outcome::AsExpected) {
+                add(result, format!("{} {}", result.experiment, case.case), &judgement.says);
+            }
+        }
+        for (what, why) in result.missing.iter().filter(|(_, why)| Some(*why) != result.reason.as_ref()) {
+            add(result, format!("{} {what} not measured", result.experiment), why);
+        }
+    }
+    let mut text = String::new();
+    for experiment in experiments::ALL {
+        let mut changes: Vec<(&str, &str)> = Vec::new();
+        let results = document.results.iter().filter(|result| result.experiment == experiment.name);
+        for judgement in results.flat_map(|result| &result.cases).filter_map(|case| case.judgement.as_ref()) {
+            let Some(version) = judgement.changed_since.as_deref() else { continue };
+            match changes.iter_mut().find(|(known, _)| *known == version) {
+                Some((_, says)) => *says = &judgement.says,
+                None => changes.push((version, &judgement.says)),
+            }
+        }
+        for (version, says) in changes {
+            let line = format!("{BOLD}{} >{version}{BOLD:#}: {says}", experiment.name);
+            writeln!(text, "{}", indented(&line)).unwrap();
+        }
+    }
+    for (what, why, names) in words {
+        let line = format!("{BOLD}{what}{BOLD:#} on {}: {why}", names.join(", "));
+        writeln!(text, "{}", indented(&line)).unwrap();
+    }
+    if !text.is_empty() {
+        text.push('\n');
+    }
+    text
+}

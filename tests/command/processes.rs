@@ -1,0 +1,28 @@
+//! Experiments that start processes of their own: what they find, and that none stays.
+
+use crate::harness::{Bench, stderr};
+
+#[test]
+fn a_pool_that_hangs_is_seen_to_hang_and_ended() {
+    let bench = Bench::new();
+    let output = bench.run(&["run", "late-worker", "-d", "1", "--json", "-"]);
+    // On a machine that starves it, a case is inconclusive.
+    assert!(matches!(output.status.code(), Some(0 | 3)), "{}", stderr(&output));
+    let document: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let result = &document["results"][0];
+    let cases = result["cases"].as_array().unwrap();
+    let names: Vec<_> = cases.iter().map(|case| case["case"].as_str().unwrap()).collect();
+    assert_eq!(names, ["unguarded", "fork", "forkserver", "spawn", "forkserver-module", "spawn-module"], "{result:#}");
+    for case in cases.iter().filter(|case| case["facts"]["settled"] == true) {
+        let facts = &case["facts"];
+        let expected = match case["case"].as_str().unwrap() {
+            "fork" => (6, true),
+            "forkserver" | "spawn" => (0, true),
+            "unguarded" => continue,
+            _ => (10, false),
+        };
+        assert_eq!((facts["done"].as_u64().unwrap(), facts["hung"].as_bool().unwrap()), expected, "{case:#}");
+        assert_eq!(facts["lost_tasks"].as_array().unwrap().len(), 10 - expected.0 as usize, "{case:#}");
+    }
+    bench.assert_nobody_left("a pool that hangs");
+}
