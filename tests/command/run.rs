@@ -172,18 +172,3 @@ fn an_experiment_that_tells_facts_shows_and_keeps_them() {
     }
     bench.assert_nobody_left("a run");
 }
-
-#[test]
-fn what_only_some_interpreters_can_show_is_skipped_on_the_others() {
-    let bench = Bench::new();
-    let python = bench.false_interpreter("exit 1");
-    let output = bench.run(&["run", "no-gil", "-d", "1", "-p", &python, "--json", "-"]);
-    let document: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
-    let result = &document["results"][0];
-    // The machine's own Python is asked who it is; where that one is free-threaded there is no such skip.
-    if result["interpreter"]["free_threaded"] == false {
-        assert_eq!(result["status"], "skipped", "{result:#}");
-        assert!(result["reason"].as_str().unwrap().contains("-p 3.13t"), "{result:#}");
-        assert_eq!(output.status.code(), Some(3));
-    }
-}
