@@ -102,7 +102,8 @@ fn install(interpreter: &Interpreter, pin: &Pin, built: bool, target: &Path) -> 
     ] {
         let mut command: Vec<OsString> = pip.into_iter().map(OsStr::to_owned).collect();
         let quiet = ["install", "--quiet", "--no-input", "--disable-pip-version-check", "--no-warn-script-location"];
-        command.extend(quiet.map(OsString::from));
+        // Without a network every package of every interpreter is asked for in vain: not for long.
+        command.extend(quiet.into_iter().chain(["--retries", "1"]).map(OsString::from));
         if built {
             command.push("--only-binary=:all:".into());
             command.extend(abi(interpreter).into_iter().map(OsString::from));
@@ -111,9 +112,17 @@ fn install(interpreter: &Interpreter, pin: &Pin, built: bool, target: &Path) -> 
         command.extend(pin.requirements.iter().map(OsString::from));
         let mut spec = Spec::new(command, PATIENCE_S);
         spec.max_processes = 256;
-        match Guarded::start(&spec)?.output()?.success() {
+        let output = Guarded::start(&spec)?.output()?;
+        // What pip says last is that there is no such release.
+        let is_offline = output.ended.stderr.contains("WARNING: Retrying (");
+        match output.success() {
             Ok(_) => return Ok(Ok(())),
             Err(said) if said.contains("No module named pip") => why = said,
+            Err(_) if is_offline => {
+                return Ok(Err(
+                    "pip can't reach the package index; run again with a network (or PIP_INDEX_URL set)".into()
+                ));
+            }
             Err(said) => return Ok(Err(said)),
         }
     }

@@ -1,5 +1,6 @@
 //! Experiments whose scripts tell what they found: what becomes of one that misbehaves, and of runs that are resumed.
 
+use crate::cell::Cell;
 use crate::harness::{Bench, real_python, stderr, stdout};
 use std::fs;
 
@@ -38,6 +39,21 @@ fn what_a_script_says_it_cannot_do_is_a_skip_with_its_reason() {
     let document: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(document["results"][0]["status"], "skipped");
     assert_eq!(document["results"][0]["reason"], "no such thing here");
+}
+
+#[test]
+fn without_a_network_what_needs_a_package_is_skipped_and_the_rest_is_measured() {
+    let Some(cell) = Cell::new() else { return println!("not tested: namespaces are not allowed here") };
+    let bench = Bench::new();
+    let wrapper = cell.enter();
+    let wrapper: Vec<&str> = wrapper.iter().map(String::as_str).collect();
+    let output = bench.under(&wrapper, &["run", "csp", "pool", "-d", "1", "--json", "-"]).output().unwrap();
+    let document: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let [csp, pool] = &document["results"].as_array().unwrap()[..] else { panic!("{document:#}") };
+    assert_eq!(csp["status"], "skipped", "{csp:#}");
+    assert!(csp["reason"].as_str().unwrap().contains("pycsp==0.9.2 could not be installed"), "{csp:#}");
+    assert_eq!(pool["status"], "ok", "{pool:#}");
+    cell.assert_empty();
 }
 
 #[test]
