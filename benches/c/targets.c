@@ -1,5 +1,5 @@
 /* A process to be sampled: `targets THREADS` has so many threads, its first included, that sleep until it is killed;
- * `targets` alone has one that spins.
+ * `targets THREADS HZ` has them wake up so often a second; `targets` alone has one that spins.
  */
 
 #include <pthread.h>
@@ -7,10 +7,15 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+static unsigned int every_us;
+
 static void *sleep_for_ever(void *unused)
 {
     for (;;)
-        pause();
+        if (every_us != 0)
+            usleep(every_us);
+        else
+            pause();
     return unused;
 }
 
@@ -19,6 +24,8 @@ int main(int argc, char **argv)
     if (argc < 2)
         for (;;)
             ;
+    if (argc > 2)
+        every_us = 1000000 / (unsigned int)atoi(argv[2]);
     for (int started = 1; started < atoi(argv[1]); started++) {
         pthread_t thread;
         if (pthread_create(&thread, NULL, sleep_for_ever, NULL))

@@ -15,15 +15,21 @@ use std::num::NonZero;
 
 const HZ: NonZero<u32> = NonZero::new(100).expect("a hundred");
 const THREADS: u32 = 16;
+/// How often those wake up that don't only sleep.
+const WAKES_HZ: u32 = 50;
 
 pub fn rows() -> Vec<Row> {
-    let what = "sampling 16 threads and the cores at 100 Hz";
-    let cost = |row: &str, peer: &str| Row::ratio(row, what, "", peer, Unit::Percent).alone();
+    let asleep = "sampling 16 threads that sleep, and the cores, at 100 Hz";
+    let awake = "the same of 16 threads that wake up 50 times a second";
+    let of = |what: &'static str| move |row: &str, peer: &str| Row::ratio(row, what, "", peer, Unit::Percent).alone();
+    let (cost, awake) = (of(asleep), of(awake));
     let spinner = Row::ratio("spinner", "sampling a spinning process at 10 Hz", "", "off 100 %, median", Unit::Points);
     vec![
         cost("cost", "percent of a core").by(Figure::Value).wanted(Wanted::AtMost(0.7)),
         cost("procfs", "the crate procfs").wanted(Wanted::AtMost(1.0 / 3.0)),
         cost("psutil", "psutil's threads()"),
+        awake("awake-cost", "percent of a core").by(Figure::Value).wanted(Wanted::AtMost(0.7)),
+        awake("awake-procfs", "the crate procfs").wanted(Wanted::AtMost(1.0 / 3.0)),
         spinner.alone().by(Figure::Value).wanted(Wanted::AtMost(0.2)),
     ]
 }
@@ -32,11 +38,18 @@ pub fn measure(bench: &Bench) -> Result<Vec<Rounds>, Trouble> {
     let program = text(&bench.program("targets")?);
     let samples = bench.size(200, 10) as u64;
     let costs = quiet::rounds(bench.plan(5), || {
-        // On the observer's core: it sleeps.
+        // On the observer's core.
+        let (awake, pid) = start(bench.observer, &[program.clone(), THREADS.to_string(), WAKES_HZ.to_string()])?;
+        wait_for_line(&awake)?;
+        let costs = |pid| bench.while_pinned(|| Ok((cost_of_busy(pid, samples)?, cost_of_procfs(pid, samples)?)));
+        let mut round = Round::default();
+        let (ours, procfs) = costs(pid)?;
+        round.figures.insert("awake-cost".into(), vec![ours]);
+        round.figures.insert("awake-procfs".into(), vec![ours, procfs]);
+        drop(awake);
         let (target, pid) = start(bench.observer, &[program.clone(), THREADS.to_string()])?;
         wait_for_line(&target)?;
-        let mut round = Round::default();
-        let (ours, procfs) = bench.while_pinned(|| Ok((cost_of_busy(pid, samples)?, cost_of_procfs(pid, samples)?)))?;
+        let (ours, procfs) = costs(pid)?;
         round.figures.insert("cost".into(), vec![ours]);
         round.figures.insert("procfs".into(), vec![ours, procfs]);
         match cost_of_psutil(bench, pid, samples) {
@@ -78,14 +91,18 @@ fn cost_of_busy(pid: u32, samples: u64) -> Result<f64, Trouble> {
     })
 }
 
-/// The same by procfs: CPU time and waiting time of each thread, and the cores.
+/// The same by procfs: CPU time and waiting time of each thread, and the cores as often as busy reads them.
 fn cost_of_procfs(pid: u32, samples: u64) -> Result<f64, Trouble> {
     let failed = |error: procfs::ProcError| Trouble::Failed(error.to_string());
     let process = Process::new(pid.cast_signed()).map_err(failed)?;
+    let mut done = 0;
     cost(samples, || {
         let tasks = process.tasks().map_err(failed)?;
         let read = tasks.flatten().filter(|task| task.schedstat().is_ok()).count();
-        KernelStats::current().map_err(failed)?;
+        if done % (HZ.get() / Sampler::CORES_HZ) == 0 {
+            KernelStats::current().map_err(failed)?;
+        }
+        done += 1;
         expect_all(read)
     })
 }

@@ -5,10 +5,14 @@
 //! (proc_task_getattr in fs/proc/base.c). So one read of each thread and one fstat(2) show every change, and the list is
 //! read anew only if threads have started: one that ended is dropped at its ESRCH, and if another one took its place,
 //! one is missing from the count. Where a kernel counts otherwise, the list is read every time, at a higher cost.
+//!
+//! Most processes sleep most of the time. The process's CPU clock is the sum over its threads, those that have ended
+//! included (thread_group_cputime in kernel/sched/cputime.c): if that has not moved, none of them has run, and what the
+//! last sample said of each is still true. So a sample of a process that sleeps takes two system calls.
 
 use super::cores::ProcStat;
 use super::threads::{has_ended, parse_schedstat};
-use super::{CoreUsage, own_thread};
+use super::{CoreUsage, own_thread, process};
 use crate::clock::monotonic_ns;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{AtFlags, Mode, OFlags, RawDir, SeekFrom, fstat, open, openat, seek, statat};
@@ -36,6 +40,8 @@ pub struct Sampler {
     task: OwnedFd,
     /// In the order of their ids.
     threads: Vec<Thread>,
+    /// The process's CPU clock just before the threads were read; None if that can't be relied on.
+    clock: Option<Duration>,
     /// How many more descriptors may be kept.
     spare: u64,
     stat: ProcStat,
@@ -102,6 +108,7 @@ impl Sampler {
             pidfd,
             task,
             threads: Vec::new(),
+            clock: None,
             spare: limit.map_or(u64::MAX, |limit| limit / 4),
             stat: ProcStat::open()?,
             first_read_ns: 0,
@@ -117,18 +124,13 @@ impl Sampler {
     /// says while the own process has no descriptor left (EMFILE); a later call may succeed.
     pub fn sample(&mut self) -> io::Result<&Sample> {
         self.read_cores()?;
-        let sample = &mut self.sample;
-        sample.threads.clear();
-        sample.monotonic_ns = monotonic_ns();
-        read_threads(&mut self.threads, &mut sample.threads, &self.task, self.own, &mut self.spare)?;
-        // Not at the first sample only: what started while the others were read is missing from the count as well.
-        if count(&self.task)? != self.threads.len() {
-            let mut new = started(&self.task, &self.threads)?;
-            let sample = &mut self.sample;
-            read_threads(&mut new, &mut sample.threads, &self.task, self.own, &mut self.spare)?;
-            self.threads.append(&mut new);
-            self.threads.sort_unstable_by_key(|thread| thread.tid);
-            sample.threads.sort_unstable_by_key(|thread| thread.tid);
+        self.sample.monotonic_ns = monotonic_ns();
+        // The own process runs now.
+        let clock = if self.own { None } else { process(self.pid).ok() };
+        if clock.is_none() || clock != self.clock || count(&self.task)? != self.sample.threads.len() {
+            self.clock = None;
+            self.read_threads()?;
+            self.clock = clock;
         }
         // What has ended and was not waited for still has its main thread, and no other.
         let ended = match self.sample.threads.len() {
@@ -140,6 +142,21 @@ impl Sampler {
             return Err(io::Error::new(io::ErrorKind::NotFound, format!("process {} has ended", self.pid)));
         }
         Ok(&self.sample)
+    }
+
+    fn read_threads(&mut self) -> io::Result<()> {
+        let samples = &mut self.sample.threads;
+        samples.clear();
+        read_threads(&mut self.threads, samples, &self.task, self.own, &mut self.spare)?;
+        // Not at the first sample only: what started while the others were read is missing from the count as well.
+        if count(&self.task)? != self.threads.len() {
+            let mut new = started(&self.task, &self.threads)?;
+            read_threads(&mut new, samples, &self.task, self.own, &mut self.spare)?;
+            self.threads.append(&mut new);
+            self.threads.sort_unstable_by_key(|thread| thread.tid);
+            samples.sort_unstable_by_key(|thread| thread.tid);
+        }
+        Ok(())
     }
 
     fn read_cores(&mut self) -> io::Result<()> {
