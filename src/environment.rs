@@ -3,12 +3,16 @@
 
 use crate::guard::{GuardError, Guarded, Spec};
 use crate::interpreter::Interpreter;
+use crate::interrupt;
 use crate::unpack::{self, CacheError};
 use rustix::fs::{FlockOperation, flock};
-use std::ffi::{OsStr, OsString};
+use rustix::io::Errno;
+use std::ffi::OsString;
 use std::fs::{self, File};
-use std::io;
+use std::hash::Hash;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
+use std::{io, thread};
 
 /// Packages that an experiment imports.
 pub struct Need {
@@ -60,84 +64,116 @@ pub enum EnvironmentError {
 /// How long an installation may take.
 const PATIENCE_S: f64 = 600.0;
 
+/// pip, for an interpreter that came without, as Debian's do.
+const PIP: Need = Need {
+    name: "pip",
+    pins: &[
+        Pin { from: (2, 7), to: (2, 7), requirements: &["pip==20.3.4"] },
+        Pin { from: (3, 6), to: (3, 6), requirements: &["pip==21.3.1"] },
+        Pin { from: (3, 7), to: (3, 9), requirements: &["pip==24.0"] },
+        Pin { from: (3, 10), to: (3, 15), requirements: &["pip==26.3"] },
+    ],
+    built: true,
+};
+
 /// The folder from which `interpreter` imports `need`; `tell` is told if it is to be installed first.
 ///
 /// # Errors
 /// See [`EnvironmentError`].
 pub fn prepare(interpreter: &Interpreter, need: &Need, tell: &dyn Fn(&str)) -> Result<PathBuf, EnvironmentError> {
-    let version = interpreter.version_info;
-    let pin = need.pins.iter().find(|pin| (pin.from..=pin.to).contains(&version));
-    let Some(pin) = pin else {
-        return Err(EnvironmentError::NoRelease { name: need.name, interpreter: interpreter.title() });
-    };
+    let pin = need.pin(interpreter)?;
     let key = (&interpreter.command, &interpreter.version, &interpreter.build_flags, pin.requirements);
+    installed(key, pin, tell, |target| {
+        let own = [interpreter.command.clone().into(), "-m".into(), "pip".into()];
+        match install(&own, None, pin, need.built, target) {
+            Err(EnvironmentError::NotInstalled { why, .. }) if why.contains("No module named pip") => {
+                let pip = prepare_pip(interpreter, tell)?;
+                install(&own, Some(&pip), pin, need.built, target)
+            }
+            other => other,
+        }
+    })
+}
+
+/// The folder from which `interpreter` imports pip: the same for all that it serves, brought by the machine's `python3`.
+fn prepare_pip(interpreter: &Interpreter, tell: &dyn Fn(&str)) -> Result<PathBuf, EnvironmentError> {
+    let pin = PIP.pin(interpreter)?;
+    let python3 = ["python3", "-m", "pip"].map(OsString::from);
+    installed(pin.requirements, pin, tell, |target| install(&python3, None, pin, PIP.built, target))
+}
+
+impl Need {
+    fn pin(&self, interpreter: &Interpreter) -> Result<&'static Pin, EnvironmentError> {
+        let pin = self.pins.iter().find(|pin| (pin.from..=pin.to).contains(&interpreter.version_info));
+        pin.ok_or_else(|| EnvironmentError::NoRelease { name: self.name, interpreter: interpreter.title() })
+    }
+}
+
+/// The folder for `key`, into which `install` puts the packages if they are not there yet.
+fn installed(
+    key: impl Hash,
+    pin: &Pin,
+    tell: &dyn Fn(&str),
+    install: impl FnOnce(&Path) -> Result<(), EnvironmentError>,
+) -> Result<PathBuf, EnvironmentError> {
     let folder = unpack::folder("environments", key)?;
     let in_cache = |error| CacheError::from((folder.clone(), error));
     // One lab at a time: the lock goes with the process, so what another left half-made can be told from its work.
     let lock = File::create(folder.join("lock")).map_err(in_cache)?;
-    flock(&lock, FlockOperation::LockExclusive).map_err(|error| in_cache(error.into()))?;
+    let requirements = pin.requirements.join(" ");
+    while let Err(error) = flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+        if error != Errno::WOULDBLOCK {
+            return Err(in_cache(error.into()).into());
+        }
+        if interrupt::requested() {
+            return Err(GuardError::Interrupted.into());
+        }
+        tell(&format!("waiting for another busy, which installs {requirements}"));
+        thread::sleep(Duration::from_millis(100));
+    }
     let ready = folder.join("packages");
     if ready.is_dir() {
         return Ok(ready);
     }
-    tell(&format!("installing {}", pin.requirements.join(" ")));
+    tell(&format!("installing {requirements}"));
     let passing = folder.join("passing");
     remove(&passing).map_err(in_cache)?;
-    let installed = install(interpreter, pin, need.built, &passing)?;
-    if let Err(why) = installed {
+    if let Err(error) = install(&passing) {
         remove(&passing).map_err(in_cache)?;
-        return Err(EnvironmentError::NotInstalled { requirements: pin.requirements.join(" "), why });
+        return Err(error);
     }
     fs::rename(&passing, &ready).map_err(in_cache)?;
     Ok(ready)
 }
 
-/// By the interpreter's own pip; where it has none, as Debian's have not, by that of the machine's `python3`.
-fn install(interpreter: &Interpreter, pin: &Pin, built: bool, target: &Path) -> Result<Result<(), String>, GuardError> {
-    let path = interpreter.command.as_os_str();
-    let mut why = String::new();
-    for pip in [
-        vec![path, "-m".as_ref(), "pip".as_ref()],
-        vec!["python3".as_ref(), "-m".as_ref(), "pip".as_ref(), "--python".as_ref(), path],
-    ] {
-        let mut command: Vec<OsString> = pip.into_iter().map(OsStr::to_owned).collect();
-        let quiet = ["install", "--quiet", "--no-input", "--disable-pip-version-check", "--no-warn-script-location"];
-        // Without a network every package of every interpreter is asked for in vain: not for long.
-        command.extend(quiet.into_iter().chain(["--retries", "1"]).map(OsString::from));
-        if built {
-            command.push("--only-binary=:all:".into());
-            command.extend(abi(interpreter).into_iter().map(OsString::from));
-        }
-        command.extend(["--target".into(), target.into()]);
-        command.extend(pin.requirements.iter().map(OsString::from));
-        let mut spec = Spec::new(command, PATIENCE_S);
-        spec.max_processes = 256;
-        let output = Guarded::start(&spec)?.output()?;
-        // What pip says last is that there is no such release.
-        let is_offline = output.ended.stderr.contains("WARNING: Retrying (");
-        match output.success() {
-            Ok(_) => return Ok(Ok(())),
-            Err(said) if said.contains("No module named pip") => why = said,
-            Err(_) if is_offline => {
-                return Ok(Err(
-                    "pip can't reach the package index; run again with a network (or PIP_INDEX_URL set)".into()
-                ));
-            }
-            Err(said) => return Ok(Err(said)),
-        }
+/// Runs `pip`, a command, which is imported from the folder `from` if there is one.
+fn install(
+    pip: &[OsString],
+    from: Option<&Path>,
+    pin: &Pin,
+    built: bool,
+    target: &Path,
+) -> Result<(), EnvironmentError> {
+    let mut command = pip.to_vec();
+    let quiet = ["install", "--quiet", "--no-input", "--disable-pip-version-check", "--no-warn-script-location"];
+    // Without a network every package of every interpreter is asked for in vain: not for long.
+    command.extend(quiet.into_iter().chain(["--retries", "1"]).map(OsString::from));
+    if built {
+        command.push("--only-binary=:all:".into());
     }
-    Ok(Err(why))
-}
-
-/// The ABI of a free-threaded build, which pip before 24.1 takes for that of the other build, whose modules it can't load.
-fn abi(interpreter: &Interpreter) -> Vec<String> {
-    if !interpreter.free_threaded {
-        return Vec::new();
-    }
-    let (major, minor) = interpreter.version_info;
-    let version = format!("{major}.{minor}");
-    let abi = format!("cp{major}{minor}t");
-    ["--implementation", "cp", "--python-version", &version, "--abi", &abi].map(str::to_owned).into()
+    command.extend(["--target".into(), target.into()]);
+    command.extend(pin.requirements.iter().map(OsString::from));
+    let mut spec = Spec::new(command, PATIENCE_S);
+    spec.max_processes = 256;
+    spec.env.extend(from.map(|folder| ("PYTHONPATH".to_owned(), folder.into())));
+    let output = Guarded::start(&spec)?.output()?;
+    // What pip says last is that there is no such release.
+    let is_offline = output.ended.stderr.contains("WARNING: Retrying (");
+    output.success().map(drop).map_err(|said| {
+        let offline = "pip can't reach the package index; run again with a network (or PIP_INDEX_URL set)";
+        let why = if is_offline { offline.into() } else { said };
+        EnvironmentError::NotInstalled { requirements: pin.requirements.join(" "), why }
+    })
 }
 
 fn remove(folder: &Path) -> io::Result<()> {

@@ -107,7 +107,12 @@ fn words(document: &Document) -> String {
     for experiment in experiments::ALL {
         let mut changes: Vec<(&str, &str)> = Vec::new();
         let results = document.results.iter().filter(|result| result.experiment == experiment.name);
-        for judgement in results.flat_map(|result| &result.cases).filter_map(|case| case.judgement.as_ref()) {
+        // CPython's words, where it has some: the changes are told in its versions.
+        let (cpython, others): (Vec<_>, Vec<_>) =
+            results.partition(|result| result.interpreter.implementation == "cpython");
+        let judgements = others.iter().chain(&cpython).flat_map(|result| &result.cases);
+        let judgements = judgements.filter_map(|case| case.judgement.as_ref());
+        for judgement in judgements.filter(|one| one.outcome == Outcome::AsExpected) {
             let Some(version) = judgement.changed_since.as_deref() else { continue };
             match changes.iter_mut().find(|(known, _)| *known == version) {
                 Some((_, says)) => *says = &judgement.says,
