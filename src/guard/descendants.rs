@@ -74,15 +74,12 @@ pub fn end_all(asked: Duration, killed: Duration) -> Found {
     let give_up = kill_at + killed;
     let mut pause = Duration::from_millis(1);
     let mut found = Found { count: 0, survivors: Vec::new() };
-    if !asked.is_zero() {
-        walk(|pid| {
-            found.count += 1;
-            let _ = to_pid(pid).map(|pid| kill_process(pid, Signal::TERM));
-            true
-        });
-    }
+    let mut asked = HashSet::new();
     loop {
-        if Instant::now() >= kill_at {
+        if Instant::now() < kill_at {
+            ask_all(&mut asked);
+            found.count = asked.len();
+        } else {
             found.count = found.count.max(kill_all());
         }
         // ECHILD, wait(2): there is no child left, so no descendant either.
@@ -101,6 +98,16 @@ pub fn end_all(asked: Duration, killed: Duration) -> Found {
         thread::sleep(pause);
         pause = (2 * pause).min(Duration::from_millis(50));
     }
+}
+
+/// Sends SIGTERM to every descendant that is not yet among those `asked`.
+fn ask_all(asked: &mut HashSet<u32>) {
+    walk(|pid| {
+        if asked.insert(pid) {
+            let _ = to_pid(pid).map(|pid| kill_process(pid, Signal::TERM));
+        }
+        true
+    });
 }
 
 /// Sends SIGKILL to every descendant, and returns how many there are. They are stopped first, all of them, each before

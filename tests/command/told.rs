@@ -1,8 +1,10 @@
 //! Experiments whose scripts tell what they found: what becomes of one that misbehaves, and of runs that are resumed.
 
 use crate::cell::Cell;
-use crate::harness::{Bench, real_python, stderr, stdout};
+use crate::harness::{Bench, command_line, finish, json, real_python, signal, stderr, stdout, wait_for};
+use rustix::process::Signal;
 use std::fs;
+use std::time::{Duration, Instant};
 
 #[test]
 fn a_script_that_misbehaves_is_a_failed_experiment_and_the_lab_goes_on() {
@@ -54,6 +56,26 @@ fn without_a_network_what_needs_a_package_is_skipped_and_the_rest_is_measured() 
     assert!(csp["reason"].as_str().unwrap().contains("pycsp==0.9.2 could not be installed"), "{csp:#}");
     assert_eq!(pool["status"], "ok", "{pool:#}");
     cell.assert_empty();
+}
+
+#[test]
+fn ctrl_c_ends_a_script_with_processes_of_its_own_and_keeps_what_is_done() {
+    let bench = Bench::new();
+    let file = bench.path("result.json");
+    let lab = bench.spawn(&["run", "pool", "late-worker", "-d", "1", "--json", file.to_str().unwrap()]);
+    let workers = || {
+        let runs = |pid: &u32| command_line(*pid).iter().any(|word| word.contains("slide06"));
+        bench.processes().iter().filter(|pid| runs(pid)).count()
+    };
+    wait_for("the pool's workers", || workers() > 2);
+    let start = Instant::now();
+    signal(lab.id(), Signal::INT);
+    let output = finish(lab, Duration::from_secs(30));
+    println!("ended {:?} after Ctrl-C", start.elapsed());
+    assert_eq!(output.status.code(), Some(130), "{}", stderr(&output));
+    bench.assert_nobody_left("Ctrl-C");
+    let results = &json(&file)["results"];
+    assert_eq!((results[0]["experiment"].as_str(), results[0]["status"].as_str()), (Some("pool"), Some("ok")));
 }
 
 #[test]
