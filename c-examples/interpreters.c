@@ -7,7 +7,8 @@
  *
  * The first argument says how: own-gil, each interpreter with a GIL of its own; shared-gil, all under that of the main one; or
  * one-interpreter, plain threads of the main one. Then the seconds, and the number of threads. Each thread counts in
- * Python; the CPU time that it used is read by libbusy.
+ * Python; the CPU time that it used is read by libbusy, and the time that it could have run but had no core, by the
+ * kernel's account: who waits for the GIL does not count there.
  */
 
 #define _DEFAULT_SOURCE /* pthread_barrier_t and clock_gettime(2) beside -std=c11 */
@@ -104,7 +105,7 @@ struct worker {
     pthread_t thread;
     unsigned int slot, seconds;
     PyInterpreterState *interpreter;
-    uint64_t cpu_ns, ended_ns;
+    uint64_t cpu_ns, waited_ns, ended_ns;
     int failed;
 };
 
@@ -115,6 +116,20 @@ static uint64_t now_ns(void)
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
     return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+}
+
+/* How long the calling thread was ready to run but had no core: the second field of schedstat (proc(5)), after each run. 0 if
+ * the kernel keeps no such account. */
+static uint64_t waited_for_core_ns(void)
+{
+    uint64_t waited = 0;
+    FILE *account = fopen("/proc/thread-self/schedstat", "r");
+    if (account == NULL)
+        return 0;
+    if (fscanf(account, "%*u %" SCNu64, &waited) != 1)
+        waited = 0;
+    fclose(account);
+    return waited;
 }
 
 static void *work(void *argument)
@@ -128,11 +143,13 @@ static void *work(void *argument)
     PyThreadState *state = PyThreadState_New(worker->interpreter);
     PyEval_RestoreThread(state);
     uint64_t before = 0, after = 0;
+    const uint64_t waited_before = waited_for_core_ns();
     busy_status status = busy_thread_cpu_ns(0, &before);
     worker->failed = PyRun_SimpleString(code) != 0;
     if (status == BUSY_OK)
         status = busy_thread_cpu_ns(0, &after);
     worker->ended_ns = now_ns();
+    worker->waited_ns = waited_for_core_ns() - waited_before;
     worker->cpu_ns = after - before;
     PyThreadState_Clear(state);
     PyThreadState_DeleteCurrent(); /* gives up the GIL too */
@@ -207,7 +224,7 @@ int main(int argc, char **argv)
             return EXIT_FAILURE;
         }
     }
-    uint64_t began_ns = 0, ended_ns = 0, cpu_ns = 0;
+    uint64_t began_ns = 0, ended_ns = 0, cpu_ns = 0, waited_ns = 0;
     Py_BEGIN_ALLOW_THREADS
     pthread_barrier_wait(&start);
     began_ns = now_ns();
@@ -223,11 +240,13 @@ int main(int argc, char **argv)
         failed = failed || workers[i].failed;
         ended_ns = workers[i].ended_ns > ended_ns ? workers[i].ended_ns : ended_ns;
         cpu_ns += workers[i].cpu_ns;
+        waited_ns += workers[i].waited_ns;
         sum += count;
         printf("%s%" PRIu64, i ? ", " : "", count);
     }
     const double wall_s = (double)(ended_ns - began_ns) / 1e9;
-    printf("], \"counts_per_s\": %.1f, \"cpu_percent\": %.3f}}\n", (double)sum / wall_s, (double)cpu_ns / wall_s / 1e7);
+    printf("], \"counts_per_s\": %.1f, \"cpu_percent\": %.3f, \"waited_for_core_percent\": %.3f, \"took_s\": %.3f}}\n",
+           (double)sum / wall_s, (double)cpu_ns / wall_s / 1e7, (double)waited_ns / wall_s / 1e7, wall_s);
 
     if (!one) {
         for (unsigned int i = 0; i < threads; i++) {

@@ -18,7 +18,7 @@ pub struct Module {
     files: [(&'static str, &'static str); 2],
 }
 
-const HEADER: (&str, &str) = ("busy.h", include_str!("../ffi/include/busy.h"));
+pub(crate) const HEADER: (&str, &str) = ("busy.h", include_str!("../ffi/include/busy.h"));
 
 /// The talk's module, by hand in C.
 pub const C: Module = Module {
@@ -77,58 +77,86 @@ pub fn build(
     libbusy: &Path,
     cython: Option<&Path>,
 ) -> Result<PathBuf, ExtensionError> {
-    if !interpreter.include.join("Python.h").is_file() {
-        return Err(ExtensionError::NoHeaders(interpreter.include.clone()));
-    }
+    need_headers(interpreter)?;
     let sources = unpack::files("sources", &module.files)?;
     let key = (&module.files, &interpreter.path, &interpreter.version, &interpreter.build_flags, libbusy, cython);
     let folder = unpack::folder("extensions", key)?;
-    let ready = folder.join(format!("{}{}", module.name, interpreter.suffix));
-    if ready.is_file() {
-        return Ok(folder);
-    }
-    // The soname that the module asks for, beside the module itself.
-    let soname = folder.join(soname());
-    let in_cache = |error| CacheError::from((folder.clone(), error));
-    if !soname.exists() {
-        symlink(libbusy, &soname).or_else(|error| if soname.exists() { Ok(()) } else { Err(in_cache(error)) })?;
-    }
-
-    let passing = folder.join(format!(".{}-{}", module.name, std::process::id()));
-    let translated = passing.with_extension("c");
-    let source = sources.join(module.source);
-    let made = match cython {
-        Some(cython) => translate(module, interpreter, cython, &source, &translated)
-            .and_then(|()| compile(module, interpreter, &sources, &translated, &soname, &passing)),
-        None => compile(module, interpreter, &sources, &source, &soname, &passing),
-    };
-    let _ = fs::remove_file(&translated);
-    if let Err(error) = made {
-        let _ = fs::remove_file(&passing);
-        return Err(error);
-    }
-    fs::rename(&passing, &ready).map_err(in_cache)?;
+    once(&folder, &format!("{}{}", module.name, interpreter.suffix), |passing| {
+        let source = sources.join(module.source);
+        let compile = |source: &Path| {
+            let flags = ["-shared", "-fPIC"].map(OsString::from);
+            compile(module.source, source, &sources, interpreter, libbusy, passing, &flags)
+        };
+        let Some(cython) = cython else { return compile(&source) };
+        let translated = folder.join(format!(".{}-{}.c", module.name, std::process::id()));
+        let made = translate(module, interpreter, cython, &source, &translated).and_then(|()| compile(&translated));
+        let _ = fs::remove_file(&translated);
+        made
+    })?;
     Ok(folder)
 }
 
-fn compile(
-    module: &Module,
-    interpreter: &Interpreter,
-    headers: &Path,
+/// # Errors
+/// There is no Python.h.
+pub(crate) fn need_headers(interpreter: &Interpreter) -> Result<(), ExtensionError> {
+    if interpreter.include.join("Python.h").is_file() {
+        return Ok(());
+    }
+    Err(ExtensionError::NoHeaders(interpreter.include.clone()))
+}
+
+/// The file `name` in `folder`; if it is not there yet, what `make` makes under a passing name.
+///
+/// # Errors
+/// What `make` says, or there is no room for it.
+pub(crate) fn once(
+    folder: &Path,
+    name: &str,
+    make: impl FnOnce(&Path) -> Result<(), ExtensionError>,
+) -> Result<PathBuf, ExtensionError> {
+    let ready = folder.join(name);
+    if ready.is_file() {
+        return Ok(ready);
+    }
+    let passing = folder.join(format!(".{name}-{}", std::process::id()));
+    if let Err(error) = make(&passing) {
+        let _ = fs::remove_file(&passing);
+        return Err(error);
+    }
+    fs::rename(&passing, &ready).map_err(|error| CacheError::from((folder.to_path_buf(), error)))?;
+    Ok(ready)
+}
+
+/// Compiles `source` for `interpreter` into `target`, linked with `libbusy`; `flags` say into what and with what else.
+///
+/// # Errors
+/// The compiler failed, or there is none.
+pub(crate) fn compile(
+    source_file: &'static str,
     source: &Path,
-    soname: &Path,
+    headers: &Path,
+    interpreter: &Interpreter,
+    libbusy: &Path,
     target: &Path,
+    flags: &[OsString],
 ) -> Result<(), ExtensionError> {
+    // The soname that it asks for, beside it.
+    let soname = target.with_file_name(soname());
+    if !soname.exists() {
+        let made = symlink(libbusy, &soname).or_else(|error| if soname.exists() { Ok(()) } else { Err(error) });
+        made.map_err(|error| CacheError::from((soname.clone(), error)))?;
+    }
     let compiler = std::env::var("CC").ok().filter(|name| !name.is_empty()).unwrap_or_else(|| "cc".into());
     // An old-style run path comes before LD_LIBRARY_PATH (ld.so(8)): the libbusy that was proven, and no other.
     let mut command: Vec<OsString> = compiler.split_whitespace().map(OsString::from).collect();
-    command.extend(["-shared", "-fPIC", "-O2", "-Wl,-rpath,$ORIGIN", "-Wl,--disable-new-dtags"].map(OsString::from));
+    command.extend(["-O2", "-Wl,-rpath,$ORIGIN", "-Wl,--disable-new-dtags"].map(OsString::from));
     command.extend(["-I".into(), headers.into(), "-I".into(), interpreter.include.clone().into()]);
     command.extend(["-o".into(), target.into(), source.into(), soname.into()]);
+    command.extend_from_slice(flags);
     // fma(3).
     command.push("-lm".into());
     let compiled = Guarded::start(&Spec::new(command, 120.0))?.output()?.success();
-    compiled.map_err(|why| ExtensionError::NotCompiled { compiler, source_file: module.source, why })?;
+    compiled.map_err(|why| ExtensionError::NotCompiled { compiler, source_file, why })?;
     Ok(())
 }
 

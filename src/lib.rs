@@ -2,6 +2,7 @@
 //! them from outside, and reports. It stands above libbusy and the Python module, which know nothing of it.
 
 pub mod cli;
+pub mod embedder;
 pub mod environment;
 pub mod experiments;
 pub mod extension;

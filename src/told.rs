@@ -5,6 +5,7 @@ use crate::measure::{MeasureError, Order, cut};
 use crate::results::Case;
 use serde::Deserialize;
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -19,12 +20,14 @@ pub struct Bounds {
     pub program: Option<PathBuf>,
     /// Folders from which the interpreter imports.
     pub python_path: Vec<PathBuf>,
+    /// Where a program that embeds its interpreter finds the standard library, as PYTHONHOME has it.
+    pub python_home: Option<OsString>,
 }
 
 impl Bounds {
     /// For a script that starts some processes and needs nothing but its interpreter.
     pub fn new(timeout_s: f64) -> Self {
-        Self { timeout_s, max_processes: 64, program: None, python_path: Vec::new() }
+        Self { timeout_s, max_processes: 64, program: None, python_path: Vec::new(), python_home: None }
     }
 }
 
@@ -50,6 +53,9 @@ pub fn ask(order: &Order, bounds: &Bounds) -> Result<Case, MeasureError> {
         let path =
             std::env::join_paths(&bounds.python_path).map_err(|error| MeasureError::Failed(error.to_string()))?;
         spec.env.insert("PYTHONPATH".into(), path);
+    }
+    if let Some(home) = &bounds.python_home {
+        spec.env.insert("PYTHONHOME".into(), home.clone());
     }
     let start = Instant::now();
     let child = Guarded::start(&spec)?;

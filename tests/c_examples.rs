@@ -277,6 +277,62 @@ fn python_extension_rounds_up_and_never_down() {
     assert_eq!(printed(check.env("LD_PRELOAD", telltale)), "all as expected\n");
 }
 
+/// What interpreters.c is linked with, where the interpreter is to be had as a library.
+fn embedding(python: &Path) -> Option<Vec<String>> {
+    if ask(python, "sys.version_info >= (3, 12) and sys.implementation.name == 'cpython'") != "True" {
+        return None;
+    }
+    let library = "next((path for path in (os.path.join(folder, sysconfig.get_config_var('INSTSONAME')) for folder in \
+                   (sys.base_prefix + '/lib', sysconfig.get_config_var('LIBDIR'))) if os.path.exists(path)), '')";
+    let library = ask(python, library);
+    if !library.contains(".so") {
+        eprintln!("skipped: no shared libpython near {}", python.display());
+        return None;
+    }
+    let folder = text(Path::new(&library).parent().unwrap());
+    let include = ask(python, "sysconfig.get_paths()['include']");
+    let flags = ["-pthread", "-isystem", &include, &library].map(str::to_owned).into_iter();
+    Some(flags.chain([format!("-Wl,-rpath,{folder}")]).collect())
+}
+
+#[test]
+fn interpreters_share_memory_and_only_as_many_cores_as_there_are_gils() {
+    let prefix = Prefix::new();
+    for Python { path, name } in pythons() {
+        let Some(flags) = embedding(&path).filter(|_| has_headers(&path)) else { continue };
+        let gil = ask(&path, "getattr(sys, '_is_gil_enabled', lambda: True)()") == "True";
+        let program = prefix.example("interpreters", flags.into_iter().chain(prefix.shared()));
+        let run = |arguments: &[&str]| {
+            let mut command = Command::new(&program);
+            run(command.env("PYTHONHOME", ask(&path, "sys.base_prefix")).args(arguments))
+        };
+        for wrong in [&[][..], &["own-gil", "1"], &["none", "1", "2"], &["own-gil", "1", "65"], &["own-gil", "0", "1"]]
+        {
+            let output = run(wrong);
+            assert_eq!(output.status.code(), Some(2), "{name}, {wrong:?}: {}", told(&output));
+        }
+        let facts = |way: &str| {
+            let output = run(&[way, "1", "2"]);
+            assert!(output.status.success(), "{name}, {way}: {}", told(&output));
+            let facts = serde_json::from_slice::<serde_json::Value>(&output.stdout).unwrap()["facts"].take();
+            let counts: Vec<_> = facts["counts"].as_array().unwrap().iter().map(serde_json::Value::as_u64).collect();
+            assert!(counts.len() == 2 && counts.iter().all(|count| *count > Some(0)), "{name}, {way}: {facts}");
+            let number = |fact: &str| facts[fact].as_f64().unwrap();
+            (number("cpu_percent"), number("waited_for_core_percent"))
+        };
+        // How many cores others leave them is theirs. But a thread with a GIL of its own always runs or waits for a core; the
+        // hypervisor may take some, but not each time.
+        let is_busy = |(cpu, waited): (f64, f64)| cpu + waited > 150.0 && cpu < 202.0;
+        assert!((0..5).any(|_| is_busy(facts("own-gil"))), "{name}: one thread waits for the other");
+        // And one GIL lets through one thread at a time. A free-threaded build refuses interpreters that share one.
+        for way in ["shared-gil", "one-interpreter"].into_iter().filter(|_| gil) {
+            let (cpu, _) = facts(way);
+            assert!(cpu > 0.0 && cpu < 110.0, "{name}, {way}: {cpu} %");
+        }
+        eprintln!("{name}: as expected");
+    }
+}
+
 #[test]
 fn the_examples_makefile_builds_and_runs_them_all() {
     if !["make", "pkg-config", "python3"].into_iter().all(has) || !has_headers(Path::new("python3")) {

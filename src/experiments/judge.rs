@@ -10,6 +10,9 @@ pub struct Conditions {
     pub cores: usize,
 }
 
+/// Why no two threads can be compared.
+pub(super) const ONLY_ONE_CORE: &str = "Inconclusive: two threads need two cores, and this process may use only one.";
+
 impl Conditions {
     /// The judgement on a case: `expected` or not, unless the machine spoiled one of the `cases` that it rests on. A loaded
     /// machine can hide a second core that was used, but not make one up: what shows two cores stands, unless the
@@ -34,7 +37,7 @@ impl Conditions {
     fn spoiled(&self, case: &Case) -> Option<String> {
         let cpu = case.cpu.as_ref()?;
         if self.cores < 2 {
-            return Some("Inconclusive: two threads need two cores, and this process may use only one.".into());
+            return Some(ONLY_ONE_CORE.into());
         }
         if let Some(others) = cpu.others_percent.filter(|percent| *percent > TOO_LOADED_PERCENT) {
             return Some(format!("Inconclusive: other processes used {others:.0} % of a core during {}.", case.case));
@@ -52,7 +55,12 @@ fn in_doubt(case: &Case) -> Option<String> {
 
 /// True if the threads had two cores, near enough for a noisy machine.
 pub(super) fn two_cores(case: &Case) -> bool {
-    case.cpu_percent() >= 185.0
+    uses_two_cores(case.cpu_percent())
+}
+
+/// As [`two_cores`], of a percentage.
+pub(super) fn uses_two_cores(percent: f64) -> bool {
+    percent >= 185.0
 }
 
 /// True if the threads shared one core. A thread that waits for PyPy's GIL wakes up 10,000 times a second to look

@@ -7,6 +7,7 @@ mod cython;
 mod extension;
 mod generator;
 mod gevent;
+mod interpreters;
 mod judge;
 mod late_worker;
 mod libev;
@@ -138,6 +139,7 @@ pub const ALL: &[&Experiment] = &[
     &libev::EXPERIMENT,
     &gevent::EXPERIMENT,
     &asyncio::EXPERIMENT,
+    &interpreters::EXPERIMENT,
     &no_gil::EXPERIMENT,
 ];
 
@@ -165,6 +167,8 @@ const SCRIPTS: &[(&str, &str)] = &[
     ("slide19_libev.py", include_str!("../../experiments/slide19_libev.py")),
     ("slide21_gevent.py", include_str!("../../experiments/slide21_gevent.py")),
     ("slide21_asyncio.py", include_str!("../../experiments/slide21_asyncio.py")),
+    ("slide22_interpreters.py", include_str!("../../experiments/slide22_interpreters.py")),
+    ("interpreter_loops.py", include_str!("../../experiments/interpreter_loops.py")),
     ("slide02_no_gil.py", include_str!("../../experiments/slide02_no_gil.py")),
 ];
 

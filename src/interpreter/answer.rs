@@ -2,13 +2,14 @@
 
 use super::{Interpreter, InterpreterError, text};
 use crate::guard::{Guarded, Spec};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
 /// Opens the line with the answer: start-up files (sitecustomize, .pth) may print lines of their own.
-const MARK: &str = "busy-interpreter ";
+pub(super) const MARK: &str = "busy-interpreter ";
 
 /// Asks an interpreter from 2.7 on. The answer is written past sys.stdout, which start-up files may have replaced and
 /// PYTHONIOENCODING may have made anything, and stands on a line of its own whatever is printed before or after.
@@ -52,7 +53,7 @@ struct Answer {
 }
 
 /// A path of any bytes, which JSON has no strings for: each byte comes as the character of its number.
-fn exact<'a, D: Deserializer<'a>>(deserializer: D) -> Result<PathBuf, D::Error> {
+pub(super) fn exact<'a, D: Deserializer<'a>>(deserializer: D) -> Result<PathBuf, D::Error> {
     let text = String::deserialize(deserializer)?;
     let bytes: Result<Vec<u8>, _> = text.chars().map(|character| u8::try_from(u32::from(character))).collect();
     bytes.map(|bytes| OsString::from_vec(bytes).into()).map_err(serde::de::Error::custom)
@@ -60,12 +61,7 @@ fn exact<'a, D: Deserializer<'a>>(deserializer: D) -> Result<PathBuf, D::Error> 
 
 /// Asks `command`, an absolute path.
 pub(super) fn ask(command: &Path) -> Result<Interpreter, InterpreterError> {
-    let mut spec = Spec::new([command.as_os_str(), "-c".as_ref(), QUESTION.as_ref()], PATIENCE_S);
-    // Empty is off: it would go on with a prompt.
-    spec.env.insert("PYTHONINSPECT".into(), "".into());
-    let output = Guarded::start(&spec)?.output()?;
-    let answer = output.success().and_then(|lines| read(&lines));
-    let answer = answer.map_err(|why| InterpreterError::NoAnswer { name: text(command), why })?;
+    let answer: Answer = put(command, QUESTION)?;
     Ok(Interpreter {
         version: answer.version,
         implementation: answer.implementation,
@@ -81,7 +77,17 @@ pub(super) fn ask(command: &Path) -> Result<Interpreter, InterpreterError> {
     })
 }
 
-fn read(lines: &[String]) -> Result<Answer, String> {
+/// What `command` answers to `question`, a script that writes its answer behind [`MARK`].
+pub(super) fn put<A: DeserializeOwned>(command: &Path, question: &str) -> Result<A, InterpreterError> {
+    let mut spec = Spec::new([command.as_os_str(), "-c".as_ref(), question.as_ref()], PATIENCE_S);
+    // Empty is off: it would go on with a prompt.
+    spec.env.insert("PYTHONINSPECT".into(), "".into());
+    let output = Guarded::start(&spec)?.output()?;
+    let answer = output.success().and_then(|lines| read(&lines));
+    answer.map_err(|why| InterpreterError::NoAnswer { name: text(command), why })
+}
+
+fn read<A: DeserializeOwned>(lines: &[String]) -> Result<A, String> {
     let answer = lines.iter().rev().find_map(|line| serde_json::from_str(line.strip_prefix(MARK)?).ok());
     answer.ok_or_else(|| {
         let last = lines.iter().rfind(|line| !line.is_empty()).map_or("", String::as_str);
@@ -106,21 +112,21 @@ mod tests {
     fn the_answer_is_found_among_what_else_is_printed() {
         for around in [&[ANSWER][..], &["hello", ANSWER], &["{}", ANSWER, "", "bye"], &[ANSWER, "busy-interpreter {}"]]
         {
-            assert_eq!(read(&lines(around)).unwrap().version, "3.11.7", "{around:?}");
+            assert_eq!(read::<Answer>(&lines(around)).unwrap().version, "3.11.7", "{around:?}");
         }
         for (other, shown) in
             [(&[][..], "\"\""), (&["{\"version\": 3}", ""], "version"), (&["busy-interpreter"], "busy")]
         {
-            let why = read(&lines(other)).err().unwrap();
+            let why = read::<Answer>(&lines(other)).err().unwrap();
             assert!(why.contains(shown), "{other:?}: {why}");
         }
     }
 
     #[test]
     fn a_path_comes_through_with_every_byte() {
-        let path = read(&lines(&[ANSWER])).unwrap().path;
+        let path = read::<Answer>(&lines(&[ANSWER])).unwrap().path;
         assert_eq!(path.as_os_str().as_encoded_bytes(), b"/caf\xc3\xa9/\xff/python");
-        assert!(read(&lines(&[&ANSWER.replace("\\u00ff", "\\u0100")])).is_err(), "no byte");
+        assert!(read::<Answer>(&lines(&[&ANSWER.replace("\\u00ff", "\\u0100")])).is_err(), "no byte");
     }
 
     #[test]

@@ -2,8 +2,10 @@
 
 mod answer;
 mod discovery;
+mod embedding;
 
 pub use discovery::{Broken, Found, discover};
+pub use embedding::Embedding;
 
 use crate::guard::GuardError;
 use rustix::fs::{Access, access};

@@ -172,3 +172,61 @@ fn an_experiment_that_tells_facts_shows_and_keeps_them() {
     }
     bench.assert_nobody_left("a run");
 }
+
+#[test]
+fn interpreters_from_c_and_from_python_tell_what_they_used_or_why_they_are_not_to_be_had() {
+    let bench = Bench::new();
+    let found = bench.run(&["pythons", "--json", "-"]);
+    let found: serde_json::Value = serde_json::from_slice(&found.stdout).unwrap();
+    let version = |python: &serde_json::Value| {
+        let numbers = python["version_info"].as_array().unwrap();
+        (numbers[0].as_u64().unwrap(), numbers[1].as_u64().unwrap())
+    };
+    let mut pythons: Vec<_> = found["interpreters"].as_array().unwrap().iter().collect();
+    pythons.retain(|python| python["implementation"] == "cpython" && python["free_threaded"] == false);
+    pythons.retain(|python| version(python) >= (3, 8));
+    // The eldest, which may have no GILs of its interpreters' own; the eldest that has; the newest.
+    let with_own_gils = pythons.iter().find(|python| version(python) >= (3, 12));
+    let mut names: Vec<_> = [pythons.first(), with_own_gils, pythons.last()].into_iter().flatten().collect();
+    names.dedup();
+    for python in names {
+        let command = python["command"].as_str().unwrap();
+        let output = bench.run(&["run", "interpreters", "-d", "1", "-p", command, "--json", "-"]);
+        assert!(matches!(output.status.code(), Some(0 | 1 | 3)), "{}", stderr(&output));
+        let document: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        let result = &document["results"][0];
+        assert_eq!(result["status"], "ok", "{result:#}");
+        let case = |name: &str, way: &str| {
+            let mut cases = result["cases"].as_array().unwrap().iter();
+            cases.find(|case| case["case"] == name && case["way"] == way).map(|case| &case["facts"])
+        };
+        let tells =
+            |name: &str, way: &str, fact: &str| case(name, way).is_some_and(|facts| facts[fact].as_f64() > Some(0.0));
+        let why = |title: &str| result["missing"][title].as_str().unwrap_or_default();
+        assert!(tells("shared-gil", "python", "cpu_percent"), "{result:#}");
+        for way in ["threads", "processes-pipe", "processes-shared-memory"] {
+            assert!(tells("sharing", way, "handover_us"), "{way}: {result:#}");
+        }
+        if version(python) < (3, 12) {
+            assert!(why("own-gil").contains("PEP 684"), "{result:#}");
+        } else {
+            assert!(tells("own-gil", "python", "cpu_percent"), "{result:#}");
+            for name in ["own-gil", "shared-gil", "one-interpreter"] {
+                assert!(tells(name, "c-program", "cpu_percent") || !why("c-program").is_empty(), "{name}: {result:#}");
+            }
+            assert!(
+                tells("own-gil", "ctypes", "native_per_s") || why("own-gil (ctypes)").contains("ImportError"),
+                "{result:#}"
+            );
+        }
+        if version(python) >= (3, 13) {
+            let count = |name: &str| case(name, "extension").unwrap()["counts_per_s"].as_f64().unwrap();
+            assert!(count("shared-gil") * 10.0 < count("own-gil"), "with_lock stops who shares its GIL: {result:#}");
+        }
+        assert!(
+            tells("pool-executor", "interpreters", "counts_per_s")
+                || why("pool-executor (interpreters)").contains("3.14")
+        );
+    }
+    bench.assert_nobody_left("a run");
+}
