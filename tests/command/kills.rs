@@ -19,7 +19,7 @@ use std::time::Duration;
 /// How many are under way at once.
 const AT_ONCE: usize = 3;
 /// What is killed at its start or in a case: what needs no package, and what does, if that is installed for the user already.
-const EXPERIMENTS: [&str; 13] = [
+const EXPERIMENTS: [&str; 14] = [
     "csp",
     "pool",
     "late-worker",
@@ -33,6 +33,7 @@ const EXPERIMENTS: [&str; 13] = [
     "libev",
     "gevent",
     "asyncio",
+    "interpreters",
 ];
 
 #[test]
