@@ -86,7 +86,7 @@ fuzz: $(FUZZ)/cargo-fuzz/bin/cargo-fuzz ## the C ABI's arguments, FUZZ_SECONDS (
 $(FUZZ)/cargo-fuzz/bin/cargo-fuzz:
 	cargo install --quiet --root $(FUZZ)/cargo-fuzz --locked --version 0.13.2 cargo-fuzz
 
-generate: $(VENV)/ready-to-check ## write busy.h and its loader anew, after a change of the C ABI
+generate: $(VENV)/ready-to-check ## write busy.h, busy_gil.h and the loader anew, after a change of the C ABI
 	BUSY_GENERATE=1 $(LIBCLANG) cargo build --release --features bindgen
 
 build: $(MODULE)/__init__.py ## the command, libbusy and the Python module
@@ -132,13 +132,13 @@ install: ## what was built, into PREFIX (/usr/local): the command, libbusy, busy
 	install -m 755 $(RELEASE)/libbusy.so $(DESTDIR)$(PREFIX)/lib/libbusy.so.$(ABI_MAJOR)
 	ln -sf libbusy.so.$(ABI_MAJOR) $(DESTDIR)$(PREFIX)/lib/libbusy.so
 	install -m 644 $(RELEASE)/libbusy.a $(DESTDIR)$(PREFIX)/lib/libbusy.a
-	install -m 644 ffi/include/busy.h $(DESTDIR)$(PREFIX)/include/busy.h
+	install -m 644 ffi/include/busy.h ffi/include/busy_gil.h $(DESTDIR)$(PREFIX)/include
 	install -m 644 $(wildcard $(MODULE)/*.*) $(DESTDIR)$(PREFIX)/lib/busy/python/busy
 	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' ffi/busy.pc.in > $(DESTDIR)$(PREFIX)/lib/pkgconfig/busy.pc
 	@test -n '$(DESTDIR)' || ldconfig 2>/dev/null || echo 'If $(PREFIX)/lib is among the folders of ld.so.conf(5), run ldconfig as root.'
 
 uninstall: ## take away what install put there
-	rm -f $(addprefix $(DESTDIR)$(PREFIX)/,bin/busy include/busy.h lib/libbusy.so lib/libbusy.so.$(ABI_MAJOR) lib/libbusy.a lib/pkgconfig/busy.pc)
+	rm -f $(addprefix $(DESTDIR)$(PREFIX)/,bin/busy include/busy.h include/busy_gil.h lib/libbusy.so lib/libbusy.so.$(ABI_MAJOR) lib/libbusy.a lib/pkgconfig/busy.pc)
 	rm -rf $(DESTDIR)$(PREFIX)/lib/busy
 
 clean: ## take away everything that was built

@@ -1,4 +1,4 @@
-//! Holds the generated files against the code: is ffi/include/busy.h what ffi/src says, and src/loader/bindings.rs what
+//! Holds the generated files against the code: are the headers of ffi/include what ffi/src says, and src/loader/bindings.rs what
 //! busy.h says? A drift fails the build and names the fix; with BUSY_GENERATE=1 the files are written anew.
 
 use std::env;
@@ -9,13 +9,17 @@ use std::path::Path;
 /// The sources of the header, in the order in which it presents them.
 const ABI_SOURCES: [&str; 7] = ["abi.rs", "version.rs", "status.rs", "cancel.rs", "wait.rs", "load.rs", "cpu.rs"];
 const HEADER: &str = "ffi/include/busy.h";
+/// The GIL meter has a header of its own: few of busy.h's readers have a Python in their process.
+const GIL_SOURCES: [&str; 1] = ["gil.rs"];
+const GIL_HEADER: &str = "ffi/include/busy_gil.h";
 const LOADER: &str = "src/loader/bindings.rs";
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-env-changed=BUSY_GENERATE");
     println!("cargo:rerun-if-changed=build.rs");
-    let header = render_header()?;
+    let header = render_header("ffi/cbindgen.toml", &ABI_SOURCES)?;
     settle(HEADER, &header)?;
+    settle(GIL_HEADER, &render_header("ffi/cbindgen_gil.toml", &GIL_SOURCES)?)?;
 
     let mark = format!("// Made from {HEADER} with FNV-1a {:016x}.\n", fnv1a(&header));
     #[cfg(feature = "bindgen")]
@@ -28,11 +32,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-fn render_header() -> Result<String, Box<dyn Error>> {
-    let config = "ffi/cbindgen.toml";
+fn render_header(config: &str, sources: &[&str]) -> Result<String, Box<dyn Error>> {
     println!("cargo:rerun-if-changed={config}");
     let mut builder = cbindgen::Builder::new().with_config(cbindgen::Config::from_file(config)?);
-    for source in ABI_SOURCES {
+    for source in sources {
         let path = format!("ffi/src/{source}");
         println!("cargo:rerun-if-changed={path}");
         builder = builder.with_src(path);

@@ -7,7 +7,7 @@ pub mod clock;
 pub mod cpu;
 pub mod load;
 pub mod pace;
-mod tsc;
+pub mod tsc;
 mod wait;
 
 pub use tsc::{NoTsc, busy_wait_tsc};

@@ -146,16 +146,18 @@ fn rate(ticks: u64, ns: u64) -> f64 {
     f64::from_bits(RATE.load(Ordering::Relaxed))
 }
 
+/// The counter now, in ticks; not ordered against the instructions around it. A time only where [`is_invariant`].
 #[cfg(target_arch = "x86_64")]
 #[inline]
-fn read() -> u64 {
+pub fn read() -> u64 {
     // SAFETY: every x86-64 has the instruction, and systems leave it to user mode (CR4.TSD is clear on Linux unless the
     // process asked for PR_TSC_SIGSEGV itself).
     unsafe { std::arch::x86_64::_rdtsc() }
 }
 
+/// True if the counter runs at one rate whatever the core does.
 #[cfg(target_arch = "x86_64")]
-fn is_invariant() -> bool {
+pub fn is_invariant() -> bool {
     static INVARIANT: OnceLock<bool> = OnceLock::new();
     *INVARIANT.get_or_init(|| {
         let leaves = std::arch::x86_64::__cpuid(0x8000_0000).eax;
@@ -163,13 +165,15 @@ fn is_invariant() -> bool {
     })
 }
 
+/// There is no such counter on this machine.
 #[cfg(not(target_arch = "x86_64"))]
-fn read() -> u64 {
+pub fn read() -> u64 {
     0
 }
 
+/// There is no such counter on this machine.
 #[cfg(not(target_arch = "x86_64"))]
-fn is_invariant() -> bool {
+pub fn is_invariant() -> bool {
     false
 }
 

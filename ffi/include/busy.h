@@ -42,7 +42,7 @@
 /**
  * Grows when functions, fields or codes are added; 0 again with a new major.
  */
-#define BUSY_ABI_MINOR 0
+#define BUSY_ABI_MINOR 1
 
 /**
  * The longest wait that busy_wait_ns() takes, in nanoseconds: 2^63 - 1, 292 years.
@@ -214,6 +214,26 @@ typedef struct busy_load_result {
  * The system gives no more threads.
  */
 #define BUSY_NO_THREADS 9
+
+/**
+ * The GIL meter is not running.
+ */
+#define BUSY_GIL_OFF 10
+
+/**
+ * There is no GIL here that can be metered; busy_gil_reason() says why.
+ */
+#define BUSY_GIL_REFUSED 11
+
+/**
+ * The calling thread does not hold the GIL.
+ */
+#define BUSY_GIL_NOT_HELD 12
+
+/**
+ * All windows of the GIL meter are open.
+ */
+#define BUSY_NO_WINDOWS 13
 
 #ifdef __cplusplus
 extern "C" {

@@ -5,4 +5,4 @@
 pub const BUSY_ABI_MAJOR: u32 = 1;
 
 /// Grows when functions, fields or codes are added; 0 again with a new major.
-pub const BUSY_ABI_MINOR: u32 = 0;
+pub const BUSY_ABI_MINOR: u32 = 1;

@@ -24,6 +24,14 @@ pub const BUSY_PANIC: busy_status = 7;
 pub const BUSY_BAD_OPTION: busy_status = 8;
 /// The system gives no more threads.
 pub const BUSY_NO_THREADS: busy_status = 9;
+/// The GIL meter is not running.
+pub const BUSY_GIL_OFF: busy_status = 10;
+/// There is no GIL here that can be metered; busy_gil_reason() says why.
+pub const BUSY_GIL_REFUSED: busy_status = 11;
+/// The calling thread does not hold the GIL.
+pub const BUSY_GIL_NOT_HELD: busy_status = 12;
+/// All windows of the GIL meter are open.
+pub const BUSY_NO_WINDOWS: busy_status = 13;
 
 /// The meaning of a status, in a short English sentence without a full stop.
 ///
@@ -45,6 +53,10 @@ fn text(status: busy_status) -> &'static CStr {
         BUSY_UNSUPPORTED => c"this operating system does not offer it",
         BUSY_BAD_OPTION => c"a field of an options struct has a value that busy.h does not name",
         BUSY_NO_THREADS => c"the system gives no more threads: ask for fewer",
+        BUSY_GIL_OFF => c"the GIL meter is not running: call busy_gil_start() first",
+        BUSY_GIL_REFUSED => c"the GIL can't be metered here: busy_gil_reason() says why",
+        BUSY_GIL_NOT_HELD => c"the caller does not hold the GIL: from Python, call by ctypes.PyDLL, not by CDLL",
+        BUSY_NO_WINDOWS => c"all windows of the GIL meter are open: close one first",
         BUSY_PANIC => c"libbusy caught a defect of its own: please report it",
         _ => c"unknown status: it may come from a newer libbusy than this text",
     }
@@ -55,11 +67,13 @@ mod tests {
     use super::*;
     use std::collections::HashSet;
 
+    const LAST: busy_status = BUSY_NO_WINDOWS;
+
     #[test]
     fn every_status_has_a_text_of_its_own() {
-        let known: HashSet<_> = (BUSY_OK..=BUSY_NO_THREADS).map(text).collect();
-        assert_eq!(known.len(), (BUSY_NO_THREADS - BUSY_OK + 1) as usize);
-        for unknown in [-1, BUSY_NO_THREADS + 1, i32::MAX, i32::MIN] {
+        let known: HashSet<_> = (BUSY_OK..=LAST).map(text).collect();
+        assert_eq!(known.len(), (LAST - BUSY_OK + 1) as usize);
+        for unknown in [-1, LAST + 1, i32::MAX, i32::MIN] {
             assert!(!known.contains(text(unknown)));
         }
     }

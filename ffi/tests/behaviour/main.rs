@@ -67,8 +67,8 @@ fn the_versions_are_those_of_this_source() {
 
 #[test]
 fn every_status_has_words_and_unknown_ones_too() {
-    let mut known: Vec<_> = (OK..=NO_THREADS).map(|status| busy().words(status)).collect();
-    let unknown = busy().words(NO_THREADS + 1);
+    let mut known: Vec<_> = (OK..=NO_WINDOWS).map(|status| busy().words(status)).collect();
+    let unknown = busy().words(NO_WINDOWS + 1);
     for status in [-1, 1000, i32::MIN, i32::MAX] {
         assert_eq!(busy().words(status), unknown);
     }

@@ -1,0 +1,67 @@
+//! What CPython 3 calls instead: pthread_cond_signal, pthread_cond_timedwait and pthread_cond_init of the object that holds
+//! PyEval_SaveThread. All but the last run under the GIL's mutex: no system call, no allocation, no lock, but in a thread's first call.
+
+use super::gils::{self, Meaning};
+use super::{clock, stack};
+use libc::c_void;
+use std::arch::naked_asm;
+use std::ffi::c_int;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+/// glibc's own functions, which must not be called by name: this library may lie in the very object that is redirected.
+pub(super) static REAL_SIGNAL: AtomicUsize = AtomicUsize::new(0);
+pub(super) static REAL_TIMEDWAIT: AtomicUsize = AtomicUsize::new(0);
+pub(super) static REAL_INIT: AtomicUsize = AtomicUsize::new(0);
+
+// "C-unwind": a wait is a cancellation point (pthreads(7)), from which glibc unwinds through the frames of these.
+pub(super) type Signal = unsafe extern "C-unwind" fn(*mut c_void) -> c_int;
+type TimedWait = unsafe extern "C-unwind" fn(*mut c_void, *mut c_void, *const c_void) -> c_int;
+type Init = unsafe extern "C-unwind" fn(*mut c_void, *const c_void) -> c_int;
+
+/// pthread_cond_signal: hands the stack pointer on as the second argument.
+#[unsafe(naked)]
+pub(super) unsafe extern "C-unwind" fn signal() {
+    naked_asm!("endbr64", "mov rsi, rsp", "jmp {book}", book = sym book_signal);
+}
+
+unsafe extern "C-unwind" fn book_signal(cond: *mut c_void, stack: *const usize) -> c_int {
+    match gils::by_cond(cond as usize) {
+        Some((gil, Meaning::Acquire)) => gil.acquired(clock::ticks()),
+        Some((gil, Meaning::Release)) => {
+            let now = clock::ticks();
+            // SAFETY: the stack pointer at `signal`'s entry.
+            gil.released(now, gil.is_drop_requested() && !unsafe { stack::is_save_thread(stack) });
+        }
+        None => {}
+    }
+    // SAFETY: resolved before anything was redirected; the argument is the caller's.
+    unsafe { std::mem::transmute::<usize, Signal>(REAL_SIGNAL.load(Relaxed))(cond) }
+}
+
+/// pthread_cond_timedwait: on a GIL's `cond`, the wait for that GIL, or a slice of it (`take_gil`).
+pub(super) unsafe extern "C-unwind" fn timedwait(
+    cond: *mut c_void,
+    mutex: *mut c_void,
+    deadline: *const c_void,
+) -> c_int {
+    // SAFETY: as above.
+    let wait =
+        || unsafe { std::mem::transmute::<usize, TimedWait>(REAL_TIMEDWAIT.load(Relaxed))(cond, mutex, deadline) };
+    let Some((gil, Meaning::Release)) = gils::by_cond(cond as usize) else { return wait() };
+    super::ledger::own(gil).begins_wait(clock::ticks());
+    let switches = gil.switches();
+    let result = wait();
+    if result == libc::ETIMEDOUT {
+        gil.timed_out(switches);
+    }
+    result
+}
+
+/// pthread_cond_init: on a known GIL's `cond`, that is being created anew.
+pub(super) unsafe extern "C-unwind" fn init(cond: *mut c_void, attributes: *const c_void) -> c_int {
+    if let Some((gil, Meaning::Release)) = gils::by_cond(cond as usize) {
+        gil.created_anew(clock::ticks());
+    }
+    // SAFETY: as above.
+    unsafe { std::mem::transmute::<usize, Init>(REAL_INIT.load(Relaxed))(cond, attributes) }
+}

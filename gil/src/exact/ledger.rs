@@ -1,0 +1,219 @@
+//! The accounts: one for each thread and GIL, written only by that thread, by plain stores. The memory is reserved once
+//! and touched as threads come; nothing is allocated or freed while metering.
+
+use super::gils::{GILS, Gil};
+use super::thread;
+use super::window::{self, Best, WINDOWS};
+use crate::Refusal;
+use std::io;
+use std::ptr::{null, null_mut};
+use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
+
+/// Accounts in a process's life. What threads beyond do goes to one account a GIL, that of thread 0.
+const ACCOUNTS: usize = 65_536;
+
+static POOL: AtomicPtr<Account> = AtomicPtr::new(null_mut());
+static USED: AtomicUsize = AtomicUsize::new(0);
+/// Grows with every start from rest and in every forked child; 0 before the first. An account of a former session is empty.
+pub(super) static SESSION: AtomicU64 = AtomicU64::new(0);
+
+/// What one thread did with one GIL, in ticks.
+#[repr(C, align(64))]
+pub(super) struct Account {
+    pub(super) gil: AtomicPtr<Gil>,
+    pub(super) session: AtomicU64,
+    pub(super) held: AtomicU64,
+    pub(super) acquisitions: AtomicU64,
+    pub(super) longest_hold: AtomicU64,
+    hold_floor: AtomicU64,
+    hold_epoch: AtomicU64,
+    pub(super) explicit_releases: AtomicU64,
+    pub(super) forced_releases: AtomicU64,
+    /// When the wait began that goes on; 0 if none.
+    pub(super) waits_since: AtomicU64,
+    pub(super) waited: AtomicU64,
+    pub(super) waits: AtomicU64,
+    pub(super) longest_wait: AtomicU64,
+    wait_floor: AtomicU64,
+    wait_epoch: AtomicU64,
+    pub(super) tid: AtomicU32,
+    /// The next account of the same GIL.
+    pub(super) next: AtomicPtr<Account>,
+    /// The next account of the same thread, round in a ring.
+    sibling: AtomicPtr<Account>,
+    /// The longest in each open window.
+    pub(super) best: [Best; WINDOWS],
+}
+
+/// One writer at a time: what a locked instruction would guard against can't happen.
+#[inline]
+pub(super) fn add(counter: &AtomicU64, more: u64) {
+    counter.store(counter.load(Relaxed) + more, Relaxed);
+}
+
+/// Reserves the memory, once.
+pub(super) fn reserve() -> Result<(), Refusal> {
+    if !POOL.load(Relaxed).is_null() {
+        return Ok(());
+    }
+    let bytes = (ACCOUNTS + GILS) * size_of::<Account>();
+    let rights = libc::PROT_READ | libc::PROT_WRITE;
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
+    // SAFETY: new memory, at an address of the kernel's choice; full of zeros, which is an empty account.
+    let pool = unsafe { libc::mmap(null_mut(), bytes, rights, flags, -1, 0) };
+    if pool == libc::MAP_FAILED {
+        return Err(Refusal::System(
+            "reserving address space for the accounts",
+            io::Error::last_os_error().to_string(),
+        ));
+    }
+    POOL.store(pool.cast(), Relaxed);
+    Ok(())
+}
+
+/// The calling thread's account with `gil`, of this session.
+#[inline]
+pub(super) fn own(gil: &'static Gil) -> &'static Account {
+    // SAFETY: null, or an account; they are never freed.
+    match unsafe { thread::account().as_ref() } {
+        Some(account)
+            if account.gil.load(Relaxed).cast_const() == &raw const *gil
+                && account.session.load(Relaxed) == SESSION.load(Relaxed) =>
+        {
+            account
+        }
+        _ => search(gil),
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn search(gil: &'static Gil) -> &'static Account {
+    let first = thread::account();
+    let mut account = first;
+    // SAFETY: null, or an account of the ring; they are never freed.
+    while let Some(found) = unsafe { account.as_ref() } {
+        if found.gil.load(Relaxed).cast_const() == &raw const *gil {
+            if found.session.load(Relaxed) != SESSION.load(Relaxed) {
+                found.begin();
+            }
+            thread::set_account(found);
+            return found;
+        }
+        account = found.sibling.load(Relaxed);
+        if account == first {
+            break;
+        }
+    }
+    create(gil, first)
+}
+
+/// A new account in the ring of `sibling`; the GIL's common one where the memory is used up.
+fn create(gil: &'static Gil, sibling: *const Account) -> &'static Account {
+    let index = USED.load(Relaxed);
+    let index = if index < ACCOUNTS { USED.fetch_add(1, Relaxed) } else { index };
+    if index >= ACCOUNTS {
+        return common(gil);
+    }
+    // SAFETY: inside the pool.
+    let account = unsafe { &*POOL.load(Relaxed).add(index) };
+    account.gil.store((&raw const *gil).cast_mut(), Relaxed);
+    account.begin();
+    // SAFETY: null, or an account.
+    match unsafe { sibling.as_ref() } {
+        None => account.sibling.store((&raw const *account).cast_mut(), Relaxed),
+        Some(sibling) => {
+            account.sibling.store(sibling.sibling.load(Relaxed), Relaxed);
+            sibling.sibling.store((&raw const *account).cast_mut(), Relaxed);
+        }
+    }
+    gil.list(account);
+    thread::set_account(account);
+    account
+}
+
+fn common(gil: &'static Gil) -> &'static Account {
+    // SAFETY: inside the pool, behind the threads' own.
+    let account = unsafe { &*POOL.load(Relaxed).add(ACCOUNTS + gil.index()) };
+    if account.session.load(Relaxed) != SESSION.load(Relaxed) {
+        let is_new = account.gil.load(Relaxed).is_null();
+        account.gil.store((&raw const *gil).cast_mut(), Relaxed);
+        account.begin();
+        account.tid.store(0, Relaxed);
+        if is_new {
+            gil.list(account);
+        }
+    }
+    account
+}
+
+impl Account {
+    /// Empties it for a new session.
+    pub(super) fn begin(&self) {
+        let counters = [
+            &self.held,
+            &self.acquisitions,
+            &self.longest_hold,
+            &self.hold_epoch,
+            &self.explicit_releases,
+            &self.forced_releases,
+            &self.waits_since,
+            &self.waited,
+            &self.waits,
+            &self.longest_wait,
+            &self.wait_epoch,
+        ];
+        counters.into_iter().for_each(|counter| counter.store(0, Relaxed));
+        self.tid.store(thread::tid(), Relaxed);
+        self.session.store(SESSION.load(Relaxed), std::sync::atomic::Ordering::Release);
+    }
+
+    /// True if several threads share it: then nobody's waits can be told.
+    pub(super) fn is_common(&self) -> bool {
+        self.tid.load(Relaxed) == 0
+    }
+
+    /// Books a hold from `since` to `now`.
+    #[inline]
+    pub(super) fn held_from(&self, since: u64, now: u64) {
+        // Counters of two cores may differ by some ticks.
+        let length = now.saturating_sub(since);
+        add(&self.held, length);
+        if length > self.longest_hold.load(Relaxed) {
+            self.longest_hold.store(length, Relaxed);
+        }
+        if length > self.hold_floor.load(Relaxed) || self.hold_epoch.load(Relaxed) != window::epoch() {
+            window::note(&self.best, Best::hold, since, now, &self.hold_floor, &self.hold_epoch);
+        }
+    }
+
+    /// Books the wait that ends at `now`, if one was begun.
+    #[inline]
+    pub(super) fn ends_wait(&self, now: u64) {
+        let since = self.waits_since.load(Relaxed);
+        if since == 0 {
+            return;
+        }
+        let length = now.saturating_sub(since);
+        add(&self.waited, length);
+        add(&self.waits, 1);
+        if length > self.longest_wait.load(Relaxed) {
+            self.longest_wait.store(length, Relaxed);
+        }
+        if length > self.wait_floor.load(Relaxed) || self.wait_epoch.load(Relaxed) != window::epoch() {
+            window::note(&self.best, Best::wait, since, now, &self.wait_floor, &self.wait_epoch);
+        }
+        self.waits_since.store(0, Relaxed);
+    }
+
+    /// Marks the begin of a wait, unless it goes on already.
+    #[inline]
+    pub(super) fn begins_wait(&self, now: u64) {
+        if self.waits_since.load(Relaxed) == 0 && !self.is_common() {
+            self.waits_since.store(now, Relaxed);
+        }
+    }
+}
+
+/// No account.
+pub(super) const NONE: *mut Account = null::<Account>().cast_mut();

@@ -1,0 +1,176 @@
+//! The CPython of this process, by its public functions: looked up at run time, so that nothing links a libpython.
+
+use crate::Refusal;
+use libc::c_void;
+use std::ffi::{CStr, c_char, c_int};
+
+type Object = *mut c_void;
+/// A PyThreadState*.
+pub(super) type ThreadState = *mut c_void;
+
+/// What is used of it. All but `interpreter_id` want the GIL held by the caller.
+pub(super) struct Python {
+    pub(super) version: (u32, u32),
+    /// Where PyEval_SaveThread begins: it tells the object to look into.
+    pub(super) save_thread: usize,
+    save: unsafe extern "C-unwind" fn() -> ThreadState,
+    restore: unsafe extern "C-unwind" fn(ThreadState),
+}
+
+/// The address of a function or variable that the program and its libraries export.
+pub(super) fn symbol(name: &'static CStr) -> Option<usize> {
+    // SAFETY: a lookup by name.
+    let address = unsafe { libc::dlsym(libc::RTLD_DEFAULT, name.as_ptr()) } as usize;
+    (address != 0).then_some(address)
+}
+
+/// A function of CPython by its name and type. The caller names the type that Python.h gives it.
+macro_rules! function {
+    ($name:literal, $type:ty) => {
+        // SAFETY: the address of the function of that name, whose type is the one that Python.h declares.
+        symbol($name).map(|address| unsafe { std::mem::transmute::<usize, $type>(address) })
+    };
+}
+
+impl Python {
+    /// The running CPython, if the calling thread holds its GIL.
+    ///
+    /// # Errors
+    /// There is none, it has no GIL, it is not known how to meter it, or the caller does not hold it.
+    pub(super) fn held_here() -> Result<Self, Refusal> {
+        symbol(c"gnu_get_libc_version").ok_or(Refusal::NotGlibc)?;
+        let save_thread = symbol(c"PyEval_SaveThread").ok_or(Refusal::NoPython("PyEval_SaveThread"))?;
+        let save = function!(c"PyEval_SaveThread", unsafe extern "C-unwind" fn() -> ThreadState);
+        let restore = function!(c"PyEval_RestoreThread", unsafe extern "C-unwind" fn(ThreadState));
+        let is_initialized = function!(c"Py_IsInitialized", unsafe extern "C" fn() -> c_int);
+        let version = function!(c"Py_GetVersion", unsafe extern "C" fn() -> *const c_char);
+        let (Some(save), Some(restore), Some(is_initialized), Some(version)) = (save, restore, is_initialized, version)
+        else {
+            return Err(Refusal::NoPython("PyEval_RestoreThread"));
+        };
+        // SAFETY: may be called at any time.
+        if unsafe { is_initialized() } == 0 {
+            return Err(Refusal::NoPython("interpreter that is initialised"));
+        }
+        // SAFETY: a static text.
+        let version = numbers(&unsafe { CStr::from_ptr(version()) }.to_string_lossy());
+        if version != (2, 7) && version < (3, 7) {
+            return Err(Refusal::Version(version.0, version.1));
+        }
+        if !holds_gil(version) {
+            return Err(Refusal::NotHeld);
+        }
+        has_gil()?;
+        Ok(Self { version, save_thread, save, restore })
+    }
+
+    /// Gives the GIL up and takes it again; returns the thread state that did.
+    pub(super) fn release_and_acquire(&self) -> ThreadState {
+        self.without_gil(|| ())
+    }
+
+    /// Runs `body` without the GIL; returns the thread state that gave it up.
+    pub(super) fn without_gil(&self, body: impl FnOnce()) -> ThreadState {
+        // SAFETY: the calling thread holds the GIL, which was checked, and takes it again with what it got.
+        unsafe {
+            let state = (self.save)();
+            body();
+            (self.restore)(state);
+            state
+        }
+    }
+
+    /// 2.7 has no GIL before the first thread; this is what threading does then. Nothing if there is one.
+    pub(super) fn create_gil(&self) {
+        if let Some(init) = function!(c"PyEval_InitThreads", unsafe extern "C-unwind" fn()) {
+            // SAFETY: the calling thread is attached, which was checked.
+            unsafe { init() };
+        }
+    }
+
+    /// The main interpreter's PyInterpreterState, from 3.7 on.
+    pub(super) fn main_interpreter(&self) -> Option<usize> {
+        let main = function!(c"PyInterpreterState_Main", unsafe extern "C" fn() -> usize)?;
+        // SAFETY: it returns a static pointer.
+        Some(unsafe { main() })
+    }
+
+    /// Every interpreter's PyInterpreterState. No other thread may be creating or ending one meanwhile.
+    pub(super) fn interpreters(&self) -> Vec<usize> {
+        let head = function!(c"PyInterpreterState_Head", unsafe extern "C" fn() -> usize);
+        let next = function!(c"PyInterpreterState_Next", unsafe extern "C" fn(usize) -> usize);
+        let (Some(head), Some(next)) = (head, next) else { return Vec::new() };
+        // SAFETY: walks the list that the interpreters form.
+        let after = |interpreter: &usize| Some(unsafe { next(*interpreter) }).filter(|next| *next != 0);
+        // SAFETY: as above.
+        std::iter::successors(Some(unsafe { head() }).filter(|head| *head != 0), after).collect()
+    }
+}
+
+/// What tells an interpreter's id: a mere read of a field, which needs no GIL.
+pub(super) fn interpreter_id() -> Option<unsafe extern "C" fn(usize) -> i64> {
+    function!(c"PyInterpreterState_GetID", unsafe extern "C" fn(usize) -> i64)
+}
+
+/// Does the calling thread hold the GIL?
+fn holds_gil(version: (u32, u32)) -> bool {
+    if version < (3, 4) {
+        let current = symbol(c"_PyThreadState_Current");
+        let own = function!(c"PyGILState_GetThisThreadState", unsafe extern "C" fn() -> ThreadState);
+        return current.zip(own).is_some_and(|(current, own)| {
+            // SAFETY: the variable is a PyThreadState*, written by whoever holds the GIL; the function reads a thread-local.
+            let (current, own) = unsafe { ((current as *const ThreadState).read_volatile(), own()) };
+            !current.is_null() && current == own
+        });
+    }
+    let check = function!(c"PyGILState_Check", unsafe extern "C" fn() -> c_int);
+    // SAFETY: may be called by any thread.
+    check.is_some_and(|check| unsafe { check() } != 0)
+}
+
+/// Is there a GIL? Free-threaded builds (3.13 on) are asked by `sys._is_gil_enabled()`, which others lack or answer with True.
+fn has_gil() -> Result<(), Refusal> {
+    let get = function!(c"PySys_GetObject", unsafe extern "C" fn(*const c_char) -> Object).ok_or(Refusal::NoAnswer)?;
+    // SAFETY: the caller holds the GIL; the result is borrowed.
+    let question = unsafe { get(c"_is_gil_enabled".as_ptr()) };
+    if question.is_null() {
+        return Ok(());
+    }
+    let call = function!(c"PyObject_CallObject", unsafe extern "C" fn(Object, Object) -> Object);
+    let is_true = function!(c"PyObject_IsTrue", unsafe extern "C" fn(Object) -> c_int);
+    let clear = function!(c"PyErr_Clear", unsafe extern "C" fn());
+    let drop_reference = function!(c"Py_DecRef", unsafe extern "C" fn(Object));
+    let (Some(call), Some(is_true), Some(clear), Some(drop_reference)) = (call, is_true, clear, drop_reference) else {
+        return Err(Refusal::NoAnswer);
+    };
+    // SAFETY: the caller holds the GIL; `answer` is owned, and given back.
+    let answer = unsafe {
+        let answer = call(question, std::ptr::null_mut());
+        if answer.is_null() {
+            clear();
+            return Err(Refusal::NoAnswer);
+        }
+        let is_enabled = is_true(answer);
+        drop_reference(answer);
+        is_enabled
+    };
+    if answer == 1 { Ok(()) } else { Err(Refusal::NoGil) }
+}
+
+/// The first two numbers of Py_GetVersion(), as "3.11.7 (main, ...".
+fn numbers(version: &str) -> (u32, u32) {
+    let mut numbers = version.split(|letter: char| !letter.is_ascii_digit()).map(|digits| digits.parse().unwrap_or(0));
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::numbers;
+
+    #[test]
+    fn the_version_is_read_from_its_text() {
+        assert_eq!(numbers("3.11.7 (main, Nov 1 2026) [GCC 12]"), (3, 11));
+        assert_eq!(numbers("3.15.0a1+ free-threading build"), (3, 15));
+        assert_eq!(numbers(""), (0, 0));
+    }
+}

@@ -1,0 +1,77 @@
+//! Accounts as values. Takes no lock and no GIL: hooks go on meanwhile.
+
+use super::clock::{Scale, ticks};
+use super::gils::{self, Gil};
+use super::ledger::{Account, SESSION};
+use super::window::{Best, Window};
+use crate::{GilTotals, Snapshot, ThreadTotals};
+use std::sync::atomic::Ordering::{Acquire, Relaxed};
+
+/// Everything counted in this session; the longest hold and wait those of `window`, if one is given.
+pub(super) fn snapshot(window: Option<&Window>) -> Snapshot {
+    let session = SESSION.load(Relaxed);
+    let scale = Scale::now();
+    let gils = gils::all().iter().filter(|gil| gil.session.load(Relaxed) == session);
+    let gils = gils.map(|gil| gil.consistent(|| totals(gil, session, &scale, window))).collect();
+    Snapshot { session, gils, unlisted_gils: gils::unlisted() }
+}
+
+fn totals(gil: &Gil, session: u64, scale: &Scale, window: Option<&Window>) -> GilTotals {
+    let now = ticks();
+    let holder = gil.holder.load(Relaxed).cast_const();
+    let since = gil.since.load(Relaxed);
+    let metered_since = gil.metered_since.load(Relaxed);
+    let threads = accounts(gil).filter(|account| account.session.load(Acquire) == session).map(|account| {
+        let holds = (&raw const *account == holder).then_some(since);
+        let waits = Some(account.waits_since.load(Relaxed)).filter(|since| *since != 0);
+        let running = |since: Option<u64>| since.map_or(0, |since| now.saturating_sub(since));
+        let (longest_hold, longest_wait) = match window {
+            None => (
+                account.longest_hold.load(Relaxed).max(running(holds)),
+                account.longest_wait.load(Relaxed).max(running(waits)),
+            ),
+            Some(window) => (
+                window.longest(&account.best, Best::hold, holds, now),
+                window.longest(&account.best, Best::wait, waits, now),
+            ),
+        };
+        ThreadTotals {
+            tid: account.tid.load(Relaxed),
+            holds: holds.is_some(),
+            waits: waits.is_some(),
+            held_ns: scale.ns(account.held.load(Relaxed) + running(holds)),
+            waited_ns: scale.ns(account.waited.load(Relaxed) + running(waits)),
+            acquisitions: account.acquisitions.load(Relaxed),
+            waits_begun: account.waits.load(Relaxed) + u64::from(waits.is_some()),
+            explicit_releases: account.explicit_releases.load(Relaxed),
+            forced_releases: account.forced_releases.load(Relaxed),
+            longest_hold_ns: Some(scale.ns(longest_hold)),
+            longest_wait_ns: Some(scale.ns(longest_wait)),
+        }
+    });
+    let mut threads: Vec<_> = threads.collect();
+    threads.sort_by_key(|thread| thread.tid);
+    let mut totals = GilTotals {
+        interpreter: gil.interpreter.load(Relaxed),
+        metered: metered_since != 0,
+        at_ns: scale.time(now),
+        metered_ns: if metered_since == 0 { 0 } else { scale.ns(now.saturating_sub(metered_since)) },
+        held_ns: 0,
+        waited_ns: 0,
+        acquisitions: 0,
+        explicit_releases: 0,
+        forced_releases: 0,
+        longest_hold_ns: None,
+        longest_wait_ns: None,
+        threads,
+    };
+    totals.sum();
+    totals
+}
+
+fn accounts(gil: &Gil) -> impl Iterator<Item = &'static Account> {
+    // SAFETY: null, or an account; they are never freed, and the list only grows at its head.
+    let first = unsafe { gil.accounts.load(Acquire).as_ref() };
+    // SAFETY: as above.
+    std::iter::successors(first, |account| unsafe { account.next.load(Relaxed).as_ref() })
+}

@@ -1,0 +1,82 @@
+"""busy_gil.h by ctypes, for CPython 2.7 and 3.7 on. The library's path is the first argument of each script."""
+
+import ctypes
+import sys
+
+u32, u64, i64, size_t = ctypes.c_uint32, ctypes.c_uint64, ctypes.c_int64, ctypes.c_size_t
+
+HELD = ctypes.PyDLL(sys.argv[1])  # calls with the GIL held
+RELEASED = ctypes.CDLL(sys.argv[1])  # calls without it
+
+
+class Totals(ctypes.Structure):
+    _fields_ = [("size", size_t), ("gil", u32), ("window", u32), ("gils", u32), ("metered", u32), ("interpreter", i64)] + [
+        (name, u64)
+        for name in (
+            "at_ns metered_ns held_ns waited_ns acquisitions explicit_releases forced_releases "
+            "longest_hold_ns longest_wait_ns session unlisted_gils"
+        ).split()
+    ]
+
+
+class Thread(ctypes.Structure):
+    _fields_ = [("tid", u32), ("state", u32)] + [
+        (name, u64)
+        for name in (
+            "held_ns waited_ns acquisitions waits explicit_releases forced_releases longest_hold_ns longest_wait_ns"
+        ).split()
+    ]
+
+
+class Waited(ctypes.Structure):
+    _fields_ = [("count", u64), ("elapsed_ns", u64)]
+
+
+for library in (HELD, RELEASED):
+    library.busy_gil_snapshot.argtypes = [ctypes.c_void_p, ctypes.c_void_p, size_t, ctypes.c_void_p]
+    library.busy_gil_reason.argtypes = [ctypes.c_void_p, size_t]
+    library.busy_gil_reason.restype = size_t
+    library.busy_wait_ns.argtypes = [u64, ctypes.c_void_p, ctypes.c_void_p]
+
+OK, OFF, REFUSED, NOT_HELD, NO_WINDOWS = 0, 10, 11, 12, 13
+
+
+def reason():
+    text = ctypes.create_string_buffer(HELD.busy_gil_reason(None, 0))
+    HELD.busy_gil_reason(text, len(text))
+    return text.value.decode()
+
+
+def start():
+    status = HELD.busy_gil_start()
+    if status:
+        raise RuntimeError("status %d: %s" % (status, reason()))
+
+
+def stop():
+    assert HELD.busy_gil_stop() == OK
+
+
+def snapshot(gil=0, window=0, library=HELD, capacity=64):
+    totals, threads, needed = Totals(ctypes.sizeof(Totals), gil, window), (Thread * capacity)(), size_t()
+    status = library.busy_gil_snapshot(ctypes.byref(totals), threads, capacity, ctypes.byref(needed))
+    assert status == OK, (status, gil, window)
+    return totals, dict((row.tid, row) for row in threads[: min(needed.value, capacity)])
+
+
+def window():
+    number = u32()
+    status = HELD.busy_gil_window_open(ctypes.byref(number))
+    assert status == OK, status
+    return number.value
+
+
+def close(number):
+    assert HELD.busy_gil_window_close(number) == OK
+
+
+def wait(library, ns):
+    """Spins for `ns` nanoseconds and returns how long that was."""
+    waited = Waited()
+    assert library.busy_wait_ns(ns, None, ctypes.byref(waited)) == OK
+    return waited.elapsed_ns

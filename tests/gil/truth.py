@@ -1,0 +1,38 @@
+"""One thread holds the GIL for a known time and releases it for a known time, natively, over duties and periods: prints how
+far off the meter's held share and longest hold are, as JSON."""
+
+import json
+import sys
+
+from meter import HELD, RELEASED, close, snapshot, start, stop, wait, window
+
+start()
+shares, holds, rows = [], [], []
+for period_ms in (1, 10, 100):
+    for duty in (0, 10, 25, 50, 75, 90, 100):
+        hold, release = period_ms * 10000 * duty, period_ms * 10000 * (100 - duty)
+        rounds = max(2, 100 // period_ms)
+        wait(HELD, 1000), wait(RELEASED, 1000)
+        stretch = window()
+        released = longest = 0
+        for _ in range(rounds):
+            if hold:
+                longest = max(longest, wait(HELD, hold))
+            if release:
+                released += wait(RELEASED, release)
+        totals, threads = snapshot(window=stretch)
+        close(stretch)
+        # All but the time in released waits is held: the interpreter's own work between the calls too.
+        truth = 1 - float(released) / totals.metered_ns
+        shares.append(abs(float(totals.held_ns) / totals.metered_ns - truth))
+        # Further work of the thread is part of the hold, so the truth is a lower bound.
+        if hold and release:
+            holds.append(abs(totals.longest_hold_ns - longest))
+        # 2.7 lets go every hundred ticks, whether anyone waits or not.
+        forced = totals.forced_releases if sys.version_info < (3,) else 0
+        counted = totals.explicit_releases, totals.forced_releases, totals.acquisitions
+        explicit = rounds if release else 0
+        assert counted == (explicit, forced, explicit + forced), (period_ms, duty, counted)
+        assert len(threads) == 1 and sum(row.held_ns for row in threads.values()) == totals.held_ns
+stop()
+print(json.dumps({"mean": sum(shares) / len(shares), "max": max(shares), "longest_ms": max(holds) / 1e6}))
