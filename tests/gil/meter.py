@@ -41,6 +41,11 @@ for library in (HELD, RELEASED):
 OK, OFF, REFUSED, NOT_HELD, NO_WINDOWS = 0, 10, 11, 12, 13
 
 
+def tid():
+    """The native id of the calling thread; threading tells it from 3.8 on."""
+    return ctypes.PyDLL(None).syscall(186)
+
+
 def reason():
     text = ctypes.create_string_buffer(HELD.busy_gil_reason(None, 0))
     HELD.busy_gil_reason(text, len(text))

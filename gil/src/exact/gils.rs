@@ -218,6 +218,7 @@ impl Gil {
         self.write(|| {
             account.held_from(self.since.load(Relaxed), now);
             add(if is_forced { &account.forced_releases } else { &account.explicit_releases }, 1);
+            account.was_forced.store(is_forced, Relaxed);
             self.holder.store(NONE, Relaxed);
         });
     }

@@ -1,8 +1,8 @@
-//! What CPython 3 calls instead: pthread_cond_signal, pthread_cond_timedwait and pthread_cond_init of the object that holds
-//! PyEval_SaveThread. All but the last run under the GIL's mutex: no system call, no allocation, no lock, but in a thread's first call.
+//! What CPython 3 calls instead: pthread_cond_signal, _timedwait, _wait and _init of the object that holds
+//! PyEval_SaveThread. They run under the GIL's mutexes: no system call, no allocation, no lock, but in a thread's first call.
 
 use super::gils::{self, Meaning};
-use super::{clock, stack};
+use super::{clock, ledger, stack};
 use libc::c_void;
 use std::arch::naked_asm;
 use std::ffi::c_int;
@@ -11,11 +11,13 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 /// glibc's own functions, which must not be called by name: this library may lie in the very object that is redirected.
 pub(super) static REAL_SIGNAL: AtomicUsize = AtomicUsize::new(0);
 pub(super) static REAL_TIMEDWAIT: AtomicUsize = AtomicUsize::new(0);
+pub(super) static REAL_WAIT: AtomicUsize = AtomicUsize::new(0);
 pub(super) static REAL_INIT: AtomicUsize = AtomicUsize::new(0);
 
 // "C-unwind": a wait is a cancellation point (pthreads(7)), from which glibc unwinds through the frames of these.
 pub(super) type Signal = unsafe extern "C-unwind" fn(*mut c_void) -> c_int;
 type TimedWait = unsafe extern "C-unwind" fn(*mut c_void, *mut c_void, *const c_void) -> c_int;
+type Wait = unsafe extern "C-unwind" fn(*mut c_void, *mut c_void) -> c_int;
 type Init = unsafe extern "C-unwind" fn(*mut c_void, *const c_void) -> c_int;
 
 /// pthread_cond_signal: hands the stack pointer on as the second argument.
@@ -48,12 +50,25 @@ pub(super) unsafe extern "C-unwind" fn timedwait(
     let wait =
         || unsafe { std::mem::transmute::<usize, TimedWait>(REAL_TIMEDWAIT.load(Relaxed))(cond, mutex, deadline) };
     let Some((gil, Meaning::Release)) = gils::by_cond(cond as usize) else { return wait() };
-    super::ledger::own(gil).begins_wait(clock::ticks());
+    ledger::own(gil).begins_wait(clock::ticks());
     let switches = gil.switches();
     let result = wait();
     if result == libc::ETIMEDOUT {
         gil.timed_out(switches);
     }
+    result
+}
+
+/// pthread_cond_wait: on a GIL's `switch_cond`, a thread that was asked to give the GIL up waits until another has taken it
+/// (`drop_gil`, FORCE_SWITCHING).
+pub(super) unsafe extern "C-unwind" fn wait(cond: *mut c_void, mutex: *mut c_void) -> c_int {
+    // SAFETY: as above.
+    let wait = || unsafe { std::mem::transmute::<usize, Wait>(REAL_WAIT.load(Relaxed))(cond, mutex) };
+    let Some((gil, Meaning::Acquire)) = gils::by_cond(cond as usize) else { return wait() };
+    let account = ledger::own(gil);
+    account.begins_wait(clock::ticks());
+    let result = wait();
+    account.ends_handover(clock::ticks());
     result
 }
 

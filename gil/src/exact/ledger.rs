@@ -7,7 +7,8 @@ use super::window::{self, Best, WINDOWS};
 use crate::Refusal;
 use std::io;
 use std::ptr::{null, null_mut};
-use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::Ordering::{self, Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, fence};
 
 /// Accounts in a process's life. What threads beyond do goes to one account a GIL, that of thread 0.
 const ACCOUNTS: usize = 65_536;
@@ -36,6 +37,12 @@ pub(super) struct Account {
     pub(super) longest_wait: AtomicU64,
     wait_floor: AtomicU64,
     wait_epoch: AtomicU64,
+    /// Odd while a wait is being booked without the GIL being acquired.
+    wait_sequence: AtomicU64,
+    /// The latest wait for another thread to take the GIL: when it began and ended.
+    handover: [AtomicU64; 2],
+    /// True if the latest release was forced: then that wait is the beginning of the wait for the GIL.
+    pub(super) was_forced: AtomicBool,
     pub(super) tid: AtomicU32,
     /// The next account of the same GIL.
     pub(super) next: AtomicPtr<Account>,
@@ -162,10 +169,13 @@ impl Account {
             &self.waits,
             &self.longest_wait,
             &self.wait_epoch,
+            &self.handover[1],
         ];
         counters.into_iter().for_each(|counter| counter.store(0, Relaxed));
+        // Where a fork came in the middle.
+        self.wait_sequence.store(0, Relaxed);
         self.tid.store(thread::tid(), Relaxed);
-        self.session.store(SESSION.load(Relaxed), std::sync::atomic::Ordering::Release);
+        self.session.store(SESSION.load(Relaxed), Ordering::Release);
     }
 
     /// True if several threads share it: then nobody's waits can be told.
@@ -206,14 +216,66 @@ impl Account {
         self.waits_since.store(0, Relaxed);
     }
 
-    /// Marks the begin of a wait, unless it goes on already.
+    /// Marks the begin of a wait, unless it goes on already: since the handover, if nothing lay between.
     #[inline]
     pub(super) fn begins_wait(&self, now: u64) {
-        if self.waits_since.load(Relaxed) == 0 && !self.is_common() {
-            self.waits_since.store(now, Relaxed);
+        if self.waits_since.load(Relaxed) != 0 || self.is_common() {
+            return;
         }
+        let [began, ended] = [&self.handover[0], &self.handover[1]].map(|time| time.load(Relaxed));
+        if ended == 0 || !self.was_forced.load(Relaxed) || now.saturating_sub(ended) > SAME_WAIT {
+            self.waits_since.store(now, Relaxed);
+            return;
+        }
+        self.write_wait(|| {
+            self.waited.store(self.waited.load(Relaxed).saturating_sub(ended - began), Relaxed);
+            self.waits.store(self.waits.load(Relaxed).saturating_sub(1), Relaxed);
+            self.waits_since.store(began, Relaxed);
+        });
+        self.handover[1].store(0, Relaxed);
+    }
+
+    /// Another thread has taken the GIL that this one gave up.
+    #[inline]
+    pub(super) fn ends_handover(&self, now: u64) {
+        let since = self.waits_since.load(Relaxed);
+        if since == 0 {
+            return;
+        }
+        self.write_wait(|| self.ends_wait(now));
+        self.handover[0].store(since, Relaxed);
+        self.handover[1].store(now.max(since), Relaxed);
+    }
+
+    /// As `Gil::write`, of what is written without holding the GIL.
+    #[inline]
+    fn write_wait(&self, body: impl FnOnce()) {
+        let sequence = self.wait_sequence.load(Relaxed);
+        self.wait_sequence.store(sequence + 1, Relaxed);
+        fence(Ordering::Release);
+        body();
+        self.wait_sequence.store(sequence + 2, Ordering::Release);
+    }
+
+    /// What it waited, and since when it does, both from one moment.
+    pub(super) fn waits_now(&self) -> (u64, u64, Option<u64>) {
+        const TRIES: usize = 1000;
+        let mut waits = (0, 0, None);
+        for _ in 0..TRIES {
+            let before = self.wait_sequence.load(Ordering::Acquire);
+            let since = self.waits_since.load(Relaxed);
+            waits = (self.waited.load(Relaxed), self.waits.load(Relaxed), (since != 0).then_some(since));
+            fence(Ordering::Acquire);
+            if before % 2 == 0 && self.wait_sequence.load(Relaxed) == before {
+                break;
+            }
+        }
+        waits
     }
 }
+
+/// Ticks, some 100 µs: a thread that was forced to release goes straight from the handover to the wait for the GIL.
+const SAME_WAIT: u64 = 1 << 18;
 
 /// No account.
 pub(super) const NONE: *mut Account = null::<Account>().cast_mut();

@@ -101,6 +101,13 @@ fn conds() -> Vec<Redirection> {
             then: hooks::timedwait as *const () as usize,
         },
         Redirection {
+            name: c"pthread_cond_wait",
+            version,
+            real: &hooks::REAL_WAIT,
+            while_calibrating: None,
+            then: hooks::wait as *const () as usize,
+        },
+        Redirection {
             name: c"pthread_cond_init",
             version,
             real: &hooks::REAL_INIT,

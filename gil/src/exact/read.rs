@@ -23,7 +23,7 @@ fn totals(gil: &Gil, session: u64, scale: &Scale, window: Option<&Window>) -> Gi
     let metered_since = gil.metered_since.load(Relaxed);
     let threads = accounts(gil).filter(|account| account.session.load(Acquire) == session).map(|account| {
         let holds = (&raw const *account == holder).then_some(since);
-        let waits = Some(account.waits_since.load(Relaxed)).filter(|since| *since != 0);
+        let (waited, waits_ended, waits) = account.waits_now();
         let running = |since: Option<u64>| since.map_or(0, |since| now.saturating_sub(since));
         let (longest_hold, longest_wait) = match window {
             None => (
@@ -40,9 +40,9 @@ fn totals(gil: &Gil, session: u64, scale: &Scale, window: Option<&Window>) -> Gi
             holds: holds.is_some(),
             waits: waits.is_some(),
             held_ns: scale.ns(account.held.load(Relaxed) + running(holds)),
-            waited_ns: scale.ns(account.waited.load(Relaxed) + running(waits)),
+            waited_ns: scale.ns(waited + running(waits)),
             acquisitions: account.acquisitions.load(Relaxed),
-            waits_begun: account.waits.load(Relaxed) + u64::from(waits.is_some()),
+            waits_begun: waits_ended + u64::from(waits.is_some()),
             explicit_releases: account.explicit_releases.load(Relaxed),
             forced_releases: account.forced_releases.load(Relaxed),
             longest_hold_ns: Some(scale.ns(longest_hold)),

@@ -17,7 +17,9 @@ pub(super) static REAL_INIT: AtomicUsize = AtomicUsize::new(0);
 
 /// In a forked child until its new GIL is known.
 pub(super) static IS_SOUGHT: AtomicBool = AtomicBool::new(false);
-static LATEST: AtomicUsize = AtomicUsize::new(0);
+/// Semaphores that the child has initialised; the GIL is among the first three (`PyThread_ReInitTLS`, then two).
+static NEW: [AtomicUsize; 8] = [const { AtomicUsize::new(0) }; 8];
+static COUNT: AtomicUsize = AtomicUsize::new(0);
 
 pub(super) type OnSemaphore = unsafe extern "C-unwind" fn(*mut c_void) -> c_int;
 type Init = unsafe extern "C-unwind" fn(*mut c_void, c_int, c_uint) -> c_int;
@@ -70,7 +72,9 @@ pub(super) unsafe extern "C-unwind" fn trywait(semaphore: *mut c_void) -> c_int 
 }
 
 pub(super) unsafe extern "C-unwind" fn init(semaphore: *mut c_void, shared: c_int, value: c_uint) -> c_int {
-    LATEST.store(semaphore as usize, Relaxed);
+    if IS_SOUGHT.load(Relaxed) {
+        NEW[COUNT.fetch_add(1, Relaxed) % NEW.len()].store(semaphore as usize, Relaxed);
+    }
     // SAFETY: as in `real`.
     unsafe { std::mem::transmute::<usize, Init>(REAL_INIT.load(Relaxed))(semaphore, shared, value) }
 }
@@ -82,7 +86,7 @@ fn is_gil(semaphore: *mut c_void) -> bool {
 
 #[cold]
 fn is_new_gil(semaphore: usize) -> bool {
-    let is_it = LATEST.load(Relaxed) == semaphore;
+    let is_it = NEW.iter().any(|new| new.load(Relaxed) == semaphore);
     if is_it {
         IS_SOUGHT.store(false, Relaxed);
         gils::main().moved_to(semaphore, clock::ticks());
@@ -92,6 +96,6 @@ fn is_new_gil(semaphore: usize) -> bool {
 
 /// A forked child: its GIL is about to be made anew.
 pub(super) fn forked() {
-    LATEST.store(0, Relaxed);
+    NEW.iter().for_each(|new| new.store(0, Relaxed));
     IS_SOUGHT.store(true, Relaxed);
 }

@@ -1,0 +1,159 @@
+"""A random life of a metered program, from the seed in the second argument: threads that come and go, hold the GIL, release
+it, fail; windows in windows; starts in starts; forks. Whatever happens, the accounts must add up."""
+
+import os
+import random
+import sys
+import threading
+import time
+import traceback
+
+from meter import HELD, NO_WINDOWS, RELEASED, close, ctypes, snapshot, start, stop, tid, u32, wait, window
+
+FORKS = sys.version_info < (3, 12) or sys.argv[3:] == ["fork"]
+chance = random.Random(int(sys.argv[2]))
+errors = []
+
+
+def check(window_number=0, library=HELD, gil=0):
+    totals, threads = snapshot(gil, window_number, library, 1024)
+    sums = [
+        sum(getattr(row, name) for row in threads.values())
+        for name in ("held_ns", "waited_ns", "acquisitions", "explicit_releases", "forced_releases")
+    ]
+    own = totals.held_ns, totals.waited_ns, totals.acquisitions, totals.explicit_releases, totals.forced_releases
+    assert sums == list(own), (sums, own)
+    # Held and not held make up the whole; a microsecond for rounding.
+    assert totals.metered and totals.held_ns <= totals.metered_ns + 1000, (totals.held_ns, totals.metered_ns)
+    assert totals.longest_hold_ns <= totals.held_ns + 1000 and totals.longest_wait_ns <= totals.waited_ns + 1000
+    holders = [row.tid for row in threads.values() if row.state & 1]
+    if library is HELD:
+        assert holders == [tid()], (holders, tid())
+        assert threads[tid()].state == 1
+        # The hold that was going on at the start, or at the fork, has no acquire.
+        released = totals.explicit_releases + totals.forced_releases
+        assert totals.acquisitions == released, (totals.acquisitions, released)
+    else:
+        assert len(holders) <= 1
+    return totals
+
+
+def fails(depth):
+    try:
+        if depth:
+            fails(depth - 1)
+        raise ValueError("as planned")
+    finally:
+        wait(RELEASED, 1000)
+
+
+def do(chance, depth, kinds=9):
+    what = chance.randrange(kinds)
+    if what == 0:
+        wait(HELD, chance.randrange(2000000))
+    elif what == 1:
+        wait(RELEASED, chance.randrange(2000000))
+    elif what == 2:
+        sum(range(chance.randrange(100000)))
+    elif what == 3:
+        time.sleep(chance.random() * 0.003)
+    elif what == 4:
+        try:
+            fails(chance.randrange(4))
+        except ValueError:
+            pass
+    elif what == 5:
+        locks = [threading.Lock(), threading.Lock()]
+        for lock in locks:
+            lock.acquire()
+            lock.acquire(False)
+            lock.release()
+    elif what == 6:
+        check(library=chance.choice((HELD, RELEASED)))
+    elif what == 7:
+        start()
+        check()
+        stop()
+    else:
+        before, number = check(), u32()
+        if HELD.busy_gil_window_open(ctypes.byref(number)) != NO_WINDOWS:
+            if depth:
+                do(chance, depth - 1)
+            inside, after = check(number.value), check()
+            assert inside.held_ns <= after.held_ns - before.held_ns + 1000
+            assert inside.acquisitions <= after.acquisitions - before.acquisitions
+            close(number.value)
+
+
+def live(seed):
+    """Meters too, or, of each three, one knows nothing of it."""
+    chance = random.Random(seed)
+    try:
+        meters = chance.randrange(3)
+        if meters:
+            start()
+        for _ in range(chance.randrange(1, 12)):
+            do(chance, 3, 9 if meters else 6)
+        if meters:
+            stop()
+    except BaseException as error:
+        errors.append(repr(error))
+
+
+def fork():
+    before = check()
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            totals = check()
+            assert totals.session > before.session and totals.at_ns - totals.metered_ns >= before.at_ns
+            worker = threading.Thread(target=live, args=(chance.random(),))
+            worker.start()
+            worker.join()
+            totals, threads = snapshot()
+            assert set(threads) <= set((os.getpid(), worker_tid(threads))), threads
+            check()
+            assert not errors, errors
+            status = 0
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(status)
+    assert os.waitpid(child, 0)[1] == 0, "the child failed"
+
+
+def worker_tid(threads):
+    return max(threads)
+
+
+start()
+outer = window()
+threads = []
+for _ in range(60):
+    what = chance.randrange(10)
+    if what < 4 and len(threads) < 6:
+        thread = threading.Thread(target=live, args=(chance.random(),))
+        thread.start()
+        threads.append(thread)
+    elif what < 5 and threads:
+        threads.pop(chance.randrange(len(threads))).join()
+    elif what == 5 and FORKS:
+        fork()
+    elif what == 6:
+        # From rest to metering and back, whatever the others are doing.
+        close(outer)
+        stop()
+        wait(RELEASED, 100000)
+        start()
+        outer = window()
+    else:
+        do(chance, 3)
+    check(outer)
+for thread in threads:
+    thread.join()
+check(outer), check(), check(library=RELEASED)
+close(outer)
+stop()
+assert not errors, errors
+print("lived")
