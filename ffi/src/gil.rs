@@ -1,5 +1,5 @@
 use crate::boundary;
-use crate::options::known_size;
+use crate::options::known_prefix;
 use crate::status::{
     BUSY_BAD_OPTION, BUSY_GIL_NOT_HELD, BUSY_GIL_OFF, BUSY_GIL_REFUSED, BUSY_NO_WINDOWS, BUSY_NULL_POINTER, busy_status,
 };
@@ -140,11 +140,8 @@ pub unsafe extern "C" fn busy_gil_snapshot(
         if totals.is_null() || (threads.is_null() && capacity != 0) {
             return Err(BUSY_NULL_POINTER);
         }
-        // SAFETY: not NULL, so by the header's word live totals, whose first fields are set.
-        let (which, window) = unsafe {
-            known_size::<busy_gil_totals>(totals)?;
-            ((&raw const (*totals).gil).read(), (&raw const (*totals).window).read())
-        };
+        // SAFETY: not NULL, so by the header's word live totals.
+        let busy_gil_totals { gil: which, window, .. } = unsafe { known_prefix(totals) }?;
         let snapshot = snapshot(window)?;
         let gil = snapshot.gils.get(which as usize).ok_or(BUSY_BAD_OPTION)?;
         for (index, row) in rows(gil).take(capacity).enumerate() {

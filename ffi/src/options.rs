@@ -12,8 +12,11 @@ const LARGEST: usize = 4096;
 /// `options` points to a live, aligned struct whose first field, a `usize`, tells its size.
 pub(crate) unsafe fn known_prefix<Options>(options: *const Options) -> Result<Options, busy_status> {
     let known = size_of::<Options>();
-    // SAFETY: as the caller promises.
-    let size = unsafe { known_size(options) }?;
+    // SAFETY: the first field of every version.
+    let size = unsafe { options.cast::<usize>().read() };
+    if !(known..=LARGEST).contains(&size) {
+        return Err(BUSY_BAD_SIZE);
+    }
     // SAFETY: the caller's struct is `size` bytes long, as its first field says.
     let unknown = unsafe { std::slice::from_raw_parts(options.cast::<u8>().add(known), size - known) };
     if unknown.iter().any(|byte| *byte != 0) {
@@ -21,14 +24,4 @@ pub(crate) unsafe fn known_prefix<Options>(options: *const Options) -> Result<Op
     }
     // SAFETY: long enough for every field of this version.
     Ok(unsafe { options.read() })
-}
-
-/// The size that the struct's first field tells, if it can be one.
-///
-/// # Safety
-/// As of [`known_prefix`].
-pub(crate) unsafe fn known_size<Struct>(place: *const Struct) -> Result<usize, busy_status> {
-    // SAFETY: the first field of every version.
-    let size = unsafe { place.cast::<usize>().read() };
-    if (size_of::<Struct>()..=LARGEST).contains(&size) { Ok(size) } else { Err(BUSY_BAD_SIZE) }
 }

@@ -117,6 +117,8 @@ impl GilTotals {
         let sum = |of: fn(&ThreadTotals) -> u64| self.threads.iter().map(of).sum();
         let longest = |of: fn(&ThreadTotals) -> Option<u64>| self.threads.iter().filter_map(of).max();
         (self.held_ns, self.waited_ns) = (sum(|thread| thread.held_ns), sum(|thread| thread.waited_ns));
+        // Each is rounded by itself.
+        self.metered_ns = self.metered_ns.max(self.held_ns);
         self.acquisitions = sum(|thread| thread.acquisitions);
         self.explicit_releases = sum(|thread| thread.explicit_releases);
         self.forced_releases = sum(|thread| thread.forced_releases);

@@ -22,7 +22,9 @@ impl Prefix {
         for folder in ["include", "lib/pkgconfig"] {
             fs::create_dir_all(prefix.path(folder)).unwrap();
         }
-        symlink(source("ffi/include/busy.h"), prefix.path("include/busy.h")).unwrap();
+        for header in ["busy.h", "busy_gil.h"] {
+            symlink(source(&format!("ffi/include/{header}")), prefix.path("include").join(header)).unwrap();
+        }
         symlink(&library, prefix.path("lib/libbusy.so.1")).unwrap();
         symlink("libbusy.so.1", prefix.path("lib/libbusy.so")).unwrap();
         symlink(library.with_extension("a"), prefix.path("lib/libbusy.a")).unwrap();

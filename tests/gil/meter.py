@@ -1,12 +1,23 @@
 """busy_gil.h by ctypes, for CPython 2.7 and 3.7 on. The library's path is the first argument of each script."""
 
 import ctypes
+import signal
 import sys
 
 u32, u64, i64, size_t = ctypes.c_uint32, ctypes.c_uint64, ctypes.c_int64, ctypes.c_size_t
 
-HELD = ctypes.PyDLL(sys.argv[1])  # calls with the GIL held
-RELEASED = ctypes.CDLL(sys.argv[1])  # calls without it
+# Calls with the GIL held. PyPy has no such.
+HELD = getattr(ctypes, "PyDLL", ctypes.CDLL)(sys.argv[1])
+RELEASED = ctypes.CDLL(sys.argv[1])
+
+
+def end_if_stuck():
+    """By the signal's default action, which ends the process also where no Python code runs any more."""
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.alarm(60)
+
+
+end_if_stuck()
 
 
 class Totals(ctypes.Structure):

@@ -92,8 +92,9 @@ impl Window {
         let mut interval = now.since(&self.before);
         for (gil, with_longest) in interval.gils.iter_mut().zip(&now.gils) {
             for (thread, with_longest) in gil.threads.iter_mut().zip(&with_longest.threads) {
-                thread.longest_hold_ns = with_longest.longest_hold_ns;
-                thread.longest_wait_ns = with_longest.longest_wait_ns;
+                // The window opens a moment before its first snapshot is taken.
+                thread.longest_hold_ns = with_longest.longest_hold_ns.map(|longest| longest.min(thread.held_ns));
+                thread.longest_wait_ns = with_longest.longest_wait_ns.map(|longest| longest.min(thread.waited_ns));
             }
             gil.sum();
         }

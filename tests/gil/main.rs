@@ -1,0 +1,150 @@
+//! The GIL meter of libbusy inside real interpreters, by ctypes: against what is known to have been held and waited, through
+//! random lives, forks and interpreters with their own GILs, and where it must refuse.
+//!
+//! The scripts print figures, which are shown and held against wide bounds: what they are on a quiet machine is in
+//! docs/measuring.md.
+
+#![cfg(all(target_os = "linux", target_env = "gnu", target_arch = "x86_64"))]
+
+#[path = "../common/mod.rs"]
+mod common;
+#[path = "../common/prefix.rs"]
+mod prefix;
+
+use common::{libbusy, printed, run, told};
+use prefix::Prefix;
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+/// An interpreter as `busy pythons` describes it.
+struct Python {
+    name: String,
+    path: PathBuf,
+    version: (u64, u64),
+    is_metered: bool,
+}
+
+/// All that can be found, each once.
+fn pythons() -> &'static [Python] {
+    static FOUND: OnceLock<Vec<Python>> = OnceLock::new();
+    FOUND.get_or_init(|| {
+        let listed = printed(Command::new(env!("CARGO_BIN_EXE_busy")).args(["pythons", "--json", "-"]));
+        let listed: Value = serde_json::from_str(&listed).unwrap();
+        let python = |listed: &Value| {
+            let version = (listed["version_info"][0].as_u64().unwrap(), listed["version_info"][1].as_u64().unwrap());
+            let is_served = version == (2, 7) || version >= (3, 7);
+            Python {
+                name: listed["name"].as_str().unwrap().into(),
+                path: listed["path"].as_str().unwrap().into(),
+                version,
+                is_metered: listed["implementation"] == "cpython" && listed["gil"] == true && is_served,
+            }
+        };
+        listed["interpreters"].as_array().unwrap().iter().map(python).collect()
+    })
+}
+
+/// Those whose GIL is metered, from `oldest` on.
+fn metered(oldest: (u64, u64)) -> Vec<&'static Python> {
+    let found: Vec<_> = pythons().iter().filter(|python| python.is_metered && python.version >= oldest).collect();
+    if found.is_empty() {
+        eprintln!("skipped: no CPython with a GIL from {}.{} on was found", oldest.0, oldest.1);
+    }
+    found
+}
+
+fn script(python: &Python, name: &str) -> Command {
+    let mut command = Command::new(&python.path);
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/gil").join(name);
+    // 3.12 warns of forks beside threads, -B leaves no files among the sources.
+    command.args(["-W", "ignore", "-B"]).arg(script).arg(libbusy());
+    command
+}
+
+fn figures(command: &mut Command) -> Value {
+    serde_json::from_str(&printed(command)).unwrap()
+}
+
+#[test]
+fn what_one_thread_holds_and_releases_is_told_as_it_was() {
+    for python in metered((2, 7)) {
+        let found = figures(&mut script(python, "truth.py"));
+        eprintln!("{}: {found}", python.name);
+        let [mean, max] = ["mean", "max"].map(|key| found[key].as_f64().unwrap());
+        assert!(mean < 0.05 && max < 0.2, "{}: {found}", python.name);
+    }
+}
+
+#[test]
+fn what_four_threads_hold_and_wait_for_is_told_for_each() {
+    let prefix = Prefix::new();
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/gil/nap.c");
+    // POSIX time beside strict C.
+    let nap = prefix.compile(&source, "c99", "nap.so", ["-shared", "-fPIC", "-D_POSIX_C_SOURCE=200809L"]);
+    for python in metered((2, 7)) {
+        let threads = figures(script(python, "contention.py").arg(&nap));
+        let threads = threads.as_array().unwrap();
+        assert_eq!(threads.len(), 4, "{}", python.name);
+        for thread in threads {
+            eprintln!("{}: {thread}", python.name);
+            let value = |key: &str| thread[key].as_f64().unwrap();
+            assert!(value("held_off").abs() < 0.1, "{}: {thread}", python.name);
+            // What it was kept off the cores for may have been a wait or not.
+            assert!((-0.05 - value("starved")..0.05).contains(&value("waited_off")), "{}: {thread}", python.name);
+            assert!(value("waits") >= 1.0 && value("waited") > 0.0, "{}: {thread}", python.name);
+            assert!(value("longest_wait") <= value("waited") + 0.05, "{}: {thread}", python.name);
+        }
+    }
+}
+
+#[test]
+fn off_means_off_and_what_is_not_there_is_refused() {
+    for python in metered((2, 7)) {
+        assert_eq!(printed(&mut script(python, "off.py")), "off\n", "{}", python.name);
+    }
+}
+
+#[test]
+fn the_accounts_add_up_through_any_life() {
+    let lives: u64 = std::env::var("BUSY_LIVES").map_or(3, |lives| lives.parse().unwrap());
+    for python in metered((2, 7)) {
+        for _ in 0..lives {
+            let seed = fastrand::u32(..).to_string();
+            let output = run(script(python, "life.py").arg(&seed));
+            assert!(output.status.success(), "{}, seed {seed}: {}", python.name, told(&output));
+        }
+    }
+}
+
+#[test]
+fn interpreters_with_a_gil_of_their_own_are_told_apart() {
+    for python in metered((3, 12)) {
+        assert_eq!(printed(&mut script(python, "own_gil.py")), "apart\n", "{}", python.name);
+    }
+}
+
+#[test]
+fn what_has_no_gil_to_meter_is_refused_by_name() {
+    for python in pythons().iter().filter(|python| !python.is_metered) {
+        let reason = printed(&mut script(python, "refused.py"));
+        eprintln!("{}: {reason}", python.name);
+        let name = match &python.name {
+            name if name.starts_with("pypy") => "no running CPython",
+            name if name.ends_with('t') => "free-threaded",
+            _ => "is not metered: 2.7 and 3.7 or later are",
+        };
+        assert!(reason.contains(name), "{}: {reason}", python.name);
+    }
+}
+
+#[test]
+fn a_free_threaded_build_with_its_gil_on_is_metered() {
+    let free_threaded = pythons().iter().filter(|python| python.name.ends_with('t'));
+    for python in free_threaded {
+        let found = figures(script(python, "truth.py").env("PYTHON_GIL", "1"));
+        eprintln!("{}: {found}", python.name);
+        assert!(found["mean"].as_f64().unwrap() < 0.05, "{}: {found}", python.name);
+    }
+}

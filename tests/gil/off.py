@@ -1,0 +1,99 @@
+"""Off means off: while metering some words of CPython's own object lead into libbusy, before and afterwards none. A start without
+the GIL, a stop too many, windows that are not there: refused, and nothing is left."""
+
+import ctypes
+import struct
+import sys
+
+from meter import HELD, NO_WINDOWS, NOT_HELD, OFF, OK, RELEASED, Totals, close, reason, snapshot, start, stop, u32, wait, window
+
+NULL_POINTER, BAD_SIZE, BAD_OPTION = 2, 4, 8
+
+
+def mappings():
+    with open("/proc/self/maps") as maps:
+        for line in maps:
+            fields = line.split()
+            if len(fields) == 6:
+                begin, end = (int(part, 16) for part in fields[0].split("-"))
+                yield begin, end, fields[1], fields[5]
+
+
+def leading_into_libbusy():
+    """How many words of the object that holds PyEval_SaveThread are addresses in libbusy's code, and what may be written."""
+    save_thread = ctypes.cast(ctypes.pythonapi.PyEval_SaveThread, ctypes.c_void_p).value
+    code = ctypes.cast(HELD.busy_gil_start, ctypes.c_void_p).value
+    all_mappings = list(mappings())
+    name_of = dict((what, path) for begin, end, _, path in all_mappings for what in (save_thread, code) if begin <= what < end)
+    libbusy = [(begin, end) for begin, end, _, path in all_mappings if path == name_of[code]]
+    begin_code, end_code = min(libbusy)[0], max(libbusy)[1]
+    found, rights = 0, []
+    with open("/proc/self/mem", "rb") as memory:
+        for begin, end, right, path in all_mappings:
+            if path == name_of[save_thread] and "x" not in right:
+                rights.append((begin, end, right))
+                memory.seek(begin)
+                data = memory.read(end - begin)
+                words = struct.unpack("%dQ" % (len(data) // 8), data[: len(data) // 8 * 8])
+                found += sum(begin_code <= word < end_code for word in words)
+    return found, rights
+
+
+before, rights = leading_into_libbusy()
+assert before == 0
+assert RELEASED.busy_gil_start() == NOT_HELD and "PyDLL" in reason(), reason()
+assert HELD.busy_gil_stop() == OFF
+totals, number = Totals(ctypes.sizeof(Totals)), u32()
+assert HELD.busy_gil_snapshot(ctypes.byref(totals), None, 0, None) == OFF
+assert HELD.busy_gil_window_open(ctypes.byref(number)) == OFF
+assert leading_into_libbusy() == (0, rights)
+
+for _ in range(3):
+    start()
+    start()
+    assert leading_into_libbusy()[0] >= 4
+    wait(HELD, 3000000)
+    stop()
+    assert leading_into_libbusy()[0] >= 4, "one start is left"
+    totals, threads = snapshot()
+    assert 3000000 <= totals.longest_hold_ns <= totals.held_ns, "seeded: no acquire was seen"
+    stop()
+    assert leading_into_libbusy() == (0, rights), "the entries, and the rights of their pages"
+    assert HELD.busy_gil_stop() == OFF
+
+start()
+first = window()
+wait(RELEASED, 3000000)
+second = window()
+wait(HELD, 1000000)
+outer, inner = snapshot(window=first)[0], snapshot(window=second)[0]
+assert inner.metered_ns < outer.metered_ns < snapshot()[0].metered_ns
+assert (inner.explicit_releases, outer.explicit_releases) == (0, 1)
+assert 1000000 <= inner.longest_hold_ns <= inner.held_ns <= inner.metered_ns
+wait(RELEASED, 1000)
+third = window()
+assert snapshot(window=third)[0].longest_hold_ns < snapshot(window=second)[0].longest_hold_ns, "its own longest"
+others = [window() for _ in range(13)]
+assert HELD.busy_gil_window_open(ctypes.byref(number)) == NO_WINDOWS
+for open_window in others + [first, second, third]:
+    close(open_window)
+    assert HELD.busy_gil_window_close(open_window) == BAD_OPTION
+
+
+def refused(status, size=ctypes.sizeof(Totals), gil=0, window=0):
+    totals = Totals(size, gil, window)
+    totals.held_ns = 7
+    assert HELD.busy_gil_snapshot(ctypes.byref(totals), None, 0, None) == status and totals.held_ns == 7
+
+
+refused(BAD_OPTION, gil=1)
+refused(BAD_OPTION, window=1)
+refused(BAD_SIZE, size=0)
+refused(BAD_SIZE, size=ctypes.sizeof(Totals) - 1)
+refused(BAD_SIZE, size=5000)
+assert HELD.busy_gil_snapshot(None, None, 0, None) == NULL_POINTER
+assert HELD.busy_gil_snapshot(ctypes.byref(totals), None, 1, None) == NULL_POINTER
+assert HELD.busy_gil_window_open(None) == NULL_POINTER
+assert HELD.busy_gil_snapshot(ctypes.byref(totals), None, 0, None) == OK
+stop()
+print("off")

@@ -1,0 +1,86 @@
+"""Interpreters with a GIL of their own (3.12 on): each is told apart, an idle or long held one is named as not metered, and one
+that comes at a former one's place is another."""
+
+import threading
+import time
+
+from meter import snapshot, start, stop, tid
+
+try:
+    import _interpreters as interpreters  # 3.13 on
+
+    run = interpreters.exec
+except ImportError:
+    import _xxsubinterpreters as interpreters
+
+    run = interpreters.run_string
+
+LOOP = "import time\nend = time.monotonic() + %g\nwhile time.monotonic() < end: pass"
+tids = {}
+
+
+def spin(interpreter, seconds, gate=None):
+    tids[interpreter] = tid()
+    run(interpreter, LOOP % seconds)
+
+
+def gil_of(interpreter):
+    gils = snapshot()[0].gils
+    found = [gil for gil in range(gils) if snapshot(gil)[0].interpreter == interpreter]
+    assert len(found) <= 1, found
+    return snapshot(found[0]) if found else None
+
+
+def number(interpreter):
+    return int(getattr(interpreter, "id", interpreter))
+
+
+def spun(interpreter, seconds, when=lambda: None):
+    thread = threading.Thread(target=spin, args=(interpreter, seconds))
+    thread.start()
+    time.sleep(seconds / 2)
+    when()
+    thread.join()
+
+
+early = interpreters.create()
+holding = []
+
+
+def begin_while_it_runs():
+    start()
+    totals, threads = gil_of(number(early))
+    holding.append((totals.metered, totals.held_ns, len(threads)))
+
+
+spun(early, 0.4, begin_while_it_runs)
+assert holding == [(0, 0, 0)], "held from before the start, nobody knows by whom: %r" % holding
+totals, threads = gil_of(number(early))
+assert totals.metered and totals.held_ns < 50000000, "what was seen of it begins with its release"
+
+spun(early, 0.3)
+totals, threads = gil_of(number(early))
+assert threads[tids[early]].held_ns > 250000000, (threads, tids)
+own, _ = snapshot(0)
+assert own.interpreter == 0 and own.held_ns < own.metered_ns
+
+late = interpreters.create()
+spun(late, 0.3)
+totals, threads = gil_of(number(late))
+assert totals.metered and 250000000 < totals.held_ns <= totals.metered_ns
+assert sum(row.held_ns for row in threads.values()) == totals.held_ns
+assert tids[late] in threads and not [row for row in threads.values() if row.state & 1]
+
+main, threads = snapshot(0)
+for waiting in (early, late):
+    assert threads[tids[waiting]].held_ns < 100000000, "it was another GIL that it held"
+
+interpreters.destroy(late)
+for _ in range(3):
+    again = interpreters.create()
+    spun(again, 0.1)
+    totals, threads = gil_of(number(again))
+    assert 50000000 < totals.held_ns <= totals.metered_ns, "nothing of its predecessor's"
+    interpreters.destroy(again)
+stop()
+print("apart")

@@ -1,0 +1,8 @@
+"""Prints why the meter does not start here; nothing of it may remain."""
+
+from meter import HELD, OFF, REFUSED, reason
+
+for _ in range(2):
+    assert HELD.busy_gil_start() == REFUSED
+    assert HELD.busy_gil_stop() == OFF
+print(reason())
