@@ -1,11 +1,13 @@
 use crate::boundary;
 use crate::options::known_prefix;
+use crate::shared::Shared;
 use crate::status::{
     BUSY_BAD_OPTION, BUSY_GIL_NOT_HELD, BUSY_GIL_OFF, BUSY_GIL_REFUSED, BUSY_NO_WINDOWS, BUSY_NULL_POINTER, busy_status,
 };
 use busy_gil::{GilTotals, Meter, Refusal, Snapshot, Window};
 use std::ffi::c_char;
-use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
+#[cfg(unix)]
+use std::sync::Once;
 
 /// One GIL of the process. Set it to BUSY_GIL_TOTALS_INIT, then `gil` and `window` to what you want to be told. Times in nanoseconds;
 /// a hold or wait that goes on counts up to `at_ns`.
@@ -80,10 +82,14 @@ pub const BUSY_GIL_HOLDS: u32 = 1;
 /// The thread waits for the GIL.
 pub const BUSY_GIL_WAITS: u32 = 2;
 
-/// One meter for each start that has not been stopped.
-static METERS: RwLock<Vec<Meter>> = RwLock::new(Vec::new());
-static WINDOWS: Mutex<Vec<(u32, Window)>> = Mutex::new(Vec::new());
-static REASON: Mutex<String> = Mutex::new(String::new());
+struct State {
+    /// One meter for each start that has not been stopped.
+    meters: Vec<Meter>,
+    windows: Vec<(u32, Window)>,
+    reason: String,
+}
+
+static STATE: Shared<State> = Shared::new(State { meters: Vec::new(), windows: Vec::new(), reason: String::new() });
 
 /// Starts metering, or joins in: each start wants one stop. Call it with the GIL held, as ctypes.PyDLL does and
 /// ctypes.CDLL does not: the first start gives the GIL up and takes it again a few times, to learn and check how this
@@ -96,9 +102,10 @@ static REASON: Mutex<String> = Mutex::new(String::new());
 #[unsafe(no_mangle)]
 pub extern "C" fn busy_gil_start() -> busy_status {
     boundary::status(|| {
+        keep_whole_in_children();
         // Not under the lock: it may give the GIL up, and the next caller waits for the lock with it.
         let meter = Meter::start().map_err(refused)?;
-        METERS.write().unwrap_or_else(PoisonError::into_inner).push(meter);
+        STATE.lock().meters.push(meter);
         Ok(())
     })
 }
@@ -111,10 +118,10 @@ pub extern "C" fn busy_gil_start() -> busy_status {
 #[unsafe(no_mangle)]
 pub extern "C" fn busy_gil_stop() -> busy_status {
     boundary::status(|| {
-        let mut meters = METERS.write().unwrap_or_else(PoisonError::into_inner);
-        meters.pop().ok_or(BUSY_GIL_OFF)?;
-        if meters.is_empty() {
-            windows().clear();
+        let mut state = STATE.lock();
+        state.meters.pop().ok_or(BUSY_GIL_OFF)?;
+        if state.meters.is_empty() {
+            state.windows.clear();
         }
         Ok(())
     })
@@ -125,7 +132,7 @@ pub extern "C" fn busy_gil_stop() -> busy_status {
 /// were written. In a forked child, everything counts from the fork.
 ///
 /// NULL: `threads` may be NULL if `capacity` is 0; `needed` may be NULL. Ownership: all stay yours. GIL: not needed, and never
-/// taken. Blocking: no. Threads: safe from any number at once. Signals: not in a handler.
+/// taken. Blocking: while another of these calls runs, microseconds. Threads: safe from any number at once. Signals: not in a handler.
 ///
 /// BUSY_OK. BUSY_GIL_OFF: it was not started. BUSY_BAD_OPTION: there is no such GIL or window. BUSY_BAD_SIZE: `totals->size` is not
 /// set. BUSY_NULL_POINTER. After these nothing was written.
@@ -170,11 +177,11 @@ pub unsafe extern "C" fn busy_gil_window_open(window: *mut u32) -> busy_status {
         if window.is_null() {
             return Err(BUSY_NULL_POINTER);
         }
-        let meters = METERS.read().unwrap_or_else(PoisonError::into_inner);
-        let opened = meters.first().ok_or(BUSY_GIL_OFF)?.window().map_err(|_| BUSY_NO_WINDOWS)?;
-        let mut windows = windows();
-        let number = (1..).find(|number| windows.iter().all(|(taken, _)| taken != number)).expect("few are open");
-        windows.push((number, opened));
+        let mut state = STATE.lock();
+        let opened = state.meters.first().ok_or(BUSY_GIL_OFF)?.window().map_err(|_| BUSY_NO_WINDOWS)?;
+        let is_free = |number: &u32| state.windows.iter().all(|(taken, _)| taken != number);
+        let number = (1..).find(is_free).expect("few are open");
+        state.windows.push((number, opened));
         // SAFETY: not NULL, so by the header's word a place for one number.
         unsafe { window.write(number) };
         Ok(())
@@ -189,7 +196,7 @@ pub unsafe extern "C" fn busy_gil_window_open(window: *mut u32) -> busy_status {
 #[unsafe(no_mangle)]
 pub extern "C" fn busy_gil_window_close(window: u32) -> busy_status {
     boundary::status(|| {
-        let mut windows = windows();
+        let windows = &mut STATE.lock().windows;
         let place = windows.iter().position(|(number, _)| *number == window).ok_or(BUSY_BAD_OPTION)?;
         windows.swap_remove(place);
         Ok(())
@@ -204,7 +211,7 @@ pub extern "C" fn busy_gil_window_close(window: u32) -> busy_status {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn busy_gil_reason(text: *mut c_char, capacity: usize) -> usize {
     boundary::count(|| {
-        let reason = REASON.lock().unwrap_or_else(PoisonError::into_inner);
+        let reason = &STATE.lock().reason;
         if !text.is_null() && capacity > 0 {
             let length = reason.len().min(capacity - 1);
             // SAFETY: by the header's word there is place for `capacity` bytes.
@@ -217,23 +224,36 @@ pub unsafe extern "C" fn busy_gil_reason(text: *mut c_char, capacity: usize) -> 
     }) as usize
 }
 
+/// A child must not inherit the lock from a thread that it does not have.
+#[cfg(unix)]
+fn keep_whole_in_children() {
+    static ONCE: Once = Once::new();
+    extern "C" fn before() {
+        STATE.hold();
+    }
+    extern "C" fn after() {
+        STATE.let_go();
+    }
+    // SAFETY: pthread_atfork(3) with functions that stay: the library is never unmapped. Should it fail, which only want of
+    // memory makes it do, a fork must come in the middle of another thread's call to do harm.
+    ONCE.call_once(|| unsafe { _ = libc::pthread_atfork(Some(before), Some(after), Some(after)) });
+}
+
+#[cfg(not(unix))]
+fn keep_whole_in_children() {}
+
 fn refused(refusal: Refusal) -> busy_status {
-    *REASON.lock().unwrap_or_else(PoisonError::into_inner) = refusal.to_string();
+    STATE.lock().reason = refusal.to_string();
     if refusal == Refusal::NotHeld { BUSY_GIL_NOT_HELD } else { BUSY_GIL_REFUSED }
 }
 
-fn windows() -> MutexGuard<'static, Vec<(u32, Window)>> {
-    WINDOWS.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 fn snapshot(window: u32) -> Result<Snapshot, busy_status> {
-    let meters = METERS.read().unwrap_or_else(PoisonError::into_inner);
-    let meter = meters.first().ok_or(BUSY_GIL_OFF)?;
+    let state = STATE.lock();
+    let meter = state.meters.first().ok_or(BUSY_GIL_OFF)?;
     if window == 0 {
         return Ok(meter.snapshot());
     }
-    let windows = windows();
-    let (_, open) = windows.iter().find(|(number, _)| *number == window).ok_or(BUSY_BAD_OPTION)?;
+    let (_, open) = state.windows.iter().find(|(number, _)| *number == window).ok_or(BUSY_BAD_OPTION)?;
     Ok(open.read())
 }
 

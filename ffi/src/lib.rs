@@ -11,6 +11,7 @@ mod cpu;
 mod gil;
 mod load;
 mod options;
+mod shared;
 mod status;
 mod version;
 mod wait;
