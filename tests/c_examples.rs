@@ -109,15 +109,25 @@ fn link_refuses_what_is_no_number_of_microseconds() {
 fn the_header_serves_c_and_cpp() {
     // Twice, for the guard. It is linked and run: in C++ that proves the extern "C".
     const USE: &str = r#"
+        #include <busy_gil.h>
         #include <busy.h>
-        #include <busy.h>
+        #include <busy_gil.h>
         static busy_cancel cancel = BUSY_CANCEL_INIT;
         int main(void)
         {
             busy_wait_options options = BUSY_WAIT_OPTIONS_INIT;
             busy_wait_result result;
             uint64_t most = BUSY_WAIT_MAX_NS;
+            busy_gil_totals totals = BUSY_GIL_TOTALS_INIT;
+            busy_gil_thread threads[1];
+            size_t needed = 7;
+            char reason[64];
             options.cancel = &cancel;
+            /* There is no Python in this program. */
+            if (busy_gil_start() != BUSY_GIL_REFUSED || busy_gil_reason(reason, sizeof reason) < sizeof reason || reason[63] != 0)
+                return 2;
+            if (busy_gil_snapshot(&totals, threads, 1, &needed) != BUSY_GIL_OFF || needed != 7 || busy_gil_stop() != BUSY_GIL_OFF)
+                return 3;
             if (!BUSY_ABI_COMPATIBLE(busy_abi_version()) || busy_wait_ns(most + 1, NULL, &result) != BUSY_OUT_OF_RANGE)
                 return 1;
             return busy_wait_ns(1000, &options, &result) != BUSY_OK || result.elapsed_ns < 1000;

@@ -187,7 +187,7 @@ busy_status busy_gil_stop(void);
  * were written. In a forked child, everything counts from the fork.
  *
  * NULL: `threads` may be NULL if `capacity` is 0; `needed` may be NULL. Ownership: all stay yours. GIL: not needed, and never
- * taken. Blocking: no. Threads: safe from any number at once. Signals: not in a handler.
+ * taken. Blocking: while another of these calls runs, microseconds. Threads: safe from any number at once. Signals: not in a handler.
  *
  * BUSY_OK. BUSY_GIL_OFF: it was not started. BUSY_BAD_OPTION: there is no such GIL or window. BUSY_BAD_SIZE: `totals->size` is not
  * set. BUSY_NULL_POINTER. After these nothing was written.

@@ -126,3 +126,54 @@ impl GilTotals {
         self.longest_wait_ns = longest(|thread| thread.longest_wait_ns);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn snapshot(session: u64, metered_ns: u64, threads: &[(u32, u64)]) -> Snapshot {
+        let thread = |&(tid, held_ns): &(u32, u64)| ThreadTotals {
+            tid,
+            held_ns,
+            acquisitions: held_ns / 10,
+            longest_hold_ns: Some(held_ns),
+            ..ThreadTotals::default()
+        };
+        let threads = threads.iter().map(thread).collect();
+        let mut gil = GilTotals {
+            interpreter: 0,
+            metered: true,
+            at_ns: 1000 + metered_ns,
+            metered_ns,
+            held_ns: 0,
+            waited_ns: 0,
+            acquisitions: 0,
+            explicit_releases: 0,
+            forced_releases: 0,
+            longest_hold_ns: None,
+            longest_wait_ns: None,
+            threads,
+        };
+        gil.sum();
+        Snapshot { session, gils: vec![gil], unlisted_gils: 0 }
+    }
+
+    #[test]
+    fn an_interval_is_the_difference_and_knows_no_longest() {
+        let interval = snapshot(1, 500, &[(7, 90), (8, 20)]).since(&snapshot(1, 300, &[(7, 40)]));
+        let gil = &interval.gils[0];
+        assert_eq!((gil.metered_ns, gil.held_ns, gil.acquisitions, gil.longest_hold_ns), (200, 70, 7, None));
+        assert_eq!(gil.threads.iter().map(|thread| thread.held_ns).collect::<Vec<_>>(), [50, 20]);
+    }
+
+    #[test]
+    fn nothing_is_subtracted_across_a_fork() {
+        let interval = snapshot(2, 100, &[(9, 60)]).since(&snapshot(1, 300, &[(9, 40)]));
+        assert_eq!((interval.gils[0].metered_ns, interval.gils[0].held_ns), (100, 60));
+    }
+
+    #[test]
+    fn rounding_never_holds_longer_than_it_lasted() {
+        assert_eq!(snapshot(1, 99, &[(1, 50), (2, 50)]).gils[0].metered_ns, 100);
+    }
+}

@@ -194,3 +194,36 @@ fn page_size() -> usize {
 fn page_of(address: usize) -> usize {
     address & !(page_size() - 1)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    extern "C" fn nobody() -> c_int {
+        -7
+    }
+
+    #[test]
+    fn an_entry_leads_elsewhere_until_it_is_put_back() {
+        // SAFETY: it takes nothing and only tells who the parent is.
+        let parent = || unsafe { libc::getppid() };
+        let real = parent();
+        let object = Object::holding(look as *const () as usize).unwrap();
+        let entries = object.entries(c"getppid");
+        assert!(!entries.is_empty(), "this test calls it through the table of {}", object.name);
+        let nobody = nobody as *const () as usize;
+        entries.iter().for_each(|entry| entry.redirect(nobody).unwrap());
+        assert_eq!(parent(), -7);
+        entries.iter().for_each(|entry| entry.restore(&[]));
+        assert_eq!(parent(), -7, "someone else's redirection is left alone");
+        entries.iter().for_each(|entry| entry.restore(&[nobody]));
+        assert_eq!(parent(), real);
+        assert!(object.entries(c"no_such_function").is_empty());
+    }
+
+    #[test]
+    fn an_address_outside_all_code_is_in_no_object() {
+        let data = Box::new(0u8);
+        assert!(Object::holding(&raw const *data as usize).is_none());
+    }
+}

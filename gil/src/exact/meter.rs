@@ -289,3 +289,13 @@ impl Drop for Lock {
         STATE.is_locked.store(false, Ordering::Release);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_a_python_it_does_not_start() {
+        assert_eq!(Meter::start().unwrap_err(), Refusal::NoPython("PyEval_SaveThread"));
+    }
+}
