@@ -58,8 +58,8 @@ const HANDOVER: &str = "handover_us";
 /// The first version with GILs of interpreters' own, PEP 684.
 const OWN_GILS: (u32, u32) = (3, 12);
 
-/// In these versions a thread that waits for the GIL asks its own interpreter to let go, where nobody hears it if another one
-/// holds it; before, and again from 3.13 on, it is the holder who is asked (Python/ceval_gil.h and ceval_gil.c, take_gil).
+/// False from 3.9 to 3.12: there a thread that waits for the GIL asks its own interpreter to let go, where nobody hears it if
+/// another one holds it. Before, and again from 3.13 on, the holder is asked (Python/ceval_gil.h and ceval_gil.c, take_gil).
 fn takes_turns(version: (u32, u32)) -> bool {
     !((3, 9)..(3, 13)).contains(&version)
 }
@@ -202,9 +202,8 @@ fn on_cores(case: &Case, expected: bool, conditions: &Conditions, says: String) 
     let spoiled = if conditions.cores < 2 {
         Some(ONLY_ONE_CORE.to_owned())
     } else {
-        (waited > TOO_LOADED_PERCENT).then(|| {
-            format!("Inconclusive: other processes kept its threads from the cores for {waited:.0} % of the time.")
-        })
+        (waited > TOO_LOADED_PERCENT)
+            .then(|| format!("Inconclusive: other processes took {waited:.0} % of a core from its threads."))
     };
     match spoiled {
         Some(why) if !(expected && uses_two_cores(number(case, CPU))) => {
@@ -245,7 +244,7 @@ fn first_come(case: &Case, way: &str, conditions: &Conditions) -> Judgement {
     let how = if beside {
         "The call by ctypes came to the common GIL first, and released it"
     } else {
-        "Without turns the one interpreter waits for the other's end, even with a call that would release the GIL"
+        "Without turns one interpreter waits for the other's end, be it a call that would release the GIL or one that keeps it"
     };
     on_cores(case, beside || shares_one_core(cpu), conditions, format!("{how}: {cpu:.0} %."))
 }
