@@ -1,6 +1,6 @@
-"""Four threads each hold the GIL for a known time and sleep without it for a known time (nap.c is the second argument): prints
-how far off the meter's held and waited shares of each are, as JSON. What a thread neither held nor slept, it waited, but for
-the time that it was ready to run and had no core: that is told beside it."""
+"""Four threads each hold the GIL for a known time and sleep without it for a known time (nap.c is the second
+argument): prints how far off the meter's held and waited shares of each are, as JSON. What a thread neither held nor
+slept, it waited, but for the time that it was ready to run and had no core: that is told beside it."""
 
 import ctypes
 import json
@@ -17,7 +17,7 @@ rows = []
 
 
 def starved_ns():
-    with open("/proc/self/task/%d/schedstat" % tid()) as schedstat:
+    with open("/proc/self/task/{}/schedstat".format(tid())) as schedstat:
         return int(schedstat.read().split()[1])
 
 

@@ -1,5 +1,5 @@
-"""A random life of a metered program, from the seed in the second argument: threads that come and go, hold the GIL, release
-it, fail; windows in windows; starts in starts; forks. Whatever happens, the accounts must add up."""
+"""A random life of a metered program, from the seed in the second argument: threads that come and go, hold the GIL,
+release it, fail; windows in windows; starts in starts; forks. Whatever happens, the accounts must add up."""
 
 import os
 import random
@@ -8,7 +8,21 @@ import threading
 import time
 import traceback
 
-from meter import HELD, NO_WINDOWS, RELEASED, close, ctypes, end_if_stuck, snapshot, start, stop, tid, u32, wait, window
+from meter import (
+    HELD,
+    NO_WINDOWS,
+    RELEASED,
+    close,
+    ctypes,
+    end_if_stuck,
+    snapshot,
+    start,
+    stop,
+    tid,
+    u32,
+    wait,
+    window,
+)
 
 chance = random.Random(int(sys.argv[2]))
 errors = []
@@ -20,7 +34,13 @@ def check(window_number=0, library=HELD, gil=0):
         sum(getattr(row, name) for row in threads.values())
         for name in ("held_ns", "waited_ns", "acquisitions", "explicit_releases", "forced_releases")
     ]
-    own = totals.held_ns, totals.waited_ns, totals.acquisitions, totals.explicit_releases, totals.forced_releases
+    own = (
+        totals.held_ns,
+        totals.waited_ns,
+        totals.acquisitions,
+        totals.explicit_releases,
+        totals.forced_releases,
+    )
     assert sums == list(own), (sums, own)
     # Held and not held make up the whole.
     assert totals.metered and totals.held_ns <= totals.metered_ns, (totals.held_ns, totals.metered_ns)

@@ -6,8 +6,10 @@
 
 #![cfg(all(target_os = "linux", target_env = "gnu", target_arch = "x86_64"))]
 
+#[allow(dead_code, reason = "`busy pythons` finds more than common::pythons")]
 #[path = "../common/mod.rs"]
 mod common;
+#[allow(dead_code, reason = "nothing here is linked with libbusy")]
 #[path = "../common/prefix.rs"]
 mod prefix;
 

@@ -21,7 +21,14 @@ end_if_stuck()
 
 
 class Totals(ctypes.Structure):
-    _fields_ = [("size", size_t), ("gil", u32), ("window", u32), ("gils", u32), ("metered", u32), ("interpreter", i64)] + [
+    _fields_ = [
+        ("size", size_t),
+        ("gil", u32),
+        ("window", u32),
+        ("gils", u32),
+        ("metered", u32),
+        ("interpreter", i64),
+    ] + [
         (name, u64)
         for name in (
             "at_ns metered_ns held_ns waited_ns acquisitions explicit_releases forced_releases "
@@ -66,7 +73,7 @@ def reason():
 def start():
     status = HELD.busy_gil_start()
     if status:
-        raise RuntimeError("status %d: %s" % (status, reason()))
+        raise RuntimeError("status {}: {}".format(status, reason()))
 
 
 def stop():

@@ -1,11 +1,26 @@
-"""Off means off: while metering some words of CPython's own object lead into libbusy, before and afterwards none. A start without
-the GIL, a stop too many, windows that are not there: refused, and nothing is left."""
+"""Off means off: while metering some words of CPython's own object lead into libbusy, before and afterwards none. A
+start without the GIL, a stop too many, windows that are not there: refused, and nothing is left."""
 
 import ctypes
 import struct
-import sys
 
-from meter import HELD, NO_WINDOWS, NOT_HELD, OFF, OK, RELEASED, Totals, close, reason, snapshot, start, stop, u32, wait, window
+from meter import (
+    HELD,
+    NO_WINDOWS,
+    NOT_HELD,
+    OFF,
+    OK,
+    RELEASED,
+    Totals,
+    close,
+    reason,
+    snapshot,
+    start,
+    stop,
+    u32,
+    wait,
+    window,
+)
 
 NULL_POINTER, BAD_SIZE, BAD_OPTION = 2, 4, 8
 
@@ -20,21 +35,24 @@ def mappings():
 
 
 def leading_into_libbusy():
-    """How many words of the object that holds PyEval_SaveThread are addresses in libbusy's code, and what may be written."""
+    """How many words of the object that holds PyEval_SaveThread are addresses in libbusy, and what may be written."""
     save_thread = ctypes.cast(ctypes.pythonapi.PyEval_SaveThread, ctypes.c_void_p).value
     code = ctypes.cast(HELD.busy_gil_start, ctypes.c_void_p).value
     all_mappings = list(mappings())
-    name_of = dict((what, path) for begin, end, _, path in all_mappings for what in (save_thread, code) if begin <= what < end)
-    libbusy = [(begin, end) for begin, end, _, path in all_mappings if path == name_of[code]]
+
+    def file_at(address):
+        return next(path for begin, end, _, path in all_mappings if begin <= address < end)
+
+    libbusy = [(begin, end) for begin, end, _, path in all_mappings if path == file_at(code)]
     begin_code, end_code = min(libbusy)[0], max(libbusy)[1]
     found, rights = 0, []
     with open("/proc/self/mem", "rb") as memory:
         for begin, end, right, path in all_mappings:
-            if path == name_of[save_thread] and "x" not in right:
+            if path == file_at(save_thread) and "x" not in right:
                 rights.append((begin, end, right))
                 memory.seek(begin)
                 data = memory.read(end - begin)
-                words = struct.unpack("%dQ" % (len(data) // 8), data[: len(data) // 8 * 8])
+                words = struct.unpack("{}Q".format(len(data) // 8), data[: len(data) // 8 * 8])
                 found += sum(begin_code <= word < end_code for word in words)
     return found, rights
 
@@ -72,7 +90,9 @@ assert (inner.explicit_releases, outer.explicit_releases) == (0, 1)
 assert 1000000 <= inner.longest_hold_ns <= inner.held_ns <= inner.metered_ns
 wait(RELEASED, 1000)
 third = window()
-assert snapshot(window=third)[0].longest_hold_ns < snapshot(window=second)[0].longest_hold_ns, "its own longest"
+assert snapshot(window=third)[0].longest_hold_ns < snapshot(window=second)[0].longest_hold_ns, (
+    "its own longest"
+)
 others = [window() for _ in range(13)]
 assert HELD.busy_gil_window_open(ctypes.byref(number)) == NO_WINDOWS
 for open_window in others + [first, second, third]:
@@ -80,8 +100,8 @@ for open_window in others + [first, second, third]:
     assert HELD.busy_gil_window_close(open_window) == BAD_OPTION
 
 
-def refused(status, size=ctypes.sizeof(Totals), gil=0, window=0):
-    totals = Totals(size, gil, window)
+def refused(status, size=None, gil=0, window=0):
+    totals = Totals(ctypes.sizeof(Totals) if size is None else size, gil, window)
     totals.held_ns = 7
     assert HELD.busy_gil_snapshot(ctypes.byref(totals), None, 0, None) == status and totals.held_ns == 7
 

@@ -1,5 +1,5 @@
-"""Interpreters with a GIL of their own (3.12 on): each is told apart, an idle or long held one is named as not metered, and one
-that comes at a former one's place is another."""
+"""Interpreters with a GIL of their own (3.12 on): each is told apart, an idle or long held one is named as not
+metered, and one that comes at a former one's place is another."""
 
 import threading
 import time
@@ -54,7 +54,7 @@ def begin_while_it_runs():
 
 
 spun(early, 0.4, begin_while_it_runs)
-assert holding == [(0, 0, 0)], "held from before the start, nobody knows by whom: %r" % holding
+assert holding == [(0, 0, 0)], ("held from before the start, nobody knows by whom", holding)
 totals, threads = gil_of(number(early))
 assert totals.metered and totals.held_ns < 50000000, "what was seen of it begins with its release"
 

@@ -1,5 +1,5 @@
-"""One thread holds the GIL for a known time and releases it for a known time, natively, over duties and periods: prints how
-far off the meter's held share and longest hold are, as JSON."""
+"""One thread holds the GIL for a known time and releases it for a known time, natively, over duties and periods: prints
+how far off the meter's held share and longest hold are, as JSON."""
 
 import json
 import sys

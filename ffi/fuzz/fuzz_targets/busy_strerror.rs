@@ -6,7 +6,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
-use common::header::{NO_THREADS, OK};
+use common::header::{NO_WINDOWS, OK};
 use common::{busy_abi_version, busy_strerror, busy_version, start, words};
 use libfuzzer_sys::fuzz_target;
 use std::ffi::CStr;
@@ -17,9 +17,9 @@ const NONE: i32 = i32::MIN;
 fuzz_target!(init: start(), |status: i32| {
     let text = words(status);
     assert!(text.len() > 5 && text.is_ascii() && !text.ends_with('.'), "{text:?}");
-    let is_known = (OK..=NO_THREADS).contains(&status);
+    let is_known = (OK..=NO_WINDOWS).contains(&status);
     assert_eq!(text != words(NONE), is_known, "status {status}: {text:?}");
-    assert!((OK..=NO_THREADS).all(|other| other == status || words(other) != text), "status {status}: {text:?}");
+    assert!((OK..=NO_WINDOWS).all(|other| other == status || words(other) != text), "status {status}: {text:?}");
     // SAFETY: takes any number.
     assert_eq!(unsafe { busy_strerror(status) }.cast(), text.as_ptr(), "the text of {status} has moved");
 

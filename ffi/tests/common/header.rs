@@ -10,7 +10,6 @@ pub const BAD_SIZE: i32 = 4;
 pub const NO_SUCH_THREAD: i32 = 5;
 pub const UNSUPPORTED: i32 = 6;
 pub const BAD_OPTION: i32 = 8;
-pub const NO_THREADS: i32 = 9;
 pub const NO_WINDOWS: i32 = 13;
 pub const MONOTONIC: u32 = 0;
 pub const TSC: u32 = 1;

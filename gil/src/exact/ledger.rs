@@ -266,7 +266,7 @@ impl Account {
             let since = self.waits_since.load(Relaxed);
             waits = (self.waited.load(Relaxed), self.waits.load(Relaxed), (since != 0).then_some(since));
             fence(Ordering::Acquire);
-            if before % 2 == 0 && self.wait_sequence.load(Relaxed) == before {
+            if before.is_multiple_of(2) && self.wait_sequence.load(Relaxed) == before {
                 break;
             }
         }
