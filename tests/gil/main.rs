@@ -121,6 +121,14 @@ fn the_accounts_add_up_through_any_life() {
 }
 
 #[test]
+fn a_release_that_was_asked_for_is_told_from_one_s_own() {
+    // 3.7's time.sleep takes no number of the script's own.
+    for python in metered((3, 8)) {
+        assert_eq!(printed(&mut script(python, "forced.py")), "told apart\n", "{}", python.name);
+    }
+}
+
+#[test]
 fn interpreters_with_a_gil_of_their_own_are_told_apart() {
     for python in metered((3, 12)) {
         assert_eq!(printed(&mut script(python, "own_gil.py")), "apart\n", "{}", python.name);

@@ -88,16 +88,21 @@ outer, inner = snapshot(window=first)[0], snapshot(window=second)[0]
 assert inner.metered_ns < outer.metered_ns < snapshot()[0].metered_ns
 assert (inner.explicit_releases, outer.explicit_releases) == (0, 1)
 assert 1000000 <= inner.longest_hold_ns <= inner.held_ns <= inner.metered_ns
+wait(HELD, 50000000)
 wait(RELEASED, 1000)
 third = window()
-assert snapshot(window=third)[0].longest_hold_ns < snapshot(window=second)[0].longest_hold_ns, (
-    "its own longest"
-)
+wait(RELEASED, 1000)
+assert snapshot(window=second)[0].longest_hold_ns >= 50000000 > snapshot(window=third)[0].longest_hold_ns
 others = [window() for _ in range(13)]
 assert HELD.busy_gil_window_open(ctypes.byref(number)) == NO_WINDOWS
 for open_window in others + [first, second, third]:
     close(open_window)
     assert HELD.busy_gil_window_close(open_window) == BAD_OPTION
+fresh = [window() for _ in range(16)]
+wait(RELEASED, 1000)
+assert all(snapshot(window=number)[0].longest_hold_ns < 50000000 for number in fresh), (
+    "nothing of a former window's"
+)
 
 
 def refused(status, size=None, gil=0, window=0):
@@ -107,7 +112,7 @@ def refused(status, size=None, gil=0, window=0):
 
 
 refused(BAD_OPTION, gil=1)
-refused(BAD_OPTION, window=1)
+refused(BAD_OPTION, window=17)
 refused(BAD_SIZE, size=0)
 refused(BAD_SIZE, size=ctypes.sizeof(Totals) - 1)
 refused(BAD_SIZE, size=5000)

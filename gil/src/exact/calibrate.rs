@@ -1,7 +1,7 @@
 //! Which cond, or semaphore, is the GIL's? Learnt without symbols or tables: the calling thread gives the GIL up once and
 //! takes it again, and what it signals meanwhile is it. Then the struct around is held against what must stand there.
 
-use super::got::{Object, Span};
+use super::got::Span;
 use super::hooks::{self, Signal};
 use super::python::{Python, ThreadState, symbol};
 use super::semaphore::{self, OnSemaphore};
@@ -15,7 +15,6 @@ use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 
 /// What one release and acquire of the calibrating thread did: conds or semaphores, in order.
 struct Log {
-    text: Span,
     save_thread: Span,
     addresses: Vec<usize>,
 }
@@ -37,8 +36,8 @@ pub(super) struct Calibration {
 }
 
 /// Learns and checks CPython 3's GIL, while pthread_cond_signal is redirected to [`signal`].
-pub(super) fn conds(python: &Python, object: &Object) -> Result<Calibration, Refusal> {
-    let (seen, state) = observe(python, object);
+pub(super) fn conds(python: &Python) -> Result<Calibration, Refusal> {
+    let (seen, state) = observe(python);
     let [cond, switch_cond] = seen[..] else {
         return Err(unexpected(&format!("a release and an acquire signalled {} conds, not 2", seen.len())));
     };
@@ -61,11 +60,11 @@ pub(super) fn conds(python: &Python, object: &Object) -> Result<Calibration, Ref
 }
 
 /// Learns and checks 2.7's GIL, while sem_post, sem_wait and sem_trywait are redirected to the functions below.
-pub(super) fn semaphores(python: &Python, object: &Object) -> Result<Calibration, Refusal> {
-    let (mut seen, _) = observe(python, object);
+pub(super) fn semaphores(python: &Python) -> Result<Calibration, Refusal> {
+    let (mut seen, _) = observe(python);
     if seen.is_empty() {
         python.create_gil();
-        seen = observe(python, object).0;
+        seen = observe(python).0;
     }
     match seen[..] {
         [posted, waited] if posted == waited => {
@@ -75,9 +74,9 @@ pub(super) fn semaphores(python: &Python, object: &Object) -> Result<Calibration
     }
 }
 
-fn observe(python: &Python, object: &Object) -> (Vec<usize>, ThreadState) {
+fn observe(python: &Python) -> (Vec<usize>, ThreadState) {
     let save_thread = Span::new(python.save_thread, size_of_symbol(python.save_thread).unwrap_or(0));
-    let mut log = Log { text: object.text, save_thread, addresses: Vec::with_capacity(16) };
+    let mut log = Log { save_thread, addresses: Vec::with_capacity(16) };
     LOG.store(&raw mut log, Ordering::Release);
     OWNER.store(thread::identity(), Ordering::Release);
     let state = stack::scrubbed(|| python.release_and_acquire());
@@ -130,7 +129,7 @@ fn note(address: *mut c_void, stack: Option<*const usize>) {
     let log = unsafe { &mut *LOG.load(Ordering::Acquire) };
     if let Some(stack) = stack.filter(|_| log.addresses.is_empty()) {
         // SAFETY: the stack pointer at the hook's entry.
-        unsafe { stack::learn(stack, &log.text, &log.save_thread) };
+        unsafe { stack::learn(stack, &log.save_thread) };
     }
     if log.addresses.len() < log.addresses.capacity() {
         log.addresses.push(address as usize);

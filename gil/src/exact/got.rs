@@ -54,7 +54,7 @@ pub(super) struct Object {
     /// Its file, as the dynamic linker names it.
     pub(super) name: String,
     /// Its code, where the address that it was found by lies.
-    pub(super) text: Span,
+    text: Span,
     base: usize,
     /// Made read-only after relocation.
     relro: Span,

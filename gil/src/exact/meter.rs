@@ -207,8 +207,7 @@ impl State {
                 .try_for_each(|(entry, whereto)| entry.redirect(whereto))
         };
         redirect(|function| function.while_calibrating)?;
-        let calibration =
-            if self.is_semaphore { calibrate::semaphores(python, &object) } else { calibrate::conds(python, &object) }?;
+        let calibration = if self.is_semaphore { calibrate::semaphores(python) } else { calibrate::conds(python) }?;
         // The calling thread holds the GIL: nothing of it happens between these.
         SESSION.fetch_add(1, Ordering::Relaxed);
         gils::calibrated(calibration.address, calibration.interpreter, calibration.to_cond, clock::ticks());

@@ -6,41 +6,43 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// How far up the call of PyEval_SaveThread is looked for, in words.
 const DEPTH: usize = 96;
-/// More return addresses do not lie between.
-const MOST: usize = 8;
 
-/// Places on the stack, and what stands there if PyEval_SaveThread called; the first has place 0. No places: unknown.
-static PLACES: [AtomicUsize; MOST] = [const { AtomicUsize::new(0) }; MOST];
-static WORDS: [AtomicUsize; MOST] = [const { AtomicUsize::new(0) }; MOST];
-static COUNT: AtomicUsize = AtomicUsize::new(0);
+/// The return address of the hook where PyEval_SaveThread called; 0 if unknown.
+static HOOK: AtomicUsize = AtomicUsize::new(0);
+/// The return address into PyEval_SaveThread, and its place on the stack, in words; 0 where that is the hook's own.
+static INSIDE: AtomicUsize = AtomicUsize::new(0);
+static PLACE: AtomicUsize = AtomicUsize::new(0);
 
-/// Learns what the stack looks like, from inside such a call: every word up to the return into `save_thread` that is an
-/// address in `text`. The stack must have been clean before (see [`scrubbed`]), or remains of other calls would be learnt.
+/// Learns what the stack looks like, from inside such a call. The stack must have been clean before (see [`scrubbed`]), or
+/// remains of other calls would be learnt.
 ///
 /// # Safety
 /// `stack` is the stack pointer at a hook's entry, called by PyEval_SaveThread, which was called from Rust.
-pub(super) unsafe fn learn(stack: *const usize, text: &Span, save_thread: &Span) {
-    let mut found = 0;
-    let mut known = false;
-    for place in 0..DEPTH {
-        // SAFETY: the frames of the callers; ours alone (`scrubbed`) are larger than DEPTH words.
-        let word = unsafe { stack.add(place).read() };
-        if text.contains(word) && found < MOST {
-            PLACES[found].store(place, Ordering::Relaxed);
-            WORDS[found].store(word, Ordering::Relaxed);
-            found += 1;
-            if save_thread.contains(word) {
-                known = true;
-                break;
-            }
-        }
-    }
-    COUNT.store(if known { found } else { 0 }, Ordering::Relaxed);
+pub(super) unsafe fn learn(stack: *const usize, save_thread: &Span) {
+    // SAFETY: the frames of the callers; ours alone (`scrubbed`) are larger than DEPTH words.
+    let word = |place: usize| unsafe { stack.add(place).read() };
+    // SAFETY: an address in a function that is not its first; before it are those of its object.
+    let is_inside = |word: usize| save_thread.contains(word) && unsafe { follows_call(word) };
+    let place = (0..DEPTH).find(|place| is_inside(word(*place)));
+    HOOK.store(place.map_or(0, |_| word(0)), Ordering::Relaxed);
+    INSIDE.store(place.map_or(0, word), Ordering::Relaxed);
+    PLACE.store(place.unwrap_or(0), Ordering::Relaxed);
+}
+
+/// True if the instruction before `address` is a call: a saved register may hold a function's address, which is not meant.
+///
+/// # Safety
+/// The six bytes before `address` are mapped.
+unsafe fn follows_call(address: usize) -> bool {
+    // SAFETY: as the caller promises.
+    let before = unsafe { ((address - 6) as *const [u8; 6]).read() };
+    // call rel32; call [rip + disp32]; call r64 (Intel SDM vol. 2A, "CALL").
+    before[1] == 0xe8 || before[..2] == [0xff, 0x15] || (before[4] == 0xff && before[5] & 0xf8 == 0xd0)
 }
 
 /// True if PyEval_SaveThread was recognised when calibrating.
 pub(super) fn is_known() -> bool {
-    COUNT.load(Ordering::Relaxed) != 0
+    HOOK.load(Ordering::Relaxed) != 0
 }
 
 /// True if PyEval_SaveThread called.
@@ -49,14 +51,11 @@ pub(super) fn is_known() -> bool {
 /// `stack` is the stack pointer at a hook's entry.
 #[inline]
 pub(super) unsafe fn is_save_thread(stack: *const usize) -> bool {
-    let count = COUNT.load(Ordering::Relaxed);
-    count != 0
-        && (0..count).all(|index| {
-            let place = PLACES[index].load(Ordering::Relaxed);
-            // SAFETY: place 0 is the return address. Each further one is looked at only if the one before was that of the
-            // same call, whose frame reaches up to it.
-            unsafe { stack.add(place).read() == WORDS[index].load(Ordering::Relaxed) }
-        })
+    // SAFETY: the return address. If it is the same function that called, its frame, and its callers', reach as far as then.
+    unsafe {
+        stack.read() == HOOK.load(Ordering::Relaxed)
+            && stack.add(PLACE.load(Ordering::Relaxed)).read() == INSIDE.load(Ordering::Relaxed)
+    }
 }
 
 /// Runs `body` above a stretch of stack that holds nothing but zeros.
