@@ -1,5 +1,6 @@
 //! The command line, as data.
 
+use crate::results::Verdict;
 use busy_core::load;
 use clap::{Args, Parser, Subcommand};
 use std::ffi::OsString;
@@ -25,6 +26,11 @@ pub enum Command {
     ///
     /// Exit code: 0 as expected, 1 not as expected or failed, 2 wrong usage, 3 inconclusive.
     Run(RunArguments),
+    /// Tell whether a statement releases the GIL, and for how long others can't run Python beside it
+    ///
+    /// Statements and setup are as `python -m timeit` takes them. The statement runs some times, in an interpreter of its
+    /// own. Exit code: 0 as expected, 1 not as expected or failed, 2 wrong usage, 3 inconclusive or all skipped.
+    Check(CheckArguments),
     /// Show the interpreters found: on PATH, pyenv's, uv's and the system's
     Pythons(PythonsArguments),
     /// Put a given load on some cores, and report what was achieved
@@ -70,6 +76,40 @@ pub struct RunArguments {
     /// What failed, was skipped or interrupted, and what it was not asked for is measured now.
     #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true)]
     pub resume: Option<Option<PathBuf>>,
+
+    /// Write the results as JSON to FILE, or to stdout (-) instead of the table
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+}
+
+/// What to check.
+#[derive(Debug, Args)]
+pub struct CheckArguments {
+    /// The statement; several are run one after the other, as lines
+    #[arg(value_name = "STMT", required = true)]
+    pub statement: Vec<String>,
+
+    /// What is run once before; may be given several times, as lines
+    #[arg(short, long, value_name = "SETUP")]
+    pub setup: Vec<String>,
+
+    /// An interpreter: a version (3.13, 3.13t, 2.7, pypy3), a path, or `all`; may be given several times
+    ///
+    /// Without it: the machine's own, python3. `busy pythons` shows which there are.
+    #[arg(short, long, value_name = "PY")]
+    pub python: Vec<OsString>,
+
+    /// The verdict that each interpreter must come to
+    #[arg(long, value_name = "VERDICT")]
+    pub expect: Option<Verdict>,
+
+    /// The longest time that one call may keep others from running Python: 20ms
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    pub max_stall: Option<Duration>,
+
+    /// How long each interpreter may take before it is ended
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = time)]
+    pub timeout: Duration,
 
     /// Write the results as JSON to FILE, or to stdout (-) instead of the table
     #[arg(long, value_name = "FILE")]

@@ -1,6 +1,7 @@
 //! The lab: finds out what an interpreter is, runs the talk's experiments on it in guarded child processes, watches
 //! them from outside, and reports. It stands above libbusy and the Python module, which know nothing of it.
 
+pub mod check;
 pub mod cli;
 pub mod embedder;
 pub mod environment;
@@ -57,11 +58,16 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Pythons(arguments) => done(pythons::pythons(arguments.json.as_deref())),
         // Ctrl-C is how a load without end is ended: no failure.
         Command::Load(arguments) => done(load::load(arguments)),
-        Command::Run(arguments) => match run::run(arguments) {
-            Ok(code) => code,
-            Err(_) if interrupt::requested() => ExitCode::from(interrupt::EXIT_CODE),
-            Err(error) => fail(&error),
-        },
+        Command::Run(arguments) => ended(run::run(arguments)),
+        Command::Check(arguments) => ended(check::check(arguments)),
+    }
+}
+
+fn ended(result: Result<ExitCode, impl std::error::Error>) -> ExitCode {
+    match result {
+        Ok(code) => code,
+        Err(_) if interrupt::requested() => ExitCode::from(interrupt::EXIT_CODE),
+        Err(error) => fail(&error),
     }
 }
 

@@ -10,9 +10,9 @@ use std::collections::BTreeMap;
 /// A name that is written in the code, or was read from an earlier file.
 pub type Name = Cow<'static, str>;
 
-/// One file of results.
+/// One file of results, of experiments or of checks.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Document {
+pub struct Document<R = RunResult> {
     /// Version of this layout.
     pub schema: u32,
     /// When the first measurement began, RFC 3339.
@@ -22,7 +22,7 @@ pub struct Document {
     /// The machine, and how loaded it was.
     pub host: Host,
     /// The findings.
-    pub results: Vec<RunResult>,
+    pub results: Vec<R>,
 }
 
 /// One experiment on one interpreter.
@@ -52,6 +52,70 @@ pub struct RunResult {
     /// Cases that could not be had, and why.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub missing: BTreeMap<String, String>,
+}
+
+/// How a statement stands to the GIL on one interpreter.
+#[derive(Debug, Clone, Serialize)]
+pub struct CheckResult {
+    /// Always "check".
+    pub kind: Name,
+    /// What was run once before; absent if nothing.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub setup: String,
+    /// What was checked.
+    pub statement: String,
+    /// Who ran it.
+    pub interpreter: Interpreter,
+    /// How it went.
+    pub status: Status,
+    /// The answer; null if it was skipped or failed.
+    pub verdict: Option<Verdict>,
+    /// The answer that was expected.
+    pub expected: Option<Verdict>,
+    /// The longest stall that was allowed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_stall_s: Option<f64>,
+    /// For what part of its time the calling thread holds the GIL, without others.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub held_share: Option<f64>,
+    /// The longest that it holds it at a stretch, in one call.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub longest_hold_s: Option<f64>,
+    /// The longest that another thread had to wait for it, for one call.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub longest_stall_s: Option<f64>,
+    /// How often it was run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub calls: Option<u64>,
+    /// Why there is no verdict, or what else is to be said.
+    pub reason: Option<String>,
+    /// Figures that could not be had, and why.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub missing: BTreeMap<Name, String>,
+}
+
+/// The answers (pyext/python/busy/_verdict.py).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verdict {
+    /// It releases the GIL for most of its time, and never holds it for long
+    Releases,
+    /// It releases the GIL, but holds it for more than that
+    Partly,
+    /// It holds the GIL, but gives way when asked, as Python code does
+    Yields,
+    /// It holds the GIL, and others stall for as long as it runs
+    Holds,
+    /// There is no GIL
+    NoGil,
+    /// It could not be told, for the reason given
+    Inconclusive,
+}
+
+impl std::fmt::Display for Verdict {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.serialize(out)
+    }
 }
 
 /// How an experiment went.

@@ -1,4 +1,4 @@
-//! The units of all figures: percent of one core, counts a second.
+//! The units of all figures: percent of one core, counts a second, times.
 
 use std::time::Duration;
 
@@ -22,9 +22,25 @@ pub fn per_second(rate: f64) -> String {
     format!("{value:.digits$}{unit}")
 }
 
+/// A time for people: "1.20 s", "35.1 ms", "7 us".
+pub fn duration(seconds: f64) -> String {
+    match seconds {
+        1.0.. => format!("{seconds:.2} s"),
+        0.01.. => format!("{:.1} ms", seconds * 1e3),
+        0.0001.. => format!("{:.2} ms", seconds * 1e3),
+        _ => format!("{:.0} us", seconds * 1e6),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn times_have_the_unit_that_suits_them() {
+        let shown = [0.0, 7.4e-6, 0.000_42, 0.0351, 1.2].map(duration);
+        assert_eq!(shown, ["0 us", "7 us", "0.42 ms", "35.1 ms", "1.20 s"]);
+    }
 
     #[test]
     fn rates_have_three_digits_and_a_unit() {

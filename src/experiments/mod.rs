@@ -170,6 +170,9 @@ const SCRIPTS: &[(&str, &str)] = &[
     ("slide22_interpreters.py", include_str!("../../experiments/slide22_interpreters.py")),
     ("interpreter_loops.py", include_str!("../../experiments/interpreter_loops.py")),
     ("slide02_no_gil.py", include_str!("../../experiments/slide02_no_gil.py")),
+    ("check.py", include_str!("../../experiments/check.py")),
+    ("_verdict.py", include_str!("../../pyext/python/busy/_verdict.py")),
+    ("_ctypes_meter.py", include_str!("../../pyext/python/busy/_ctypes_meter.py")),
 ];
 
 /// Puts the scripts where an interpreter can run them.

@@ -10,14 +10,15 @@ use anstyle::Style;
 use comfy_table::{ContentArrangement, LineStyle, Table, TableStyle, presets};
 use std::fmt::Write;
 
-const BOLD: Style = Style::new().bold();
+/// For what a line is about.
+pub const BOLD: Style = Style::new().bold();
 /// Lines around and below the header, none between rows.
 const LINES: TableStyle = presets::UTF8_HORIZONTAL_ONLY.row_separator(LineStyle::none());
 /// The most columns that text fills: longer lines are hard to read.
 const WIDEST: usize = 110;
 
 /// Columns that text may fill.
-fn width() -> usize {
+pub fn width() -> usize {
     let terminal = terminal_size::terminal_size_of(std::io::stdout());
     terminal.map_or(WIDEST, |(terminal_size::Width(columns), _)| usize::from(columns).clamp(40, WIDEST))
 }
@@ -108,7 +109,8 @@ fn sentences(result: &RunResult, interpreter: Option<&str>, explains: bool) -> S
     text
 }
 
-fn indented(line: &str) -> String {
+/// A line of explanation below a table.
+pub fn indented(line: &str) -> String {
     textwrap::fill(line, textwrap::Options::new(width()).initial_indent("  ").subsequent_indent("    "))
 }
 

@@ -2,6 +2,7 @@
 
 mod bounds;
 mod cell;
+mod check;
 mod harness;
 mod hostile;
 mod inherited;

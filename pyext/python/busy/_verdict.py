@@ -28,7 +28,6 @@ LONG_ENOUGH_S = 0.020  # all the calls of a pass together
 SHORT_INTERVAL_S = 0.00002
 IN_ONE_PIECE = 0.5  # of what a call holds, and more: the longest hold of a call that does not yield
 MOST_CALLS = 200  # of a pass
-QUIET = 0.02  # of a call's time, kept off its core
 PAUSE_S = 0.05  # for others to finish what they do
 
 _DISTURBED = "other processes kept it off its core, so that %s can't be told: end them, and check again"
@@ -109,9 +108,12 @@ class _Undo(object):
 class _Sample(object):
     """One call, in seconds: how long it took; how long its thread held the GIL, waited for it, had no core."""
 
-    def __init__(self, elapsed, held, waited, longest, explicit, delayed, asked):
+    def __init__(self, elapsed, held, waited, longest, explicit, delayed, times):
         self.elapsed, self.held, self.waited, self.longest = elapsed, held, waited, longest
-        self.explicit, self.delayed, self.asked = explicit, delayed, asked
+        self.explicit, self.delayed, self.times = explicit, delayed, times
+
+    def length(self):
+        return self.times[1] - self.times[0]
 
     def held_share(self, most=True):
         """At most, or at least: it may have been kept off its core while it held the GIL, or while it did not."""
@@ -125,8 +127,16 @@ class _Sample(object):
     def disturbance(self):
         return self.delayed / max(self.elapsed, 1e-9)
 
-    def in_one_piece(self):
-        return self.longest >= IN_ONE_PIECE * self.held
+    def stays(self):
+        """Even if it was off its core in the middle of its longest hold."""
+        return self.longest_hold(most=False) >= IN_ONE_PIECE * (self.held - self.delayed)
+
+    def gives_way(self):
+        return self.longest < IN_ONE_PIECE * self.held and not self.has_long_pieces()
+
+    def has_long_pieces(self):
+        """As three sorts one after the other: it gives way between them, but that is late."""
+        return self.longest_hold(most=False) > LONGEST_HOLD_S
 
 
 class _Check(object):
@@ -176,7 +186,7 @@ class _Check(object):
         started = [True]
         self.undo.add(lambda: started and started.pop() and self.meter.stop())
         # A release costs more from the first other thread on, and Python 2 makes its GIL then.
-        with _Asking(self.meter, self.meter.tid(), 0.001):
+        with _Wanting(self.meter, self.meter.tid(), 0.001):
             pass
         self.delay = _Delay(self.meter.tid())
         self.undo.add(self.delay.close)
@@ -227,18 +237,21 @@ class _Check(object):
     def asked(self, length):
         """Pass B: verdict and reason of a call that never gives the GIL up by itself."""
         self.switch_often()
-        proofs, wanted = 0, 12 if length < 0.002 else 8 if length < 0.01 else 3 if length < 0.1 else 1
-        end = _clock() + max(1.0, 4 * length)
+        wanted = 12 if length < 0.002 else 8 if length < 0.01 else 3 if length < 0.1 else 1
+        end, held = _clock() + max(1.0, 4 * length), []
         try:
-            with _Asking(self.meter, self.meter.tid(), SHORT_INTERVAL_S) as asking:
+            with _Insisting(self.meter, self.meter.tid(), SHORT_INTERVAL_S) as insisting:
                 for _ in range(MOST_CALLS):
-                    sample = self.sample(asking.tid)
-                    if not sample.in_one_piece():
+                    sample = self.sample()
+                    if sample.gives_way():
                         return "yields", None
-                    # Held in one piece means something only if somebody waited meanwhile.
-                    if _HAS_OLD_GIL or sample.asked >= sample.held / 4:
-                        proofs += 1
-                    if proofs >= wanted:
+                    if sample.stays() or sample.has_long_pieces():
+                        held.append(sample)
+                    # Not to have given the GIL up means something only to whom was asked for it.
+                    proofs = [
+                        one for one in held if _HAS_OLD_GIL or insisting.asked(*one.times) >= one.length() / 4
+                    ]
+                    if sum(1.0 if proof.stays() else 0.5 for proof in proofs) >= wanted:
                         return "holds", None
                     if _clock() > end:
                         break
@@ -251,16 +264,18 @@ class _Check(object):
         longest, stall, most = [], [], []
         pause = min(max(length / 10, SHORT_INTERVAL_S), 0.0005)
         for _ in range(3):
-            with _Asking(self.meter, self.meter.tid(), pause, measures=True) as asking:
+            with _Wanting(self.meter, self.meter.tid(), pause) as wanting:
                 samples = _least_disturbed([self.sample() for _ in range(_calls_for(length))])
             longest.append(max(sample.longest for sample in samples))
-            stall.append(asking.stall)
+            stall.append(wanting.stall)
             most.append(max(sample.elapsed for sample in samples))
             # It may have come too late to the only long hold.
             if min(longest) < 0.001 or max(stall) > 0.8 * min(longest):
                 break
-        # It waits on across calls, but no longer for one of them than that took.
-        return min(longest), min(max(stall), min(most))
+        # It waits on across calls, but no longer for one of them than that took; and it gets the GIL at the first
+        # release after it has asked, if it has a core then.
+        bounds = [min(most)] if _HAS_OLD_GIL else [min(most), max(min(longest), sys.getswitchinterval())]
+        return min(longest), min(max(stall), *bounds)
 
     def timed(self):
         """How long one call was kept off its core, and when it began and ended."""
@@ -269,19 +284,22 @@ class _Check(object):
         end = _clock()
         return self.delay.read() - delayed, (start, end)
 
-    def sample(self, asker=None):
-        """One call, metered; beside the thread `asker` if there is one."""
+    def sample(self):
+        """One call, metered."""
         tid, meter = self.meter.tid(), self.meter
         delayed = self.delay.read()
         window = meter.window()
         try:
-            self.call()
+            # Kept until then: to free it takes time of its own.
+            start = _clock()
+            result = self.call()
+            end = _clock()
             elapsed, rows = window.read()
+            del result
         finally:
             window.close()
         delayed = self.delay.read() - delayed
         row = rows[tid]
-        asked = rows[asker].waited_ns if asker in rows else 0
         return _Sample(
             elapsed / 1e9,
             row.held_ns / 1e9,
@@ -289,7 +307,7 @@ class _Check(object):
             row.longest_hold_ns / 1e9,
             row.explicit_releases,
             delayed / 1e9,
-            asked / 1e9,
+            (start, end),
         )
 
     def switch_often(self):
@@ -362,26 +380,22 @@ class _Beside(object):
     """A thread that works beside the calls while the block runs. Threading does not know of it, nor do its hooks."""
 
     def __enter__(self):
-        self._ended, self._is_over, self.error = allocate_lock(), False, None
-        started = allocate_lock()
-        started.acquire()
-        self._ended.acquire()
+        self._process, self._has_begun, self._is_over, self._has_ended = os.getpid(), False, False, False
+        self.error = None
 
         def run():
             try:
                 self.begin()
-                started.release()
+                self._has_begun = True
                 while not self._is_over:
                     self.work()
             except Exception as error:
                 self.error = error
             finally:
-                self._ended.release()
+                self._has_ended = True
 
         start_new_thread(run, ())
-        while not started.acquire(False):
-            if self.error is not None:
-                raise self.error
+        while not self._has_begun and not self._has_ended:
             _sleep(0.0001)
         return self
 
@@ -393,38 +407,71 @@ class _Beside(object):
 
     def _end(self):
         self._is_over = True
-        while not self._ended.acquire(False):
+        # A forked child has no such thread.
+        while not self._has_ended and self._process == os.getpid():
             _sleep(0.0001)
-        self._ended.release()
-
-    def begin(self):
-        pass
 
 
-class _Asking(_Beside):
-    """Asks for the GIL, gives it back at once, pauses, and so on. Where it `measures`, `stall` is the longest that it
-    waited while the thread `of` held the GIL: what it waited for a core is none."""
+class _Wanting(_Beside):
+    """Asks for the GIL, gives it back at once, pauses, and so on. `stall` is the longest that it waited while the
+    thread `of` held the GIL: what it waited for a core is none."""
 
-    def __init__(self, meter, of, pause, measures=False):
-        self._meter, self._of, self._pause, self._measures = meter, of, pause, measures
+    def __init__(self, meter, of, pause):
+        self._meter, self._of, self._pause = meter, of, pause
         self.stall = 0.0
 
     def begin(self):
-        self.tid = self._meter.tid()
+        self._tid = self._meter.tid()
         _wake_exactly()
         self._before = self._read()
 
     def work(self):
         _sleep(self._pause)
-        if self._measures:
-            waited, held = self._read()
-            stall = min(waited - self._before[0], held - self._before[1])
-            self.stall, self._before = max(self.stall, stall / 1e9), (waited, held)
+        waited, held = self._read()
+        stall = min(waited - self._before[0], held - self._before[1])
+        self.stall, self._before = max(self.stall, stall / 1e9), (waited, held)
 
     def _read(self):
         _, rows = self._meter.snapshot()
-        waited = rows[self.tid].waited_ns if self.tid in rows else 0
+        waited = rows[self._tid].waited_ns if self._tid in rows else 0
         return waited, rows[self._of].held_ns if self._of in rows else 0
+
+
+class _Insisting(_Wanting):
+    """As `_Wanting`, and keeps account of when it asked. For want of a core it can't: `take_gil` asks when a wait of
+    one switch interval has ended, which takes a moment on a core."""
+
+    _delay = None
+
+    def begin(self):
+        _Wanting.begin(self)
+        self._delay = _Delay(self._tid)
+        self._rounds, self._since, self._delayed = [], _clock(), self._delay.read()
+
+    def work(self):
+        before = self._before[0]
+        _Wanting.work(self)
+        waited = (self._before[0] - before) / 1e9
+        # To read it costs two more waits.
+        if waited > 0.0001:
+            delayed, now = self._delay.read(), _clock()
+            self._rounds.append((self._since, now, waited - (delayed - self._delayed) / 1e9))
+            self._delayed = delayed
+        self._since = _clock()
+
+    def _end(self):
+        _Wanting._end(self)
+        if self._delay:
+            self._delay.close()
+
+    def asked(self, start, end):
+        """How long it did so in vain, at least, at one time between the two."""
+        asked = [0.0]
+        for begun, ended, waited in self._rounds:
+            inside = min(end, ended) - max(start, begun)
+            if inside > 0:
+                asked.append(waited - (ended - begun - inside))
+        return max(asked)
 
 
 class _Stopping(_Beside):
