@@ -1,0 +1,197 @@
+"""How often is a verdict right? Calls of the standard library from 0.5 ms to 1 s, whose answers CPython's source gives,
+each checked TIMES times, beside BESIDE other processes that spin.
+
+python verdicts.py LIBBUSY [TIMES [BESIDE]]
+
+Prints a row a call, and at last how many verdicts were wrong and how many inconclusive; exit code 1 if one was wrong,
+or more than 2 % were inconclusive. 20 times take ten minutes: not for a continuous integration.
+"""
+
+import array
+import base64
+import bisect
+import bz2
+import collections
+import copy
+import csv
+import decimal
+import difflib
+import functools
+import hashlib
+import heapq
+import itertools
+import json
+import lzma
+import marshal
+import math
+import operator
+import os
+import pickle
+import pprint
+import queue
+import random
+import re
+import select
+import socket
+import sqlite3
+import struct
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import unicodedata
+import xml.etree.ElementTree
+import zlib
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../pyext/python/busy"))
+from _ctypes_meter import Meter  # noqa: E402
+from _verdict import verdict  # noqa: E402
+
+chance = random.Random(1)
+zeros = bytes(20_000_000)
+noise = bytes(chance.randrange(256) for _ in range(1_000_000))
+text = "the quick brown fox jumps over the lazy dog. " * 20_000
+long = text * 5
+numbers = [chance.random() for _ in range(200_000)]
+few = numbers[:10_000]
+tree = [{"name": str(i), "values": [1, 2.5, None, True]} for i in range(10_000)]
+as_json, pickled, marshalled = json.dumps(tree), pickle.dumps(tree), marshal.dumps(tree)
+big = 7**20_000
+rows = ["%d,%d,%d" % (i, i, i) for i in range(50_000)]  # noqa: UP031
+document = "<a>" + "<b c='d'>e</b>" * 30_000 + "</a>"
+source = "x = [1, 2, (3, 4)]\n" * 5000
+lock, event, empty = threading.Lock(), threading.Event(), queue.Queue()
+lock.acquire()
+reader, writer = socket.socketpair()
+reader.settimeout(0.005)
+device = os.open("/dev/zero", os.O_RDONLY)
+scratch = tempfile.TemporaryFile()
+database = sqlite3.connect(":memory:")
+COUNT = (
+    "with recursive n(i) as (select 1 union all select i + 1 from n where i < 100000) select max(i) from n"
+)
+
+
+def timed_out(function, *arguments):
+    try:
+        function(*arguments)
+    except (queue.Empty, TimeoutError, OSError):
+        pass
+
+
+def loop(times):
+    for _ in range(times):
+        pass
+
+
+def fibonacci(n):
+    return n if n < 2 else fibonacci(n - 1) + fibonacci(n - 2)
+
+
+def consume(iterable):
+    collections.deque(iterable, 0)
+
+
+CALLS = {
+    "releases": {
+        "time.sleep 0.5 ms": lambda: time.sleep(0.0005),
+        "time.sleep 1 s": lambda: time.sleep(1),
+        "Event.wait": lambda: event.wait(0.01),
+        "Lock.acquire": lambda: lock.acquire(timeout=0.003),
+        "Queue.get": lambda: timed_out(empty.get, True, 0.02),
+        "select.select": lambda: select.select([reader], [], [], 0.002),
+        "socket.recv": lambda: timed_out(reader.recv, 1),
+        "hashlib.sha256 1 MB": lambda: hashlib.sha256(noise),
+        "hashlib.sha1 20 MB": lambda: hashlib.sha1(zeros),
+        "hashlib.md5 20 MB": lambda: hashlib.md5(zeros),
+        "hashlib.sha512 20 MB": lambda: hashlib.sha512(zeros),
+        "hashlib.pbkdf2_hmac": lambda: hashlib.pbkdf2_hmac("sha256", b"a", b"b", 20_000),
+        "hashlib.scrypt": lambda: hashlib.scrypt(b"a", salt=b"b", n=1024, r=8, p=1),
+        "zlib.compress 1 MB": lambda: zlib.compress(noise),
+        "zlib.compress 20 MB": lambda: zlib.compress(zeros),
+        "zlib.crc32 20 MB": lambda: zlib.crc32(zeros),
+        "zlib.adler32 20 MB": lambda: zlib.adler32(zeros),
+        "bz2.compress": lambda: bz2.compress(noise),
+        "lzma.compress": lambda: lzma.compress(noise[:300_000]),
+        "os.read 100 MB": lambda: os.read(device, 100_000_000),
+        "os.urandom 1 MB": lambda: os.urandom(1_000_000),
+        "os.pwrite 20 MB": lambda: os.pwrite(scratch.fileno(), zeros, 0),
+        "sqlite3 execute": lambda: database.execute(COUNT).fetchone(),
+    },
+    "holds": {
+        "json.dumps": lambda: json.dumps(tree),
+        "json.loads": lambda: json.loads(as_json),
+        "pickle.dumps": lambda: pickle.dumps(tree),
+        "pickle.loads": lambda: pickle.loads(pickled),
+        "marshal.dumps": lambda: marshal.dumps(tree),
+        "marshal.loads": lambda: marshal.loads(marshalled),
+        "sorted": lambda: sorted(numbers),
+        "heapq.heapify": lambda: heapq.heapify(numbers[:]),
+        "re, catastrophic": lambda: re.match("(a+)+$", "a" * 20 + "b"),
+        "re.findall": lambda: re.findall("q[a-z]+k", text),
+        "pow": lambda: pow(7, big, 10**60 + 7),
+        "int multiplication": lambda: big * big * big,
+        "math.factorial": lambda: math.factorial(6000),
+        "decimal": lambda: decimal.Context(prec=20_000).sqrt(decimal.Decimal(2)),
+        "sum": lambda: sum(numbers),
+        "functools.reduce": lambda: functools.reduce(operator.add, numbers),
+        "itertools.permutations": lambda: consume(itertools.permutations(range(9))),
+        "list(range)": lambda: list(range(500_000)),
+        "dict.fromkeys": lambda: dict.fromkeys(numbers),
+        "str.replace": lambda: long.replace("fox", "wolf"),
+        "str.upper": lambda: long.upper(),
+        "unicodedata.normalize": lambda: unicodedata.normalize("NFD", "\u00e9" * 100_000),
+        "base64.b64encode": lambda: base64.b64encode(zeros),
+        "struct.unpack": lambda: struct.unpack("200000d", zeros[:1_600_000]),
+        "array.array": lambda: array.array("d", numbers),
+        "csv.reader": lambda: consume(csv.reader(rows)),
+        "ElementTree.fromstring": lambda: xml.etree.ElementTree.fromstring(document),
+        "compile": lambda: compile(source, "", "exec"),
+    },
+    "yields": {
+        "for, 1 ms": lambda: loop(100_000),
+        "for, 1 s": lambda: loop(30_000_000),
+        "recursion": lambda: fibonacci(22),
+        "list comprehension": lambda: [number * 2 for number in numbers],
+        "sum(generator)": lambda: sum(number for number in numbers),
+        "max(key=lambda)": lambda: max(numbers, key=lambda number: -number),
+        "map(lambda)": lambda: consume(map(lambda number: number, numbers)),
+        "functools.reduce(lambda)": lambda: functools.reduce(lambda one, other: one, numbers),
+        "random.shuffle": lambda: chance.shuffle(few),
+        "copy.deepcopy": lambda: copy.deepcopy(tree[:1000]),
+        "difflib": lambda: difflib.SequenceMatcher(None, text[:4000], text[100:4100]).ratio(),
+        "pprint.pformat": lambda: pprint.pformat(tree[:150]),
+        "re.sub(function)": lambda: re.sub("[a-z]+", lambda match: "x", text[:50_000]),
+        "bisect in a loop": lambda: [bisect.bisect(few, number) for number in few],
+    },
+}
+
+
+def main(libbusy, times=20, beside=1):
+    meter = Meter(libbusy)
+    spinners = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(int(beside))]
+    tally = collections.Counter()
+    try:
+        for expected, calls in CALLS.items():
+            for name, call in calls.items():
+                told = [verdict(meter, call) for _ in range(int(times))]
+                words = collections.Counter(one["verdict"] for one in told)
+                tally["right"] += words.pop(expected, 0)
+                tally["inconclusive"] += words.pop("inconclusive", 0)
+                tally["wrong"] += sum(words.values())
+                hold = sorted(one["longest_hold_s"] or 0 for one in told)[len(told) // 2]
+                found = collections.Counter(one["verdict"] for one in told)
+                print(f"{expected:9} {name:24} {1e3 * hold:9.3f} ms  {dict(found)}", flush=True)
+                for reason in {one["reason"] for one in told if one["verdict"] == "inconclusive"}:
+                    print(f"          {reason}")
+    finally:
+        for spinner in spinners:
+            spinner.kill()
+            spinner.wait()
+    print(f"{sum(map(len, CALLS.values()))} calls, {times} times, beside {beside}: {dict(tally)}")
+    return tally["wrong"] > 0 or tally["inconclusive"] > 0.02 * sum(tally.values())
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))
