@@ -117,7 +117,7 @@ $(VENV)/ready-to-build: requirements-build.txt
 	$(PYTHON) -m pip --python $(TOOL)/python install --quiet -r requirements-build.txt
 	touch $@
 
-$(MODULE)/__init__.py: $(VENV)/ready-to-build Cargo.lock $(shell find pyext busy-core -type f -not -name '*.pyc')
+$(MODULE)/__init__.py: $(VENV)/ready-to-build Cargo.lock $(shell find pyext busy-core gil -type f -not -name '*.pyc')
 	rm -rf build/wheel $(RELEASE)/python
 	$(TOOL)/maturin build --quiet --release --manifest-path pyext/Cargo.toml --out build/wheel
 	$(PYTHON) -m zipfile -e build/wheel/*.whl $(RELEASE)/python

@@ -1,7 +1,9 @@
 //! `busy._busy`, the compiled half of `import busy`: busy-core's wait as two Python functions, one that keeps the GIL
-//! and one that gives it up. It counts and waits by busy-core alone, and knows nothing of the lab or of the C ABI.
+//! and one that gives it up; and the GIL meter's windows, for busy/_watch.py to tell of. It counts and waits by busy-core and meters
+//! by busy-gil-meter, and knows nothing of the lab or of the C ABI.
 
 mod capi;
+mod gil_window;
 mod nanoseconds;
 mod one_argument;
 mod seconds;
@@ -14,6 +16,9 @@ mod _busy {
     use crate::one_argument;
     use crate::wait::{WithLock, WithoutLock};
     use pyo3::prelude::*;
+
+    #[pymodule_export]
+    use crate::gil_window::{GilNotMeterable, GilRow, GilWindow, ThreadRow, cpu_clocks};
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {

@@ -9,13 +9,15 @@ import sys
 import busy
 import pytest
 
+WAITS = ["with_lock", "without_lock"]
+METER = ["GilNotMeterable", "WatchedThread", "watch"]
 EXTENSION = pathlib.Path(busy._busy.__file__)
 
 
 def test_names_and_version():
-    assert sorted(busy.__all__) == ["__version__", "with_lock", "without_lock"]
+    assert sorted(busy.__all__) == sorted([*WAITS, *METER, "__version__"])
     assert busy.__version__ == importlib.metadata.version("busy-gil")
-    for name in ("with_lock", "without_lock"):
+    for name in WAITS:
         assert "ValueError" in getattr(busy, name).__doc__
 
 

@@ -1,11 +1,14 @@
-"""Busy waits of an exact length, with the GIL held and with it released.
+"""Busy waits of an exact length, with the GIL held and with it released; and who has the GIL, measured.
 
 >>> import busy
 >>> busy.with_lock(0.5)     # no other thread runs Python code meanwhile
 >>> busy.without_lock(0.5)  # the others run on
+>>> with busy.watch() as w:
+...     work()
+>>> print(w)                # who held the GIL meanwhile, and who waited for it
 
-Both spin on the CPU for the time asked for, never less, and return how often they could read the clock. So they are
-known truths to hold a measurement of the GIL against.
+Both waits spin on the CPU for the time asked for, never less, and return how often they could read the clock. So they
+are known truths to hold a measurement of the GIL against.
 """
 
 import sys
@@ -13,6 +16,25 @@ import sys
 if sys.version_info < (3, 10):  # noqa: UP036 - a path such as PYTHONPATH can bring it to any version
     raise ImportError("busy needs CPython 3.10 or later, this is %d.%d" % sys.version_info[:2])  # noqa: UP031
 
-from busy._busy import __version__, with_lock, without_lock
+from busy._busy import GilNotMeterable, __version__, with_lock, without_lock
 
-__all__ = ["__version__", "with_lock", "without_lock"]
+TYPE_CHECKING = False  # As typing's, whose import would cost more than all of this.
+if TYPE_CHECKING:
+    from busy._watch import WatchedThread, watch
+
+# What is imported when it is first asked for, so that `import busy` stays cheap: the module of each name.
+_LATER = {"WatchedThread": "busy._watch", "watch": "busy._watch"}
+
+__all__ = ["GilNotMeterable", "WatchedThread", "__version__", "watch", "with_lock", "without_lock"]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _LATER:
+        raise AttributeError(f"module 'busy' has no attribute {name!r}")
+    __import__(_LATER[name])
+    value = globals()[name] = getattr(sys.modules[_LATER[name]], name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LATER})

@@ -1,0 +1,203 @@
+"""`busy.watch`: who had the GIL, and who waited for it, during a stretch of a program."""
+
+import functools
+import inspect
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple, TypeVar
+
+from busy import _endings
+from busy._busy import GilRow, GilWindow, ThreadRow, cpu_clocks
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True)
+class WatchedThread:
+    """One thread during a watch. Times in seconds."""
+
+    #: As threading has it; None of a thread that threading does not know.
+    name: str | None
+    #: How long it held the GIL.
+    held_s: float
+    #: How long it waited for the GIL.
+    waited_s: float
+    longest_hold_s: float
+    longest_wait_s: float
+    #: How often it got the GIL.
+    acquisitions: int
+    #: CPU time, user and system. None if it ended unseen: a thread that threading does not know has nobody to read its
+    #: clock at its end.
+    cpu_s: float | None
+
+
+class watch:  # noqa: N801 - a function to its users, as contextlib's are
+    """Measure, exactly, who holds and who waits for the GIL.
+
+    >>> with busy.watch() as w:
+    ...     work()
+    >>> w.held_share, w.threads[threading.get_native_id()].longest_hold_s
+
+    Once the block has ended, however it did, `w` has
+
+    - `wall_s`: how long it took;
+    - `held_share`: the time that any thread held the GIL, over `wall_s`, from 0 to 1;
+    - `threads`: a dict of WatchedThread by native thread id, of all that had to do with the GIL meanwhile, those included that
+      ended, and of all that threading knows;
+    - `others`: the held share of the GILs of other interpreters, by interpreter id (CPython 3.12 and later); None of one that
+      could not be metered, being held or idle all the time. All the rest is about the GIL under which the block began.
+
+    As a decorator, `@busy.watch()` watches each call of a function, or of a coroutine function to its last await; the latest
+    that has ended is the function's attribute `watch`. Watches nest and overlap, up to 16 at a time in a process. In a forked
+    child the figures are those since the fork.
+
+    Raises GilNotMeterable, a RuntimeError, where the GIL can't be metered: in a free-threaded interpreter, and elsewhere than
+    on Linux with glibc on x86-64.
+    """
+
+    wall_s: float
+    held_share: float
+    threads: dict[int, WatchedThread]
+    others: dict[int, float | None]
+
+    def __init__(self) -> None:
+        self._open: _Open | None = None
+
+    def __enter__(self) -> "watch":
+        if self._open:
+            raise RuntimeError("this watch is open already: make another one, busy.watch()")
+        cpu_before = cpu_clocks()
+        window = GilWindow()
+        self._open = _Open(window, cpu_before, _endings.listen())
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if not self._open:
+            raise RuntimeError("this watch is not open")
+        opened, self._open = self._open, None
+        try:
+            reading = opened.window.read()
+            cpu_ns = cpu_clocks()
+        finally:
+            opened.window.close()
+            _endings.stop(opened.ended)
+        names: dict[int, str] = {}
+        for end in opened.ended:
+            names[end.tid] = end.name
+            # Who takes itself out of threading's account may live on, as greenlets' threads do.
+            cpu_ns.setdefault(end.tid, end.cpu_ns)
+        names.update((thread.native_id, thread.name) for thread in threading.enumerate() if thread.native_id)
+        rows = {tid: row for tid, row in reading["threads"].items() if _took_part(row)}
+        self.wall_s = reading["gil"].metered_ns / 1e9
+        self.held_share = _share(reading["gil"])
+        self.threads = {
+            tid: _watched(names.get(tid), rows.get(tid), cpu_ns.get(tid), opened.cpu_before.get(tid, 0))
+            for tid in {**rows, **names}
+        }
+        self.others = {
+            other.interpreter: _share(other) if other.metered else None for other in reading["others"]
+        }
+
+    def __call__(self, function: _Function) -> _Function:
+        if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+            raise TypeError(
+                "a generator runs on after its call has returned: put `with busy.watch()` around its use"
+            )
+        if not callable(function) or inspect.isclass(function):
+            raise TypeError(f"expected a function to watch, found {function!r}")
+        if inspect.iscoroutinefunction(function):
+
+            async def watched(*args, **kwargs):
+                this = watch()
+                try:
+                    with this:
+                        return await function(*args, **kwargs)
+                finally:
+                    wrapper.watch = this  # type: ignore[attr-defined]
+        else:
+
+            def watched(*args, **kwargs):
+                this = watch()
+                try:
+                    with this:
+                        return function(*args, **kwargs)
+                finally:
+                    wrapper.watch = this  # type: ignore[attr-defined]
+
+        wrapper = functools.wraps(function)(watched)
+        wrapper.watch = None  # type: ignore[attr-defined]
+        return wrapper  # type: ignore[return-value]
+
+    def __getattr__(self, name: str) -> Any:
+        if name in watch.__annotations__:
+            raise AttributeError(f"a watch has its {name} when its block has ended")
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    def __repr__(self) -> str:
+        if "wall_s" not in self.__dict__:
+            return f"<busy.watch, {'open' if self._open else 'not begun'}>"
+        shares = [f"{_who(tid, one)} {_percent(one.held_s / self.wall_s)}" for tid, one in self._by_held()]
+        return f"<busy.watch: {_time(self.wall_s)}, GIL held {_percent(self.held_share)}: {', '.join(shares)}>"
+
+    def __str__(self) -> str:
+        if "wall_s" not in self.__dict__:
+            return repr(self)
+        lines = [f"the GIL was held for {_percent(self.held_share)} of {_time(self.wall_s)}"]
+        for tid, one in self._by_held():
+            cpu = "CPU unknown" if one.cpu_s is None else f"CPU {_time(one.cpu_s)}"
+            lines.append(
+                f"  {_who(tid, one)}: held {_time(one.held_s)} (longest {_time(one.longest_hold_s)}), "
+                f"waited {_time(one.waited_s)} (longest {_time(one.longest_wait_s)}), "
+                f"acquired {one.acquisitions} times, {cpu}"
+            )
+        for interpreter, share in self.others.items():
+            told = "could not be metered" if share is None else f"was held for {_percent(share)}"
+            lines.append(f"  the GIL of interpreter {interpreter} {told}")
+        return "\n".join(lines)
+
+    def _by_held(self) -> list[tuple[int, WatchedThread]]:
+        return sorted(self.threads.items(), key=lambda item: -item[1].held_s)
+
+
+class _Open(NamedTuple):
+    window: GilWindow
+    cpu_before: dict[int, int]
+    ended: list[_endings.Ended]
+
+
+def _took_part(row: ThreadRow) -> bool:
+    return bool(row.held_ns or row.waited_ns or row.acquisitions)
+
+
+def _watched(
+    name: str | None, row: ThreadRow | None, cpu_ns: int | None, cpu_before_ns: int
+) -> WatchedThread:
+    return WatchedThread(
+        name=name,
+        held_s=row.held_ns / 1e9 if row else 0.0,
+        waited_s=row.waited_ns / 1e9 if row else 0.0,
+        longest_hold_s=row.longest_hold_ns / 1e9 if row else 0.0,
+        longest_wait_s=row.longest_wait_ns / 1e9 if row else 0.0,
+        acquisitions=row.acquisitions if row else 0,
+        cpu_s=None if cpu_ns is None else max(0, cpu_ns - cpu_before_ns) / 1e9,
+    )
+
+
+def _share(gil: GilRow) -> float:
+    return gil.held_ns / max(1, gil.metered_ns)
+
+
+def _who(tid: int, thread: WatchedThread) -> str:
+    return f"{thread.name} ({tid})" if thread.name else f"thread {tid}"
+
+
+def _percent(share: float) -> str:
+    return f"{share * 100:.1f} %"
+
+
+def _time(seconds: float) -> str:
+    for unit, name in ((1.0, "s"), (1e-3, "ms")):
+        if seconds >= unit:
+            return f"{seconds / unit:.3g} {name}"
+    return f"{seconds * 1e6:.3g} µs"

@@ -1,0 +1,143 @@
+//! A stretch of GIL metering as a Python object, and the CPU clocks of threads: what busy/_watch.py and busy/_check.py stand on.
+
+use busy_core::cpu;
+use busy_gil::{GilTotals, Meter, Refusal, ThreadTotals, Window};
+use pyo3::create_exception;
+use pyo3::exceptions::{PyRuntimeError, PyValueError};
+use pyo3::prelude::*;
+use std::collections::HashMap;
+use std::fs;
+use std::sync::{Mutex, PoisonError};
+
+create_exception!(
+    busy,
+    GilNotMeterable,
+    PyRuntimeError,
+    "The GIL of this process can't be metered; the message says why, and what to do."
+);
+
+/// The GIL's metering from here until `close()`, or until it is given up, with a longest hold and wait of its own.
+#[pyclass(frozen, module = "busy._busy")]
+pub struct GilWindow {
+    open: Mutex<Option<Open>>,
+}
+
+/// In the order in which they are to be dropped.
+struct Open {
+    window: Window,
+    _meter: Meter,
+}
+
+/// What happened in a window; a dict in Python.
+#[derive(IntoPyObject)]
+pub struct Reading {
+    gil: GilRow,
+    /// By native thread id: those that had to do with the GIL since the metering began.
+    threads: HashMap<u32, ThreadRow>,
+    /// The GILs of other interpreters.
+    others: Vec<GilRow>,
+}
+
+/// One GIL in a window. Times in nanoseconds; `metered_ns` is the window's length.
+#[pyclass(frozen, get_all, module = "busy._busy")]
+pub struct GilRow {
+    interpreter: i64,
+    metered: bool,
+    metered_ns: u64,
+    held_ns: u64,
+}
+
+/// One thread in a window. Times in nanoseconds.
+#[pyclass(frozen, get_all, module = "busy._busy")]
+#[derive(Default)]
+pub struct ThreadRow {
+    held_ns: u64,
+    waited_ns: u64,
+    acquisitions: u64,
+    explicit_releases: u64,
+    forced_releases: u64,
+    longest_hold_ns: u64,
+    longest_wait_ns: u64,
+}
+
+#[pymethods]
+impl GilWindow {
+    #[new]
+    fn new(py: Python<'_>) -> PyResult<Self> {
+        let meter = Meter::start().map_err(not_meterable)?;
+        match meter.window() {
+            Ok(window) => Ok(Self { open: Mutex::new(Some(Open { window, _meter: meter })) }),
+            Err(refusal) => {
+                stop(py, meter);
+                Err(not_meterable(refusal))
+            }
+        }
+    }
+
+    /// What happened so far; in a forked child, since the fork.
+    fn read(&self) -> PyResult<Reading> {
+        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(open) = open.as_ref() else { return Err(PyValueError::new_err("this window is closed")) };
+        let snapshot = open.window.read();
+        let mut gils = snapshot.gils.iter();
+        // The module is not loaded where there are other GILs than the main interpreter's, so the first is the caller's.
+        let own = gils.next().ok_or_else(|| PyRuntimeError::new_err("the meter knows of no GIL"))?;
+        let mut threads: HashMap<u32, ThreadRow> = HashMap::new();
+        for thread in &own.threads {
+            threads.entry(thread.tid).or_default().add(thread);
+        }
+        Ok(Reading { gil: GilRow::new(own), threads, others: gils.map(GilRow::new).collect() })
+    }
+
+    /// Ends it. With the last window of the process the metering ends.
+    fn close(&self, py: Python<'_>) {
+        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner).take();
+        stop(py, open);
+    }
+}
+
+impl Drop for GilWindow {
+    fn drop(&mut self) {
+        if let Some(open) = self.open.get_mut().unwrap_or_else(PoisonError::into_inner).take() {
+            // At the end of the interpreter there is nobody left to wait for.
+            let mut open = Some(open);
+            Python::try_attach(|py| stop(py, open.take()));
+        }
+    }
+}
+
+/// Drops part of the meter without the GIL: a thread that is just starting one may need it to come to an end.
+fn stop<T: Send>(py: Python<'_>, meter: T) {
+    py.detach(|| drop(meter));
+}
+
+fn not_meterable(refusal: Refusal) -> PyErr {
+    GilNotMeterable::new_err(refusal.to_string())
+}
+
+/// CPU time of each living thread of this process, in nanoseconds, by native thread id. Empty where there is no /proc.
+#[pyfunction]
+pub fn cpu_clocks() -> HashMap<u32, u64> {
+    let tasks = fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
+    let tids = tasks.filter_map(|task| task.file_name().to_str()?.parse().ok());
+    tids.filter_map(|tid| Some((tid, u64::try_from(cpu::own_thread(tid).ok()?.as_nanos()).ok()?))).collect()
+}
+
+impl GilRow {
+    fn new(of: &GilTotals) -> Self {
+        Self { interpreter: of.interpreter, metered: of.metered, metered_ns: of.metered_ns, held_ns: of.held_ns }
+    }
+}
+
+impl ThreadRow {
+    /// Threads that have ended and a living one may have had the same id.
+    fn add(&mut self, more: &ThreadTotals) {
+        self.held_ns += more.held_ns;
+        self.waited_ns += more.waited_ns;
+        self.acquisitions += more.acquisitions;
+        self.explicit_releases += more.explicit_releases;
+        self.forced_releases += more.forced_releases;
+        self.longest_hold_ns = self.longest_hold_ns.max(more.longest_hold_ns.unwrap_or(0));
+        self.longest_wait_ns = self.longest_wait_ns.max(more.longest_wait_ns.unwrap_or(0));
+    }
+}

@@ -1,0 +1,368 @@
+"""What busy.watch tells: of holds, waits and CPU time that are known, of threads that end, nest and overlap."""
+
+import asyncio
+import gc
+import subprocess
+import sys
+import threading
+import time
+
+import busy
+import pytest
+
+if not getattr(sys, "_is_gil_enabled", lambda: True)():
+    pytest.skip("there is no GIL to watch in this interpreter", allow_module_level=True)
+
+
+def own(w):
+    return w.threads[threading.get_native_id()]
+
+
+def in_thread(function, name=None):
+    thread = threading.Thread(target=function, name=name)
+    thread.start()
+    thread.join()
+    return thread
+
+
+def test_a_hold_and_a_release_are_told_apart():
+    with busy.watch() as held:
+        busy.with_lock(0.2)
+    with busy.watch() as released:
+        busy.without_lock(0.2)
+    assert held.wall_s >= 0.2 and released.wall_s >= 0.2
+    assert held.held_share > 0.9 and released.held_share < 0.5
+    assert own(held).name == threading.current_thread().name
+    assert 0.2 <= own(held).longest_hold_s <= own(held).held_s <= held.wall_s
+    assert own(released).acquisitions >= 1 and own(released).longest_hold_s < 0.2
+
+
+def test_who_waits_is_told_for_how_long():
+    gate = threading.Barrier(2)
+
+    def wait_for_the_gil():
+        gate.wait()
+        busy.without_lock(0.01)
+
+    with busy.watch() as w:
+        thread = threading.Thread(target=wait_for_the_gil, name="waits")
+        thread.start()
+        gate.wait()
+        busy.with_lock(0.3)
+        thread.join()
+    waited = w.threads[thread.native_id]
+    assert waited.name == "waits"
+    # It asks for the GIL 10 ms later than it is taken from it, plus what the machine keeps it off its cores.
+    assert 0 < waited.longest_wait_s <= waited.waited_s
+    assert waited.longest_wait_s > 0.1
+    assert own(w).longest_hold_s >= 0.3
+
+
+def test_the_cpu_time_of_a_thread_that_ended_inside_is_told():
+    with busy.watch() as w:
+        thread = in_thread(lambda: spend(0.1), name="has ended")
+    row = w.threads[thread.native_id]
+    assert row.name == "has ended"
+    assert 0.1 <= row.cpu_s < 0.1 + 0.1
+    assert type(threading._active) is dict, "threading is as it was"
+
+
+def spend(seconds):
+    """Uses CPU time, however long that takes."""
+    while time.thread_time() < seconds:
+        pass
+
+
+def test_a_thread_that_began_before_has_only_what_it_used_inside():
+    begun, go, ended = threading.Event(), threading.Event(), threading.Event()
+
+    def run():
+        spend(0.2)
+        begun.set()
+        go.wait()
+        spend(0.25)
+        ended.set()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    begun.wait()
+    with busy.watch() as w:
+        go.set()
+        ended.wait()
+        thread.join()
+    assert 0.04 < w.threads[thread.native_id].cpu_s < 0.2
+
+
+def test_a_thread_that_threading_does_not_know_is_told_without_name_and_without_cpu_time_once_it_ended():
+    import _thread
+
+    tids, done = [], _thread.allocate_lock()
+    done.acquire()
+
+    def run():
+        tids.append(_thread.get_native_id())
+        busy.with_lock(0.05)
+        done.release()
+
+    with busy.watch() as w:
+        _thread.start_new_thread(run, ())
+        done.acquire()
+        deadline = time.monotonic() + 10
+        while is_alive(tids[0]) and time.monotonic() < deadline:
+            time.sleep(0.001)
+    row = w.threads[tids[0]]
+    assert (row.name, row.cpu_s) == (None, None)
+    assert row.held_s >= 0.05
+    assert f"thread {tids[0]}" in repr(w) and "CPU unknown" in str(w)
+
+
+def is_alive(tid):
+    try:
+        time.clock_gettime((~tid << 3) | 6)
+    except OSError:
+        return False
+    return True
+
+
+def test_a_thread_that_spins_without_the_gil_all_the_while_is_told():
+    begun = threading.Event()
+
+    def run():
+        begun.set()
+        busy.without_lock(0.5)
+
+    thread = threading.Thread(target=run, name="released")
+    thread.start()
+    begun.wait()
+    time.sleep(0.05)
+    with busy.watch() as w:
+        time.sleep(0.2)
+    thread.join()
+    row = w.threads[thread.native_id]
+    assert (row.name, row.held_s, row.acquisitions) == ("released", 0, 0)
+    assert row.cpu_s > 0
+
+
+def test_watches_nest_and_each_has_its_own_longest_hold():
+    with busy.watch() as outer:
+        busy.with_lock(0.2)
+        with busy.watch() as inner:
+            busy.without_lock(0.01)
+            busy.with_lock(0.02)
+            busy.without_lock(0.01)
+    assert own(outer).longest_hold_s >= 0.2
+    assert 0.02 <= own(inner).longest_hold_s <= inner.wall_s
+    assert inner.wall_s < outer.wall_s - 0.2
+
+
+def test_watches_overlap_in_several_threads():
+    found = {}
+
+    def run(seconds):
+        with busy.watch() as w:
+            busy.without_lock(seconds)
+        found[seconds] = w
+
+    lengths = [0.05, 0.1, 0.15, 0.2]
+    threads = [threading.Thread(target=run, args=(seconds,)) for seconds in lengths]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert all(found[seconds].wall_s >= seconds for seconds in lengths)
+    assert type(threading._active) is dict
+
+
+def test_an_exception_passes_and_the_watch_is_closed():
+    for _ in range(40):
+        with pytest.raises(ZeroDivisionError), busy.watch() as w:
+            busy.with_lock(0.001)
+            raise ZeroDivisionError
+        assert w.wall_s >= 0.001
+
+
+def test_a_watch_serves_again_but_not_within_itself():
+    w = busy.watch()
+    for seconds in (0.02, 0.01):
+        with w:
+            busy.with_lock(seconds)
+        assert seconds <= own(w).held_s
+    with w, pytest.raises(RuntimeError, match="open already"), w:
+        pass
+    assert w.wall_s < 1
+    with pytest.raises(RuntimeError, match="not open"):
+        w.__exit__(None, None, None)
+
+
+def test_figures_are_asked_for_too_early_and_the_error_says_so():
+    with busy.watch() as w:
+        for name in ("wall_s", "held_share", "threads", "others"):
+            with pytest.raises(AttributeError, match=f"{name} when its block has ended"):
+                getattr(w, name)
+        assert repr(w) == str(w) == "<busy.watch, open>"
+    assert repr(busy.watch()) == "<busy.watch, not begun>"
+    with pytest.raises(AttributeError, match="no attribute 'other'"):
+        w.other  # noqa: B018
+
+
+def test_what_it_shows_can_be_read():
+    with busy.watch() as w:
+        busy.with_lock(0.02)
+    name = f"{threading.current_thread().name} ({threading.get_native_id()})"
+    assert repr(w).startswith("<busy.watch: ") and " GIL held " in repr(w) and name in repr(w)
+    assert "\n" not in repr(w)
+    lines = str(w).splitlines()
+    assert lines[0].startswith("the GIL was held for ") and any(name in line for line in lines[1:])
+    assert "longest" in lines[1] and "CPU" in lines[1]
+
+
+def test_as_a_decorator_it_watches_each_call():
+    @busy.watch()
+    def wait(seconds, *, fail=False):
+        """A wait."""
+        busy.with_lock(seconds)
+        if fail:
+            raise ValueError("as asked")
+        return "done"
+
+    assert wait.watch is None and wait.__doc__ == "A wait." and wait.__name__ == "wait"
+    assert wait(0.02) == "done"
+    first = wait.watch
+    with pytest.raises(ValueError, match="as asked"):
+        wait(0.01, fail=True)
+    assert wait.watch is not first
+    assert own(first).held_s >= 0.02 and own(wait.watch).held_s >= 0.01
+
+
+def test_recursion_of_a_decorated_function_nests():
+    @busy.watch()
+    def down(depth):
+        if depth:
+            down(depth - 1)
+
+    down(10)
+    assert down.watch.wall_s > 0
+
+
+def test_a_coroutine_function_is_watched_to_its_end():
+    @busy.watch()
+    async def wait():
+        await asyncio.sleep(0.05)
+        busy.with_lock(0.02)
+        return "done"
+
+    assert asyncio.run(wait()) == "done"
+    assert wait.watch.wall_s >= 0.06 and own(wait.watch).longest_hold_s >= 0.02
+
+
+async def agenerator():
+    yield
+
+
+@pytest.mark.parametrize("what", [lambda: (yield), agenerator, 5, dict], ids=lambda what: str(what)[:20])
+def test_what_a_decorator_can_not_watch_is_refused(what):
+    with pytest.raises(TypeError, match="generator|expected a function"):
+        busy.watch()(what)
+
+
+def test_more_than_sixteen_are_refused_and_serve_again_once_some_are_closed():
+    watches = [busy.watch().__enter__() for _ in range(16)]
+    with pytest.raises(busy.GilNotMeterable, match="16 windows are open already: close one first"):
+        busy.watch().__enter__()
+    assert issubclass(busy.GilNotMeterable, RuntimeError)
+    for w in watches:
+        w.__exit__(None, None, None)
+    for _ in range(17):
+        with busy.watch():
+            pass
+    assert type(threading._active) is dict
+
+
+def test_watches_that_were_given_up_give_their_windows_back():
+    for _ in range(20):
+        window = busy._busy.GilWindow()
+        del window
+        gc.collect()
+    window = busy._busy.GilWindow()
+    window.close()
+    window.close()
+    with pytest.raises(ValueError, match="closed"):
+        window.read()
+
+
+def test_watches_begin_and_end_in_many_threads_without_waiting_for_each_other_for_ever():
+    # The first start gives up the GIL while it has the meter's lock; the last end must not wait for that with the GIL.
+    def run():
+        for _ in range(50):
+            with busy.watch():
+                time.sleep(0)
+
+    threads = [threading.Thread(target=run, daemon=True) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert not any(thread.is_alive() for thread in threads)
+
+
+def test_a_forked_child_has_its_figures_since_the_fork(child):
+    forked = child("""
+        import busy, warnings
+        warnings.simplefilter("ignore")
+        with busy.watch() as w:
+            busy.with_lock(0.3)
+            pid = os.fork()
+            if pid == 0:
+                busy.with_lock(0.05)
+            else:
+                _, status = os.waitpid(pid, 0)
+        if pid == 0:
+            own = w.threads[threading.get_native_id()]
+            good = 0.05 <= own.held_s <= w.wall_s and own.cpu_s < 0.3 and len(w.threads) == 1
+            threading.Thread(target=lambda: None).start()
+            os._exit(0 if good else 7)
+        report(status=status, wall=w.wall_s, held=w.threads[threading.get_native_id()].held_s)
+    """)
+    found = forked.report()
+    assert found["status"] == 0
+    assert found["held"] >= 0.3 and found["wall"] >= 0.35
+
+
+def test_the_gil_of_another_interpreter_is_told_apart(child):
+    if sys.version_info < (3, 12):
+        pytest.skip("before 3.12 all interpreters of a process share one GIL")
+    other = child("""
+        import busy
+        try:
+            import _interpreters as interpreters
+            run = interpreters.exec
+        except ImportError:
+            import _xxsubinterpreters as interpreters
+            run = interpreters.run_string
+        id = interpreters.create()
+        with busy.watch() as w:
+            run(id, "import time\\nend = time.monotonic() + 0.3\\nwhile time.monotonic() < end: pass")
+        report(share=w.others[int(id)], own=w.held_share, shown=str(w))
+    """)
+    found = other.report()
+    assert found["share"] > 0.5 > found["own"]
+    assert "the GIL of interpreter " in found["shown"]
+
+
+def test_importing_busy_imports_nothing_that_a_watch_needs():
+    code = """
+import sys
+before = set(sys.modules)
+import busy
+assert not {"ctypes", "threading", "inspect", "busy._watch"} & (set(sys.modules) - before)
+assert "watch" in dir(busy)
+with busy.watch():
+    pass
+assert busy.watch is busy.watch and "busy._watch" in sys.modules
+try:
+    busy.wotch
+except AttributeError as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert (done.stderr, done.stdout) == ("", "module 'busy' has no attribute 'wotch'\n")
