@@ -1,5 +1,6 @@
 //! A stretch of GIL metering as a Python object, and the CPU clocks of threads: what busy/_watch.py and busy/_check.py stand on.
 
+use crate::turn::Turn;
 use busy_core::cpu;
 use busy_gil::{GilTotals, Meter, Refusal, ThreadTotals, Window};
 use pyo3::create_exception;
@@ -64,11 +65,12 @@ pub struct ThreadRow {
 impl GilWindow {
     #[new]
     fn new(py: Python<'_>) -> PyResult<Self> {
+        let _turn = Turn::take(py);
         let meter = Meter::start().map_err(not_meterable)?;
         match meter.window() {
             Ok(window) => Ok(Self { open: Mutex::new(Some(Open { window, _meter: meter })) }),
             Err(refusal) => {
-                stop(py, meter);
+                py.detach(|| drop(meter));
                 Err(not_meterable(refusal))
             }
         }
@@ -106,9 +108,10 @@ impl Drop for GilWindow {
     }
 }
 
-/// Drops part of the meter without the GIL: a thread that is just starting one may need it to come to an end.
-fn stop<T: Send>(py: Python<'_>, meter: T) {
-    py.detach(|| drop(meter));
+/// Ends it without the GIL: a thread that is just starting one may need it to come to an end.
+fn stop(py: Python<'_>, open: Option<Open>) {
+    let _turn = Turn::take(py);
+    py.detach(|| drop(open));
 }
 
 fn not_meterable(refusal: Refusal) -> PyErr {

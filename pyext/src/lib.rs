@@ -8,6 +8,7 @@ mod nanoseconds;
 mod one_argument;
 mod seconds;
 mod sigint;
+mod turn;
 mod wait;
 
 /// Waits that spin on the CPU for an exact time, with and without the GIL.

@@ -87,7 +87,7 @@ class watch:  # noqa: N801 - a function to its users, as contextlib's are
             names[end.tid] = end.name
             # Who takes itself out of threading's account may live on, as greenlets' threads do.
             cpu_ns.setdefault(end.tid, end.cpu_ns)
-        names.update((thread.native_id, thread.name) for thread in threading.enumerate() if thread.native_id)
+        names.update(_living())
         rows = {tid: row for tid, row in reading["threads"].items() if _took_part(row)}
         self.wall_s = reading["gil"].metered_ns / 1e9
         self.held_share = _share(reading["gil"])
@@ -138,7 +138,9 @@ class watch:  # noqa: N801 - a function to its users, as contextlib's are
         if "wall_s" not in self.__dict__:
             return f"<busy.watch, {'open' if self._open else 'not begun'}>"
         shares = [f"{_who(tid, one)} {_percent(one.held_s / self.wall_s)}" for tid, one in self._by_held()]
-        return f"<busy.watch: {_time(self.wall_s)}, GIL held {_percent(self.held_share)}: {', '.join(shares)}>"
+        return (
+            f"<busy.watch: {_time(self.wall_s)}, GIL held {_percent(self.held_share)}: {', '.join(shares)}>"
+        )
 
     def __str__(self) -> str:
         if "wall_s" not in self.__dict__:
@@ -164,6 +166,16 @@ class _Open(NamedTuple):
     window: GilWindow
     cpu_before: dict[int, int]
     ended: list[_endings.Ended]
+
+
+def _living() -> dict[int, str]:
+    """Names by native thread id. A forked child's thread has its parent's in threading, before 3.13."""
+    own = threading.get_ident()
+    ids = {
+        threading.get_native_id() if thread.ident == own else thread.native_id: thread.name
+        for thread in threading.enumerate()
+    }
+    return {tid: name for tid, name in ids.items() if tid is not None}
 
 
 def _took_part(row: ThreadRow) -> bool:
