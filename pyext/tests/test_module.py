@@ -10,7 +10,7 @@ import busy
 import pytest
 
 WAITS = ["with_lock", "without_lock"]
-METER = ["GilNotMeterable", "WatchedThread", "watch"]
+METER = ["GilNotMeterable", "Verdict", "WatchedThread", "check", "watch"]
 EXTENSION = pathlib.Path(busy._busy.__file__)
 
 

@@ -6,6 +6,7 @@
 >>> with busy.watch() as w:
 ...     work()
 >>> print(w)                # who held the GIL meanwhile, and who waited for it
+>>> busy.check(work)        # does it release the GIL, and for how long does it stall others?
 
 Both waits spin on the CPU for the time asked for, never less, and return how often they could read the clock. So they
 are known truths to hold a measurement of the GIL against.
@@ -20,12 +21,27 @@ from busy._busy import GilNotMeterable, __version__, with_lock, without_lock
 
 TYPE_CHECKING = False  # As typing's, whose import would cost more than all of this.
 if TYPE_CHECKING:
+    from busy._check import Verdict, check
     from busy._watch import WatchedThread, watch
 
 # What is imported when it is first asked for, so that `import busy` stays cheap: the module of each name.
-_LATER = {"WatchedThread": "busy._watch", "watch": "busy._watch"}
+_LATER = {
+    "Verdict": "busy._check",
+    "WatchedThread": "busy._watch",
+    "check": "busy._check",
+    "watch": "busy._watch",
+}
 
-__all__ = ["GilNotMeterable", "WatchedThread", "__version__", "watch", "with_lock", "without_lock"]
+__all__ = [
+    "GilNotMeterable",
+    "Verdict",
+    "WatchedThread",
+    "__version__",
+    "check",
+    "watch",
+    "with_lock",
+    "without_lock",
+]
 
 
 def __getattr__(name: str) -> object:

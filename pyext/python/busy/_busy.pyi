@@ -23,11 +23,11 @@ class GilNotMeterable(RuntimeError):
     """The GIL of this process can't be metered; the message says why, and what to do."""
 
 def cpu_clocks() -> dict[int, int]:
-    """CPU time of each living thread of this process, in nanoseconds, by native thread id. Empty where there is no /proc."""
+    """CPU time of each living thread of this process, in nanoseconds, by native thread id. Empty without /proc."""
 
 @final
 class GilWindow:
-    """The GIL's metering from here until `close()`, or until it is given up, with a longest hold and wait of its own."""
+    """The GIL's metering from here until `close()`, or until it is given up, with its own longest hold and wait."""
 
     def __new__(cls) -> GilWindow: ...
     def read(self) -> _Reading:

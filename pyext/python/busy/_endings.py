@@ -1,8 +1,8 @@
-"""What threads had used, and were called, when they ended: while somebody listens, each tells it itself, as its last Python code.
+"""CPU time and name of threads as they end: while somebody listens, each tells them itself, as its last Python code.
 
-A thread's CPU clock goes with it, so nobody else can read it later; and threading has no hook for a thread's end. But every
-thread of threading, from 3.10 to 3.15, takes itself out of `threading._active` (Thread._delete, and the thread-local of a
-dummy's), under `_active_limbo_lock`. Of threads that threading never knew nothing is told.
+A thread's CPU clock goes with it, so nobody else can read it later; and threading has no hook for a thread's end. But
+every thread of threading, from 3.10 to 3.15, takes itself out of `threading._active` (Thread._bootstrap_inner or
+_delete, and _DeleteDummyThreadOnDel), under `_active_limbo_lock`. Of threads that threading never knew nothing is told.
 """
 
 import threading

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
-from busy import _endings
+from busy import _endings, _units
 from busy._busy import GilRow, GilWindow, ThreadRow, cpu_clocks
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
@@ -43,17 +43,18 @@ class watch:  # noqa: N801 - a function to its users, as contextlib's are
 
     - `wall_s`: how long it took;
     - `held_share`: the time that any thread held the GIL, over `wall_s`, from 0 to 1;
-    - `threads`: a dict of WatchedThread by native thread id, of all that had to do with the GIL meanwhile, those included that
-      ended, and of all that threading knows;
-    - `others`: the held share of the GILs of other interpreters, by interpreter id (CPython 3.12 and later); None of one that
-      could not be metered, being held or idle all the time. All the rest is about the GIL under which the block began.
+    - `threads`: a dict of WatchedThread by native thread id, of all that had to do with the GIL meanwhile, those
+      included that ended, and of all that threading knows;
+    - `others`: the held share of the GILs of other interpreters, by interpreter id (CPython 3.12 and later); None of one
+      that could not be metered, being held or idle all the time. All the rest is about the GIL under which the block
+      began.
 
-    As a decorator, `@busy.watch()` watches each call of a function, or of a coroutine function to its last await; the latest
-    that has ended is the function's attribute `watch`. Watches nest and overlap, up to 16 at a time in a process. In a forked
-    child the figures are those since the fork.
+    As a decorator, `@busy.watch()` watches each call of a function, or of a coroutine function to its last await; the
+    latest that has ended is the function's attribute `watch`. Watches nest and overlap, up to 16 at a time in a
+    process. In a forked child the figures are those since the fork.
 
-    Raises GilNotMeterable, a RuntimeError, where the GIL can't be metered: in a free-threaded interpreter, and elsewhere than
-    on Linux with glibc on x86-64.
+    Raises GilNotMeterable, a RuntimeError, where the GIL can't be metered: in a free-threaded interpreter, and
+    elsewhere than on Linux with glibc on x86-64.
     """
 
     wall_s: float
@@ -137,24 +138,24 @@ class watch:  # noqa: N801 - a function to its users, as contextlib's are
     def __repr__(self) -> str:
         if "wall_s" not in self.__dict__:
             return f"<busy.watch, {'open' if self._open else 'not begun'}>"
-        shares = [f"{_who(tid, one)} {_percent(one.held_s / self.wall_s)}" for tid, one in self._by_held()]
-        return (
-            f"<busy.watch: {_time(self.wall_s)}, GIL held {_percent(self.held_share)}: {', '.join(shares)}>"
-        )
+        shares = [
+            f"{_who(tid, one)} {_units.percent(one.held_s / self.wall_s)}" for tid, one in self._by_held()
+        ]
+        return f"<busy.watch: {_units.time(self.wall_s)}, GIL held {_units.percent(self.held_share)}: {', '.join(shares)}>"
 
     def __str__(self) -> str:
         if "wall_s" not in self.__dict__:
             return repr(self)
-        lines = [f"the GIL was held for {_percent(self.held_share)} of {_time(self.wall_s)}"]
+        lines = [f"the GIL was held for {_units.percent(self.held_share)} of {_units.time(self.wall_s)}"]
         for tid, one in self._by_held():
-            cpu = "CPU unknown" if one.cpu_s is None else f"CPU {_time(one.cpu_s)}"
+            cpu = "CPU unknown" if one.cpu_s is None else f"CPU {_units.time(one.cpu_s)}"
             lines.append(
-                f"  {_who(tid, one)}: held {_time(one.held_s)} (longest {_time(one.longest_hold_s)}), "
-                f"waited {_time(one.waited_s)} (longest {_time(one.longest_wait_s)}), "
+                f"  {_who(tid, one)}: held {_units.time(one.held_s)} (longest {_units.time(one.longest_hold_s)}), "
+                f"waited {_units.time(one.waited_s)} (longest {_units.time(one.longest_wait_s)}), "
                 f"acquired {one.acquisitions} times, {cpu}"
             )
         for interpreter, share in self.others.items():
-            told = "could not be metered" if share is None else f"was held for {_percent(share)}"
+            told = "could not be metered" if share is None else f"was held for {_units.percent(share)}"
             lines.append(f"  the GIL of interpreter {interpreter} {told}")
         return "\n".join(lines)
 
@@ -202,14 +203,3 @@ def _share(gil: GilRow) -> float:
 
 def _who(tid: int, thread: WatchedThread) -> str:
     return f"{thread.name} ({tid})" if thread.name else f"thread {tid}"
-
-
-def _percent(share: float) -> str:
-    return f"{share * 100:.1f} %"
-
-
-def _time(seconds: float) -> str:
-    for unit, name in ((1.0, "s"), (1e-3, "ms")):
-        if seconds >= unit:
-            return f"{seconds / unit:.3g} {name}"
-    return f"{seconds * 1e6:.3g} µs"
