@@ -45,9 +45,9 @@ class watch:  # noqa: N801 - a function to its users, as contextlib's are
     - `held_share`: the time that any thread held the GIL, over `wall_s`, from 0 to 1;
     - `threads`: a dict of WatchedThread by native thread id, of all that had to do with the GIL meanwhile, those
       included that ended, and of all that threading knows;
-    - `others`: the held share of the GILs of other interpreters, by interpreter id (CPython 3.12 and later); None of one
-      that could not be metered, being held or idle all the time. All the rest is about the GIL under which the block
-      began.
+    - `others`: the held share of the GILs of other interpreters, by interpreter id (CPython 3.12 and later); None of
+      one that could not be metered, being held or idle all the time. All the rest is about the GIL under which the
+      block began.
 
     As a decorator, `@busy.watch()` watches each call of a function, or of a coroutine function to its last await; the
     latest that has ended is the function's attribute `watch`. Watches nest and overlap, up to 16 at a time in a
@@ -141,7 +141,8 @@ class watch:  # noqa: N801 - a function to its users, as contextlib's are
         shares = [
             f"{_who(tid, one)} {_units.percent(one.held_s / self.wall_s)}" for tid, one in self._by_held()
         ]
-        return f"<busy.watch: {_units.time(self.wall_s)}, GIL held {_units.percent(self.held_share)}: {', '.join(shares)}>"
+        held = f"{_units.time(self.wall_s)}, GIL held {_units.percent(self.held_share)}"
+        return f"<busy.watch: {held}: {', '.join(shares)}>"
 
     def __str__(self) -> str:
         if "wall_s" not in self.__dict__:

@@ -7,6 +7,7 @@ def test_it_lets_others_run(assert_releases_gil):
 def test_nothing_in_here_stalls_others(): ...
 """
 
+import reprlib
 from collections.abc import Callable, Generator, Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -41,8 +42,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture
 def assert_gil() -> Callable[..., "Verdict"]:
-    """assert_gil(function, *args, verdict="releases", **kwargs): fail unless busy.check comes to this verdict, or to one
-    of several given in a tuple. Returns the busy.Verdict. Where the GIL can't be metered, the test is skipped."""
+    """assert_gil(function, *args, verdict="holds", **kwargs): fail unless busy.check comes to this verdict, or to one
+    of several in a tuple. Returns the busy.Verdict. Where the GIL can't be metered, the test is skipped."""
     return _assert_gil
 
 
@@ -100,7 +101,8 @@ def _check(function: Callable[..., object], args: tuple[Any, ...], kwargs: dict[
 
 
 def _message(function: object, expected: str, found: "Verdict") -> str:
-    name = getattr(function, "__qualname__", None) or repr(function)
+    name = getattr(function, "__qualname__", None)
+    name = f"{getattr(function, '__module__', None) or '?'}.{name}" if name else reprlib.repr(function)
     return f"expected {name} {expected}, found\n  {found}\n{_WHAT_TO_DO[found.verdict]}"
 
 
@@ -128,21 +130,25 @@ class _Bounds:
         return broken
 
 
+def _bounds_of(marker: pytest.Mark) -> _Bounds:
+    wrong = 'expected max_stall, max_held or both, by name: gil(max_stall="20ms")'
+    if marker.kwargs and not marker.args and marker.kwargs.keys() <= {"max_stall", "max_held"}:
+        try:
+            bounds = _Bounds(**marker.kwargs)
+            if bounds:
+                return bounds
+        except (TypeError, ValueError) as error:
+            wrong = str(error)
+    pytest.fail(f"@pytest.mark.gil: {wrong}", pytrace=False)
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
     """Watches a test that has the marker."""
     marker = item.get_closest_marker("gil")
     if marker is None:
         return (yield)
-    try:
-        bounds = _Bounds(*marker.args, **marker.kwargs) if not marker.args else None
-    except (TypeError, ValueError) as error:
-        pytest.fail(f"@pytest.mark.gil: {error}", pytrace=False)
-    if not bounds:
-        pytest.fail(
-            '@pytest.mark.gil: expected max_stall, max_held or both, by name: gil(max_stall="20ms")',
-            pytrace=False,
-        )
+    bounds = _bounds_of(marker)
     w = busy.watch()
     not_metered = None
     try:

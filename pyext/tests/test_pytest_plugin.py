@@ -1,0 +1,290 @@
+"""The plugin in a pytest of its own: what its fixtures and its marker let pass and what not, alone and in parallel."""
+
+import os
+import re
+import subprocess
+import sys
+import textwrap
+
+import busy
+import pytest
+
+if not getattr(sys, "_is_gil_enabled", lambda: True)():
+    pytest.skip("there is no GIL in this interpreter", allow_module_level=True)
+
+PRELUDE = "import busy, pytest, time\n"
+WAYS = {
+    "alone": [],
+    "under xdist": ["-n", "2"],
+    "under run-parallel": ["--parallel-threads", "3"],
+}
+
+
+@pytest.fixture(params=WAYS.values(), ids=WAYS.keys())
+def way(request):
+    return request.param
+
+
+@pytest.fixture
+def outcome(tmp_path):
+    """Runs a test file; what happened to each test, and all that was printed."""
+
+    def run(code, *options):
+        (tmp_path / "test_it.py").write_text(PRELUDE + textwrap.dedent(code))
+        command = [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-rA",
+            "-c",
+            os.devnull,
+            "--rootdir",
+            tmp_path,
+            "-p",
+            "no:cacheprovider",
+        ]
+        done = subprocess.run(
+            [*command, *options, "--strict-markers", "-W", "error", tmp_path],
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        told = re.findall(r"^(?:PARALLEL )?(PASSED|FAILED|ERROR) .*::(test_\w+)", done.stdout, re.MULTILINE)
+        assert told, done.stdout + done.stderr
+        return {name: word for word, name in told}, done.stdout
+
+    return run
+
+
+def test_calls_pass_or_fail_by_what_they_do(outcome, way):
+    found, shown = outcome(
+        """
+        def test_released(assert_releases_gil):
+            assert assert_releases_gil(busy.without_lock, 0.05).calls > 0
+        def test_held(assert_releases_gil):
+            assert_releases_gil(busy.with_lock, 0.05)
+        def test_held_as_expected(assert_gil):
+            assert assert_gil(busy.with_lock, 0.05, verdict="holds").verdict == "holds"
+        def test_one_of_several(assert_gil):
+            assert_gil(busy.with_lock, 0.05, verdict=("yields", "holds"))
+        def test_released_against_expectation(assert_gil):
+            assert_gil(busy.without_lock, 0.05, verdict="holds")
+        """,
+        *way,
+    )
+    # What the machine leaves undecided fails; then the message says so.
+    undecided = shown.count("inconclusive: ")
+    passed = [name for name, word in found.items() if word == "PASSED"]
+    expected = ["test_held_as_expected", "test_one_of_several", "test_released"]
+    assert set(passed) <= set(expected) and len(passed) >= len(expected) - undecided, shown
+    assert "_busy.with_lock to release the GIL, found" in shown
+    if not undecided:
+        assert re.search(
+            r"^E +holds: holds the GIL for \S+ % of its time, longest hold ", shown, re.MULTILINE
+        )
+        assert "Release the GIL around what touches no Python object" in shown
+        assert "expected busy._busy.without_lock to be found as: holds, found" in shown
+
+
+def test_a_marked_test_passes_or_fails_by_what_it_stalls(outcome, way):
+    found, shown = outcome(
+        """
+        @pytest.mark.gil(max_stall="400ms")
+        def test_stalls():
+            busy.with_lock(0.9)
+        @pytest.mark.gil(max_stall=0.4)
+        def test_lets_others_run():
+            busy.without_lock(0.9)
+        @pytest.mark.gil(max_held="50%")
+        def test_holds():
+            busy.with_lock(0.2)
+        @pytest.mark.gil(max_held=0.5, max_stall="10s")
+        def test_sleeps():
+            time.sleep(0.5)
+        """,
+        *way,
+    )
+    assert {name: word == "PASSED" for name, word in found.items()} == {
+        "test_stalls": False,
+        "test_lets_others_run": True,
+        "test_holds": False,
+        "test_sleeps": True,
+    }, shown
+    assert re.search(
+        r"expected a stall of others of at most 400 ms, found a longest stall of \S+ m?s;", shown
+    )
+    assert "expected the GIL held for at most 50.0 % of its time, found " in shown
+    assert "(longest " in shown and "Native code should release the GIL around its work" in shown
+
+
+def test_what_a_marked_test_does_itself_stays(outcome):
+    found, shown = outcome("""
+        @pytest.mark.gil(max_stall="10ms")
+        def test_fails():
+            busy.with_lock(0.1)
+            assert 1 == 2
+        @pytest.mark.gil(max_stall="10ms")
+        def test_skips():
+            busy.with_lock(0.1)
+            pytest.skip("by itself")
+        @pytest.mark.gil(max_stall="10s")
+        class TestClass:
+            def test_method(self):
+                pass
+        """)
+    assert found == {"test_fails": "FAILED", "test_method": "PASSED"}, shown
+    assert "assert 1 == 2" in shown and "by itself" in shown
+    assert "mark.gil: expected" not in shown
+
+
+def test_what_is_asked_wrongly_is_told(outcome):
+    marks = {
+        "": "expected max_stall, max_held or both, by name",
+        '"20ms"': "expected max_stall, max_held or both, by name",
+        "max_hold=1": "expected max_stall, max_held or both, by name",
+        'max_stall="20 parsecs"': 'max_stall: expected a time such as "20ms", "1.5s" or 0.02, found \'20 parsecs\'',
+        "max_held=30": "max_held: expected a share from 0 to 1, or from 0% to 100%, found 30",
+    }
+    code = "".join(
+        f"@pytest.mark.gil({arguments})\ndef test_{number}():\n    pass\n"
+        for number, arguments in enumerate(marks)
+    )
+    code += textwrap.dedent("""
+        def test_verdict(assert_gil):
+            with pytest.raises(ValueError, match="expected one or more of releases, .* found 'release'"):
+                assert_gil(busy.with_lock, 0.05, verdict="release")
+        def test_bound(assert_releases_gil):
+            with pytest.raises(TypeError, match="max_stall: expected a time such as .* found None|found True"):
+                assert_releases_gil(busy.with_lock, 0.05, max_stall=True)
+        """)
+    found, shown = outcome(code)
+    assert found == {
+        **{f"test_{number}": "FAILED" for number in range(len(marks))},
+        "test_verdict": "PASSED",
+        "test_bound": "PASSED",
+    }, shown
+    for message in marks.values():
+        assert "@pytest.mark.gil: " + message in shown
+
+
+def test_bounds_make_do_with_a_release_that_keeps_to_them(outcome):
+    found, shown = outcome("""
+        def partly():
+            busy.with_lock(0.03)
+            busy.without_lock(0.03)
+        def test_strictly(assert_releases_gil):
+            assert_releases_gil(partly)
+        def test_within(assert_releases_gil):
+            assert_releases_gil(partly, max_stall="5s", max_held="95%")
+        def test_beyond(assert_releases_gil):
+            assert_releases_gil(partly, max_held="20%")
+        """)
+    assert found["test_strictly"] == found["test_beyond"] == "FAILED", shown
+    assert found["test_within"] == "PASSED" or "inconclusive: " in shown, shown
+
+
+def test_where_the_gil_can_not_be_metered_tests_are_skipped_and_say_why(outcome):
+    found, shown = outcome("""
+        @pytest.fixture(autouse=True)
+        def no_windows_left():
+            watches = [busy.watch().__enter__() for _ in range(16)]
+            yield
+            for w in watches:
+                w.__exit__()
+        def test_call(assert_releases_gil):
+            assert_releases_gil(busy.with_lock, 0.05)
+        @pytest.mark.gil(max_stall="10ms")
+        def test_marked():
+            busy.with_lock(0.05)
+        @pytest.mark.gil(max_stall="10ms")
+        def test_marked_that_fails():
+            assert 1 == 2
+        """)
+    assert found == {"test_marked_that_fails": "FAILED"}, shown
+    assert "2 skipped" in shown
+    assert "it passed, but its bounds of the GIL were not looked at: 16 windows are open already" in shown
+
+
+def test_it_is_light_and_told_by_pytest():
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "--markers", "--fixtures", "-c", os.devnull],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert "@pytest.mark.gil(max_stall=" in done.stdout
+    code = "import sys, busy.pytest_plugin; print(*sorted(m for m in sys.modules if m.startswith('busy')))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert (done.stderr, done.stdout.split()) == ("", ["busy", "busy._busy", "busy.pytest_plugin"])
+
+
+@pytest.mark.parametrize(
+    ("given", "seconds"),
+    [
+        ("20ms", 0.02),
+        ("1.5s", 1.5),
+        ("300us", 0.0003),
+        ("300µs", 0.0003),
+        ("2 min", 120),
+        ("7ns", 7e-9),
+        (0, 0),
+        (0.5, 0.5),
+    ],
+)
+def test_times_are_read(given, seconds):
+    from busy import _units
+
+    assert _units.seconds(given, "x") == pytest.approx(seconds, rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "",
+        "20",
+        "ms",
+        "-1s",
+        "+1s",
+        "1e3s",
+        "1,5s",
+        ".5s",
+        "1.s",
+        " 1s",
+        "1s ",
+        "1  s",
+        "1s\n",
+        "١s",
+        "20%",
+        "1S",
+    ]
+    + [float("nan"), float("inf"), -1, 10**400, True, None, b"1s", 1j],
+)
+def test_other_times_are_refused_with_what_was_expected(given):
+    from busy import _units
+
+    with pytest.raises((TypeError, ValueError), match="^x: expected .*found "):
+        _units.seconds(given, "x")
+
+
+def test_shares_are_read_and_others_refused():
+    from busy import _units
+
+    assert [_units.share(given, "x") for given in ("30%", "0 %", "100%", 0.5, 1)] == [0.3, 0, 1, 0.5, 1]
+    for given in ("30", "101%", "-1%", 1.01, -0.1, float("nan"), float("inf"), True, None, "1s"):
+        with pytest.raises((TypeError, ValueError), match="^x: expected .*found "):
+            _units.share(given, "x")
+
+
+def test_a_stall_is_no_longer_than_the_wait_nor_than_the_hold_of_another():
+    from busy import _probe
+
+    def thread(hold, wait):
+        return busy.WatchedThread("t", 0, 0, hold, wait, 1, 0)
+
+    w = busy.watch()
+    w.threads = {1: thread(0.3, 0), 2: thread(0.01, 0.1)}
+    assert _probe.longest_stall_s(w) == 0.1
+    w.threads = {1: thread(0.3, 0), 2: thread(0.01, 0.9)}
+    assert _probe.longest_stall_s(w) == 0.3
+    w.threads = {1: thread(0.3, 0.9)}
+    assert _probe.longest_stall_s(w) == 0
