@@ -67,8 +67,6 @@ def check(function: Callable[..., object], /, *args: Any, **kwargs: Any) -> Verd
 class _Meter:
     """What `_verdict` asks of a meter; `_ctypes_meter.Meter` says what that is."""
 
-    tid = staticmethod(threading.get_native_id)
-
     def start(self) -> None:
         self._since_start = _Window()
 
@@ -80,6 +78,9 @@ class _Meter:
 
     def window(self) -> "_Window":
         return _Window()
+
+    def tid(self) -> int:
+        return threading.get_native_id()
 
 
 class _Window:

@@ -107,26 +107,25 @@ class watch:  # noqa: N801 - a function to its users, as contextlib's are
             )
         if not callable(function) or inspect.isclass(function):
             raise TypeError(f"expected a function to watch, found {function!r}")
-        if inspect.iscoroutinefunction(function):
 
-            async def watched(*args, **kwargs):
-                this = watch()
-                try:
-                    with this:
-                        return await function(*args, **kwargs)
-                finally:
-                    wrapper.watch = this  # type: ignore[attr-defined]
-        else:
+        async def watched_coroutine(*args: Any, **kwargs: Any) -> Any:
+            this = watch()
+            try:
+                with this:
+                    return await function(*args, **kwargs)
+            finally:
+                wrapper.watch = this  # type: ignore[attr-defined]
 
-            def watched(*args, **kwargs):
-                this = watch()
-                try:
-                    with this:
-                        return function(*args, **kwargs)
-                finally:
-                    wrapper.watch = this  # type: ignore[attr-defined]
+        def watched(*args: Any, **kwargs: Any) -> Any:
+            this = watch()
+            try:
+                with this:
+                    return function(*args, **kwargs)
+            finally:
+                wrapper.watch = this  # type: ignore[attr-defined]
 
-        wrapper = functools.wraps(function)(watched)
+        watches = watched_coroutine if inspect.iscoroutinefunction(function) else watched
+        wrapper = functools.wraps(function)(watches)
         wrapper.watch = None  # type: ignore[attr-defined]
         return wrapper  # type: ignore[return-value]
 
