@@ -102,6 +102,14 @@ fn module_folder() -> PathBuf {
 }
 
 #[test]
+fn the_module_tells_who_holds_the_gil_on_every_python() {
+    for python in pythons().iter().filter(|python| python.has_module()) {
+        let told = printed(script(python, "face_watch.py").env("PYTHONPATH", module_folder()));
+        assert!(["watched\n", "refused\n"].contains(&&*told), "{}: {told}", python.name);
+    }
+}
+
+#[test]
 fn every_face_answers_as_the_table_says() {
     let cases = cases();
     let (c, _prefix) = c();
