@@ -1,5 +1,5 @@
-"""What busy.watch and busy.check tell of a known hold and a known release. Prints that it was so, or that a free-threaded
-interpreter was refused by a clear error."""
+"""What busy.watch and busy.check tell of a known hold and a known release. Prints that it was so, or that a
+free-threaded interpreter was refused by a clear error."""
 
 import signal
 import sys
