@@ -19,14 +19,14 @@ if sys.version_info < (3, 10):  # noqa: UP036 - a path such as PYTHONPATH can br
 
 try:
     from busy._busy import GilNotMeterable, __version__, with_lock, without_lock
-except SystemError as error:
+except SystemError:
     # What 3.13t makes of a module that was built for other builds.
     if "t" not in sys.abiflags:
         raise
     raise ImportError(
         "this build of busy does not serve a free-threaded CPython, in which there is no GIL to hold or to meter: "
         "use the build with a GIL, or libbusy by ctypes"
-    ) from error
+    ) from None
 
 TYPE_CHECKING = False  # As typing's, whose import would cost more than all of this.
 if TYPE_CHECKING:
