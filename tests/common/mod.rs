@@ -13,7 +13,7 @@ use std::process::{Command, Output};
 /// An interpreter, as it describes itself.
 pub struct Python {
     pub path: PathBuf,
-    /// As `CPython 3.11`.
+    /// As `CPython 3.11`, or `CPython 3.13t` if it is free-threaded.
     pub name: String,
 }
 
@@ -42,7 +42,8 @@ pub fn pythons() -> Vec<Python> {
 
 fn describe(candidate: &Path) -> Option<(PathBuf, Python)> {
     const QUESTION: &str = "import platform, sys; \
-        print(sys.executable); print(platform.python_implementation() + ' %d.%d' % sys.version_info[:2])";
+        print(sys.executable); print(platform.python_implementation() + ' %d.%d' % sys.version_info[:2] + \
+        't' * ('t' in getattr(sys, 'abiflags', '')))";
     let answer =
         Command::new(candidate).args(["-c", QUESTION]).output().ok().filter(|answer| answer.status.success())?;
     let answer = stdout(&answer);

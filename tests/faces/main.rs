@@ -103,9 +103,14 @@ fn module_folder() -> PathBuf {
 
 #[test]
 fn the_module_tells_who_holds_the_gil_on_every_python() {
-    for python in pythons().iter().filter(|python| python.has_module()) {
-        let told = printed(script(python, "face_watch.py").env("PYTHONPATH", module_folder()));
-        assert!(["watched\n", "refused\n"].contains(&&*told), "{}: {told}", python.name);
+    for python in pythons() {
+        let expected = match python.has_module() {
+            true => "watched\n",
+            false if python.name.ends_with('t') => "refused\n",
+            false => continue,
+        };
+        let told = printed(script(&python, "face_watch.py").env("PYTHONPATH", module_folder()));
+        assert_eq!(told, expected, "{}", python.name);
     }
 }
 
