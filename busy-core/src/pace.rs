@@ -1,6 +1,7 @@
 //! Deadlines at a steady rate, for whoever looks at something again and again.
 
 use crate::clock::monotonic_ns;
+use std::hash::{BuildHasher, RandomState};
 use std::num::NonZero;
 use std::thread;
 use std::time::Duration;
@@ -15,12 +16,20 @@ pub struct Pace {
     /// The number of the next deadline; the first one, 0, is the start.
     next: u64,
     missed: u64,
+    /// For [`Pace::scattered`]: draws where in its step each deadline lies.
+    draw: Option<RandomState>,
 }
 
 impl Pace {
     /// A pace that starts now.
     pub fn start(hz: NonZero<u32>) -> Self {
-        Self { hz, start_ns: monotonic_ns(), next: 0, missed: 0 }
+        Self { hz, start_ns: monotonic_ns(), next: 0, missed: 0, draw: None }
+    }
+
+    /// A pace that starts now, whose deadlines lie each anywhere in its step of 1/`hz` seconds, at random. So whatever
+    /// goes on in steps of its own, be they the same, is met at all its moments alike.
+    pub fn scattered(hz: NonZero<u32>) -> Self {
+        Self { draw: Some(RandomState::new()), ..Self::start(hz) }
     }
 
     /// Sleeps until the next deadline and returns true; returns false as soon as `go_on` does, which is asked at the
@@ -46,14 +55,18 @@ impl Pace {
     fn choose(&mut self, now_ns: u64) -> u64 {
         const SECOND: u128 = 1_000_000_000;
         let hz = u128::from(self.hz.get());
-        let passed = u128::from(now_ns.saturating_sub(self.start_ns)) * hz / SECOND;
+        let passed = (u128::from(now_ns.saturating_sub(self.start_ns)) * hz / SECOND) as u64;
         if self.next > 0 {
-            let next = self.next.max(passed as u64 + 1);
+            // A scattered deadline of the step that runs is not missed yet.
+            let next = self.next.max(if self.draw.is_some() { passed } else { passed + 1 });
             self.missed += next - self.next;
             self.next = next;
         }
+        // In steps and fractions of 2^-32 of one.
+        let within = self.draw.as_ref().map_or(0, |draw| draw.hash_one(self.next) >> 32);
+        let steps = (u128::from(self.next) << 32) + u128::from(within);
         // Rounded up, so that at the deadline it has passed.
-        let deadline_ns = self.start_ns + (u128::from(self.next) * SECOND).div_ceil(hz) as u64;
+        let deadline_ns = self.start_ns + (steps * SECOND).div_ceil(hz << 32) as u64;
         self.next += 1;
         deadline_ns
     }
@@ -65,7 +78,7 @@ mod tests {
     use std::sync::atomic::{AtomicBool, Ordering};
 
     fn pace(hz: u32) -> Pace {
-        Pace { hz: NonZero::new(hz).unwrap(), start_ns: 1000, next: 0, missed: 0 }
+        Pace { hz: NonZero::new(hz).unwrap(), start_ns: 1000, next: 0, missed: 0, draw: None }
     }
 
     #[test]
@@ -95,6 +108,25 @@ mod tests {
         let mut late = self::pace(100);
         assert_eq!((late.choose(ms(55)), late.missed()), (ms(0), 0));
         assert_eq!((late.choose(ms(55)), late.missed()), (ms(60), 5));
+    }
+
+    #[test]
+    fn scattered_deadlines_lie_each_in_its_step_and_meet_all_moments_of_it_alike() {
+        const STEP_NS: u64 = 200_000;
+        let mut pace = Pace { draw: Some(RandomState::new()), ..pace(5000) };
+        let mut quarters = [0; 4];
+        for number in 0..4000 {
+            let start = 1000 + number * STEP_NS;
+            // The draw for it is asked for before it begins, in it, or as it ends.
+            let deadline = pace.choose(start + [0, STEP_NS / 2, STEP_NS - 1][number as usize % 3]);
+            assert!((start..=start + STEP_NS).contains(&deadline), "{number} at {deadline}");
+            quarters[((deadline - start) * 4 / STEP_NS).min(3) as usize] += 1;
+        }
+        assert_eq!(pace.missed(), 0);
+        // A fair draw is off by 160 or more once in 10^8 runs.
+        assert!(quarters.iter().all(|count| (840..1160).contains(count)), "{quarters:?}");
+        pace.choose(1000 + 4003 * STEP_NS);
+        assert_eq!(pace.missed(), 3);
     }
 
     #[test]

@@ -1,0 +1,146 @@
+//! Where the GIL lies in CPython's state, by version, for x86-64.
+//!
+//! Up to 3.12 by tables, taken from each version's headers: struct _gil_runtime_state in Include/internal/pycore_gil.h
+//! (3.7: gil.h), its place in struct pyruntimestate (pycore_runtime.h; 3.8: pycore_pystate.h; 3.7: pystate.h) or struct
+//! _is (pycore_interp.h), struct _ts in Include/pystate.h (3.8 on: cpython/pystate.h). From 3.13 on CPython itself tells:
+//! struct _Py_DebugOffsets at the beginning of `_PyRuntime` (pycore_runtime.h; 3.14 on: pycore_debug_offsets.h).
+
+use super::error::RemoteError;
+use super::target::Target;
+
+/// Where the fields of a PyThreadState are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct ThreadOffsets {
+    /// `thread_id`, a pthread_t.
+    pub thread_id: u64,
+    /// `native_thread_id`, the kernel's number, from 3.11 on.
+    pub native: Option<u64>,
+}
+
+/// Where a version keeps its GIL.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    /// 2.7 and 3.6: nowhere that can be found, but a thread is the current one (`PyThreadState_Swap`) only while it has
+    /// the GIL.
+    None,
+    /// 3.7 to 3.11: in `_PyRuntime`, at `gil`; the list of interpreters at `head` is empty unless Python is initialised.
+    Runtime { gil: u64, head: u64 },
+    /// From 3.12 on: each interpreter points to its GIL.
+    Interpreter(InterpreterOffsets),
+}
+
+/// From 3.12 on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct InterpreterOffsets {
+    /// The first of the list, in `_PyRuntime`.
+    pub head: u64,
+    /// The others are in a PyInterpreterState.
+    pub id: u64,
+    pub next: u64,
+    /// The pointer to its GIL.
+    pub gil: u64,
+    pub fields: GilOffsets,
+}
+
+/// The fields of struct _gil_runtime_state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct GilOffsets {
+    /// Only in free-threaded builds: whether there is a GIL at all.
+    pub enabled: Option<u64>,
+    /// The switch interval, in microseconds.
+    pub interval: u64,
+    /// The PyThreadState that had it last.
+    pub last_holder: u64,
+    pub locked: u64,
+    /// Grows whenever another thread takes it than had it before (`take_gil`).
+    pub switch_number: u64,
+    /// Where `cond`, `mutex`, `switch_cond` and `switch_mutex` begin, and the size of all.
+    pub cond: u64,
+    pub size: u64,
+}
+
+impl GilOffsets {
+    /// The same from 3.7 to 3.15.
+    pub const USUAL: Self =
+        Self { enabled: None, interval: 0, last_holder: 8, locked: 16, switch_number: 24, cond: 32, size: 208 };
+
+    /// A free-threaded build begins with `int enabled`.
+    const FREE_THREADED: Self =
+        Self { enabled: Some(0), interval: 8, last_holder: 16, locked: 24, switch_number: 32, cond: 40, size: 216 };
+}
+
+/// All of one version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Offsets {
+    pub place: Place,
+    pub thread: ThreadOffsets,
+}
+
+/// What the tables have for CPython `major`.`minor`; None from 3.13 on, and for what is not served.
+pub(super) fn by_table(major: u8, minor: u8) -> Option<Offsets> {
+    let (place, thread_id, native) = match (major, minor) {
+        (2, 7) => (Place::None, 144, None),
+        (3, 6) => (Place::None, 152, None),
+        (3, 7) => (Place::Runtime { gil: 1264, head: 24 }, 176, None),
+        (3, 8) => (Place::Runtime { gil: 1152, head: 32 }, 176, None),
+        (3, 9 | 10) => (Place::Runtime { gil: 352, head: 32 }, 176, None),
+        (3, 11) => (Place::Runtime { gil: 360, head: 40 }, 152, Some(160)),
+        (3, 12) => {
+            let fields = GilOffsets::USUAL;
+            (Place::Interpreter(InterpreterOffsets { head: 40, id: 8, next: 0, gil: 384, fields }), 136, Some(144))
+        }
+        _ => return None,
+    };
+    Some(Offsets { place, thread: ThreadOffsets { thread_id, native } })
+}
+
+/// What CPython 3.13 to 3.15 tells at `runtime`, the address of `_PyRuntime`.
+///
+/// # Errors
+/// A text: what was expected there, and what was found.
+pub(super) fn told(target: &Target, runtime: u64, minor: u8) -> Result<Result<Offsets, String>, RemoteError> {
+    let mut bytes = [0; 32 * 8];
+    if !target.read(runtime, &mut bytes)? {
+        return Ok(Err("expected _PyRuntime to be mapped, found nothing".to_owned()));
+    }
+    let (words, _) = bytes.as_chunks();
+    Ok(parse(&words.iter().map(|word| u64::from_le_bytes(*word)).collect::<Vec<_>>(), minor))
+}
+
+/// `words`: the beginning of struct _Py_DebugOffsets.
+fn parse(words: &[u64], minor: u8) -> Result<Offsets, String> {
+    const COOKIE: u64 = u64::from_le_bytes(*b"xdebugpy");
+    // Where the members are that were moved by others put before them: ceval_gil and thread_state.thread_id.
+    let (ceval_gil, thread_id) = match minor {
+        13 => (14, 24),
+        14 => (15, 27),
+        15 => (15, 30),
+        _ => return Err(format!("expected 3.13 to 3.15, found 3.{minor}")),
+    };
+    if words[0] != COOKIE {
+        return Err(format!("expected xdebugpy at the beginning of _PyRuntime, found {:#x}", words[0]));
+    }
+    // PY_VERSION_HEX.
+    if words[1] >> 16 != 0x300 + u64::from(minor) {
+        return Err(format!("expected the debug offsets of 3.{minor}, found those of version {:#x}", words[1]));
+    }
+    let fields = if words[2] == 0 { GilOffsets::USUAL } else { GilOffsets::FREE_THREADED };
+    let state = words[ceval_gil + 1];
+    let found = [words[ceval_gil + 3], words[ceval_gil + 4]].map(|field| field.wrapping_sub(state));
+    if found != [fields.locked, fields.last_holder] {
+        return Err(format!(
+            "expected locked and last_holder at {} and {} of the GIL, found {} and {}",
+            fields.locked, fields.last_holder, found[0], found[1]
+        ));
+    }
+    Ok(Offsets {
+        place: Place::Interpreter(InterpreterOffsets {
+            head: words[5],
+            id: words[7],
+            next: words[8],
+            gil: words[ceval_gil],
+            fields,
+        }),
+        thread: ThreadOffsets { thread_id: words[thread_id], native: Some(words[thread_id + 1]) },
+    })
+}

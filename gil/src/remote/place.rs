@@ -1,0 +1,137 @@
+//! Finds the GIL of a process: CPython's file, its version, its state, and the GIL in it; and sees whether all that is
+//! still so.
+
+use super::error::RemoteError;
+use super::locate::{Located, State, locate};
+use super::offsets::{self, GilOffsets, InterpreterOffsets, Offsets, Place, ThreadOffsets};
+use super::target::Target;
+use super::version::Version;
+use std::ops::Range;
+
+/// The GIL of the main interpreter.
+#[derive(Debug)]
+pub(super) struct Gil {
+    pub located: Located,
+    pub version: Version,
+    pub place: Place,
+    pub thread: ThreadOffsets,
+    pub kind: Kind,
+    /// The ids of interpreters that have a GIL of their own, and those are not this one.
+    pub others: Vec<i64>,
+}
+
+/// How to see who has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// By the struct at `address`.
+    Struct { address: u64, fields: GilOffsets },
+    /// By the pointer at `address` to the current thread's state.
+    Current { address: u64 },
+}
+
+impl Gil {
+    pub fn find(target: &Target) -> Result<Self, RemoteError> {
+        let located = locate(target)?;
+        let not_initialised = || RemoteError::NotInitialised { pid: target.pid, file: located.file.clone() };
+        let version = Version::find(target, &located.variables)?.ok_or_else(not_initialised)?;
+        let layout = |found| RemoteError::Layout { pid: target.pid, version: version.text.clone(), found };
+        let Offsets { place, thread } = match (offsets::by_table(version.major, version.minor), located.state) {
+            (Some(offsets), _) => offsets,
+            (None, State::Runtime(runtime)) if version.major == 3 && (13..=15).contains(&version.minor) => {
+                offsets::told(target, runtime, version.minor)?.map_err(layout)?
+            }
+            (None, _) => return Err(RemoteError::Version { pid: target.pid, version: version.text }),
+        };
+        let (kind, others) = match (place, located.state) {
+            (Place::None, State::CurrentThread(address)) => (Kind::Current { address }, Vec::new()),
+            (Place::Runtime { gil, head }, State::Runtime(runtime)) => {
+                let first = target.word(runtime + head)?;
+                first.filter(|first| *first != 0).ok_or_else(not_initialised)?;
+                (Kind::Struct { address: runtime + gil, fields: GilOffsets::USUAL }, Vec::new())
+            }
+            (Place::Interpreter(offsets), State::Runtime(runtime)) => {
+                let (address, others) = main_gil(target, runtime, offsets)?.ok_or_else(not_initialised)?;
+                (Kind::Struct { address, fields: offsets.fields }, others)
+            }
+            (_, state) => return Err(layout(format!("found {state:x?}, which that version has not"))),
+        };
+        Ok(Self { located, version, place, thread, kind, others })
+    }
+
+    /// Sees whether it is where it was, and which interpreters have a GIL of their own by now.
+    ///
+    /// # Errors
+    /// Unloaded or NotInitialised if it is not.
+    pub fn verify(&mut self, target: &Target) -> Result<(), RemoteError> {
+        if !self.version.is_there(target)? {
+            return Err(self.unloaded(target));
+        }
+        let same = match (self.place, self.located.state) {
+            (Place::Runtime { head, .. }, State::Runtime(runtime)) => {
+                target.word(runtime + head)?.is_some_and(|w| w != 0)
+            }
+            (Place::Interpreter(offsets), State::Runtime(runtime)) => match main_gil(target, runtime, offsets)? {
+                Some((address, others)) => {
+                    self.others = others;
+                    self.kind == Kind::Struct { address, fields: offsets.fields }
+                }
+                None => false,
+            },
+            _ => true,
+        };
+        if same { Ok(()) } else { Err(self.not_initialised(target)) }
+    }
+
+    /// The addresses at which who waits for the GIL sleeps. None where that can't be told.
+    pub fn waiting_at(&self, target: &Target) -> Result<Vec<Range<u64>>, RemoteError> {
+        Ok(match self.kind {
+            Kind::Struct { address, fields } => vec![address + fields.cond..address + fields.size],
+            // 3.6 has its conditions and mutexes in static variables (Python/ceval_gil.h), all other locks elsewhere.
+            Kind::Current { .. } if self.version.major == 3 => self.located.variables.clone(),
+            // 2.7 has a semaphore (sem_t) behind a pointer, NULL until a second thread starts (Python/ceval.c).
+            Kind::Current { .. } => match self.located.interpreter_lock {
+                Some(pointer) => {
+                    let lock = target.word(pointer)?.unwrap_or(0);
+                    vec![lock..lock + 32]
+                }
+                None => Vec::new(),
+            },
+        })
+    }
+
+    pub fn unloaded(&self, target: &Target) -> RemoteError {
+        RemoteError::Unloaded { pid: target.pid, file: self.located.file.clone() }
+    }
+
+    pub fn not_initialised(&self, target: &Target) -> RemoteError {
+        RemoteError::NotInitialised { pid: target.pid, file: self.located.file.clone() }
+    }
+
+    pub fn layout(&self, target: &Target, found: String) -> RemoteError {
+        RemoteError::Layout { pid: target.pid, version: self.version.text.clone(), found }
+    }
+}
+
+/// The GIL of the interpreter whose id is 0, and the ids of those that have another one. None if there is no such
+/// interpreter.
+fn main_gil(
+    target: &Target,
+    runtime: u64,
+    offsets: InterpreterOffsets,
+) -> Result<Option<(u64, Vec<i64>)>, RemoteError> {
+    /// The list may change while it is walked.
+    const MOST: usize = 4096;
+    let mut found = Vec::new();
+    let mut interpreter = target.word(runtime + offsets.head)?.unwrap_or(0);
+    while interpreter != 0 && found.len() < MOST {
+        let field = |offset| target.word(interpreter.wrapping_add(offset));
+        let (Some(id), Some(gil), Some(next)) = (field(offsets.id)?, field(offsets.gil)?, field(offsets.next)?) else {
+            break;
+        };
+        found.push((id as i64, gil));
+        interpreter = next;
+    }
+    let Some((_, main)) = found.iter().find(|(id, gil)| *id == 0 && *gil != 0) else { return Ok(None) };
+    let own = found.iter().filter(|(_, gil)| *gil != 0 && gil != main).map(|(id, _)| *id);
+    Ok(Some((*main, own.collect())))
+}

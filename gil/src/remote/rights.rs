@@ -1,0 +1,68 @@
+//! Which right is missing when the kernel refuses a look into another process (ptrace(2), "Ptrace access mode checking").
+
+use std::fs;
+
+/// The reason, with the way to the right, as far as /proc tells.
+pub(super) fn missing(pid: u32) -> String {
+    let owner = effective_uid(pid);
+    let own = effective_uid(std::process::id());
+    let scope = fs::read_to_string("/proc/sys/kernel/yama/ptrace_scope").ok().and_then(|text| text.trim().parse().ok());
+    explain(own, owner, scope)
+}
+
+/// The second (effective) of the ids in the line `Uid:` of proc_pid_status(5).
+fn effective_uid(pid: u32) -> Option<u32> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("Uid:"))?;
+    line.split_ascii_whitespace().nth(1)?.parse().ok()
+}
+
+/// `scope`: Yama's ptrace_scope, None where the kernel has no Yama.
+fn explain(own: Option<u32>, owner: Option<u32>, scope: Option<u32>) -> String {
+    const AS_ROOT: &str =
+        "run this as root, or with CAP_SYS_PTRACE (setcap cap_sys_ptrace+ep FILE; in a container --cap-add=SYS_PTRACE)";
+    if let (Some(own), Some(owner)) = (own, owner)
+        && own != owner
+        && own != 0
+    {
+        return format!("it belongs to user {owner} and this is user {own}. Run this as the same user; or {AS_ROOT}");
+    }
+    match scope {
+        Some(1) => format!(
+            "Yama's ptrace_scope is 1, so only a process's own descendants can be looked into. Start the program from \
+             here; or {AS_ROOT}; or, for all programs of a user, sysctl kernel.yama.ptrace_scope=0"
+        ),
+        Some(2) => format!("Yama's ptrace_scope is 2, so it takes CAP_SYS_PTRACE: {AS_ROOT}"),
+        Some(3) => {
+            "Yama's ptrace_scope is 3: no process can be looked into until the next boot with a lower one".to_owned()
+        }
+        _ => format!(
+            "this needs the right to trace it (ptrace(2)): the same user, and a program that has not given up being \
+             traced (setuid, PR_SET_DUMPABLE) nor runs in a user namespace above this one; or CAP_SYS_PTRACE there: {AS_ROOT}"
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_missing_right_is_named_with_the_way_to_it() {
+        let other = explain(Some(1000), Some(1001), Some(1));
+        assert!(other.contains("user 1001") && other.contains("user 1000"), "{other}");
+        assert!(!other.contains("ptrace_scope"), "{other}");
+        let child_only = explain(Some(1000), Some(1000), Some(1));
+        assert!(child_only.contains("ptrace_scope is 1") && child_only.contains("ptrace_scope=0"), "{child_only}");
+        for (scope, way) in [(Some(2), true), (Some(3), false), (Some(0), true), (None, true)] {
+            let text = explain(Some(1000), Some(1000), scope);
+            assert_eq!(text.contains("CAP_SYS_PTRACE"), way, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_own_user_is_read() {
+        assert_eq!(effective_uid(std::process::id()), Some(rustix::process::geteuid().as_raw()));
+        assert_eq!(effective_uid(u32::MAX), None);
+    }
+}

@@ -1,0 +1,100 @@
+//! From a PyThreadState to the kernel's id of its thread.
+
+use super::error::RemoteError;
+use super::offsets::ThreadOffsets;
+use super::target::Target;
+use std::collections::HashMap;
+use std::fs;
+use std::io;
+use std::path::Path;
+
+/// Where glibc keeps `tid` in its struct pthread, which a pthread_t points to (nptl/descr.h); the same on x86-64 since 2.4.
+const TID_IN_PTHREAD: u64 = 720;
+
+/// The ids of a process's threads.
+#[derive(Debug)]
+pub(super) struct ThreadIds {
+    /// For a process in another PID namespace, whose own ids differ: by those. None for one in this namespace.
+    by_inner: Option<HashMap<u32, u32>>,
+}
+
+impl ThreadIds {
+    pub fn new(target: &Target) -> Result<Self, RemoteError> {
+        let own = fs::read_link("/proc/self/ns/pid").ok();
+        let other = target.link("ns/pid").ok();
+        let same = match (&own, &other) {
+            (Some(own), Some(other)) => own.as_os_str().as_encoded_bytes() == other,
+            _ => true,
+        };
+        let mut ids = Self { by_inner: (!same).then(HashMap::new) };
+        ids.read_inner(target)?;
+        Ok(ids)
+    }
+
+    /// The thread of `state`. None if it is no thread of the process, which happens when the state was freed meanwhile.
+    pub fn of(&mut self, target: &Target, state: u64, offsets: ThreadOffsets) -> Result<Option<u32>, RemoteError> {
+        let field = |offset: u64| target.word(state.wrapping_add(offset));
+        // After fork(2), 3.11 keeps the native id of the parent's thread; glibc brings its own up to date.
+        let native = match offsets.native {
+            Some(offset) => field(offset)?.and_then(|id| u32::try_from(id).ok()),
+            None => None,
+        };
+        if let Some(tid) = native
+            && let Some(tid) = self.thread(target, tid)?
+        {
+            return Ok(Some(tid));
+        }
+        let Some(pthread) = field(offsets.thread_id)? else { return Ok(None) };
+        let Some(word) = target.word(pthread.wrapping_add(TID_IN_PTHREAD))? else { return Ok(None) };
+        self.thread(target, word as u32)
+    }
+
+    /// `inner`, an id as the process has it, if it is that of one of its threads, as this process has it.
+    fn thread(&mut self, target: &Target, inner: u32) -> Result<Option<u32>, RemoteError> {
+        let lives = |tid: u32| inner > 0 && target.exists(&format!("task/{tid}"));
+        let Some(by_inner) = &self.by_inner else { return Ok(lives(inner).then_some(inner)) };
+        let known = by_inner.get(&inner).copied();
+        if let Some(tid) = known
+            && lives(tid)
+        {
+            return Ok(Some(tid));
+        }
+        self.read_inner(target)?;
+        Ok(self.by_inner.as_ref().and_then(|by_inner| by_inner.get(&inner).copied()))
+    }
+
+    fn read_inner(&mut self, target: &Target) -> Result<(), RemoteError> {
+        let Some(by_inner) = &mut self.by_inner else { return Ok(()) };
+        by_inner.clear();
+        // By path, since a descriptor's entries can't be listed by std: an id that was given anew has other threads, which
+        // are then not those that the memory tells of.
+        let failed = |error: io::Error| target.failed("list /proc/PID/task", error);
+        for entry in fs::read_dir(Path::new("/proc").join(target.pid.to_string()).join("task")).map_err(failed)? {
+            let name = entry.map_err(failed)?.file_name();
+            let Some(tid) = name.to_str().and_then(|name| name.parse().ok()) else { continue };
+            let status = target.file(&format!("task/{tid}/status")).unwrap_or_default();
+            if let Some(inner) = innermost(&String::from_utf8_lossy(&status)) {
+                by_inner.insert(inner, tid);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The last of the ids in the line `NSpid:` of proc_pid_status(5): that of the innermost namespace.
+fn innermost(status: &str) -> Option<u32> {
+    let line = status.lines().find_map(|line| line.strip_prefix("NSpid:"))?;
+    line.split_ascii_whitespace().last()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_in_another_pid_namespace_is_known_by_its_innermost_id() {
+        assert_eq!(innermost("Name:\tx\nNSpid:\t4711\t12\t1\nNSsid:\t9\n"), Some(1));
+        assert_eq!(innermost("NSpid:\t4711\n"), Some(4711));
+        assert_eq!(innermost("Name:\tx\n"), None);
+    }
+}

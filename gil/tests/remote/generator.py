@@ -1,0 +1,60 @@
+"""Holds the GIL for a known time and releases it for a known time, again and again, as told line by line on stdin.
+
+    argv: the path of libbusy
+    stdin: "<nanoseconds to hold> <nanoseconds to release> <seconds>"
+    stdout: "begin", then "end <seconds that the GIL was held> <seconds in all>"
+"""
+
+import ctypes
+import sys
+import time
+
+
+class Result(ctypes.Structure):
+    _fields_ = [("count", ctypes.c_uint64), ("elapsed_ns", ctypes.c_uint64)]
+
+
+def waiter(library):
+    wait = library.busy_wait_ns
+    wait.argtypes = [ctypes.c_uint64, ctypes.c_void_p, ctypes.c_void_p]
+    wait.restype = ctypes.c_int
+    return wait
+
+
+HOLD = waiter(ctypes.PyDLL(sys.argv[1]))
+RELEASE = waiter(ctypes.CDLL(sys.argv[1]))
+CLOCK = getattr(time, "perf_counter", time.time)
+
+
+def tell(*words):
+    sys.stdout.write(" ".join(str(word) for word in words) + "\n")
+    sys.stdout.flush()
+
+
+def generate(hold_ns, release_ns, seconds):
+    result = Result()
+    pointer = ctypes.addressof(result)
+    released_ns = 0
+    tell("begin")
+    start = CLOCK()
+    while CLOCK() - start < seconds:
+        if hold_ns:
+            HOLD(hold_ns, None, pointer)
+        if release_ns:
+            RELEASE(release_ns, None, pointer)
+            released_ns += result.elapsed_ns
+    wall = CLOCK() - start
+    tell("end", wall - released_ns * 1e-9, wall)
+
+
+def main():
+    tell("ready")
+    while True:
+        line = sys.stdin.readline()
+        if not line:
+            return
+        hold_ns, release_ns, seconds = line.split()
+        generate(int(hold_ns), int(release_ns), float(seconds))
+
+
+main()

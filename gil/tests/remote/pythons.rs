@@ -1,0 +1,105 @@
+//! The interpreters of this machine, and children that run them.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::{env, fs};
+
+/// An interpreter, as it describes itself.
+#[derive(Debug, Clone)]
+pub struct Python {
+    pub path: PathBuf,
+    /// As `CPython 3.13t`.
+    pub name: String,
+}
+
+/// `python3` on PATH and the system's own, all that pyenv has, and all that `make interpreters` brought, each once.
+pub fn pythons() -> Vec<Python> {
+    let home = env::home_dir().unwrap_or_default();
+    let pyenv = env::var_os("PYENV_ROOT").map_or_else(|| home.join(".pyenv"), PathBuf::from);
+    let cache = env::var_os("XDG_CACHE_HOME").map_or_else(|| home.join(".cache"), PathBuf::from);
+    let mut candidates = vec![PathBuf::from("python3"), PathBuf::from("/usr/bin/python3")];
+    candidates.extend(entries(&pyenv.join("versions")).map(|version| version.join("bin/python")));
+    candidates.extend(entries(&cache.join("busy/interpreters")).flat_map(|brought| entries(&brought.join("bin"))));
+    let found: BTreeMap<_, _> = candidates.iter().filter_map(|candidate| describe(candidate)).collect();
+    found.into_values().collect()
+}
+
+/// Those of CPython that have a GIL.
+pub fn with_gil() -> Vec<Python> {
+    let mut found = pythons();
+    found.retain(|python| python.name.starts_with("CPython") && !python.name.ends_with('t'));
+    if found.is_empty() {
+        eprintln!("skipped: no CPython with a GIL was found");
+    }
+    found
+}
+
+/// One of them called `name`; None, told, if there is none.
+pub fn named(name: &str) -> Option<Python> {
+    let found = pythons().into_iter().find(|python| python.name == name);
+    if found.is_none() {
+        eprintln!("skipped: no {name} was found (pyenv's, or by make interpreters)");
+    }
+    found
+}
+
+fn entries(folder: &Path) -> impl Iterator<Item = PathBuf> + use<> {
+    fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path())
+}
+
+/// By what distinguishes them: the resolved executable.
+fn describe(candidate: &Path) -> Option<(PathBuf, Python)> {
+    const QUESTION: &str = "import platform, sys; print(sys.executable); \
+        print(platform.python_implementation() + ' %d.%d' % sys.version_info[:2] + getattr(sys, 'abiflags', '').strip('m'))";
+    let answer = Command::new(candidate).args(["-c", QUESTION]).stderr(Stdio::null()).output().ok()?;
+    let answer = String::from_utf8(answer.stdout).ok()?;
+    let [path, name] = answer.lines().collect::<Vec<_>>().try_into().ok()?;
+    let path = PathBuf::from(path);
+    Some((path.canonicalize().ok()?, Python { path, name: name.into() }))
+}
+
+/// A child that speaks in lines. It ends with its stdin, or when this is dropped.
+pub struct Talker {
+    pub child: Child,
+    stdin: Option<ChildStdin>,
+    stdout: BufReader<ChildStdout>,
+}
+
+impl Talker {
+    pub fn spawn(command: &mut Command) -> Self {
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let (stdin, stdout) = (child.stdin.take(), child.stdout.take().unwrap());
+        Self { child, stdin, stdout: BufReader::new(stdout) }
+    }
+
+    /// Python `python` that runs `script`, once it has said `ready`.
+    pub fn script(python: &Python, script: &str, arguments: &[&Path]) -> Self {
+        let mut talker = Self::spawn(Command::new(&python.path).args(["-c", script]).args(arguments));
+        assert_eq!(talker.line(), "ready", "{}", python.name);
+        talker
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub fn tell(&mut self, line: &str) {
+        writeln!(self.stdin.as_mut().unwrap(), "{line}").unwrap();
+    }
+
+    /// The next line; empty at the end.
+    pub fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.stdout.read_line(&mut line).unwrap();
+        line.trim_end().to_owned()
+    }
+}
+
+impl Drop for Talker {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

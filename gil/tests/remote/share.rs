@@ -1,0 +1,63 @@
+//! The held share against what a generator of known holds says itself.
+
+use crate::library::libbusy;
+use crate::pythons::{Python, Talker, with_gil};
+use busy_gil::remote::{Rates, Recorder, RemoteGil, Window};
+
+const GENERATOR: &str = include_str!("generator.py");
+const DUTIES: [u64; 7] = [0, 10, 25, 50, 75, 90, 100];
+
+/// The window in which `generator` held for `hold_ns` and released for `release_ns` for `seconds`, and the share that it
+/// held by its own account.
+fn measure(recorder: &Recorder, generator: &mut Talker, hold_ns: u64, release_ns: u64, seconds: f64) -> (Window, f64) {
+    generator.tell(&format!("{hold_ns} {release_ns} {seconds}"));
+    assert_eq!(generator.line(), "begin");
+    let before = recorder.window();
+    let line = generator.line();
+    let window = recorder.window().since(&before);
+    let words: Vec<_> =
+        line.strip_prefix("end ").expect(&line).split(' ').map(|word| word.parse::<f64>().unwrap()).collect();
+    (window, words[0] / words[1])
+}
+
+fn errors(python: &Python, periods_us: &[u64], seconds: f64) {
+    let mut generator = Talker::script(python, GENERATOR, &[&libbusy()]);
+    let gil = RemoteGil::attach(generator.pid()).unwrap_or_else(|error| panic!("{}: {error}", python.name));
+    let version = gil.version().to_owned();
+    let recorder = Recorder::start(gil, Rates::default()).unwrap();
+    let mut errors = Vec::new();
+    let mut cost = Vec::new();
+    for period_us in periods_us {
+        for duty in DUTIES {
+            let hold_ns = period_us * 1000 * duty / 100;
+            let (window, truth) = measure(&recorder, &mut generator, hold_ns, period_us * 1000 - hold_ns, seconds);
+            assert!(window.ended.is_none(), "{}: {:?}", python.name, window.ended);
+            let held = window.held_share().unwrap();
+            let error = (held - truth).abs();
+            // The generator has one thread: nobody else can have held, but who was not told.
+            let own = window.threads.get(&generator.pid()).map_or(0, |thread| thread.held_ns);
+            assert_eq!(own + window.held_by_unknown_ns, window.held_ns, "{}: {window:?}", python.name);
+            assert!(window.held_by_unknown_ns <= window.held_ns / 10, "{}: {window:?}", python.name);
+            errors.push(error);
+            cost.push(window.cost.as_secs_f64() / window.wall_ns() as f64 * 1e9);
+        }
+    }
+    let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
+    // Noise of other processes can't be told from errors here; a wrong reading would be off by far more.
+    assert!(mean(&errors) < 0.1, "{}: {errors:?}", python.name);
+    let max = errors.iter().copied().fold(0.0, f64::max);
+    println!(
+        "CPython {version}: held share off by {:.4} on average, {max:.4} at most; {:.1} % of a core",
+        mean(&errors),
+        mean(&cost) * 100.0
+    );
+}
+
+#[test]
+fn the_held_share_is_that_of_a_generator_with_known_holds() {
+    // Whoever wants the figures of docs/measuring.md gives more seconds.
+    let seconds = std::env::var("BUSY_GIL_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(0.1);
+    for python in with_gil() {
+        errors(&python, &[100, 1000, 10_000, 100_000], seconds);
+    }
+}
