@@ -1,8 +1,8 @@
 """Holds the GIL for a known time and releases it for a known time, again and again, as told line by line on stdin.
 
-    argv: the path of libbusy
-    stdin: "<nanoseconds to hold> <nanoseconds to release> <seconds>"
-    stdout: "begin", then "end <seconds that the GIL was held> <seconds in all>"
+argv: the path of libbusy
+stdin: "<nanoseconds to hold> <nanoseconds to release> <seconds>"
+stdout: "begin", then "end <seconds that the GIL was held> <seconds in all>"
 """
 
 import ctypes

@@ -3,5 +3,8 @@
 
 #[path = "../../../ffi/tests/common/mod.rs"]
 mod library;
+mod lives;
 mod pythons;
+mod refusals;
 mod share;
+mod states;

@@ -1,10 +1,20 @@
 //! The interpreters of this machine, and children that run them.
 
+use busy_gil::remote::{Holder, RemoteGil};
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 use std::{env, fs};
+
+/// Held by each test while it runs: two at a time would be each other's noise.
+pub fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// An interpreter, as it describes itself.
 #[derive(Debug, Clone)]
@@ -58,6 +68,23 @@ fn describe(candidate: &Path) -> Option<(PathBuf, Python)> {
     let [path, name] = answer.lines().collect::<Vec<_>>().try_into().ok()?;
     let path = PathBuf::from(path);
     Some((path.canonicalize().ok()?, Python { path, name: name.into() }))
+}
+
+/// Who has the GIL of a process that spins in Python in one thread: asserts that it is nobody else.
+pub fn expect_to_hold(gil: &mut RemoteGil, tid: u32) {
+    let start = Instant::now();
+    let mut seen = 0;
+    // It may not have got to spin yet.
+    while seen < 100 {
+        match gil.sample().unwrap().holder {
+            Holder::None => assert!(start.elapsed() < Duration::from_secs(10), "{gil:?}: {seen} of 100"),
+            holder => {
+                assert_eq!(holder, Holder::Thread(tid), "{gil:?}");
+                seen += 1;
+            }
+        }
+        sleep(Duration::from_millis(1));
+    }
 }
 
 /// A child that speaks in lines. It ends with its stdin, or when this is dropped.

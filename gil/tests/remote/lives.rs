@@ -1,0 +1,216 @@
+//! Processes that fork, end, replace their program, or load and unload Python.
+
+use crate::pythons::{Python, Talker, alone, expect_to_hold, pythons, with_gil};
+use busy_gil::remote::{Holder, Rates, Recorder, RemoteError, RemoteGil};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+/// Says `ready`, then executes each line.
+const SHELL: &str = "
+import sys
+sys.stdout.write('ready\\n'); sys.stdout.flush()
+while True:
+    line = sys.stdin.readline()
+    if not line: break
+    exec(line)
+    sys.stdout.flush()
+";
+
+/// What `sample` says once it does not succeed any more.
+fn error_of(gil: &mut RemoteGil) -> RemoteError {
+    let start = Instant::now();
+    loop {
+        if let Err(error) = gil.verify().and_then(|()| gil.sample()) {
+            return error;
+        }
+        assert!(start.elapsed() < Duration::from_secs(10), "still there");
+        sleep(Duration::from_millis(1));
+    }
+}
+
+#[test]
+fn a_process_that_ends_is_told() {
+    let _alone = alone();
+    for python in with_gil() {
+        let mut talker = Talker::script(&python, SHELL, &[]);
+        let mut gil = RemoteGil::attach(talker.pid()).unwrap();
+        let recorder = Recorder::start(RemoteGil::attach(talker.pid()).unwrap(), Rates::default()).unwrap();
+        assert_eq!(gil.sample().unwrap().holder, Holder::None, "{}", python.name);
+        talker.child.kill().unwrap();
+        // A zombie first, then nothing.
+        assert!(matches!(error_of(&mut gil), RemoteError::Ended { .. }));
+        talker.child.wait().unwrap();
+        assert!(matches!(error_of(&mut gil), RemoteError::Ended { .. }));
+        let start = Instant::now();
+        while recorder.window().ended.is_none() && start.elapsed() < Duration::from_secs(10) {
+            sleep(Duration::from_millis(1));
+        }
+        let ended = recorder.stop().ended;
+        assert!(matches!(ended.as_deref(), Some(RemoteError::Ended { .. })), "{ended:?}");
+    }
+}
+
+#[test]
+fn a_process_that_replaces_its_program_is_told_even_by_the_same() {
+    let _alone = alone();
+    for python in with_gil() {
+        let mut talker = Talker::script(&python, SHELL, &[]);
+        let mut gil = RemoteGil::attach(talker.pid()).unwrap();
+        gil.sample().unwrap();
+        talker.tell("import os; os.execv(sys.executable, [sys.executable, '-c', 'print(\"again\"); input()'])");
+        assert_eq!(talker.line(), "again", "{}", python.name);
+        let error = error_of(&mut gil);
+        assert!(matches!(error, RemoteError::Replaced { .. }), "{}: {error}", python.name);
+        assert!(RemoteGil::attach(talker.pid()).unwrap().sample().is_ok());
+    }
+}
+
+#[test]
+fn the_holder_in_a_forked_child_is_its_own_thread() {
+    let _alone = alone();
+    for python in with_gil() {
+        let mut talker = Talker::script(&python, SHELL, &[]);
+        talker.tell(r"exec('import os\np = os.fork()\nwhile not p: pass')");
+        talker.tell("print('child %d' % p)");
+        let line = talker.line();
+        let child: u32 = line.strip_prefix("child ").expect(&line).parse().unwrap();
+        let mut gil = RemoteGil::attach(child).unwrap_or_else(|error| panic!("{}: {error}", python.name));
+        expect_to_hold(&mut gil, child);
+        talker.tell("import signal; os.kill(p, signal.SIGKILL); os.waitpid(p, 0); print('killed')");
+        assert_eq!(talker.line(), "killed");
+    }
+}
+
+#[test]
+fn threads_that_come_and_go_are_never_taken_for_one_another() {
+    let _alone = alone();
+    const CHURN: &str = "
+import ctypes, sys, threading, time
+sys.stdout.write('ready\\n'); sys.stdout.flush()
+end = time.time() + 0.5
+def spin():
+    until = time.time() + 0.004
+    while time.time() < until: pass
+while time.time() < end:
+    thread = threading.Thread(target=spin); thread.start(); thread.join()
+sys.stdout.write('done\\n'); sys.stdout.flush()
+sys.stdin.readline()
+";
+    for python in with_gil() {
+        let mut talker = Talker::script(&python, CHURN, &[]);
+        let recorder = Recorder::start(RemoteGil::attach(talker.pid()).unwrap(), Rates::default()).unwrap();
+        assert_eq!(talker.line(), "done");
+        let window = recorder.stop();
+        assert!(window.ended.is_none(), "{}: {:?}", python.name, window.ended);
+        // Each lives for some 4 ms, unless it gets no CPU.
+        let longest = window.threads.iter().filter(|(tid, _)| **tid != talker.pid()).map(|(_, thread)| thread.held_ns);
+        let (longest, count) = (longest.clone().max().unwrap(), longest.count());
+        println!("{}: {count} threads, of which none held for more than {longest} ns", python.name);
+        assert!(count >= 5 && longest < 250_000_000, "{}: {count} threads, {longest} ns", python.name);
+    }
+}
+
+/// libpython of `python` and its prefix, if it has a shared one.
+fn shared_library(python: &Python) -> Option<(PathBuf, PathBuf)> {
+    const QUESTION: &str = "
+import os, sys
+try:
+    from sysconfig import get_config_var as var
+except ImportError:
+    from distutils.sysconfig import get_config_var as var
+print(sys.prefix)
+print(os.path.join(var('LIBDIR'), var('INSTSONAME') or ''))
+";
+    let answer = Command::new(&python.path).args(["-c", QUESTION]).output().unwrap();
+    let answer = String::from_utf8(answer.stdout).unwrap();
+    let (prefix, library) = answer.trim_end().split_once('\n')?;
+    (library.contains(".so") && Path::new(library).is_file()).then(|| (library.into(), prefix.into()))
+}
+
+#[test]
+fn an_embedded_python_is_found_once_initialised_and_missed_once_gone() {
+    let _alone = alone();
+    let folder = std::env::temp_dir().join(format!("busy-gil-embed-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let program = folder.join("embed");
+    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/remote/embed.c");
+    match Command::new("cc").args(["-o"]).arg(&program).args([source, "-ldl"]).status() {
+        Ok(status) => assert!(status.success()),
+        Err(error) => return eprintln!("skipped: cc: {error}"),
+    }
+    for python in with_gil() {
+        let Some((library, prefix)) = shared_library(&python) else {
+            eprintln!("skipped: {} has no shared library", python.name);
+            continue;
+        };
+        let mut talker = Talker::spawn(Command::new(&program).arg(&library).env("PYTHONHOME", &prefix));
+        assert_eq!(talker.line(), "ready");
+        let mut do_it = |line: &str| {
+            talker.tell(line);
+            assert_eq!(talker.line(), "done", "{}: {line}", python.name);
+            RemoteGil::attach(talker.pid())
+        };
+        let context =
+            |what: &str, found: &Result<RemoteGil, RemoteError>| format!("{}, {what}: {found:?}", python.name);
+        let found = do_it("load");
+        assert!(matches!(found, Err(RemoteError::NotInitialised { .. })), "{}", context("loaded", &found));
+        let found = do_it("initialize");
+        // It keeps the GIL while the program waits for its next line.
+        let mut gil = found.unwrap_or_else(|error| panic!("{}: {error}", python.name));
+        assert_eq!(gil.sample().unwrap().holder, Holder::Thread(gil.pid()), "{}", python.name);
+        assert_eq!(gil.file(), library.canonicalize().unwrap());
+        do_it("x = 1").unwrap();
+        let found = do_it("finalize");
+        if python.name != "CPython 2.7" && python.name != "CPython 3.6" {
+            assert!(matches!(found, Err(RemoteError::NotInitialised { .. })), "{}", context("finalized", &found));
+            assert!(matches!(error_of(&mut gil), RemoteError::NotInitialised { .. }), "{}", python.name);
+        } else {
+            // Nobody is the current thread, and so nobody holds.
+            assert_eq!(gil.sample().unwrap().holder, Holder::None, "{}", python.name);
+        }
+        let found = do_it("unload");
+        if matches!(found, Err(RemoteError::NotPython { .. })) {
+            let error = error_of(&mut gil);
+            assert!(matches!(error, RemoteError::Unloaded { .. }), "{}: {error}", python.name);
+        } else {
+            println!("{}: dlclose(3) kept it", python.name);
+        }
+    }
+    std::fs::remove_dir_all(&folder).unwrap();
+}
+
+#[test]
+fn interpreters_with_a_gil_of_their_own_are_named_and_not_counted() {
+    let _alone = alone();
+    const OWN: &str = "
+import sys, threading, time
+try:
+    import _interpreters as interpreters
+except ImportError:
+    import _xxsubinterpreters as interpreters
+other = interpreters.create()
+shared = 'while True: pass'
+run = getattr(interpreters, 'exec', None) or interpreters.run_string
+thread = threading.Thread(target=run, args=(other, shared), daemon=True)
+thread.start()
+time.sleep(0.1)
+sys.stdout.write('ready\\n'); sys.stdout.flush()
+sys.stdin.readline()
+import os; os._exit(0)
+";
+    let versions = ["CPython 3.12", "CPython 3.13", "CPython 3.14", "CPython 3.15"];
+    for python in pythons().into_iter().filter(|python| versions.contains(&&*python.name)) {
+        let talker = Talker::script(&python, OWN, &[]);
+        let gil = RemoteGil::attach(talker.pid()).unwrap();
+        assert_eq!(gil.other_gils(), [1], "{}", python.name);
+        let recorder = Recorder::start(gil, Rates::default()).unwrap();
+        sleep(Duration::from_millis(200));
+        let window = recorder.stop();
+        assert_eq!(window.other_gils, [1]);
+        let held = window.held_share().unwrap();
+        assert!(held < 0.1, "{}: {held}", python.name);
+        println!("{}: the main interpreter's held share is {held:.4} beside another that spins", python.name);
+    }
+}

@@ -1,0 +1,127 @@
+//! What is no GIL to read, or may not be read, is said so.
+
+use crate::pythons::{Python, Talker, alone, expect_to_hold, named};
+use busy_gil::remote::{RemoteError, RemoteGil};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+use std::{env, process};
+
+const WAIT: &str = "import sys; sys.stdout.write('ready\\n'); sys.stdout.flush(); sys.stdin.readline()";
+const NOBODY: u32 = 65534;
+
+#[test]
+fn a_process_without_python_has_none() {
+    let _alone = alone();
+    let mut child = Command::new("sleep").arg("60").spawn().unwrap();
+    let found = RemoteGil::attach(child.id());
+    child.kill().unwrap();
+    // Until it is waited for it is a zombie, soon.
+    let start = Instant::now();
+    let ended = |found: &Result<RemoteGil, RemoteError>| matches!(found, Err(RemoteError::Ended { .. }));
+    while !ended(&RemoteGil::attach(child.id())) {
+        assert!(start.elapsed() < Duration::from_secs(10), "{:?}", RemoteGil::attach(child.id()));
+    }
+    child.wait().unwrap();
+    assert!(matches!(found, Err(RemoteError::NotPython { .. })), "{found:?}");
+    for pid in [child.id(), 0, u32::MAX] {
+        let found = RemoteGil::attach(pid);
+        assert!(matches!(found, Err(RemoteError::NoProcess { .. })), "{found:?}");
+    }
+    // Kernel threads have no memory.
+    let found = RemoteGil::attach(2);
+    assert!(found.is_err(), "{found:?}");
+}
+
+#[test]
+fn the_own_process_has_no_python_either() {
+    let _alone = alone();
+    let found = RemoteGil::attach(process::id());
+    assert!(matches!(found, Err(RemoteError::NotPython { .. })), "{found:?}");
+}
+
+#[test]
+fn pypy_is_named() {
+    let _alone = alone();
+    let Some(python) = named("PyPy 3.11") else { return };
+    let found = RemoteGil::attach(Talker::script(&python, WAIT, &[]).pid());
+    assert!(matches!(found, Err(RemoteError::PyPy { .. })), "{found:?}");
+    println!("{}", found.unwrap_err());
+}
+
+#[test]
+fn a_free_threaded_build_has_no_gil_until_it_is_enabled() {
+    let _alone = alone();
+    let Some(python) = named("CPython 3.13t") else { return };
+    let found = RemoteGil::attach(Talker::script(&python, WAIT, &[]).pid());
+    assert!(matches!(found, Err(RemoteError::NoGil { .. })), "{found:?}");
+    println!("{}", found.unwrap_err());
+
+    let script = "import sys; sys.stdout.write('ready\\n'); sys.stdout.flush()\nwhile True: pass";
+    let mut with = Command::new(&python.path);
+    let mut talker = Talker::spawn(with.args(["-X", "gil=1", "-c", script]));
+    assert_eq!(talker.line(), "ready");
+    let mut gil = RemoteGil::attach(talker.pid()).unwrap();
+    expect_to_hold(&mut gil, talker.pid());
+}
+
+#[test]
+fn who_may_not_look_is_told_which_right_is_missing() {
+    let _alone = alone();
+    if !is_root() {
+        return eprintln!("skipped: takes root, to have a process of another user");
+    }
+    let talker = Talker::script(&system_python(), WAIT, &[]);
+    let mut test = Command::new(env::current_exe().unwrap());
+    test.args(["--exact", "--ignored", "--nocapture", "refusals::as_nobody"])
+        .env("BUSY_GIL_PID", talker.pid().to_string());
+    let output = test.uid(NOBODY).gid(NOBODY).stdin(Stdio::null()).output();
+    match output {
+        Ok(output) => {
+            let told = String::from_utf8_lossy(&output.stdout);
+            assert!(output.status.success() && told.contains("1 passed"), "{told}");
+        }
+        Err(error) => eprintln!("skipped: another user can't run this test: {error}"),
+    }
+}
+
+/// Run by the test above, as another user: root's process may not be read, an own child may, though neither
+/// /proc/PID/map_files nor the capabilities are there.
+#[test]
+#[ignore = "run by who_may_not_look_is_told_which_right_is_missing"]
+fn as_nobody() {
+    let Ok(pid) = env::var("BUSY_GIL_PID") else { return };
+    let found = RemoteGil::attach(pid.parse().unwrap());
+    let Err(RemoteError::Rights { reason, .. }) = &found else { panic!("{found:?}") };
+    assert!(reason.contains("user 0") && reason.contains("CAP_SYS_PTRACE"), "{reason}");
+    println!("{}", found.unwrap_err());
+    let talker = Talker::script(&system_python(), WAIT, &[]);
+    let mut gil = RemoteGil::attach(talker.pid()).unwrap();
+    assert!(!gil.sample().unwrap().holder.is_held());
+    assert_eq!(gil.states().unwrap().len(), 1);
+}
+
+#[test]
+fn a_process_in_another_pid_namespace_is_read_by_the_ids_of_this_one() {
+    let _alone = alone();
+    let script = "import os, sys; sys.stdout.write('%d\\n' % os.getpid()); sys.stdout.flush()\nwhile True: pass";
+    let mut unshare = Command::new("unshare");
+    let mut talker =
+        Talker::spawn(unshare.args(["--pid", "--fork", "--kill-child", "--"]).arg("python3").args(["-c", script]));
+    if talker.line() != "1" {
+        return eprintln!("skipped: no PID namespace can be made");
+    }
+    let children = std::fs::read_to_string(format!("/proc/{0}/task/{0}/children", talker.pid())).unwrap();
+    let pid: u32 = children.trim().parse().unwrap();
+    let mut gil = RemoteGil::attach(pid).unwrap();
+    expect_to_hold(&mut gil, pid);
+}
+
+fn system_python() -> Python {
+    Python { path: Path::new("/usr/bin/python3").to_owned(), name: "/usr/bin/python3".to_owned() }
+}
+
+fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}

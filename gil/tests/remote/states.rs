@@ -1,0 +1,92 @@
+//! How threads of known doing stand to the GIL.
+
+use crate::library::libbusy;
+use crate::pythons::{Talker, alone, with_gil};
+use busy_gil::remote::{Rates, Recorder, RemoteGil, State, ThreadWindow};
+use std::collections::{BTreeMap, HashMap};
+use std::process::Command;
+use std::thread::sleep;
+use std::time::Duration;
+
+const THREADS: &str = include_str!("threads.py");
+
+/// The script's threads: what each does, by its id. The main thread sleeps.
+fn start(python: &crate::pythons::Python) -> (Talker, BTreeMap<u32, String>) {
+    let mut talker = Talker::spawn(Command::new(&python.path).args(["-c", THREADS]).arg(libbusy()));
+    let mut threads = BTreeMap::from([(talker.pid(), "sleep".to_owned())]);
+    loop {
+        let line = talker.line();
+        if line == "ready" {
+            return (talker, threads);
+        }
+        let (doing, tid) = line.split_once(' ').unwrap_or_else(|| panic!("{}: {line:?}", python.name));
+        threads.insert(tid.parse().unwrap(), doing.to_owned());
+    }
+}
+
+#[test]
+fn threads_that_hold_wait_run_and_sleep_are_told_apart() {
+    let _alone = alone();
+    for python in with_gil() {
+        let (talker, threads) = start(&python);
+        let recorder = Recorder::start(RemoteGil::attach(talker.pid()).unwrap(), Rates::default()).unwrap();
+        sleep(Duration::from_millis(1000));
+        let window = recorder.stop();
+        assert!(window.ended.is_none(), "{}: {:?}", python.name, window.ended);
+        let share = |tid: &u32, of: fn(&ThreadWindow) -> u64| {
+            let thread = &window.threads[tid];
+            of(thread) as f64 / thread.seen_ns as f64
+        };
+        assert!(window.held_share().unwrap() > 0.7, "{}: {window:?}", python.name);
+        assert_eq!(window.threads.keys().collect::<Vec<_>>(), threads.keys().collect::<Vec<_>>(), "{}", python.name);
+        for (tid, doing) in &threads {
+            let told = &window.threads[tid];
+            let context = format!("{}, {doing}: {told:?}", python.name);
+            match &**doing {
+                // Neither for the GIL, though they wait in futex(2) as those do.
+                "sleep" | "lock" => assert!(share(tid, |thread| thread.sleeping_ns) > 0.9, "{context}"),
+                "run" => assert!(share(tid, |thread| thread.running_ns + thread.runnable_ns) > 0.9, "{context}"),
+                "hold" => {
+                    assert!(share(tid, |thread| thread.held_ns) > 0.1, "{context}");
+                    assert!(share(tid, |thread| thread.waiting_ns) > 0.05, "{context}");
+                    assert!(share(tid, |thread| thread.sleeping_ns) < 0.3, "{context}");
+                }
+                other => panic!("{other}"),
+            }
+            let all = told.waiting_ns + told.running_ns + told.runnable_ns + told.sleeping_ns + told.untold_ns;
+            let free = told.seen_ns.saturating_sub(told.held_ns);
+            // But for the samples since the last look, and what was found to hold at both ends of a step.
+            assert!(all.abs_diff(free) < 50_000_000, "{context}");
+        }
+        let held: u64 = window.threads.values().map(|thread| thread.held_ns).sum();
+        assert_eq!(held + window.held_by_unknown_ns, window.held_ns, "{}", python.name);
+        assert!(window.held_by_unknown_ns < window.held_ns / 20, "{}: {window:?}", python.name);
+    }
+}
+
+#[test]
+fn one_look_tells_the_same() {
+    let _alone = alone();
+    for python in with_gil() {
+        let (talker, threads) = start(&python);
+        let mut gil = RemoteGil::attach(talker.pid()).unwrap();
+        let mut seen: HashMap<(&str, State), usize> = HashMap::new();
+        for _ in 0..50 {
+            let states = gil.states().unwrap();
+            assert!(states.iter().filter(|thread| thread.state == State::Holds).count() <= 1, "{states:?}");
+            for thread in states {
+                *seen.entry((&threads[&thread.tid], thread.state)).or_default() += 1;
+            }
+            sleep(Duration::from_millis(2));
+        }
+        let count =
+            |doing, states: &[State]| -> usize { states.iter().filter_map(|state| seen.get(&(doing, *state))).sum() };
+        assert!(count("lock", &[State::Sleeps]) > 40, "{}: {seen:?}", python.name);
+        assert!(count("sleep", &[State::Sleeps]) > 80, "{}: {seen:?}", python.name);
+        assert!(count("run", &[State::Runs, State::Runnable]) > 40, "{}: {seen:?}", python.name);
+        assert!(count("hold", &[State::Holds]) > 10, "{}: {seen:?}", python.name);
+        // Who has been woken and has no CPU yet waits no longer, as the kernel sees it.
+        assert!(count("hold", &[State::Waits]) > 3, "{}: {seen:?}", python.name);
+        println!("{}: {seen:?}", python.name);
+    }
+}

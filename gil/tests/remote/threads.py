@@ -1,0 +1,63 @@
+"""Threads that stand to the GIL in known ways, until stdin ends.
+
+argv: the path of libbusy
+stdout: "<what it does> <thread id>" for each, then "ready"
+"""
+
+import ctypes
+import sys
+import threading
+import time
+
+SPIN_NS = 10 * 1000 * 1000
+NEVER = threading.Lock()
+NEVER.acquire()
+STARTED = threading.Semaphore(0)
+
+
+def hold():
+    """Keep the GIL through native calls, and give way between them as the interpreter does."""
+    wait = ctypes.PyDLL(sys.argv[1]).busy_wait_ns
+    result = (ctypes.c_uint64 * 2)()
+    while True:
+        wait(ctypes.c_uint64(SPIN_NS), None, result)
+
+
+def run():
+    """Run without the GIL."""
+    wait = ctypes.CDLL(sys.argv[1]).busy_wait_ns
+    result = (ctypes.c_uint64 * 2)()
+    while True:
+        wait(ctypes.c_uint64(10000 * SPIN_NS), None, result)
+
+
+def sleep():
+    while True:
+        time.sleep(100)
+
+
+def lock():
+    NEVER.acquire()
+
+
+def start(task):
+    tid = []
+
+    def body():
+        # SYS_gettid on x86-64.
+        tid.append(ctypes.CDLL(None).syscall(186))
+        STARTED.release()
+        task()
+
+    thread = threading.Thread(target=body)
+    thread.daemon = True
+    thread.start()
+    STARTED.acquire()
+    sys.stdout.write("%s %d\n" % (task.__name__, tid[0]))
+
+
+for task in (sleep, lock, run, hold, hold):
+    start(task)
+sys.stdout.write("ready\n")
+sys.stdout.flush()
+sys.stdin.readline()
