@@ -6,6 +6,7 @@ use super::locate::{Located, State, locate};
 use super::offsets::{self, GilOffsets, InterpreterOffsets, Offsets, Place, ThreadOffsets};
 use super::target::Target;
 use super::version::Version;
+use std::iter::once;
 use std::ops::Range;
 
 /// The GIL of the main interpreter.
@@ -82,17 +83,17 @@ impl Gil {
         if same { Ok(()) } else { Err(self.not_initialised(target)) }
     }
 
-    /// The addresses at which who waits for the GIL sleeps. None where that can't be told.
+    /// The addresses at which who waits for the GIL sleeps. None of them where that can't be told.
     pub fn waiting_at(&self, target: &Target) -> Result<Vec<Range<u64>>, RemoteError> {
         Ok(match self.kind {
-            Kind::Struct { address, fields } => vec![address + fields.cond..address + fields.size],
+            Kind::Struct { address, fields } => once(address + fields.cond..address + fields.size).collect(),
             // 3.6 has its conditions and mutexes in static variables (Python/ceval_gil.h), all other locks elsewhere.
             Kind::Current { .. } if self.version.major == 3 => self.located.variables.clone(),
             // 2.7 has a semaphore (sem_t) behind a pointer, NULL until a second thread starts (Python/ceval.c).
             Kind::Current { .. } => match self.located.interpreter_lock {
                 Some(pointer) => {
                     let lock = target.word(pointer)?.unwrap_or(0);
-                    vec![lock..lock + 32]
+                    once(lock..lock + 32).collect()
                 }
                 None => Vec::new(),
             },

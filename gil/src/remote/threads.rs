@@ -205,7 +205,7 @@ mod tests {
 
     #[test]
     fn who_waits_for_the_gil_is_told_from_who_waits_for_another_lock() {
-        let gil = [100..200];
+        let gil = [100..200, 300..400];
         assert_eq!(stand(Doing::Futex(132), false, false, &gil), State::Waits);
         assert_eq!(stand(Doing::Futex(132), true, false, &gil), State::Waits);
         assert_eq!(stand(Doing::Futex(200), false, false, &gil), State::Sleeps);

@@ -53,7 +53,7 @@ def start(task):
     thread.daemon = True
     thread.start()
     STARTED.acquire()
-    sys.stdout.write("%s %d\n" % (task.__name__, tid[0]))
+    sys.stdout.write(" ".join((task.__name__, str(tid[0]))) + "\n")
 
 
 for task in (sleep, lock, run, hold, hold):
