@@ -7,7 +7,7 @@ use object::read::ReadCache;
 use object::read::elf::ElfFile64;
 use object::{Object, ObjectSection, ObjectSegment, ObjectSymbol, ReadRef};
 use std::fs::File;
-use std::io::{self, Seek};
+use std::io;
 use std::ops::Range;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
@@ -80,11 +80,13 @@ fn open(target: &Target, mapping: &Mapping) -> io::Result<File> {
 fn look_into(target: &Target, mapping: &Mapping) -> Result<Contents, RemoteError> {
     let doing = || format!("open {}", mapping.path.display());
     let changed = || RemoteError::FileChanged { pid: target.pid, file: mapping.path.clone() };
-    let mut file = open(target, mapping).map_err(|error| match error.kind() {
+    let file = open(target, mapping).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => changed(),
         _ => RemoteError::System { pid: target.pid, doing: doing(), source: error },
     })?;
-    file.rewind().map_err(|error| target.failed(&doing(), error))?;
+    if !file.metadata().is_ok_and(|file| file.is_file()) {
+        return Ok(Contents::Other);
+    }
     let cache = ReadCache::new(file);
     let Ok(elf) = ElfFile64::<object::Endianness, _>::parse(&cache) else { return Ok(Contents::Other) };
     let Some(bias) = bias(&elf, mapping) else { return Err(changed()) };

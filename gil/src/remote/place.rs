@@ -46,9 +46,9 @@ impl Gil {
         let (kind, others) = match (place, located.state) {
             (Place::None, State::CurrentThread(address)) => (Kind::Current { address }, Vec::new()),
             (Place::Runtime { gil, head }, State::Runtime(runtime)) => {
-                let first = target.word(runtime + head)?;
+                let first = target.word(runtime.wrapping_add(head))?;
                 first.filter(|first| *first != 0).ok_or_else(not_initialised)?;
-                (Kind::Struct { address: runtime + gil, fields: GilOffsets::USUAL }, Vec::new())
+                (Kind::Struct { address: runtime.wrapping_add(gil), fields: GilOffsets::USUAL }, Vec::new())
             }
             (Place::Interpreter(offsets), State::Runtime(runtime)) => {
                 let (address, others) = main_gil(target, runtime, offsets)?.ok_or_else(not_initialised)?;
@@ -69,7 +69,7 @@ impl Gil {
         }
         let same = match (self.place, self.located.state) {
             (Place::Runtime { head, .. }, State::Runtime(runtime)) => {
-                target.word(runtime + head)?.is_some_and(|w| w != 0)
+                target.word(runtime.wrapping_add(head))?.is_some_and(|w| w != 0)
             }
             (Place::Interpreter(offsets), State::Runtime(runtime)) => match main_gil(target, runtime, offsets)? {
                 Some((address, others)) => {
@@ -86,14 +86,17 @@ impl Gil {
     /// The addresses at which who waits for the GIL sleeps. None of them where that can't be told.
     pub fn waiting_at(&self, target: &Target) -> Result<Vec<Range<u64>>, RemoteError> {
         Ok(match self.kind {
-            Kind::Struct { address, fields } => once(address + fields.cond..address + fields.size).collect(),
+            Kind::Struct { address, fields } => {
+                let start = address.wrapping_add(fields.cond);
+                once(start..start.saturating_add(fields.size - fields.cond)).collect()
+            }
             // 3.6 has its conditions and mutexes in static variables (Python/ceval_gil.h), all other locks elsewhere.
             Kind::Current { .. } if self.version.major == 3 => self.located.variables.clone(),
             // 2.7 has a semaphore (sem_t) behind a pointer, NULL until a second thread starts (Python/ceval.c).
             Kind::Current { .. } => match self.located.interpreter_lock {
                 Some(pointer) => {
                     let lock = target.word(pointer)?.unwrap_or(0);
-                    once(lock..lock + 32).collect()
+                    once(lock..lock.saturating_add(32)).collect()
                 }
                 None => Vec::new(),
             },
@@ -123,7 +126,7 @@ fn main_gil(
     /// The list may change while it is walked.
     const MOST: usize = 4096;
     let mut found = Vec::new();
-    let mut interpreter = target.word(runtime + offsets.head)?.unwrap_or(0);
+    let mut interpreter = target.word(runtime.wrapping_add(offsets.head))?.unwrap_or(0);
     while interpreter != 0 && found.len() < MOST {
         let field = |offset| target.word(interpreter.wrapping_add(offset));
         let (Some(id), Some(gil), Some(next)) = (field(offsets.id)?, field(offsets.gil)?, field(offsets.next)?) else {

@@ -23,13 +23,16 @@ pub(super) struct Target {
 }
 
 impl Target {
+    /// What is opened may be anything that a process has mapped; no open is to wait.
+    const READ: OFlags = OFlags::RDONLY.union(OFlags::CLOEXEC).union(OFlags::NONBLOCK);
+
     pub fn open(pid: u32) -> Result<Self, RemoteError> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let folder = open(format!("/proc/{pid}"), flags, Mode::empty()).map_err(|error| match error {
             Errno::NOENT => RemoteError::NoProcess { pid },
             other => refused(pid, "open /proc/PID", other.into()),
         })?;
-        let memory = openat(&folder, "mem", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
+        let memory = openat(&folder, "mem", Self::READ, Mode::empty());
         let memory = memory.map_err(|error| refused(pid, "open /proc/PID/mem", error.into()))?;
         Ok(Self { pid, folder, memory: memory.into() })
     }
@@ -57,14 +60,14 @@ impl Target {
 
     /// Opens a file of its folder in /proc.
     pub fn open_file(&self, path: &str) -> io::Result<File> {
-        Ok(openat(&self.folder, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?.into())
+        Ok(openat(&self.folder, path, Self::READ, Mode::empty())?.into())
     }
 
     /// Opens the file that has `path`, without the leading slash, in its own mount namespace.
     pub fn open_file_at_root(&self, path: &Path) -> io::Result<File> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let root = openat(&self.folder, "root", flags, Mode::empty())?;
-        Ok(openat(&root, path, OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK, Mode::empty())?.into())
+        Ok(openat(&root, path, Self::READ, Mode::empty())?.into())
     }
 
     /// A small file of its folder in /proc, whole.

@@ -21,21 +21,27 @@ impl Version {
         const STEP: u64 = 4096;
         /// The buffer's size is 250, or 300.
         const LONGEST: u64 = 320;
+        /// No Python has so many variables.
+        const MOST: u64 = 256 << 20;
         for range in variables {
             let mut start = range.start;
-            while start < range.end {
-                let length = (STEP + LONGEST - start % STEP).min(range.end - start);
-                let mut bytes = vec![0; length as usize];
-                // At the end of a mapping less than that may be readable.
-                let whole = target.read(start, &mut bytes)?;
-                bytes.truncate(if whole { length } else { length.min(STEP - start % STEP) } as usize);
-                if (whole || target.read(start, &mut bytes)?)
-                    && let Some((offset, text)) = find(&bytes)
+            let end = range.end.min(start.saturating_add(MOST));
+            while start < end {
+                let page = (STEP - start % STEP).min(end - start);
+                let mut bytes = vec![0; (page + LONGEST).min(end - start) as usize];
+                if !target.read(start, &mut bytes)? {
+                    bytes.truncate(page as usize);
+                    // The last page; or not all is mapped, which is not how a loader leaves it.
+                    if !target.read(start, &mut bytes)? {
+                        break;
+                    }
+                }
+                if let Some((offset, text)) = find(&bytes)
                     && let Some((major, minor)) = numbers(text)
                 {
                     return Ok(Some(Self { text: text.to_owned(), major, minor, address: start + offset as u64 }));
                 }
-                start += STEP - start % STEP;
+                start += page;
             }
         }
         Ok(None)

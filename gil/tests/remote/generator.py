@@ -2,7 +2,7 @@
 
 argv: the path of libbusy
 stdin: "<nanoseconds to hold> <nanoseconds to release> <seconds>"
-stdout: "begin", then "end <seconds that the GIL was held> <seconds in all>"
+stdout: "begin", "end" and "done", each with the seconds since "begin" that the GIL was held, and those in all
 """
 
 import ctypes
@@ -23,6 +23,7 @@ def waiter(library):
 
 HOLD = waiter(ctypes.PyDLL(sys.argv[1]))
 RELEASE = waiter(ctypes.CDLL(sys.argv[1]))
+MARGIN = 0.02
 CLOCK = getattr(time, "perf_counter", time.time)
 
 
@@ -32,19 +33,28 @@ def tell(*words):
 
 
 def generate(hold_ns, release_ns, seconds):
+    """Go on before the one line and after the other, so that it does not matter how late they are read."""
     result = Result()
     pointer = ctypes.addressof(result)
-    released_ns = 0
-    tell("begin")
     start = CLOCK()
-    while CLOCK() - start < seconds:
+    released_ns = 0
+    marks = [
+        (start + MARGIN, "begin"),
+        (start + MARGIN + seconds, "end"),
+        (start + 2 * MARGIN + seconds, "done"),
+    ]
+    while marks:
         if hold_ns:
             HOLD(hold_ns, None, pointer)
         if release_ns:
             RELEASE(release_ns, None, pointer)
             released_ns += result.elapsed_ns
-    wall = CLOCK() - start
-    tell("end", wall - released_ns * 1e-9, wall)
+        now = CLOCK()
+        if now >= marks[0][0]:
+            word = marks.pop(0)[1]
+            if word == "begin":
+                start, released_ns = now, 0
+            tell(word, now - start - released_ns * 1e-9, now - start)
 
 
 def main():

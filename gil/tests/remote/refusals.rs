@@ -6,7 +6,7 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
-use std::{env, process};
+use std::{env, fs, process};
 
 const WAIT: &str = "import sys; sys.stdout.write('ready\\n'); sys.stdout.flush(); sys.stdin.readline()";
 const NOBODY: u32 = 65534;
@@ -100,6 +100,15 @@ fn as_nobody() {
     let mut gil = RemoteGil::attach(talker.pid()).unwrap();
     assert!(!gil.sample().unwrap().holder.is_held());
     assert_eq!(gil.states().unwrap().len(), 1);
+
+    // A removed program can be opened by root alone.
+    let copy = env::temp_dir().join(format!("busy-gil-python-{}", process::id()));
+    fs::copy("/usr/bin/python3", &copy).unwrap();
+    let talker = Talker::script(&Python { path: copy.clone(), name: "a copy".to_owned() }, WAIT, &[]);
+    fs::remove_file(&copy).unwrap();
+    let found = RemoteGil::attach(talker.pid());
+    assert!(matches!(found, Err(RemoteError::FileChanged { .. })), "{found:?}");
+    println!("{}", found.unwrap_err());
 }
 
 #[test]

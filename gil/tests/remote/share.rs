@@ -11,10 +11,12 @@ const DUTIES: [u64; 7] = [0, 10, 25, 50, 75, 90, 100];
 /// held by its own account.
 fn measure(recorder: &Recorder, generator: &mut Talker, hold_ns: u64, release_ns: u64, seconds: f64) -> (Window, f64) {
     generator.tell(&format!("{hold_ns} {release_ns} {seconds}"));
-    assert_eq!(generator.line(), "begin");
+    let begin = generator.line();
+    assert!(begin.starts_with("begin "), "{begin}");
     let before = recorder.window();
     let line = generator.line();
     let window = recorder.window().since(&before);
+    assert!(generator.line().starts_with("done "));
     let words: Vec<_> =
         line.strip_prefix("end ").expect(&line).split(' ').map(|word| word.parse::<f64>().unwrap()).collect();
     (window, words[0] / words[1])
