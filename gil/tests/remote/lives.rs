@@ -72,7 +72,8 @@ fn the_holder_in_a_forked_child_is_its_own_thread() {
     let _alone = alone();
     for python in with_gil() {
         let mut talker = Talker::script(&python, SHELL, &[]);
-        talker.tell(r"exec('import os\np = os.fork()\nwhile not p: pass')");
+        // It ends by itself should this test fail.
+        talker.tell(r"exec('import os, signal\np = os.fork()\nif not p: signal.alarm(30)\nwhile not p: pass')");
         talker.tell("print('child %d' % p)");
         let line = talker.line();
         let child: u32 = line.strip_prefix("child ").expect(&line).parse().unwrap();

@@ -101,12 +101,20 @@ fn as_nobody() {
     assert!(!gil.sample().unwrap().holder.is_held());
     assert_eq!(gil.states().unwrap().len(), 1);
 
-    // A removed program can be opened by root alone.
+    // A removed program can be opened by root alone. Its name in /proc may be another file's, even one much the same.
     let copy = env::temp_dir().join(format!("busy-gil-python-{}", process::id()));
     fs::copy("/usr/bin/python3", &copy).unwrap();
     let talker = Talker::script(&Python { path: copy.clone(), name: "a copy".to_owned() }, WAIT, &[]);
     fs::remove_file(&copy).unwrap();
     let found = RemoteGil::attach(talker.pid());
+    assert!(matches!(found, Err(RemoteError::FileChanged { .. })), "{found:?}");
+    let mut other = fs::read("/usr/bin/python3").unwrap();
+    // Padding in the ELF header.
+    other[9] = 1;
+    let namesake = env::temp_dir().join(format!("busy-gil-python-{} (deleted)", process::id()));
+    fs::write(&namesake, other).unwrap();
+    let found = RemoteGil::attach(talker.pid());
+    fs::remove_file(&namesake).unwrap();
     assert!(matches!(found, Err(RemoteError::FileChanged { .. })), "{found:?}");
     println!("{}", found.unwrap_err());
 }
