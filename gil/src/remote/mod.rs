@@ -32,6 +32,8 @@ use busy_core::cpu::Sampler;
 use place::{Gil, Kind};
 use std::fmt;
 use std::path::Path;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 use target::Target;
 use threads::Threads;
 use tid::ThreadIds;
@@ -86,7 +88,7 @@ struct Known {
 }
 
 impl RemoteGil {
-    /// Finds the GIL of process `pid`, and makes sure that it is one.
+    /// Finds the GIL of process `pid`, and makes sure that it is one, for which it looks for up to a second.
     ///
     /// # Errors
     /// Whatever stands in the way, with what to do about it.
@@ -212,12 +214,15 @@ impl RemoteGil {
 
     /// If the GIL is held, it must be by a thread of the process: that proves the offsets.
     fn expect_a_holder(&mut self) -> Result<(), RemoteError> {
-        /// A holder can't be told at the moment it changes; not so often in a row.
-        const TRIES: usize = 100;
-        for _ in 0..TRIES {
+        /// A holder can't be told at the moment it changes, nor in a forked child that has not run yet, whose memory has its
+        /// parent's ids.
+        const PATIENCE: Duration = Duration::from_secs(1);
+        let start = Instant::now();
+        while start.elapsed() < PATIENCE {
             if self.sample()?.holder != Holder::Unknown {
                 return Ok(());
             }
+            sleep(Duration::from_micros(100));
         }
         self.verify()?;
         let found = "expected that a thread of the process has the GIL, found one that is none".to_owned();

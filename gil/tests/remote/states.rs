@@ -10,10 +10,10 @@ use std::time::{Duration, Instant};
 
 const THREADS: &str = include_str!("threads.py");
 
-/// The script's threads: what each does, by its id. The main thread sleeps.
+/// The script's threads: what each does, by its id. The main thread sleeps, once it has got the GIL to do so.
 fn start(python: &crate::pythons::Python) -> (Talker, BTreeMap<u32, String>) {
     let mut talker = Talker::spawn(Command::new(&python.path).args(["-c", THREADS]).arg(libbusy()));
-    let mut threads = BTreeMap::from([(talker.pid(), "sleep".to_owned())]);
+    let mut threads = BTreeMap::from([(talker.pid(), "main".to_owned())]);
     loop {
         let line = talker.line();
         if line == "ready" {
@@ -60,6 +60,7 @@ fn threads_that_hold_wait_run_and_sleep_are_told_apart() {
                     assert!(share(tid, |thread| thread.held_ns) > 0.1, "{context}");
                     assert!(share(tid, |thread| thread.sleeping_ns) < 0.3, "{context}");
                 }
+                "main" => {}
                 other => panic!("{other}"),
             }
             let all = told.waiting_ns + told.running_ns + told.runnable_ns + told.sleeping_ns + told.untold_ns;
@@ -91,7 +92,7 @@ fn one_look_tells_the_same() {
         let count =
             |doing, states: &[State]| -> usize { states.iter().filter_map(|state| seen.get(&(doing, *state))).sum() };
         assert!(count("lock", &[State::Sleeps]) > 40, "{}: {seen:?}", python.name);
-        assert!(count("sleep", &[State::Sleeps]) > 80, "{}: {seen:?}", python.name);
+        assert!(count("sleep", &[State::Sleeps]) > 40, "{}: {seen:?}", python.name);
         assert!(count("run", &[State::Runs, State::Runnable]) > 40, "{}: {seen:?}", python.name);
         assert!(count("hold", &[State::Holds]) > 10, "{}: {seen:?}", python.name);
         // Who has been woken and has no CPU yet waits no longer, as the kernel sees it.

@@ -56,8 +56,12 @@ def start(task):
     sys.stdout.write(" ".join((task.__name__, str(tid[0]))) + "\n")
 
 
-for task in (sleep, lock, run, hold, hold):
+for task in (sleep, lock, run):
     start(task)
+# From now on whoever is not there yet waits for the GIL.
+time.sleep(0.1)
+start(hold)
+start(hold)
 sys.stdout.write("ready\n")
 sys.stdout.flush()
 sys.stdin.readline()
