@@ -3,6 +3,7 @@
 import asyncio
 import functools
 import gc
+import signal
 import sys
 import threading
 import time
@@ -85,10 +86,17 @@ def state():
     return sys.getswitchinterval(), gc.isenabled(), threading.active_count()
 
 
+STATE = state()[:2]
+
+
 @pytest.fixture(autouse=True)
 def undisturbed(monkeypatch):
     """What the kernel says of this machine is not what these are about."""
     monkeypatch.setattr(_verdict._Delay, "read", lambda _: 0)
+    # Nor is how often the thread beside the calls gets a core here and now.
+    monkeypatch.setattr(
+        _verdict._Insisting, "asked", lambda self, start, end: self._meter.asks * (end - start)
+    )
     before = state()
     yield
     assert state() == before, "whatever a check changes is put back"
@@ -165,14 +173,64 @@ def test_pieces_each_of_which_holds_for_long_are_no_giving_way():
     assert verdict(FalseMeter(row, elapsed=100 * MS, asks=1), call)["verdict"] == "holds"
 
 
+ASKED = _verdict._Insisting.asked
+
+
+@pytest.mark.parametrize(
+    ("rounds", "asked"),
+    [
+        ([], 0),
+        (
+            [(9, 21, 11)],
+            9,
+        ),  # a round of 12 s, in 10 of which the call ran: 11 of them it waited, so 9 of the 10
+        ([(9, 21, 1)], 0),  # it was kept off its core for most of what it waited
+        ([(10, 14, 3), (14, 20, 5)], 5),  # at one time: each of two may have been answered at once
+        ([(0, 9, 9), (21, 30, 9)], 0),  # before and after
+        ([(0, 11, 11)], 1),
+    ],
+)
+def test_only_what_was_asked_in_vain_inside_the_call_proves_that_it_holds(rounds, asked):
+    insisting = _verdict._Insisting(None, None, 0)
+    insisting._rounds = rounds
+    assert ASKED(insisting, 10, 20) == asked
+
+
 def test_who_had_no_core_to_ask_from_proves_nothing(monkeypatch):
     """It waited for the GIL all the time, but was kept off its core as long."""
     caller = threading.get_ident()
+    monkeypatch.setattr(_verdict._Insisting, "asked", ASKED)
     monkeypatch.setattr(
         _verdict._Delay, "read", lambda _: 0 if threading.get_ident() == caller else time.monotonic_ns()
     )
     told = verdict(FalseMeter(Row(held=20 * MS), asks=1), call)
     assert told["verdict"] == "inconclusive", told
+
+
+def test_ctrl_c_at_any_moment_leaves_everything_as_it_was():
+    """Whatever it meets, the autouse fixture sees that all is put back."""
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    meter, interrupts = FalseMeter(Row(held=20 * MS, longest=19 * MS), asks=1), 0
+    try:
+        for step in range(60):
+            try:
+                signal.setitimer(signal.ITIMER_REAL, 0.001 + 0.0005 * step)
+                verdict(meter, call)
+            except KeyboardInterrupt:
+                interrupts += 1
+            finally:
+                signal.setitimer(signal.ITIMER_REAL, 0)
+            assert meter.starts in (0, -1), "not started, or interrupted before it noted so"
+            meter.starts = 0
+            assert state()[:2] == STATE
+        assert interrupts > 10
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert verdict(meter, call)["verdict"] == "holds", "and the next check has its turn"
 
 
 def test_a_call_too_short_to_be_told_about_is_inconclusive():

@@ -4,6 +4,7 @@ This is all that a meter must offer to `_verdict`; another one may stand in its 
 """
 
 import ctypes
+import itertools
 
 _U32, _U64, _SIZE = ctypes.c_uint32, ctypes.c_uint64, ctypes.c_size_t
 _GETTID = 186  # syscall(2); the meter serves x86-64 only
@@ -56,6 +57,7 @@ class Meter(object):
     def __init__(self, path):
         # Calls that keep the GIL; PyPy has no such, and is refused by the library.
         self._library = library = getattr(ctypes, "PyDLL", ctypes.CDLL)(path)
+        self._started = []
         library.busy_gil_snapshot.argtypes = [ctypes.c_void_p, ctypes.c_void_p, _SIZE, ctypes.c_void_p]
         library.busy_gil_window_open.argtypes = [ctypes.c_void_p]
         library.busy_gil_window_close.argtypes = [_U32]
@@ -64,14 +66,19 @@ class Meter(object):
 
     def start(self):
         """Begins to count. RuntimeError, with the reason, if that can't be done here."""
-        if self._library.busy_gil_start():
+        # Called and noted by one builtin: Ctrl-C comes before or after it.
+        self._started.extend(itertools.starmap(self._library.busy_gil_start, [()]))
+        if self._started[-1]:
+            self._started.pop()
             text = ctypes.create_string_buffer(self._library.busy_gil_reason(None, 0))
             self._library.busy_gil_reason(text, len(text))
             raise RuntimeError(text.value.decode("utf-8", "replace"))
 
     def stop(self):
-        """Takes one start back."""
-        self._library.busy_gil_stop()
+        """Takes one start back, if there was one."""
+        if self._started:
+            self._started.pop()
+            self._library.busy_gil_stop()
 
     def snapshot(self, window=0):
         """What was counted since the start, or since the window was opened: (nanoseconds that it was counted for,

@@ -12,6 +12,7 @@ Serves CPython 2.7 and 3.x, and needs only the standard library. It knows nothin
 """
 
 import gc
+import io
 import os
 import sys
 import time
@@ -179,14 +180,16 @@ class _Check(object):
         )
 
     def with_gil(self):
+        # Before it is, since Ctrl-C may come at any moment.
+        started = [True]
+        self.undo.add(lambda: started and started.pop() and self.meter.stop())
         try:
             self.meter.start()
         except RuntimeError as reason:
+            del started[:]
             return self.tell("inconclusive", str(reason))
-        started = [True]
-        self.undo.add(lambda: started and started.pop() and self.meter.stop())
         # A release costs more from the first other thread on, and Python 2 makes its GIL then.
-        with _Wanting(self.meter, self.meter.tid(), 0.001):
+        with self.beside(_Wanting(self.meter, self.meter.tid(), 0.001)):
             pass
         self.delay = _Delay(self.meter.tid())
         self.undo.add(self.delay.close)
@@ -240,7 +243,7 @@ class _Check(object):
         wanted = 12 if length < 0.002 else 8 if length < 0.01 else 3 if length < 0.1 else 1
         end, held = _clock() + max(1.0, 4 * length), []
         try:
-            with _Insisting(self.meter, self.meter.tid(), SHORT_INTERVAL_S) as insisting:
+            with self.beside(_Insisting(self.meter, self.meter.tid(), SHORT_INTERVAL_S)) as insisting:
                 for _ in range(MOST_CALLS):
                     sample = self.sample()
                     if sample.gives_way():
@@ -264,7 +267,7 @@ class _Check(object):
         longest, stall, most = [], [], []
         pause = min(max(length / 10, SHORT_INTERVAL_S), 0.0005)
         for _ in range(3):
-            with _Wanting(self.meter, self.meter.tid(), pause) as wanting:
+            with self.beside(_Wanting(self.meter, self.meter.tid(), pause)) as wanting:
                 samples = _least_disturbed([self.sample() for _ in range(_calls_for(length))])
             longest.append(max(sample.longest for sample in samples))
             stall.append(wanting.stall)
@@ -276,6 +279,11 @@ class _Check(object):
         # release after it has asked, if it has a core then.
         bounds = [min(most)] if _HAS_OLD_GIL else [min(most), max(min(longest), sys.getswitchinterval())]
         return min(longest), min(max(stall), *bounds)
+
+    def beside(self, thread):
+        """To be ended even if Ctrl-C comes before its block has begun."""
+        self.undo.add(thread.end)
+        return thread
 
     def timed(self):
         """How long one call was kept off its core, and when it began and ended."""
@@ -327,7 +335,7 @@ class _Check(object):
         self.delay = _Delay(self.meter.tid())
         self.undo.add(self.delay.close)
         calls, found, end = [], [], _clock() + max(2.0, 8 * length)
-        with _Stopping(min(max(length / 20, 0.00002), 0.005)) as stopping:
+        with self.beside(_Stopping(min(max(length / 20, 0.00002), 0.005))) as stopping:
             while len(found) < 3 and (_clock() < end or not calls):
                 calls += [self.timed() for _ in range(max(8, 2 * _calls_for(length)) if length < 0.1 else 3)]
                 found = [(delayed, stopping.within(*times)) for delayed, times in calls]
@@ -360,55 +368,58 @@ class _Delay(object):
 
     def __init__(self, tid):
         try:
-            self._file = os.open("/proc/self/task/%d/schedstat" % tid, os.O_RDONLY)
-        except OSError:
+            self._file = io.open("/proc/self/task/%d/schedstat" % tid, "rb", 0)
+        except (IOError, OSError):
             self._file = None
 
     def read(self):
         if self._file is None:
             return 0
-        os.lseek(self._file, 0, os.SEEK_SET)
-        return int(os.read(self._file, 100).split()[1])
+        self._file.seek(0)
+        return int(self._file.read(100).split()[1])
 
     def close(self):
-        file, self._file = self._file, None
-        if file is not None:
-            os.close(file)
+        if self._file is not None:
+            self._file.close()
 
 
 class _Beside(object):
     """A thread that works beside the calls while the block runs. Threading does not know of it, nor do its hooks."""
 
+    _is_over = _has_begun = _is_running = False
+    error = None
+
     def __enter__(self):
-        self._process, self._has_begun, self._is_over, self._has_ended = os.getpid(), False, False, False
-        self.error = None
+        self._process = os.getpid()
 
         def run():
+            self._is_running = True
             try:
-                self.begin()
+                if not self._is_over:
+                    self.begin()
                 self._has_begun = True
                 while not self._is_over:
                     self.work()
             except Exception as error:
                 self.error = error
             finally:
-                self._has_ended = True
+                self._is_running = False
 
         start_new_thread(run, ())
-        while not self._has_begun and not self._has_ended:
+        while not self._has_begun and self.error is None:
             _sleep(0.0001)
         return self
 
     def __exit__(self, kind, *_):
         with _Undo() as undo:
-            undo.add(self._end)
+            undo.add(self.end)
         if self.error is not None and kind is None:
             raise self.error
 
-    def _end(self):
+    def end(self):
         self._is_over = True
         # A forked child has no such thread.
-        while not self._has_ended and self._process == os.getpid():
+        while self._is_running and self._process == os.getpid():
             _sleep(0.0001)
 
 
@@ -459,8 +470,8 @@ class _Insisting(_Wanting):
             self._delayed = delayed
         self._since = _clock()
 
-    def _end(self):
-        _Wanting._end(self)
+    def end(self):
+        _Wanting.end(self)
         if self._delay:
             self._delay.close()
 
