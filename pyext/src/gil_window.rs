@@ -6,6 +6,7 @@ use busy_gil::{GilTotals, Meter, Refusal, ThreadTotals, Window};
 use pyo3::create_exception;
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
+use pyo3::types::PyType;
 use std::collections::HashMap;
 use std::fs;
 use std::sync::{Mutex, PoisonError};
@@ -61,21 +62,28 @@ pub struct ThreadRow {
     longest_wait_ns: u64,
 }
 
-#[pymethods]
-impl GilWindow {
-    #[new]
-    fn new(py: Python<'_>) -> PyResult<Self> {
-        let _turn = Turn::take(py);
-        let meter = Meter::start().map_err(not_meterable)?;
-        match meter.window() {
-            Ok(window) => Ok(Self { open: Mutex::new(Some(Open { window, _meter: meter })) }),
-            Err(refusal) => {
-                py.detach(|| drop(meter));
-                Err(not_meterable(refusal))
-            }
+/// Opens one. The classes are no attributes of the module: making them would add a tenth to the time that importing it takes.
+#[pyfunction]
+pub fn gil_window(py: Python<'_>) -> PyResult<GilWindow> {
+    let _turn = Turn::take(py);
+    let meter = Meter::start().map_err(not_meterable)?;
+    match meter.window() {
+        Ok(window) => Ok(GilWindow { open: Mutex::new(Some(Open { window, _meter: meter })) }),
+        Err(refusal) => {
+            py.detach(|| drop(meter));
+            Err(not_meterable(refusal))
         }
     }
+}
 
+/// The exception, made when it is first asked for.
+#[pyfunction]
+pub fn gil_not_meterable(py: Python<'_>) -> Bound<'_, PyType> {
+    py.get_type::<GilNotMeterable>()
+}
+
+#[pymethods]
+impl GilWindow {
     /// What happened so far; in a forked child, since the fork.
     fn read(&self) -> PyResult<Reading> {
         let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);

@@ -19,7 +19,7 @@ mod _busy {
     use pyo3::prelude::*;
 
     #[pymodule_export]
-    use crate::gil_window::{GilNotMeterable, GilRow, GilWindow, ThreadRow, cpu_clocks};
+    use crate::gil_window::{cpu_clocks, gil_not_meterable, gil_window};
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {

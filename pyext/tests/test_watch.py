@@ -280,10 +280,10 @@ def test_more_than_sixteen_are_refused_and_serve_again_once_some_are_closed():
 
 def test_watches_that_were_given_up_give_their_windows_back():
     for _ in range(20):
-        window = busy._busy.GilWindow()
+        window = busy._busy.gil_window()
         del window
         gc.collect()
-    window = busy._busy.GilWindow()
+    window = busy._busy.gil_window()
     window.close()
     window.close()
     with pytest.raises(ValueError, match="closed"):

@@ -18,7 +18,7 @@ if sys.version_info < (3, 10):  # noqa: UP036 - a path such as PYTHONPATH can br
     raise ImportError("busy needs CPython 3.10 or later, this is %d.%d" % sys.version_info[:2])  # noqa: UP031
 
 try:
-    from busy._busy import GilNotMeterable, __version__, with_lock, without_lock
+    from busy._busy import __version__, with_lock, without_lock
 except SystemError:
     # What 3.13t makes of a module that was built for other builds.
     if "t" not in sys.abiflags:
@@ -31,10 +31,11 @@ except SystemError:
 TYPE_CHECKING = False  # As typing's, whose import would cost more than all of this.
 if TYPE_CHECKING:
     from busy._check import Verdict, check
-    from busy._watch import WatchedThread, watch
+    from busy._watch import GilNotMeterable, WatchedThread, watch
 
 # What is imported when it is first asked for, so that `import busy` stays cheap: the module of each name.
 _LATER = {
+    "GilNotMeterable": "busy._watch",
     "Verdict": "busy._check",
     "WatchedThread": "busy._watch",
     "check": "busy._check",

@@ -1,12 +1,10 @@
 from typing import Final, SupportsFloat, SupportsIndex, TypedDict, final, type_check_only
 
 __all__ = [
-    "GilNotMeterable",
-    "GilRow",
-    "GilWindow",
-    "ThreadRow",
     "__version__",
     "cpu_clocks",
+    "gil_not_meterable",
+    "gil_window",
     "with_lock",
     "without_lock",
 ]
@@ -19,6 +17,13 @@ def with_lock(seconds: SupportsFloat | SupportsIndex, /) -> int:
 def without_lock(seconds: SupportsFloat | SupportsIndex, /) -> int:
     """Spin for `seconds`, never less, with the GIL released, and return the number of clock polls."""
 
+def gil_not_meterable() -> type[GilNotMeterable]:
+    """The exception, made when it is first asked for."""
+
+def gil_window() -> GilWindow:
+    """Opens one."""
+
+@type_check_only
 class GilNotMeterable(RuntimeError):
     """The GIL of this process can't be metered; the message says why, and what to do."""
 
@@ -26,10 +31,10 @@ def cpu_clocks() -> dict[int, int]:
     """CPU time of each living thread of this process, in nanoseconds, by native thread id. Empty without /proc."""
 
 @final
+@type_check_only
 class GilWindow:
     """The GIL's metering from here until `close()`, or until it is given up, with its own longest hold and wait."""
 
-    def __new__(cls) -> GilWindow: ...
     def read(self) -> _Reading:
         """What happened so far; in a forked child, since the fork."""
 
@@ -43,6 +48,7 @@ class _Reading(TypedDict):
     others: list[GilRow]
 
 @final
+@type_check_only
 class GilRow:
     """One GIL in a window. Times in nanoseconds; `metered_ns` is the window's length."""
 
@@ -56,6 +62,7 @@ class GilRow:
     def held_ns(self) -> int: ...
 
 @final
+@type_check_only
 class ThreadRow:
     """One thread in a window. Times in nanoseconds."""
 

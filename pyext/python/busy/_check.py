@@ -3,10 +3,13 @@
 import threading
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from busy import _units, _verdict
-from busy._busy import GilWindow, ThreadRow
+from busy._busy import gil_window
+
+if TYPE_CHECKING:
+    from busy._busy import ThreadRow
 
 
 @dataclass(frozen=True, repr=False)
@@ -73,7 +76,7 @@ class _Meter:
     def stop(self) -> None:
         self._since_start.close()
 
-    def snapshot(self) -> tuple[int, dict[int, ThreadRow]]:
+    def snapshot(self) -> "tuple[int, dict[int, ThreadRow]]":
         return self._since_start.read()
 
     def window(self) -> "_Window":
@@ -85,9 +88,9 @@ class _Meter:
 
 class _Window:
     def __init__(self) -> None:
-        self._window = GilWindow()
+        self._window = gil_window()
         self.close = self._window.close
 
-    def read(self) -> tuple[int, dict[int, ThreadRow]]:
+    def read(self) -> "tuple[int, dict[int, ThreadRow]]":
         reading = self._window.read()
         return reading["gil"].metered_ns, reading["threads"]

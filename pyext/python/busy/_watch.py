@@ -5,10 +5,15 @@ import inspect
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from busy import _endings, _units
-from busy._busy import GilRow, GilWindow, ThreadRow, cpu_clocks
+from busy._busy import cpu_clocks, gil_not_meterable, gil_window
+
+if TYPE_CHECKING:
+    from busy._busy import GilNotMeterable, GilRow, GilWindow, ThreadRow
+else:
+    GilNotMeterable = gil_not_meterable()
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
@@ -69,7 +74,7 @@ class watch:  # noqa: N801 - a function to its users, as contextlib's are
         if self._open:
             raise RuntimeError("this watch is open already: make another one, busy.watch()")
         cpu_before = cpu_clocks()
-        window = GilWindow()
+        window = gil_window()
         self._open = _Open(window, cpu_before, _endings.listen())
         return self
 
@@ -164,7 +169,7 @@ class watch:  # noqa: N801 - a function to its users, as contextlib's are
 
 
 class _Open(NamedTuple):
-    window: GilWindow
+    window: "GilWindow"
     cpu_before: dict[int, int]
     ended: list[_endings.Ended]
 
@@ -179,12 +184,12 @@ def _living() -> dict[int, str]:
     return {tid: name for tid, name in ids.items() if tid is not None}
 
 
-def _took_part(row: ThreadRow) -> bool:
+def _took_part(row: "ThreadRow") -> bool:
     return bool(row.held_ns or row.waited_ns or row.acquisitions)
 
 
 def _watched(
-    name: str | None, row: ThreadRow | None, cpu_ns: int | None, cpu_before_ns: int
+    name: str | None, row: "ThreadRow | None", cpu_ns: int | None, cpu_before_ns: int
 ) -> WatchedThread:
     return WatchedThread(
         name=name,
@@ -197,7 +202,7 @@ def _watched(
     )
 
 
-def _share(gil: GilRow) -> float:
+def _share(gil: "GilRow") -> float:
     return gil.held_ns / max(1, gil.metered_ns)
 
 
