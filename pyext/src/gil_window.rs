@@ -1,6 +1,5 @@
 //! A stretch of GIL metering as a Python object, and the CPU clocks of threads: what busy/_watch.py and busy/_check.py stand on.
 
-use crate::turn::Turn;
 use busy_core::cpu;
 use busy_gil::{GilTotals, Meter, Refusal, ThreadTotals, Window};
 use pyo3::create_exception;
@@ -65,7 +64,6 @@ pub struct ThreadRow {
 /// Opens one. The classes are no attributes of the module: making them would add a tenth to the time that importing it takes.
 #[pyfunction]
 pub fn gil_window(py: Python<'_>) -> PyResult<GilWindow> {
-    let _turn = Turn::take(py);
     let meter = Meter::start().map_err(not_meterable)?;
     match meter.window() {
         Ok(window) => Ok(GilWindow { open: Mutex::new(Some(Open { window, _meter: meter })) }),
@@ -118,7 +116,6 @@ impl Drop for GilWindow {
 
 /// Ends it without the GIL: a thread that is just starting one may need it to come to an end.
 fn stop(py: Python<'_>, open: Option<Open>) {
-    let _turn = Turn::take(py);
     py.detach(|| drop(open));
 }
 

@@ -8,7 +8,6 @@ mod nanoseconds;
 mod one_argument;
 mod seconds;
 mod sigint;
-mod turn;
 mod wait;
 
 /// Waits that spin on the CPU for an exact time, with and without the GIL.

@@ -172,7 +172,8 @@ struct Lock(());
 impl State {
     fn try_lock() -> Option<Lock> {
         let ours = STATE.is_locked.compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed).is_ok();
-        ours.then_some(Lock(()))
+        // Not then_some: its argument would be made, and unlock at its end, also where another has the lock.
+        ours.then(|| Lock(()))
     }
 
     /// From rest to metering; on an error some entries may be redirected.

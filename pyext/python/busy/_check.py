@@ -70,11 +70,15 @@ def check(function: Callable[..., object], /, *args: Any, **kwargs: Any) -> Verd
 class _Meter:
     """What `_verdict` asks of a meter; `_ctypes_meter.Meter` says what that is."""
 
+    _since_start: "_Window | None" = None
+
     def start(self) -> None:
         self._since_start = _Window()
 
     def stop(self) -> None:
-        self._since_start.close()
+        # Ctrl-C may have come before the start was done.
+        if self._since_start is not None:
+            self._since_start.close()
 
     def snapshot(self) -> "tuple[int, dict[int, ThreadRow]]":
         return self._since_start.read()
