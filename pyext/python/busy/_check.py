@@ -70,18 +70,19 @@ def check(function: Callable[..., object], /, *args: Any, **kwargs: Any) -> Verd
 class _Meter:
     """What `_verdict` asks of a meter; `_ctypes_meter.Meter` says what that is."""
 
-    _since_start: "_Window | None" = None
+    def __init__(self) -> None:
+        self._since_start: list[_Window] = []
 
     def start(self) -> None:
-        self._since_start = _Window()
+        self._since_start.append(_Window())
 
     def stop(self) -> None:
         # Ctrl-C may have come before the start was done.
-        if self._since_start is not None:
-            self._since_start.close()
+        while self._since_start:
+            self._since_start.pop().close()
 
     def snapshot(self) -> "tuple[int, dict[int, ThreadRow]]":
-        return self._since_start.read()
+        return self._since_start[0].read()
 
     def window(self) -> "_Window":
         return _Window()
