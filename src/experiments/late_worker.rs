@@ -53,9 +53,10 @@ impl Found<'_> {
         })
     }
 
-    /// Each of the first four workers dies of the task that it takes, and those that come after them do the rest.
+    /// Each of the first four workers dies of the task that it takes, and those that come after them do the rest; now and then
+    /// one of the first gets none, since a later one was quicker.
     fn is_the_talks(&self) -> bool {
-        self.hung && self.done == 6.0 && self.died == 4.0
+        self.hung && (1.0..=4.0).contains(&self.died) && self.done == self.tasks - self.died
     }
 
     /// Every task was lost, and more workers than tasks died.
@@ -163,6 +164,8 @@ mod tests {
         assert_eq!(judged(UNGUARDED, ends), (AsExpected, Some("0/10, ends".into()), true));
         let goes_on = json!({"start_method": "forkserver", "done": 0, "died": 28, "hung": true});
         assert_eq!(judged(UNGUARDED, goes_on), (AsExpected, Some("0/10, respawns".into()), true));
+        let quick = json!({"start_method": "fork", "done": 7, "died": 3, "hung": true});
+        assert_eq!(judged(UNGUARDED, quick).0, AsExpected);
         let cured = json!({"start_method": "fork", "done": 10, "died": 0, "hung": false});
         assert_eq!(judged(UNGUARDED, cured).0, Unexpected);
         let starved = json!({"start_method": "fork", "done": 0, "died": 1, "hung": true, "settled": false});
