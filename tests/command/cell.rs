@@ -3,6 +3,7 @@
 use crate::harness::wait_for;
 use std::fs;
 use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
 /// Processes, network, mounts and IPC of its own, and a /dev/shm of its own.
@@ -47,7 +48,8 @@ impl Cell {
             let open = table.lines().skip(1).filter(|line| line.split_ascii_whitespace().nth(3) != Some("06"));
             assert_eq!(open.count(), 0, "a port is left open:\n{table}");
         }
-        let shared = fs::read_dir(format!("/proc/{}/root/dev/shm", self.init)).unwrap();
+        let root = PathBuf::from(format!("/proc/{}", self.init)).join("root");
+        let shared = fs::read_dir(root.join("dev/shm")).unwrap();
         let shared: Vec<_> = shared.map(|entry| entry.unwrap().file_name()).collect();
         assert!(shared.is_empty(), "shared memory is left: {shared:?}");
     }

@@ -163,7 +163,7 @@ fn assert_whole(bench: &Bench, path: &Path) -> Option<String> {
     let own = Path::new(env!("CARGO_MANIFEST_DIR"));
     if path.starts_with(bench.path(".cache")) {
         // Passing names (a dot first) may stay here.
-        if let Some(source) = ["experiments", "c-examples", "ffi/include"]
+        if let Some(source) = ["experiments", "c-examples", "ffi/include", "pyext/python/busy"]
             .map(|folder| own.join(folder).join(name))
             .iter()
             .find(|file| file.exists())
