@@ -12,7 +12,7 @@ pub struct Snapshot {
 }
 
 /// One GIL. Times in nanoseconds; what is still going on counts up to `at_ns`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct GilTotals {
     /// The id of the interpreter whose GIL it is, as `PyInterpreterState_GetID` tells it; 0 is the main one.
     pub interpreter: i64,
@@ -140,20 +140,8 @@ mod tests {
             ..ThreadTotals::default()
         };
         let threads = threads.iter().map(thread).collect();
-        let mut gil = GilTotals {
-            interpreter: 0,
-            metered: true,
-            at_ns: 1000 + metered_ns,
-            metered_ns,
-            held_ns: 0,
-            waited_ns: 0,
-            acquisitions: 0,
-            explicit_releases: 0,
-            forced_releases: 0,
-            longest_hold_ns: None,
-            longest_wait_ns: None,
-            threads,
-        };
+        let mut gil =
+            GilTotals { metered: true, at_ns: 1000 + metered_ns, metered_ns, threads, ..GilTotals::default() };
         gil.sum();
         Snapshot { session, gils: vec![gil], unlisted_gils: 0 }
     }

@@ -25,18 +25,14 @@ pub(super) struct Account {
     pub(super) session: AtomicU64,
     pub(super) held: AtomicU64,
     pub(super) acquisitions: AtomicU64,
-    pub(super) longest_hold: AtomicU64,
-    hold_floor: AtomicU64,
-    hold_epoch: AtomicU64,
+    pub(super) longest_hold: Longest,
     pub(super) explicit_releases: AtomicU64,
     pub(super) forced_releases: AtomicU64,
     /// When the wait began that goes on; 0 if none.
     pub(super) waits_since: AtomicU64,
     pub(super) waited: AtomicU64,
     pub(super) waits: AtomicU64,
-    pub(super) longest_wait: AtomicU64,
-    wait_floor: AtomicU64,
-    wait_epoch: AtomicU64,
+    pub(super) longest_wait: Longest,
     /// Odd while a wait is being booked without the GIL being acquired.
     wait_sequence: AtomicU64,
     /// The latest wait for another thread to take the GIL: when it began and ended.
@@ -50,6 +46,29 @@ pub(super) struct Account {
     sibling: AtomicPtr<Account>,
     /// The longest in each open window.
     pub(super) best: [Best; WINDOWS],
+}
+
+/// The longest hold, or the longest wait, in ticks.
+#[repr(C)]
+pub(super) struct Longest {
+    pub(super) ever: AtomicU64,
+    /// In this epoch no window wants to know of one that is no longer.
+    floor: AtomicU64,
+    epoch: AtomicU64,
+}
+
+impl Longest {
+    /// Takes one from `since` to `now` into account, also in the open windows.
+    #[inline]
+    fn book(&self, best: &[Best; WINDOWS], which: fn(&Best) -> &AtomicU64, since: u64, now: u64) {
+        let length = now.saturating_sub(since);
+        if length > self.ever.load(Relaxed) {
+            self.ever.store(length, Relaxed);
+        }
+        if length > self.floor.load(Relaxed) || self.epoch.load(Relaxed) != window::epoch() {
+            window::note(best, which, since, now, &self.floor, &self.epoch);
+        }
+    }
 }
 
 /// One writer at a time: what a locked instruction would guard against can't happen.
@@ -160,15 +179,15 @@ impl Account {
         let counters = [
             &self.held,
             &self.acquisitions,
-            &self.longest_hold,
-            &self.hold_epoch,
+            &self.longest_hold.ever,
+            &self.longest_hold.epoch,
             &self.explicit_releases,
             &self.forced_releases,
             &self.waits_since,
             &self.waited,
             &self.waits,
-            &self.longest_wait,
-            &self.wait_epoch,
+            &self.longest_wait.ever,
+            &self.longest_wait.epoch,
             &self.handover[1],
         ];
         counters.into_iter().for_each(|counter| counter.store(0, Relaxed));
@@ -187,14 +206,8 @@ impl Account {
     #[inline]
     pub(super) fn held_from(&self, since: u64, now: u64) {
         // Counters of two cores may differ by some ticks.
-        let length = now.saturating_sub(since);
-        add(&self.held, length);
-        if length > self.longest_hold.load(Relaxed) {
-            self.longest_hold.store(length, Relaxed);
-        }
-        if length > self.hold_floor.load(Relaxed) || self.hold_epoch.load(Relaxed) != window::epoch() {
-            window::note(&self.best, Best::hold, since, now, &self.hold_floor, &self.hold_epoch);
-        }
+        add(&self.held, now.saturating_sub(since));
+        self.longest_hold.book(&self.best, Best::hold, since, now);
     }
 
     /// Books the wait that ends at `now`, if one was begun.
@@ -204,15 +217,9 @@ impl Account {
         if since == 0 {
             return;
         }
-        let length = now.saturating_sub(since);
-        add(&self.waited, length);
+        add(&self.waited, now.saturating_sub(since));
         add(&self.waits, 1);
-        if length > self.longest_wait.load(Relaxed) {
-            self.longest_wait.store(length, Relaxed);
-        }
-        if length > self.wait_floor.load(Relaxed) || self.wait_epoch.load(Relaxed) != window::epoch() {
-            window::note(&self.best, Best::wait, since, now, &self.wait_floor, &self.wait_epoch);
-        }
+        self.longest_wait.book(&self.best, Best::wait, since, now);
         self.waits_since.store(0, Relaxed);
     }
 

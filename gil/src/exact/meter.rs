@@ -85,35 +85,17 @@ struct Redirection {
 /// The functions that CPython 3's GIL goes by.
 fn conds() -> Vec<Redirection> {
     let version = c"GLIBC_2.3.2";
+    let row = |name, real, while_calibrating, then| Redirection { name, version, real, while_calibrating, then };
     vec![
-        Redirection {
-            name: c"pthread_cond_signal",
-            version,
-            real: &hooks::REAL_SIGNAL,
-            while_calibrating: Some(calibrate::signal as *const () as usize),
-            then: hooks::signal as *const () as usize,
-        },
-        Redirection {
-            name: c"pthread_cond_timedwait",
-            version,
-            real: &hooks::REAL_TIMEDWAIT,
-            while_calibrating: None,
-            then: hooks::timedwait as *const () as usize,
-        },
-        Redirection {
-            name: c"pthread_cond_wait",
-            version,
-            real: &hooks::REAL_WAIT,
-            while_calibrating: None,
-            then: hooks::wait as *const () as usize,
-        },
-        Redirection {
-            name: c"pthread_cond_init",
-            version,
-            real: &hooks::REAL_INIT,
-            while_calibrating: None,
-            then: hooks::init as *const () as usize,
-        },
+        row(
+            c"pthread_cond_signal",
+            &hooks::REAL_SIGNAL,
+            Some(calibrate::signal as *const () as usize),
+            hooks::signal as *const () as usize,
+        ),
+        row(c"pthread_cond_timedwait", &hooks::REAL_TIMEDWAIT, None, hooks::timedwait as *const () as usize),
+        row(c"pthread_cond_wait", &hooks::REAL_WAIT, None, hooks::wait as *const () as usize),
+        row(c"pthread_cond_init", &hooks::REAL_INIT, None, hooks::init as *const () as usize),
     ]
 }
 

@@ -27,8 +27,8 @@ fn totals(gil: &Gil, session: u64, scale: &Scale, window: Option<&Window>) -> Gi
         let running = |since: Option<u64>| since.map_or(0, |since| now.saturating_sub(since));
         let (longest_hold, longest_wait) = match window {
             None => (
-                account.longest_hold.load(Relaxed).max(running(holds)),
-                account.longest_wait.load(Relaxed).max(running(waits)),
+                account.longest_hold.ever.load(Relaxed).max(running(holds)),
+                account.longest_wait.ever.load(Relaxed).max(running(waits)),
             ),
             Some(window) => (
                 window.longest(&account.best, Best::hold, holds, now),
@@ -56,14 +56,8 @@ fn totals(gil: &Gil, session: u64, scale: &Scale, window: Option<&Window>) -> Gi
         metered: metered_since != 0,
         at_ns: scale.time(now),
         metered_ns: if metered_since == 0 { 0 } else { scale.ns(now.saturating_sub(metered_since)) },
-        held_ns: 0,
-        waited_ns: 0,
-        acquisitions: 0,
-        explicit_releases: 0,
-        forced_releases: 0,
-        longest_hold_ns: None,
-        longest_wait_ns: None,
         threads,
+        ..GilTotals::default()
     };
     totals.sum();
     totals
