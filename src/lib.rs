@@ -22,6 +22,7 @@ pub mod pythons;
 pub mod results;
 pub mod resume;
 pub mod run;
+pub mod session;
 pub mod signals;
 pub mod table;
 pub mod told;

@@ -3,26 +3,20 @@
 use crate::cli::RunArguments;
 use crate::experiments::{self, Conditions, Experiment};
 use crate::guard::GuardError;
-use crate::host::Host;
-use crate::interpreter::{Interpreter, InterpreterError};
-use crate::loader::{Libbusy, LoaderError};
 use crate::measure::Schedule;
-use crate::output::{Output, OutputError};
-use crate::places::{self, NotInstalled};
+use crate::output::OutputError;
+use crate::places;
 use crate::publish::NewFile;
 use crate::results::{Document, Outcome, Status};
 use crate::resume::{Earlier, ResumeError};
+use crate::session::{Session, SessionError};
 use crate::{interrupt, output, table};
 use indicatif::ProgressBar;
 use std::fs;
-use std::io;
 use std::num::NonZero;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
-
-/// How long to wait for other processes to calm down.
-const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The most looks at one row, which are kept until it ends: some 100 MB, and as much in the JSON.
 const MOST_LOOKS: u32 = 250_000;
@@ -36,27 +30,15 @@ pub enum RunError {
     /// So many looks would fill the memory.
     #[error("expected at most {MOST_LOOKS} looks a row, found {0} s at {1} Hz: shorten -d or lower --hz")]
     Looks(u32, NonZero<u32>),
-    /// An interpreter that can't be used.
+    /// Something that every measurement needs is not there.
     #[error(transparent)]
-    Interpreter(#[from] InterpreterError),
-    /// libbusy is not where it should be.
-    #[error(transparent)]
-    NotInstalled(#[from] NotInstalled),
-    /// libbusy is not as it should be.
-    #[error(transparent)]
-    Loader(#[from] LoaderError),
-    /// The cache can't be written.
-    #[error(transparent)]
-    Cache(#[from] crate::unpack::CacheError),
+    Session(#[from] SessionError),
     /// The guard failed, or Ctrl-C before there was a result.
     #[error(transparent)]
     Guard(#[from] GuardError),
     /// There is nothing to resume.
     #[error(transparent)]
     Resume(#[from] ResumeError),
-    /// The kernel does not tell what is needed.
-    #[error("can't read what the kernel tells of this machine: {0}")]
-    Host(io::Error),
     /// The results can't be written.
     #[error(transparent)]
     Output(#[from] OutputError),
@@ -71,42 +53,30 @@ pub fn run(arguments: &RunArguments) -> Result<ExitCode, RunError> {
     if arguments.seconds * arguments.hz.get() > MOST_LOOKS {
         return Err(RunError::Looks(arguments.seconds, arguments.hz));
     }
-    let interpreters = Interpreter::resolve(&arguments.python)?;
-    let libbusy = Libbusy::open(&places::libbusy()?)?;
-    let scripts = experiments::unpack()?;
-    let mut output = Output::open(arguments.json.as_deref()).map_err(OutputError::from)?;
-
-    let mut host = Host::observe(PATIENCE).map_err(RunError::Host)?;
-    host.time_reads_per_s = Some(libbusy.time_reads_per_second());
+    let mut session = Session::open(&arguments.python, arguments.json.as_deref())?;
+    session.host.time_reads_per_s = Some(session.libbusy.time_reads_per_second());
     let mut earlier = match &arguments.resume {
-        Some(file) => Some(Earlier::read(file.as_deref(), &host)?),
+        Some(file) => Some(Earlier::read(file.as_deref(), &session.host)?),
         None => None,
     };
-    let conditions = Conditions { cores: host.cores };
+    let conditions = Conditions { cores: session.host.cores };
     let schedule = Schedule { seconds: arguments.seconds, hz: arguments.hz };
-    let mut document = Document {
-        schema: 1,
-        began: jiff::Timestamp::now().to_string(),
-        libbusy: libbusy.version(),
-        host,
-        results: Vec::new(),
-    };
-
+    let mut document = session.document();
     let progress = ProgressBar::new_spinner();
     progress.enable_steady_tick(Duration::from_millis(250));
     let keep = Keep::new(&document.began);
     let mut kept = Err("nothing was measured".into());
+    let Session { interpreters, libbusy, scripts, .. } = &session;
     let pairs = interpreters.iter().flat_map(|interpreter| chosen.iter().map(move |&chosen| (interpreter, chosen)));
     for (interpreter, experiment) in pairs {
         if interrupt::requested() {
             break;
         }
-        if let Some(done) = earlier.as_mut().and_then(|earlier| earlier.take(experiment.name, interpreter, schedule)) {
-            document.results.push(done);
-            continue;
-        }
         let tell = |case: &str| progress.set_message(format!("{} on {}: {case}", experiment.name, interpreter.title()));
-        match experiment.run(interpreter, &libbusy, &scripts, schedule, &conditions, &tell) {
+        let taken_over = earlier.as_mut().and_then(|earlier| earlier.take(experiment.name, interpreter, schedule));
+        let result =
+            taken_over.map_or_else(|| experiment.run(interpreter, libbusy, scripts, schedule, &conditions, &tell), Ok);
+        match result {
             Ok(result) if result.cases.is_empty() && interrupt::requested() => break,
             Ok(result) => document.results.push(result),
             Err(GuardError::Interrupted) => break,
@@ -125,13 +95,13 @@ pub fn run(arguments: &RunArguments) -> Result<ExitCode, RunError> {
     if document.results.is_empty() {
         return Ok(ExitCode::from(interrupt::EXIT_CODE));
     }
-    output.write(&document, || table::render(&document))?;
+    session.output.write(&document, || table::render(&document))?;
     for warning in table::warnings(&document) {
         output::note(&warning);
     }
     // The copy is a service; who can't have it has the results all the same.
     match kept {
-        Ok(path) if output.has_text() => output::say(&format!("Kept as {path}\n"))?,
+        Ok(path) if session.output.has_text() => output::say(&format!("Kept as {path}\n"))?,
         Ok(_) => {}
         Err(error) => output::note(&format!("warning: these results are not kept: {error}")),
     }

@@ -5,50 +5,31 @@ mod outcome;
 mod text;
 
 use crate::cli::CheckArguments;
-use crate::experiments;
 use crate::guard::GuardError;
-use crate::host::Host;
-use crate::interpreter::{Interpreter, InterpreterError};
-use crate::loader::{Libbusy, LoaderError};
+use crate::interpreter::Interpreter;
 use crate::measure::{MeasureError, Order, Schedule};
-use crate::output::{Output, OutputError};
-use crate::places::{self, NotInstalled};
-use crate::results::{Case, CheckResult, Document, Status, Verdict};
+use crate::output::OutputError;
+use crate::results::{Case, CheckResult, Status, Verdict};
+use crate::session::{Session, SessionError};
 use crate::told::{Bounds, ask};
 use crate::{interrupt, output};
 use indicatif::ProgressBar;
 use serde::Deserialize;
 use std::collections::BTreeMap;
-use std::io;
 use std::num::NonZero;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-/// How long to wait for other processes to calm down.
-const PATIENCE: Duration = Duration::from_secs(5);
-
 /// Why nothing could be checked.
 #[derive(Debug, thiserror::Error)]
 pub enum CheckError {
-    /// An interpreter that can't be used.
+    /// Something that every measurement needs is not there.
     #[error(transparent)]
-    Interpreter(#[from] InterpreterError),
-    /// libbusy is not where it should be.
-    #[error(transparent)]
-    NotInstalled(#[from] NotInstalled),
-    /// libbusy is not as it should be.
-    #[error(transparent)]
-    Loader(#[from] LoaderError),
-    /// The cache can't be written.
-    #[error(transparent)]
-    Cache(#[from] crate::unpack::CacheError),
+    Session(#[from] SessionError),
     /// The guard failed, or Ctrl-C.
     #[error(transparent)]
     Guard(#[from] GuardError),
-    /// The kernel does not tell what is needed.
-    #[error("can't read what the kernel tells of this machine: {0}")]
-    Host(io::Error),
     /// The results can't be written.
     #[error(transparent)]
     Output(#[from] OutputError),
@@ -59,22 +40,13 @@ pub enum CheckError {
 /// # Errors
 /// What keeps the whole from running; what goes wrong on one interpreter is a row.
 pub fn check(arguments: &CheckArguments) -> Result<ExitCode, CheckError> {
-    let interpreters = Interpreter::resolve(&arguments.python)?;
-    let libbusy = Libbusy::open(&places::libbusy()?)?;
-    let scripts = experiments::unpack()?;
-    let mut output = Output::open(arguments.json.as_deref()).map_err(OutputError::from)?;
-    let mut document = Document {
-        schema: 1,
-        began: jiff::Timestamp::now().to_string(),
-        libbusy: libbusy.version(),
-        host: Host::observe(PATIENCE).map_err(CheckError::Host)?,
-        results: Vec::new(),
-    };
+    let mut session = Session::open(&arguments.python, arguments.json.as_deref())?;
+    let mut document = session.document();
     let progress = ProgressBar::new_spinner();
     progress.enable_steady_tick(Duration::from_millis(250));
-    for interpreter in &interpreters {
+    for interpreter in &session.interpreters {
         progress.set_message(interpreter.title());
-        match row(arguments, interpreter, libbusy.path(), &scripts.join("check.py")) {
+        match row(arguments, interpreter, session.libbusy.path(), &session.scripts.join("check.py")) {
             Ok(result) => document.results.push(result),
             // What was found so far is shown.
             Err(GuardError::Interrupted) => break,
@@ -89,7 +61,7 @@ pub fn check(arguments: &CheckArguments) -> Result<ExitCode, CheckError> {
     if document.results.is_empty() {
         return Ok(ExitCode::from(interrupt::EXIT_CODE));
     }
-    output.write(&document, || text::render(&document))?;
+    session.output.write(&document, || text::render(&document))?;
     Ok(ExitCode::from(if interrupted { interrupt::EXIT_CODE } else { outcome::exit_code(&document.results) }))
 }
 
