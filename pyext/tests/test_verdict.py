@@ -9,7 +9,7 @@ import threading
 import time
 
 import pytest
-from busy import _verdict
+from busy import _beside
 from busy._verdict import Refused, verdict
 
 pytestmark = pytest.mark.skipif(
@@ -78,7 +78,7 @@ def delay_of_the_caller(monkeypatch, clock):
     """Who asks for the GIL beside it has a core."""
     caller = threading.get_ident()
     monkeypatch.setattr(
-        _verdict._Delay, "read", lambda _: next(clock) if threading.get_ident() == caller else 0
+        _beside.Delay, "read", lambda _: next(clock) if threading.get_ident() == caller else 0
     )
 
 
@@ -92,11 +92,9 @@ STATE = state()[:2]
 @pytest.fixture(autouse=True)
 def undisturbed(monkeypatch):
     """What the kernel says of this machine is not what these are about."""
-    monkeypatch.setattr(_verdict._Delay, "read", lambda _: 0)
+    monkeypatch.setattr(_beside.Delay, "read", lambda _: 0)
     # Nor is how often the thread beside the calls gets a core here and now.
-    monkeypatch.setattr(
-        _verdict._Insisting, "asked", lambda self, start, end: self._meter.asks * (end - start)
-    )
+    monkeypatch.setattr(_beside.Insisting, "asked", lambda self, start, end: self._meter.asks * (end - start))
     before = state()
     yield
     assert state() == before, "whatever a check changes is put back"
@@ -173,7 +171,7 @@ def test_pieces_each_of_which_holds_for_long_are_no_giving_way():
     assert verdict(FalseMeter(row, elapsed=100 * MS, asks=1), call)["verdict"] == "holds"
 
 
-ASKED = _verdict._Insisting.asked
+ASKED = _beside.Insisting.asked
 
 
 @pytest.mark.parametrize(
@@ -191,7 +189,7 @@ ASKED = _verdict._Insisting.asked
     ],
 )
 def test_only_what_was_asked_in_vain_inside_the_call_proves_that_it_holds(rounds, asked):
-    insisting = _verdict._Insisting(None, None, 0)
+    insisting = _beside.Insisting(None, None, 0)
     insisting._rounds = rounds
     assert ASKED(insisting, 10, 20) == asked
 
@@ -199,9 +197,9 @@ def test_only_what_was_asked_in_vain_inside_the_call_proves_that_it_holds(rounds
 def test_who_had_no_core_to_ask_from_proves_nothing(monkeypatch):
     """It waited for the GIL all the time, but was kept off its core as long."""
     caller = threading.get_ident()
-    monkeypatch.setattr(_verdict._Insisting, "asked", ASKED)
+    monkeypatch.setattr(_beside.Insisting, "asked", ASKED)
     monkeypatch.setattr(
-        _verdict._Delay, "read", lambda _: 0 if threading.get_ident() == caller else time.monotonic_ns()
+        _beside.Delay, "read", lambda _: 0 if threading.get_ident() == caller else time.monotonic_ns()
     )
     told = verdict(FalseMeter(Row(held=20 * MS), asks=1), call)
     assert told["verdict"] == "inconclusive", told

@@ -172,6 +172,8 @@ const SCRIPTS: &[(&str, &str)] = &[
     ("slide02_no_gil.py", include_str!("../../experiments/slide02_no_gil.py")),
     ("check.py", include_str!("../../experiments/check.py")),
     ("_verdict.py", include_str!("../../pyext/python/busy/_verdict.py")),
+    ("_beside.py", include_str!("../../pyext/python/busy/_beside.py")),
+    ("_refusal.py", include_str!("../../pyext/python/busy/_refusal.py")),
     ("_ctypes_meter.py", include_str!("../../pyext/python/busy/_ctypes_meter.py")),
 ];
 

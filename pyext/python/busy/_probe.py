@@ -3,11 +3,11 @@
 import threading
 import time
 
-from busy._verdict import _Beside
+from busy._beside import Beside
 from busy._watch import watch
 
 
-class Probe(_Beside):
+class Probe(Beside):
     """Runs while the block does."""
 
     def begin(self) -> None:

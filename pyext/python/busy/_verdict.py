@@ -12,15 +12,22 @@ Serves CPython 2.7 and 3.x, and needs only the standard library. It knows nothin
 """
 
 import gc
-import io
-import os
 import sys
-import time
 
 try:
-    from thread import allocate_lock, get_ident, start_new_thread
+    from thread import allocate_lock, get_ident
 except ImportError:
-    from _thread import allocate_lock, get_ident, start_new_thread
+    from _thread import allocate_lock, get_ident
+
+# In the package; or, for `busy check`, in a folder with its script.
+if __name__.startswith("busy."):
+    from busy._beside import Delay, Insisting, Stopping, Undo, Wanting, clock, sleep
+    from busy._refusal import Refused, refuse_function, refuse_result
+else:
+    from _beside import Delay, Insisting, Stopping, Undo, Wanting, clock, sleep
+    from _refusal import Refused, refuse_function, refuse_result
+
+__all__ = ["Refused", "verdict"]
 
 MOST_HELD = 0.1  # of its time, by a call that releases
 LONGEST_HOLD_S = 0.010  # by a call that releases
@@ -33,17 +40,11 @@ PAUSE_S = 0.05  # for others to finish what they do
 
 _DISTURBED = "other processes kept it off its core, so that %s can't be told: end them, and check again"
 
-_clock = getattr(time, "perf_counter", time.time)
-_sleep = time.sleep
 _HAS_OLD_GIL = sys.version_info < (3, 2)  # released every so many ticks, whether anybody asks or not
 
 # One check at a time: the meter's windows, the switch interval and the thread that asks are the process's.
 _turn = allocate_lock()
 _turn_of = []
-
-
-class Refused(TypeError):
-    """What was given can't be checked by calling it, for the reason given."""
 
 
 def verdict(meter, function, args=(), kwargs=None):
@@ -54,8 +55,8 @@ def verdict(meter, function, args=(), kwargs=None):
     What the function raises comes through. Refused: a coroutine, a generator and the like. RuntimeError: called from
     inside a function that is being checked.
     """
-    _refuse_function(function)
-    with _Undo() as undo:
+    refuse_function(function)
+    with Undo() as undo:
         _take_turn(undo)
         if gc.isenabled():
             undo.add(gc.enable)
@@ -71,7 +72,7 @@ def _take_turn(undo):
         raise RuntimeError("a check inside a function that is being checked: take one of them out")
     # Python 2's acquire() can't be interrupted.
     while not _turn.acquire(False):
-        _sleep(0.005)
+        sleep(0.005)
     _turn_of[:] = [get_ident()]
 
     def give_back():
@@ -80,30 +81,6 @@ def _take_turn(undo):
             _turn.release()
 
     undo.add(give_back)
-
-
-class _Undo(object):
-    """Puts back what was changed, in reverse, Ctrl-C or not. Each step may be done twice."""
-
-    def __init__(self):
-        self._steps = []
-
-    def add(self, step):
-        self._steps.append(step)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        interrupt = None
-        while self._steps:
-            try:
-                self._steps[-1]()
-                self._steps.pop()
-            except KeyboardInterrupt as error:
-                interrupt = error
-        if interrupt is not None:
-            raise interrupt
 
 
 class _Sample(object):
@@ -153,13 +130,13 @@ class _Check(object):
 
     def warm_up(self):
         """The length of a call, in seconds. The first one imports, fills caches, and shows what is returned."""
-        start = _clock()
-        _refuse_result(self.call())
-        length = _clock() - start
+        start = clock()
+        refuse_result(self.call())
+        length = clock() - start
         for _ in range(2 if length < LONG_ENOUGH_S else 0):
-            start = _clock()
+            start = clock()
             self.call()
-            length = min(length, _clock() - start)
+            length = min(length, clock() - start)
         return length
 
     def tell(self, verdict, reason=None, held_share=None, longest_hold_s=None, longest_stall_s=None):
@@ -189,9 +166,9 @@ class _Check(object):
             del started[:]
             return self.tell("inconclusive", str(reason))
         # A release costs more from the first other thread on, and Python 2 makes its GIL then.
-        with self.beside(_Wanting(self.meter, self.meter.tid(), 0.001)):
+        with self.beside(Wanting(self.meter, self.meter.tid(), 0.001)):
             pass
-        self.delay = _Delay(self.meter.tid())
+        self.delay = Delay(self.meter.tid())
         self.undo.add(self.delay.close)
         length = self.warm_up()
         if length < SHORTEST_S:
@@ -234,16 +211,16 @@ class _Check(object):
                     ),
                 )
             if len(samples) > 2:
-                _sleep(PAUSE_S)
+                sleep(PAUSE_S)
         return True, "inconclusive", _DISTURBED % "how much of its time it holds the GIL"
 
     def asked(self, length):
         """Pass B: verdict and reason of a call that never gives the GIL up by itself."""
         self.switch_often()
         wanted = 12 if length < 0.002 else 8 if length < 0.01 else 3 if length < 0.1 else 1
-        end, held = _clock() + max(1.0, 4 * length), []
+        end, held = clock() + max(1.0, 4 * length), []
         try:
-            with self.beside(_Insisting(self.meter, self.meter.tid(), SHORT_INTERVAL_S)) as insisting:
+            with self.beside(Insisting(self.meter, self.meter.tid(), SHORT_INTERVAL_S)) as insisting:
                 for _ in range(MOST_CALLS):
                     sample = self.sample()
                     if sample.gives_way():
@@ -256,7 +233,7 @@ class _Check(object):
                     ]
                     if sum(1.0 if proof.stays() else 0.5 for proof in proofs) >= wanted:
                         return "holds", None
-                    if _clock() > end:
+                    if clock() > end:
                         break
         finally:
             self.switch_as_before()
@@ -267,7 +244,7 @@ class _Check(object):
         longest, stall, most = [], [], []
         pause = min(max(length / 10, SHORT_INTERVAL_S), 0.0005)
         for _ in range(3):
-            with self.beside(_Wanting(self.meter, self.meter.tid(), pause)) as wanting:
+            with self.beside(Wanting(self.meter, self.meter.tid(), pause)) as wanting:
                 samples = _least_disturbed([self.sample() for _ in range(_calls_for(length))])
             longest.append(max(sample.longest for sample in samples))
             stall.append(wanting.stall)
@@ -287,9 +264,9 @@ class _Check(object):
 
     def timed(self):
         """How long one call was kept off its core, and when it began and ended."""
-        delayed, start = self.delay.read(), _clock()
+        delayed, start = self.delay.read(), clock()
         self.call()
-        end = _clock()
+        end = clock()
         return self.delay.read() - delayed, (start, end)
 
     def sample(self):
@@ -299,9 +276,9 @@ class _Check(object):
         window = meter.window()
         try:
             # Kept until then: to free it takes time of its own.
-            start = _clock()
+            start = clock()
             result = self.call()
-            end = _clock()
+            end = clock()
             elapsed, rows = window.read()
             del result
         finally:
@@ -332,11 +309,11 @@ class _Check(object):
         length = self.warm_up()
         if length < SHORTEST_S:
             return self.too_short(length)
-        self.delay = _Delay(self.meter.tid())
+        self.delay = Delay(self.meter.tid())
         self.undo.add(self.delay.close)
-        calls, found, end = [], [], _clock() + max(2.0, 8 * length)
-        with self.beside(_Stopping(min(max(length / 20, 0.00002), 0.005))) as stopping:
-            while len(found) < 3 and (_clock() < end or not calls):
+        calls, found, end = [], [], clock() + max(2.0, 8 * length)
+        with self.beside(Stopping(min(max(length / 20, 0.00002), 0.005))) as stopping:
+            while len(found) < 3 and (clock() < end or not calls):
                 calls += [self.timed() for _ in range(max(8, 2 * _calls_for(length)) if length < 0.1 else 3)]
                 found = [(delayed, stopping.within(*times)) for delayed, times in calls]
                 found = sorted((delayed, within) for delayed, within in found if within)
@@ -360,204 +337,6 @@ class _Check(object):
 
 def _calls_for(length):
     return max(1, min(MOST_CALLS, int(LONG_ENOUGH_S / max(length, 1e-6)) + 1))
-
-
-class _Delay(object):
-    """How long the calling thread was ready to run but had no core: nanoseconds, by schedstat (proc(5)); 0 where the
-    kernel does not tell."""
-
-    def __init__(self, tid):
-        try:
-            self._file = io.open("/proc/self/task/%d/schedstat" % tid, "rb", 0)
-        except (IOError, OSError):
-            self._file = None
-
-    def read(self):
-        if self._file is None:
-            return 0
-        self._file.seek(0)
-        return int(self._file.read(100).split()[1])
-
-    def close(self):
-        if self._file is not None:
-            self._file.close()
-
-
-class _Beside(object):
-    """A thread that works beside the calls while the block runs. Threading does not know of it, nor do its hooks."""
-
-    _is_over = _has_begun = _is_running = False
-    error = None
-
-    def __enter__(self):
-        self._process = os.getpid()
-
-        def run():
-            self._is_running = True
-            try:
-                if not self._is_over:
-                    self.begin()
-                self._has_begun = True
-                while not self._is_over:
-                    self.work()
-            except Exception as error:
-                self.error = error
-            finally:
-                self._is_running = False
-
-        start_new_thread(run, ())
-        while not self._has_begun and self.error is None:
-            _sleep(0.0001)
-        return self
-
-    def __exit__(self, kind, *_):
-        with _Undo() as undo:
-            undo.add(self.end)
-        if self.error is not None and kind is None:
-            raise self.error
-
-    def end(self):
-        self._is_over = True
-        # A forked child has no such thread.
-        while self._is_running and self._process == os.getpid():
-            _sleep(0.0001)
-
-
-class _Wanting(_Beside):
-    """Asks for the GIL, gives it back at once, pauses, and so on. `stall` is the longest that it waited while the
-    thread `of` held the GIL: what it waited for a core is none."""
-
-    def __init__(self, meter, of, pause):
-        self._meter, self._of, self._pause = meter, of, pause
-        self.stall = 0.0
-
-    def begin(self):
-        self._tid = self._meter.tid()
-        _wake_exactly()
-        self._before = self._read()
-
-    def work(self):
-        _sleep(self._pause)
-        waited, held = self._read()
-        stall = min(waited - self._before[0], held - self._before[1])
-        self.stall, self._before = max(self.stall, stall / 1e9), (waited, held)
-
-    def _read(self):
-        _, rows = self._meter.snapshot()
-        waited = rows[self._tid].waited_ns if self._tid in rows else 0
-        return waited, rows[self._of].held_ns if self._of in rows else 0
-
-
-class _Insisting(_Wanting):
-    """As `_Wanting`, and keeps account of when it asked. For want of a core it can't: `take_gil` asks when a wait of
-    one switch interval has ended, which takes a moment on a core."""
-
-    _delay = None
-
-    def begin(self):
-        _Wanting.begin(self)
-        self._delay = _Delay(self._tid)
-        self._rounds, self._since, self._delayed = [], _clock(), self._delay.read()
-
-    def work(self):
-        before = self._before[0]
-        _Wanting.work(self)
-        waited = (self._before[0] - before) / 1e9
-        # To read it costs two more waits.
-        if waited > 0.0001:
-            delayed, now = self._delay.read(), _clock()
-            self._rounds.append((self._since, now, waited - (delayed - self._delayed) / 1e9))
-            self._delayed = delayed
-        self._since = _clock()
-
-    def end(self):
-        _Wanting.end(self)
-        if self._delay:
-            self._delay.close()
-
-    def asked(self, start, end):
-        """How long it did so in vain, at least, at one time between the two."""
-        asked = [0.0]
-        for begun, ended, waited in self._rounds:
-            inside = min(end, ended) - max(start, begun)
-            if inside > 0:
-                asked.append(waited - (ended - begun - inside))
-        return max(asked)
-
-
-class _Stopping(_Beside):
-    """Stops the world again and again, for a moment each time (`_PyThread_CurrentFrames`, Python/pystate.c), and notes
-    when that was wanted and when it was done."""
-
-    def __init__(self, pause):
-        self._pause, self._times = pause, []
-
-    def begin(self):
-        _wake_exactly()
-
-    def work(self):
-        start = _clock()
-        sys._current_frames()
-        self._times.append((start, _clock()))
-        _sleep(self._pause)
-
-    def within(self, start, end):
-        """Of those wanted in the first half: the longest, cut at the end, and what was left of the call when the first
-        was wanted; None if there was none."""
-        wanted = [times for times in self._times if start <= times[0] < (start + end) / 2]
-        if wanted:
-            return max(min(end, done) - begun for begun, done in wanted), end - wanted[0][0]
-
-
-def _wake_exactly():
-    """Lets the calling thread's waits end when they should, not up to 50 us later (PR_SET_TIMERSLACK, prctl(2))."""
-    try:
-        import ctypes
-
-        ctypes.CDLL(None).prctl(29, ctypes.c_ulong(1), 0, 0, 0)
-    except (ImportError, OSError, AttributeError):
-        pass
-
-
-def _refuse_function(function):
-    import functools
-    import inspect
-
-    if not callable(function):
-        raise Refused("expected a function to call, found %r" % (function,))
-    while isinstance(function, functools.partial):
-        function = function.func
-    own = [function]
-    if not inspect.isroutine(function) and not inspect.isclass(function):
-        own.append(type(function).__call__)
-    for kind, is_one in (
-        ("coroutine function", "iscoroutinefunction"),
-        ("asynchronous generator function", "isasyncgenfunction"),
-        ("generator function", "isgeneratorfunction"),
-    ):
-        if any(getattr(inspect, is_one, lambda _: False)(one) for one in own):
-            raise Refused(
-                "%s is a %s: calling it does not run it; check a function that runs it to its end"
-                % (getattr(function, "__name__", repr(function)), kind)
-            )
-
-
-def _refuse_result(result):
-    import inspect
-
-    kind = type(result)
-    for name, is_one in (
-        ("a generator", inspect.isgenerator(result)),
-        ("a coroutine", getattr(inspect, "iscoroutine", lambda _: False)(result)),
-        ("an asynchronous generator", hasattr(kind, "__aiter__") and hasattr(kind, "asend")),
-        ("an awaitable", hasattr(kind, "__await__")),
-    ):
-        if is_one:
-            if hasattr(kind, "close"):
-                result.close()
-            raise Refused(
-                "the call returned %s, which has not run: check a function that runs it to its end" % name
-            )
 
 
 def _median(values):
