@@ -90,6 +90,9 @@ fn a_resumed_run_takes_over_what_was_measured_and_measures_the_rest() {
     let resumed = results(&["pool", "ctypes", "-d", "1", "--resume"]);
     assert_eq!(resumed[0], earlier[0], "taken over as it was");
     assert_eq!((resumed.len(), resumed[1]["experiment"].as_str()), (2, Some("ctypes")));
+    let complete = bench.run(&["run", "pool", "ctypes", "-d", "1", "--resume"]);
+    assert!(stdout(&complete).contains("Kept as"), "{}", stderr(&complete));
+    assert!(!stderr(&complete).contains("not kept"), "{}", stderr(&complete));
     // Another duration is another measurement.
     let other = results(&["pool", "-d", "2", "--resume"]);
     assert_eq!((other[0]["seconds"].as_u64(), earlier[0]["seconds"].as_u64()), (Some(2), Some(1)));
