@@ -105,14 +105,16 @@ fn a_missing_or_wrong_libbusy_is_told() {
     let build = |source: &str| {
         let file = folder.join("fake.c");
         std::fs::write(&file, source).unwrap();
-        let status = Command::new("cc").arg("-shared").arg("-o").arg(folder.join("libbusy.so")).arg(&file).status();
+        let mut compiler = Command::new("cc");
+        compiler.arg("-I").arg(concat!(env!("CARGO_MANIFEST_DIR"), "/ffi/include")).arg("-shared");
+        let status = compiler.arg("-o").arg(folder.join("libbusy.so")).arg(&file).status();
         assert!(status.unwrap().success());
     };
     build("int other;");
     assert!(with(&folder).contains("not libbusy"), "another library");
     build("unsigned busy_abi_version(void) { return 0; }");
     assert!(with(&folder).contains("ABI 0.0"), "too old");
-    build("unsigned busy_abi_version(void) { return 1 << 16; }");
+    build("#include <busy.h>\nuint32_t busy_abi_version(void) { return BUSY_ABI_MAJOR << 16 | BUSY_ABI_MINOR; }");
     assert!(with(&folder).contains("lacks a function"), "incomplete");
 }
 
