@@ -16,7 +16,12 @@ fn a_pool_that_hangs_is_seen_to_hang_and_ended() {
     for case in cases.iter().filter(|case| case["facts"]["settled"] == true) {
         let facts = &case["facts"];
         let expected = match case["case"].as_str().unwrap() {
-            "fork" => (6, true),
+            // Each of the first four loses its first task; now and then one gets none, since a later worker was quicker.
+            "fork" => {
+                let died = facts["died"].as_u64().unwrap();
+                assert!((1..=4).contains(&died), "{case:#}");
+                (10 - died, true)
+            }
             "forkserver" | "spawn" => (0, true),
             "unguarded" => continue,
             _ => (10, false),
