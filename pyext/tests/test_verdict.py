@@ -83,10 +83,10 @@ def delay_of_the_caller(monkeypatch, clock):
 
 
 def state():
-    return sys.getswitchinterval(), gc.isenabled(), threading.active_count()
+    return sys.getswitchinterval(), gc.isenabled()
 
 
-STATE = state()[:2]
+STATE = state()
 
 
 @pytest.fixture(autouse=True)
@@ -95,9 +95,11 @@ def undisturbed(monkeypatch):
     monkeypatch.setattr(_beside.Delay, "read", lambda _: 0)
     # Nor is how often the thread beside the calls gets a core here and now.
     monkeypatch.setattr(_beside.Insisting, "asked", lambda self, start, end: self._meter.asks * (end - start))
-    before = state()
+    before, threads = state(), set(threading.enumerate())
     yield
     assert state() == before, "whatever a check changes is put back"
+    # One of an earlier test may end meanwhile.
+    assert set(threading.enumerate()) <= threads, "whom a check starts has ended"
 
 
 @pytest.mark.parametrize(
@@ -224,7 +226,7 @@ def test_ctrl_c_at_any_moment_leaves_everything_as_it_was():
                 signal.setitimer(signal.ITIMER_REAL, 0)
             assert meter.starts in (0, -1), "not started, or interrupted before it noted so"
             meter.starts = 0
-            assert state()[:2] == STATE
+            assert state() == STATE
         assert interrupts > 10
     finally:
         signal.signal(signal.SIGALRM, before)
