@@ -8,6 +8,8 @@ DESTDIR ?=
 ARGS ?=
 # How often `make soak` kills.
 KILLS ?= 500
+# How often `make verdicts` asks for each.
+TIMES ?= 20
 
 VENV := build/venv
 TOOL := $(VENV)/bin
@@ -36,7 +38,7 @@ FUZZ_SECONDS ?= 30
 FUZZ := build/fuzz
 FUZZ_TARGETS := $(basename $(notdir $(wildcard ffi/fuzz/fuzz_targets/*.rs)))
 
-.PHONY: help run test soak check bench fuzz interpreters generate build install uninstall clean
+.PHONY: help run test soak check bench verdicts fuzz interpreters generate build install uninstall clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -66,6 +68,11 @@ check: build $(VENV)/ready-to-check ## formatting, lints, stubs, and the generat
 bench: build $(BENCH)/venv/ready ## busy side by side with its peers (ARGS=calls for one group; docs/bench.md)
 	cargo build --release -p busy-bench
 	$(RELEASE)/busy-bench --python $(BENCH)/venv/bin/python --folder $(BENCH) $(ARGS)
+
+verdicts: build $(BENCH)/venv/ready ## is a verdict right? 80 known calls, TIMES (20) each, quiet and beside a busy core
+	$(PYTHON) -m pip --python $(BENCH)/venv/bin/python install --quiet -r benches/requirements-verdicts.txt
+	@for beside in 0 1; do $(BENCH)/venv/bin/python -B benches/python/verdicts.py $(RELEASE)/libbusy.so $(TIMES) $$beside || failed=1; done; \
+		test -z "$$failed"
 
 # All but what is there; some of them by: make interpreters ONLY="3.14 pypy3"
 interpreters: $(VENV)/ready-to-check ## CPython 3.14, 3.15, 3.13t and PyPy for `busy run -p all`, on Debian
@@ -105,6 +112,8 @@ $(VENV)/ready-to-check: requirements.txt $(VENV)/ready-to-build
 $(BENCH)/venv/ready: benches/requirements.txt $(MODULE)/__init__.py
 	$(PYTHON) -m venv --without-pip --clear $(BENCH)/venv
 	$(PYTHON) -m pip --python $(BENCH)/venv/bin/python install --quiet -r benches/requirements.txt build/wheel/*.whl
+	@$(PYTHON) -m pip --python $(BENCH)/venv/bin/python install --quiet --no-build-isolation gil_load==0.4.2 || \
+		echo 'gil_load could not be built: its rows will be absent.' >&2
 	@command -v stress-ng >/dev/null || test "$$(id -u)" != 0 || apt-get install --yes --quiet stress-ng || \
 		echo 'stress-ng could not be installed: its rows will be absent.' >&2
 	touch $@

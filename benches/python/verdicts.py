@@ -1,10 +1,10 @@
-"""How often is a verdict right? Calls of the standard library from 0.5 ms to 1 s, whose answers CPython's source gives,
-each checked TIMES times, beside BESIDE other processes that spin.
+"""How often is a verdict right? Calls from 0.5 ms to 1 s, of the standard library and of packages from PyPI, whose
+answers their sources give, each checked TIMES times, beside BESIDE other processes that spin.
 
 python verdicts.py LIBBUSY [TIMES [BESIDE]]
 
 Prints a row a call, and at last how many verdicts were wrong and how many inconclusive; exit code 1 if one was wrong,
-or more than 2 % were inconclusive. 20 times take ten minutes: not for a continuous integration.
+or more than 2 % were inconclusive. 20 times take a quarter of an hour: not for a continuous integration.
 """
 
 import array
@@ -168,7 +168,95 @@ CALLS = {
 }
 
 
+def of_numpy():
+    import numpy
+
+    square, column = numpy.ones((400, 400)), numpy.array(numbers)
+    return {
+        "releases": {
+            "numpy a @ a": lambda: square @ square,
+            "numpy.sort": lambda: numpy.sort(column),
+            "numpy.exp": lambda: numpy.exp(column),
+        },
+        "holds": {
+            "numpy.array(list)": lambda: numpy.array(numbers),
+            "numpy tolist": lambda: column.tolist(),
+        },
+    }
+
+
+def of_orjson():
+    import orjson
+
+    return {
+        "holds": {"orjson.dumps": lambda: orjson.dumps(tree), "orjson.loads": lambda: orjson.loads(as_json)}
+    }
+
+
+def of_lxml():
+    from lxml import etree
+
+    parsed = etree.fromstring(document)
+    return {
+        "releases": {"lxml fromstring": lambda: etree.fromstring(document)},
+        "holds": {"lxml xpath": lambda: parsed.xpath("count(//b[@c='d' and ../b])")},
+    }
+
+
+def of_cryptography():
+    from cryptography.hazmat.primitives import hashes
+    from cryptography.hazmat.primitives.asymmetric import rsa
+    from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
+
+    def sha256():
+        digest = hashes.Hash(hashes.SHA256())
+        digest.update(zeros)
+        digest.finalize()
+
+    return {
+        "releases": {"cryptography Scrypt": lambda: Scrypt(b"a", 32, 1024, 8, 1).derive(b"b")},
+        "holds": {
+            "cryptography SHA256": sha256,
+            "cryptography RSA key": lambda: rsa.generate_private_key(65537, 2048),
+        },
+    }
+
+
+def of_pillow():
+    from PIL import Image, ImageFilter
+
+    image = Image.new("RGB", (1500, 1500))
+    return {
+        "releases": {
+            "PIL resize": lambda: image.resize((700, 700), Image.Resampling.LANCZOS),
+            "PIL GaussianBlur": lambda: image.filter(ImageFilter.GaussianBlur(5)),
+        },
+        "holds": {"PIL getcolors": lambda: image.getcolors()},
+    }
+
+
+def of_zstandard():
+    import zstandard
+
+    return {
+        "releases": {"zstandard compress": lambda: zstandard.ZstdCompressor(level=9).compress(text.encode())}
+    }
+
+
+def of_packages():
+    """Those that are installed."""
+    for package in (of_numpy, of_orjson, of_lxml, of_cryptography, of_pillow, of_zstandard):
+        try:
+            found = package()
+        except ImportError as error:
+            print(f"left out: {error}")
+            continue
+        for expected, calls in found.items():
+            CALLS[expected].update(calls)
+
+
 def main(libbusy, times=20, beside=1):
+    of_packages()
     meter = Meter(libbusy)
     spinners = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(int(beside))]
     tally = collections.Counter()

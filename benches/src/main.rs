@@ -30,7 +30,7 @@ use std::time::{Duration, Instant};
 /// Compares busy with its peers and keeps the figures as JSON.
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// Groups of rows: waits, cancel, load, calls, import, sampler; all if none is named
+    /// Groups of rows: waits, cancel, load, calls, import, sampler, gil; all if none is named
     #[arg(value_name = "GROUP")]
     groups: Vec<String>,
 
@@ -62,6 +62,9 @@ fn main() -> ExitCode {
     }
     if arguments.get(1).is_some_and(|argument| argument == child::ON_CORE) {
         return child::become_pinned(&arguments[2..]);
+    }
+    if arguments.get(1).is_some_and(|argument| argument == groups::gil::SAMPLE) {
+        return groups::gil::sample(&arguments[2..]);
     }
     match run(&Arguments::parse()) {
         Ok(code) => code,

@@ -69,3 +69,21 @@ fn a_group_or_a_file_that_does_not_exist_is_wrong_usage() {
         assert!(told.contains("waits, cancel") || told.contains("make bench"), "{told}");
     }
 }
+
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn the_gil_meter_is_held_against_what_is_known_and_peers_that_are_missing_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = bench(&["gil", "--quick", "--folder", folder.path().to_str().unwrap()]);
+    let (_, document) = kept(folder.path());
+    let row =
+        |name: &str| document["results"].as_array().unwrap().iter().find(|row| row["row"] == name).unwrap().clone();
+    for name in ["new-mean", "new-max", "pair", "loop"] {
+        assert!(row(name)["found"]["median"].as_f64().is_some_and(f64::is_finite), "{}", row(name));
+    }
+    let shown = String::from_utf8(output.stdout).unwrap();
+    for name in ["gilknocker-mean", "py-spy-mean", "sampler-mean"] {
+        let reason = row(name)["missing"]["found"].as_str().unwrap_or_default().to_owned();
+        assert!(row(name)["found"].is_object() || shown.contains(&reason) && !reason.is_empty(), "{}", row(name));
+    }
+}

@@ -1,8 +1,9 @@
 """A random life of a metered program, from the seed in the second argument: threads that come and go, hold the GIL,
-release it, fail; windows in windows; starts in starts; forks. Whatever happens, the accounts must add up."""
+release it, fail; windows in windows; starts in starts; forks; Ctrl-C. Whatever happens, the accounts must add up."""
 
 import os
 import random
+import signal
 import sys
 import threading
 import time
@@ -119,6 +120,24 @@ def live(seed):
         errors.append(traceback.format_exc())
 
 
+def interrupted():
+    """Ctrl-C, at a random moment of whatever else is done."""
+
+    def interrupt(seconds):
+        time.sleep(seconds)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    interrupting = threading.Thread(target=interrupt, args=(chance.random() * 0.01,))
+    try:
+        interrupting.start()
+        while True:
+            # What it starts or opens nobody would end.
+            do(chance, 3, 7)
+    except KeyboardInterrupt:
+        pass
+    interrupting.join()
+
+
 def fork():
     before = check()
     child = os.fork()
@@ -151,7 +170,7 @@ start()
 outer = window()
 threads = []
 for _ in range(60):
-    what = chance.randrange(10)
+    what = chance.randrange(11)
     if what < 4 and len(threads) < 6:
         thread = threading.Thread(target=live, args=(chance.random(),))
         thread.start()
@@ -161,6 +180,8 @@ for _ in range(60):
     elif what == 5:
         fork()
     elif what == 6:
+        interrupted()
+    elif what == 7:
         # From rest to metering and back, whatever the others are doing.
         close(outer)
         stop()

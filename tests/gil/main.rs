@@ -108,16 +108,36 @@ fn off_means_off_and_what_is_not_there_is_refused() {
     }
 }
 
-#[test]
-fn the_accounts_add_up_through_any_life() {
+/// As many random lives as BUSY_LIVES asks for, in each of `pythons`, by what `command` makes of it.
+fn live(pythons: &[&Python], command: impl Fn(&Python) -> Command) {
     let lives: u64 = std::env::var("BUSY_LIVES").map_or(3, |lives| lives.parse().unwrap());
-    for python in metered((2, 7)) {
+    for python in pythons {
         for _ in 0..lives {
             let seed = fastrand::u32(..).to_string();
-            let output = run(script(python, "life.py").arg(&seed));
+            let output = run(command(python).arg(&seed));
             assert!(output.status.success(), "{}, seed {seed}: {}", python.name, told(&output));
         }
+        eprintln!("{}: {lives} lives", python.name);
     }
+}
+
+#[test]
+fn the_accounts_add_up_through_any_life() {
+    live(&metered((2, 7)), |python| script(python, "life.py"));
+}
+
+#[test]
+fn watches_add_up_through_any_life() {
+    // Built by maturin, in front of the tests (make build).
+    let module = libbusy().with_file_name("python");
+    if !module.is_dir() {
+        return eprintln!("skipped: the Python module was not built");
+    }
+    live(&metered((3, 10)), |python| {
+        let mut command = script(python, "watches.py");
+        command.env("PYTHONPATH", &module);
+        command
+    });
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 mod calls;
 mod cancel;
+pub mod gil;
 mod import;
 mod load;
 mod sampler;
@@ -27,13 +28,14 @@ pub struct Group {
 }
 
 /// All of them, in the order of the table.
-pub const ALL: [Group; 6] = [
+pub const ALL: [Group; 7] = [
     Group { name: "waits", rows: waits::rows, measure: waits::measure },
     Group { name: "cancel", rows: cancel::rows, measure: cancel::measure },
     Group { name: "load", rows: load::rows, measure: load::measure },
     Group { name: "calls", rows: calls::rows, measure: calls::measure },
     Group { name: "import", rows: import::rows, measure: import::measure },
     Group { name: "sampler", rows: sampler::rows, measure: sampler::measure },
+    Group { name: "gil", rows: gil::rows, measure: gil::measure },
 ];
 
 /// What all groups need.

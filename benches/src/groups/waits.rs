@@ -11,9 +11,11 @@ use std::time::Duration;
 
 const MICROSECONDS: [u64; 3] = [1, 10, 100];
 const C_LOOP: &str = "a C loop of clock_gettime";
-/// Calls of one side before it is the other's turn, and the nanoseconds by which they differ: as in c/waits.c.
-const TURN: usize = 50;
-const STEPS: u64 = 10;
+/// Calls of one side before it is the other's turn, as in c/waits.c.
+const TURN: u64 = 50;
+/// Nanoseconds by which what is asked for differs from call to call: somewhat more than a step of spin_sleep's, which yields
+/// to other threads (sched_yield) before each look at the clock, so that no wait ends at the same moment of a step as the next.
+const STEP: u64 = 10;
 
 pub fn rows() -> Vec<Row> {
     let mut rows = Vec::new();
@@ -59,7 +61,7 @@ fn against_spin_sleep(libbusy: &Libbusy, calls: usize, round: &mut Round) {
         let mut overshoots = [(busy, Vec::new()), (spin_sleep, Vec::new())];
         while overshoots[0].1.len() < calls {
             for (wait, overshoot) in &mut overshoots {
-                overshoot.extend((0..TURN as u64).map(|call| overshoot_ns(wait, us * 1000 + call % STEPS)));
+                overshoot.extend((0..TURN).map(|call| overshoot_ns(wait, us * 1000 + call * STEP)));
             }
         }
         let sorted = overshoots.map(|(_, mut overshoot)| {

@@ -1,0 +1,222 @@
+"""How far off is a meter of the GIL? This process holds the GIL for a known time and releases it for a known time,
+natively and again and again, while METER tells what share of the time it was held.
+
+python gil_truth.py METER LIBBUSY PERIOD_US SECONDS [CORE COMMAND...]
+
+METER: busy, gilknocker or gil_load, in this process; or sampler, py-spy or profiling.sampling, a COMMAND that is run on
+core CORE and told this process's id. Prints a round: a value for each of DUTIES, in points and microseconds.
+"""
+
+import ctypes
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../pyext/python/busy"))
+from _ctypes_meter import Meter  # noqa: E402
+
+DUTIES = (0, 10, 25, 50, 75, 90, 100)
+CLOCK = getattr(time, "perf_counter", time.time)
+
+
+class InProcess(object):
+    """A meter in this process, for so many seconds from each `begin` on."""
+
+    def __init__(self, seconds):
+        self._seconds = seconds
+
+    def begin(self):
+        self.start()
+        self._end = CLOCK() + self._seconds
+
+    def is_over(self):
+        return CLOCK() >= self._end
+
+
+class Busy(InProcess):
+    def __init__(self, libbusy, seconds):
+        InProcess.__init__(self, seconds)
+        self._meter = Meter(libbusy)
+        self._meter.start()
+
+    def start(self):
+        self._window = self._meter.window()
+
+    def found(self):
+        metered, threads = self._window.read()
+        self._window.close()
+        (row,) = threads.values()
+        return {"share": float(row.held_ns) / metered, "hold": row.longest_hold_ns / 1e3}
+
+
+class GilKnocker(InProcess):
+    def __init__(self, _libbusy, seconds):
+        from gilknocker import KnockKnock
+
+        InProcess.__init__(self, seconds)
+        anywhere()
+        self._knocker = KnockKnock(polling_interval_micros=1000)
+        self._knocker.start()
+
+    def start(self):
+        self._knocker.reset_contention_metric()
+
+    def found(self):
+        return {"share": self._knocker.contention_metric}
+
+
+class GilLoad(InProcess):
+    """At the rate of busy's sampler: by default it looks 200 times a second."""
+
+    def __init__(self, _libbusy, seconds):
+        import gil_load
+
+        # What it counts with has to be there before Python is.
+        if gil_load.preload_path not in os.environ.get("LD_PRELOAD", ""):
+            os.environ["LD_PRELOAD"] = gil_load.preload_path
+            os.execv(sys.executable, [sys.executable, "-B"] + sys.argv)
+        InProcess.__init__(self, seconds)
+        anywhere()
+        gil_load.init()
+        self._load = gil_load
+
+    def start(self):
+        self._load.start(av_sample_interval=1 / 5000.0, reset_counts=True)
+
+    def found(self):
+        self._load.stop()
+        return {"share": self._load.get()[0]["held"]}
+
+
+def anywhere():
+    """On any core: a thread of the meter's own would stand behind the one that it meters."""
+    os.sched_setaffinity(0, range(os.cpu_count()))
+
+
+class Beside(object):
+    """A sampler in a process of its own, which ends by itself after so many seconds."""
+
+    def __init__(self, _libbusy, seconds, core, *command):
+        self._seconds, self._core, self._command = seconds, int(core), list(command)
+        # The peers take whole ones.
+        self._whole = max(1, round(seconds))
+
+    def begin(self):
+        self._told, self._file = tempfile.TemporaryFile(), tempfile.NamedTemporaryFile()
+        command = self._command + self.arguments(str(os.getpid()), self._file.name)
+        self._sampler = subprocess.Popen(command, stdout=self._told, stderr=subprocess.STDOUT)
+        os.sched_setaffinity(self._sampler.pid, {self._core})
+
+    def is_over(self):
+        return self._sampler.poll() is not None
+
+    def found(self):
+        self._told.seek(0)
+        told = self._told.read().decode("utf-8", "replace")
+        if self._sampler.returncode:
+            raise SystemExit("{}: {}".format(self._command[0], told.strip()[-300:]))
+        with self._told, self._file:
+            return self.read(told)
+
+
+class Sampler(Beside):
+    def arguments(self, pid, _file):
+        return [pid, str(self._seconds)]
+
+    def read(self, told):
+        return json.loads(told)
+
+
+class PySpy(Beside):
+    HZ = 1000
+
+    def arguments(self, pid, file):
+        length = ["--rate", str(self.HZ), "--duration", str(self._whole)]
+        return ["record", "--gil"] + length + ["--format", "raw", "--output", file, "--pid", pid]
+
+    def read(self, _told):
+        with open(self._file.name) as lines:
+            samples = sum(int(line.rsplit(" ", 1)[1]) for line in lines)
+        return {"share": samples / self.HZ / self._whole}
+
+
+class ProfilingSampling(Beside):
+    def arguments(self, pid, file):
+        length = ["-r", "10khz", "-d", str(self._whole)]
+        return ["-m", "profiling.sampling", "attach", "-a", "--gecko"] + length + ["-o", file, pid]
+
+    def read(self, _told):
+        with open(self._file.name) as file:
+            profile = json.load(file)
+        names, times = profile["shared"]["stringArray"], {"Has GIL": 0, "No GIL": 0}
+        for markers in (thread["markers"] for thread in profile["threads"]):
+            for name, start, end in zip(
+                markers["name"], markers["startTime"], markers["endTime"], strict=True
+            ):
+                if names[name] in times:
+                    times[names[name]] += end - start
+        return {"share": times["Has GIL"] / sum(times.values())}
+
+
+METERS = {
+    "busy": Busy,
+    "gilknocker": GilKnocker,
+    "gil_load": GilLoad,
+    "sampler": Sampler,
+    "py-spy": PySpy,
+    "profiling.sampling": ProfilingSampling,
+}
+
+
+class Waited(ctypes.Structure):
+    """busy_wait_result."""
+
+    _fields_ = [("count", ctypes.c_uint64), ("elapsed_ns", ctypes.c_uint64)]
+
+
+def waiter(library):
+    function, waited = library.busy_wait_ns, Waited()
+    function.argtypes = [ctypes.c_uint64, ctypes.c_void_p, ctypes.c_void_p]
+    pointer = ctypes.addressof(waited)
+
+    def wait(ns):
+        function(ns, None, pointer)
+        return waited.elapsed_ns
+
+    return wait
+
+
+def main(name, libbusy, period_us, seconds, *beside):
+    hold, release = waiter(ctypes.PyDLL(libbusy)), waiter(ctypes.CDLL(libbusy))
+    meter = METERS[name](libbusy, float(seconds), *beside)
+    figures = {}
+    for duty in DUTIES:
+        hold_ns = int(period_us) * 10 * duty
+        release_ns = int(period_us) * 1000 - hold_ns
+        longest = released = 0
+        meter.begin()
+        start = CLOCK()
+        while not meter.is_over():
+            if hold_ns:
+                longest = max(longest, hold(hold_ns))
+            if release_ns:
+                released += release(release_ns)
+        took = CLOCK() - start
+        found = meter.found()
+        # All but the time in released waits is held: the interpreter's own work between the calls too.
+        found["share"] = 100 * abs(found["share"] - (1 - released * 1e-9 / took))
+        # What lies between the calls belongs to the hold, so its truth is a lower bound.
+        if "hold" in found and hold_ns and release_ns:
+            found["hold"] = abs(found["hold"] - longest / 1e3)
+        else:
+            found.pop("hold", None)
+        for figure, value in found.items():
+            figures.setdefault(figure, []).append(value)
+    print(json.dumps({"figures": figures}))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,140 @@
+"""A random life of watches, from the seed in the second argument: nested, in threads that come and go, left by
+exceptions and by Ctrl-C, in forked children. Whatever happens, each adds up, and none stays open."""
+
+import contextlib
+import os
+import random
+import signal
+import sys
+import threading
+import time
+import traceback
+
+import busy
+
+MOST = 16
+# Of a clock that is read before or after another.
+SLACK_S = 0.001
+chance = random.Random(int(sys.argv[2]))
+errors = []
+
+
+def check(watch, outer=None):
+    assert -1e-9 <= watch.held_share <= 1 + 1e-9, watch.held_share
+    held = sum(thread.held_s for thread in watch.threads.values())
+    assert abs(held - watch.held_share * watch.wall_s) < 1e-6, (held, watch.held_share, watch.wall_s)
+    for thread in watch.threads.values():
+        assert 0 <= thread.longest_hold_s <= thread.held_s + 1e-9, thread
+        assert 0 <= thread.longest_wait_s <= thread.waited_s + 1e-9, thread
+        assert thread.held_s + thread.waited_s <= watch.wall_s + SLACK_S, (thread, watch.wall_s)
+        assert thread.cpu_s is None or thread.cpu_s >= 0, thread
+    own = watch.threads[threading.get_native_id()]
+    assert own.held_s > 0 and own.name == threading.current_thread().name, own
+    if outer:
+        assert watch.wall_s <= outer.wall_s
+        assert own.held_s <= outer.threads[threading.get_native_id()].held_s + 1e-9
+
+
+def watched(chance, depth):
+    outer, inner = busy.watch(), busy.watch()
+    try:
+        with outer, inner:
+            do(chance, depth - 1)
+    finally:
+        # Ctrl-C may have come before the first was open.
+        if hasattr(inner, "wall_s") and hasattr(outer, "wall_s"):
+            check(inner, outer)
+
+
+@busy.watch()
+def decorated(chance, depth):
+    do(chance, depth - 1)
+
+
+def do(chance, depth):
+    what = chance.randrange(8)
+    if what == 0:
+        busy.with_lock(chance.random() * 0.002)
+    elif what == 1:
+        busy.without_lock(chance.random() * 0.002)
+    elif what == 2:
+        time.sleep(chance.random() * 0.002)
+    elif what == 3:
+        sum(range(chance.randrange(100_000)))
+    elif what == 4:
+        raise ValueError("as planned")
+    elif depth and what == 5:
+        decorated(chance, depth)
+    elif depth:
+        watched(chance, depth)
+
+
+def live(seed):
+    chance = random.Random(seed)
+    try:
+        for _ in range(chance.randrange(1, 8)):
+            with contextlib.suppress(ValueError):
+                do(chance, 2)
+    except BaseException:
+        errors.append(traceback.format_exc())
+
+
+def interrupted():
+    """Ctrl-C, at a random moment of whatever else is done."""
+
+    def interrupt(seconds):
+        time.sleep(seconds)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    interrupting = threading.Thread(target=interrupt, args=(chance.random() * 0.01,))
+    try:
+        interrupting.start()
+        while True:
+            with contextlib.suppress(ValueError):
+                do(chance, 3)
+    except KeyboardInterrupt:
+        pass
+    interrupting.join()
+
+
+def fork():
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            signal.alarm(60)
+            live(chance.random())
+            assert not errors, errors[0]
+            status = 0
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(status)
+    assert os.waitpid(child, 0)[1] == 0, "the child failed"
+
+
+# By the signal's default action, also where no Python code runs any more.
+signal.alarm(60)
+threads = []
+for _ in range(40):
+    what = chance.randrange(8)
+    if what < 2 and len(threads) < 2:
+        thread = threading.Thread(target=live, args=(chance.random(),))
+        thread.start()
+        threads.append(thread)
+    elif what < 3 and threads:
+        threads.pop(chance.randrange(len(threads))).join()
+    elif what == 3:
+        fork()
+    elif what == 4:
+        interrupted()
+    else:
+        with contextlib.suppress(ValueError):
+            do(chance, 3)
+for thread in threads:
+    thread.join()
+assert not errors, errors[0]
+with contextlib.ExitStack() as stack:
+    for _ in range(MOST):
+        stack.enter_context(busy.watch())
+print("lived")
