@@ -69,7 +69,7 @@ bench: build $(BENCH)/venv/ready ## busy side by side with its peers (ARGS=calls
 	cargo build --release -p busy-bench
 	$(RELEASE)/busy-bench --python $(BENCH)/venv/bin/python --folder $(BENCH) $(ARGS)
 
-verdicts: build $(BENCH)/venv/ready ## is a verdict right? 80 known calls, TIMES (20) each, quiet and beside a busy core
+verdicts: build $(BENCH)/venv/ready ## is a verdict right? 82 known calls, TIMES (20) each, quiet and beside a busy core
 	$(PYTHON) -m pip --python $(BENCH)/venv/bin/python install --quiet -r benches/requirements-verdicts.txt
 	@for beside in 0 1; do $(BENCH)/venv/bin/python -B benches/python/verdicts.py $(RELEASE)/libbusy.so $(TIMES) $$beside || failed=1; done; \
 		test -z "$$failed"

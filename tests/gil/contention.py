@@ -1,49 +1,54 @@
-"""Four threads each hold the GIL for a known time and sleep without it for a known time (nap.c is the second
-argument): prints how far off the meter's held and waited shares of each are, as JSON. What a thread neither held nor
-slept, it waited, but for the time that it was ready to run and had no core: that is told beside it."""
+"""Four threads each hold the GIL for a known time and sleep without it (contention.c is the second argument): prints how
+far off the meter's held and waited shares of each are, as JSON.
+
+From the end of its sleep to the begin of its hold a thread waits. Nobody is asked to give the GIL up before: else a
+thread could wait behind its hold too, where it may also have given the GIL up and lost its core to whom that woke.
+"""
 
 import ctypes
 import json
 import sys
 import threading
+import time
 
-from meter import HELD, snapshot, start, stop, tid, wait
+from meter import snapshot, start, stop, tid, u64
 
-NAP = ctypes.CDLL(sys.argv[2]).nap
-NAP.argtypes, NAP.restype = [ctypes.c_uint64], ctypes.c_uint64
+NAP, HOLD = ctypes.CDLL(sys.argv[2]).nap, ctypes.PyDLL(sys.argv[2]).hold
+NAP.argtypes, NAP.restype = [u64], u64
+HOLD.argtypes, HOLD.restype = [u64, ctypes.c_void_p], u64
 PATTERNS_MS = ((10, 30), (20, 40), (30, 5), (5, 60))
 SECONDS = 1.0
 rows = []
 
 
-def starved_ns():
-    with open("/proc/self/task/{}/schedstat".format(tid())) as schedstat:
-        return int(schedstat.read().split()[1])
-
-
 def work(hold_ms, nap_ms, gate):
     gate.wait()
+    ended, held, waited = u64(), 0, 0
     NAP(1000)
-    starved = starved_ns()
     totals, threads = snapshot()
-    before, begin, held, napped = threads[tid()], totals.at_ns, 0, 0
-    while totals.at_ns - begin < SECONDS * 1e9:
-        held += wait(HELD, hold_ms * 1000000)
-        napped += NAP(nap_ms * 1000000)
-        totals, threads = snapshot()
-    after, wall = threads[tid()], float(totals.at_ns - begin)
+    before, start_ns, end = threads[tid()], totals.at_ns, time.time() + SECONDS
+    while time.time() < end:
+        woke = NAP(nap_ms * 1000000)
+        began = HOLD(hold_ms * 1000000, ctypes.byref(ended))
+        waited += began - woke
+        held += ended.value - began
+    totals, threads = snapshot()
+    after, wall = threads[tid()], float(totals.at_ns - start_ns)
     rows.append(
         {
             "held_off": (after.held_ns - before.held_ns - held) / wall,
-            "waited_off": (after.waited_ns - before.waited_ns - (wall - held - napped)) / wall,
+            "waited_off": (after.waited_ns - before.waited_ns - waited) / wall,
             "waited": (after.waited_ns - before.waited_ns) / wall,
-            "starved": (starved_ns() - starved) / wall,
             "waits": after.waits - before.waits,
             "longest_wait": after.longest_wait_ns / wall,
         }
     )
 
 
+if sys.version_info < (3,):
+    sys.setcheckinterval(2**31 - 1)
+else:
+    sys.setswitchinterval(1000)
 start()
 gate = threading.Event()
 workers = [threading.Thread(target=work, args=pattern + (gate,)) for pattern in PATTERNS_MS]

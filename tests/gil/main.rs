@@ -82,19 +82,18 @@ fn what_one_thread_holds_and_releases_is_told_as_it_was() {
 #[test]
 fn what_four_threads_hold_and_wait_for_is_told_for_each() {
     let prefix = Prefix::new();
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/gil/nap.c");
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/gil/contention.c");
     // POSIX time beside strict C.
-    let nap = prefix.compile(&source, "c99", "nap.so", ["-shared", "-fPIC", "-D_POSIX_C_SOURCE=200809L"]);
+    let library = prefix.compile(&source, "c99", "contention.so", ["-shared", "-fPIC", "-D_POSIX_C_SOURCE=200809L"]);
     for python in metered((2, 7)) {
-        let threads = figures(script(python, "contention.py").arg(&nap));
+        let threads = figures(script(python, "contention.py").arg(&library));
         let threads = threads.as_array().unwrap();
         assert_eq!(threads.len(), 4, "{}", python.name);
         for thread in threads {
             eprintln!("{}: {thread}", python.name);
             let value = |key: &str| thread[key].as_f64().unwrap();
             assert!(value("held_off").abs() < 0.1, "{}: {thread}", python.name);
-            // What it was kept off the cores for may have been a wait or not.
-            assert!((-0.05 - value("starved")..0.05).contains(&value("waited_off")), "{}: {thread}", python.name);
+            assert!(value("waited_off").abs() < 0.1, "{}: {thread}", python.name);
             assert!(value("waits") >= 1.0 && value("waited") > 0.0, "{}: {thread}", python.name);
             assert!(value("longest_wait") <= value("waited") + 0.05, "{}: {thread}", python.name);
         }

@@ -1,0 +1,32 @@
+/* Holds the GIL, if called with it, for a known time, and sleeps without it: with the times of CLOCK_MONOTONIC, in
+   nanoseconds, at which that began and ended. */
+#include <stdint.h>
+#include <time.h>
+
+static uint64_t now(void)
+{
+    struct timespec time;
+
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return (uint64_t)time.tv_sec * 1000000000u + (uint64_t)time.tv_nsec;
+}
+
+/* Returns the begin. */
+uint64_t hold(uint64_t ns, uint64_t *end)
+{
+    uint64_t begin = now();
+
+    do
+        *end = now();
+    while (*end - begin < ns);
+    return begin;
+}
+
+/* Returns the end. */
+uint64_t nap(uint64_t ns)
+{
+    struct timespec time = {(time_t)(ns / 1000000000u), (long)(ns % 1000000000u)};
+
+    nanosleep(&time, NULL);
+    return now();
+}
