@@ -1,5 +1,5 @@
-"""Four threads each hold the GIL for a known time and sleep without it (contention.c is the second argument): prints how
-far off the meter's held and waited shares of each are, as JSON.
+"""Four threads each hold the GIL for a known time and sleep without it (contention.c is the second argument): prints
+how far off the meter's held and waited shares of each are, as JSON.
 
 From the end of its sleep to the begin of its hold a thread waits. Nobody is asked to give the GIL up before: else a
 thread could wait behind its hold too, where it may also have given the GIL up and lost its core to whom that woke.
