@@ -3,19 +3,18 @@ release it, fail; windows in windows; starts in starts; forks; Ctrl-C. Whatever 
 
 import os
 import random
-import signal
 import sys
 import threading
 import time
 import traceback
 
+from lives import in_a_child, interrupted
 from meter import (
     HELD,
     NO_WINDOWS,
     RELEASED,
     close,
     ctypes,
-    end_if_stuck,
     snapshot,
     start,
     stop,
@@ -120,46 +119,21 @@ def live(seed):
         errors.append(traceback.format_exc())
 
 
-def interrupted():
-    """Ctrl-C, at a random moment of whatever else is done."""
-
-    def interrupt(seconds):
-        time.sleep(seconds)
-        os.kill(os.getpid(), signal.SIGINT)
-
-    interrupting = threading.Thread(target=interrupt, args=(chance.random() * 0.01,))
-    try:
-        interrupting.start()
-        while True:
-            # What it starts or opens nobody would end.
-            do(chance, 3, 7)
-    except KeyboardInterrupt:
-        pass
-    interrupting.join()
-
-
 def fork():
     before = check()
-    child = os.fork()
-    if child == 0:
-        end_if_stuck()
-        status = 1
-        try:
-            totals = check()
-            assert totals.session > before.session and totals.at_ns - totals.metered_ns >= before.at_ns
-            worker = threading.Thread(target=live, args=(chance.random(),))
-            worker.start()
-            worker.join()
-            totals, threads = snapshot()
-            assert set(threads) <= set((os.getpid(), worker_tid(threads))), threads
-            check()
-            assert not errors, errors[0]
-            status = 0
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            os._exit(status)
-    assert os.waitpid(child, 0)[1] == 0, "the child failed"
+
+    def child():
+        totals = check()
+        assert totals.session > before.session and totals.at_ns - totals.metered_ns >= before.at_ns
+        worker = threading.Thread(target=live, args=(chance.random(),))
+        worker.start()
+        worker.join()
+        totals, threads = snapshot()
+        assert set(threads) <= set((os.getpid(), worker_tid(threads))), threads
+        check()
+        assert not errors, errors[0]
+
+    in_a_child(child)
 
 
 def worker_tid(threads):
@@ -180,7 +154,8 @@ for _ in range(60):
     elif what == 5:
         fork()
     elif what == 6:
-        interrupted()
+        # What a start or a window begins, nobody would end.
+        interrupted(chance, lambda: do(chance, 3, 7))
     elif what == 7:
         # From rest to metering and back, whatever the others are doing.
         close(outer)

@@ -2,15 +2,15 @@
 exceptions and by Ctrl-C, in forked children. Whatever happens, each adds up, and none stays open."""
 
 import contextlib
-import os
 import random
-import signal
 import sys
 import threading
 import time
 import traceback
 
 import busy
+from lives import in_a_child, interrupted
+from meter import end_if_stuck
 
 MOST = 16
 # Of a clock that is read before or after another.
@@ -73,48 +73,22 @@ def live(seed):
     chance = random.Random(seed)
     try:
         for _ in range(chance.randrange(1, 8)):
-            with contextlib.suppress(ValueError):
-                do(chance, 2)
+            surviving(chance, 2)
     except BaseException:
         errors.append(traceback.format_exc())
 
 
-def interrupted():
-    """Ctrl-C, at a random moment of whatever else is done."""
-
-    def interrupt(seconds):
-        time.sleep(seconds)
-        os.kill(os.getpid(), signal.SIGINT)
-
-    interrupting = threading.Thread(target=interrupt, args=(chance.random() * 0.01,))
-    try:
-        interrupting.start()
-        while True:
-            with contextlib.suppress(ValueError):
-                do(chance, 3)
-    except KeyboardInterrupt:
-        pass
-    interrupting.join()
+def surviving(chance, depth):
+    with contextlib.suppress(ValueError):
+        do(chance, depth)
 
 
-def fork():
-    child = os.fork()
-    if child == 0:
-        status = 1
-        try:
-            signal.alarm(60)
-            live(chance.random())
-            assert not errors, errors[0]
-            status = 0
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            os._exit(status)
-    assert os.waitpid(child, 0)[1] == 0, "the child failed"
+def child():
+    live(chance.random())
+    assert not errors, errors[0]
 
 
-# By the signal's default action, also where no Python code runs any more.
-signal.alarm(60)
+end_if_stuck()
 threads = []
 for _ in range(40):
     what = chance.randrange(8)
@@ -125,12 +99,11 @@ for _ in range(40):
     elif what < 3 and threads:
         threads.pop(chance.randrange(len(threads))).join()
     elif what == 3:
-        fork()
+        in_a_child(child)
     elif what == 4:
-        interrupted()
+        interrupted(chance, lambda: surviving(chance, 3))
     else:
-        with contextlib.suppress(ValueError):
-            do(chance, 3)
+        surviving(chance, 3)
 for thread in threads:
     thread.join()
 assert not errors, errors[0]
