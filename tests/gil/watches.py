@@ -110,4 +110,5 @@ assert not errors, errors[0]
 with contextlib.ExitStack() as stack:
     for _ in range(MOST):
         stack.enter_context(busy.watch())
+assert type(threading._active) is dict, "threading is as it was"
 print("lived")

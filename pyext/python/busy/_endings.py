@@ -7,6 +7,7 @@ _delete, and _DeleteDummyThreadOnDel), under `_active_limbo_lock`. Of threads th
 
 import threading
 import time
+import weakref
 from typing import NamedTuple
 
 
@@ -28,30 +29,29 @@ class _Active(dict):
         return super().pop(ident, *default)
 
 
-# One list for each who listens; changed under threading's lock, which those that end have as well.
-_listeners: list[list[Ended]] = []
+class Listening:
+    """Those that end from its making to its `stop`; or to its own end, should Ctrl-C come in between."""
+
+    def __init__(self) -> None:
+        self.ended: list[Ended] = []
+        with threading._active_limbo_lock:  # type: ignore[attr-defined]
+            if not isinstance(threading._active, _Active):  # type: ignore[attr-defined]
+                threading._active = _Active(threading._active)  # type: ignore[attr-defined]
+            _listening.add(self)
+
+    def stop(self) -> None:
+        with threading._active_limbo_lock:  # type: ignore[attr-defined]
+            _listening.discard(self)
+            if not _listening:
+                threading._active = dict(threading._active)  # type: ignore[attr-defined]
+
+
+# Changed under threading's lock, which those that end have as well.
+_listening: weakref.WeakSet[Listening] = weakref.WeakSet()
 
 
 def _tell(ident, thread):
     if thread is not None and ident == threading.get_ident():
         ended = Ended(threading.get_native_id(), thread.name, time.thread_time_ns())
-        for listener in _listeners:
-            listener.append(ended)
-
-
-def listen() -> list[Ended]:
-    """A list that gets those that end from here on."""
-    ended: list[Ended] = []
-    with threading._active_limbo_lock:  # type: ignore[attr-defined]
-        if not _listeners:
-            threading._active = _Active(threading._active)  # type: ignore[attr-defined]
-        _listeners.append(ended)
-    return ended
-
-
-def stop(ended: list[Ended]) -> None:
-    """Ends what `listen` began."""
-    with threading._active_limbo_lock:  # type: ignore[attr-defined]
-        _listeners[:] = [listener for listener in _listeners if listener is not ended]
-        if not _listeners:
-            threading._active = dict(threading._active)  # type: ignore[attr-defined]
+        for listening in _listening:
+            listening.ended.append(ended)

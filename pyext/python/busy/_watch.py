@@ -75,7 +75,7 @@ class watch:  # noqa: N801 - a function to its users, as contextlib's are
             raise RuntimeError("this watch is open already: make another one, busy.watch()")
         cpu_before = cpu_clocks()
         window = gil_window()
-        self._open = _Open(window, cpu_before, _endings.listen())
+        self._open = _Open(window, cpu_before, _endings.Listening())
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -87,23 +87,26 @@ class watch:  # noqa: N801 - a function to its users, as contextlib's are
             cpu_ns = cpu_clocks()
         finally:
             opened.window.close()
-            _endings.stop(opened.ended)
+            opened.listening.stop()
         names: dict[int, str] = {}
-        for end in opened.ended:
+        for end in opened.listening.ended:
             names[end.tid] = end.name
             # Who takes itself out of threading's account may live on, as greenlets' threads do.
             cpu_ns.setdefault(end.tid, end.cpu_ns)
         names.update(_living())
         rows = {tid: row for tid, row in reading["threads"].items() if _took_part(row)}
-        self.wall_s = reading["gil"].metered_ns / 1e9
-        self.held_share = _share(reading["gil"])
-        self.threads = {
-            tid: _watched(names.get(tid), rows.get(tid), cpu_ns.get(tid), opened.cpu_before.get(tid, 0))
-            for tid in {**rows, **names}
-        }
-        self.others = {
-            other.interpreter: _share(other) if other.metered else None for other in reading["others"]
-        }
+        # All at once: Ctrl-C comes before or after.
+        self.__dict__.update(
+            wall_s=reading["gil"].metered_ns / 1e9,
+            held_share=_share(reading["gil"]),
+            threads={
+                tid: _watched(names.get(tid), rows.get(tid), cpu_ns.get(tid), opened.cpu_before.get(tid, 0))
+                for tid in {**rows, **names}
+            },
+            others={
+                other.interpreter: _share(other) if other.metered else None for other in reading["others"]
+            },
+        )
 
     def __call__(self, function: _Function) -> _Function:
         if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
@@ -171,7 +174,7 @@ class watch:  # noqa: N801 - a function to its users, as contextlib's are
 class _Open(NamedTuple):
     window: "GilWindow"
     cpu_before: dict[int, int]
-    ended: list[_endings.Ended]
+    listening: _endings.Listening
 
 
 def _living() -> dict[int, str]:
