@@ -29,9 +29,10 @@ pub enum Command {
     /// Tell whether a statement releases the GIL, and for how long others can't run Python beside it
     ///
     /// Statements and setup are as `python -m timeit` takes them. The statement runs some times, in an interpreter of its
-    /// own. Exit code: 0 as expected, 1 not as expected or failed, 2 wrong usage, 3 inconclusive or all skipped.
+    /// own, once others use less than a tenth of a core, for which it waits up to 5 s. Exit code: 0 as expected, 1 not as expected or
+    /// failed, 2 wrong usage, 3 inconclusive or all skipped.
     Check(CheckArguments),
-    /// Show the interpreters found: on PATH, pyenv's, uv's and the system's
+    /// Show the interpreters found: on PATH, pyenv's, uv's, `make interpreters`' and the system's
     Pythons(PythonsArguments),
     /// Put a given load on some cores, and report what was achieved
     ///

@@ -9,6 +9,7 @@ use crate::output::{Output, OutputError};
 use crate::places::{self, NotInstalled};
 use crate::results::Document;
 use crate::unpack::CacheError;
+use indicatif::ProgressBar;
 use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -60,13 +61,15 @@ impl Session {
     /// # Errors
     /// See [`SessionError`].
     pub fn open(pythons: &[OsString], json: Option<&Path>) -> Result<Self, SessionError> {
-        Ok(Self {
-            interpreters: Interpreter::resolve(pythons)?,
-            libbusy: Libbusy::open(&places::libbusy()?)?,
-            scripts: experiments::unpack()?,
-            output: Output::open(json).map_err(OutputError::from)?,
-            host: Host::observe(PATIENCE).map_err(SessionError::Host)?,
-        })
+        let interpreters = Interpreter::resolve(pythons)?;
+        let libbusy = Libbusy::open(&places::libbusy()?)?;
+        let scripts = experiments::unpack()?;
+        let output = Output::open(json).map_err(OutputError::from)?;
+        let progress = ProgressBar::new_spinner().with_message("waiting for other processes to be quiet");
+        progress.enable_steady_tick(Duration::from_millis(250));
+        let host = Host::observe(PATIENCE).map_err(SessionError::Host)?;
+        progress.finish_and_clear();
+        Ok(Self { interpreters, libbusy, scripts, output, host })
     }
 
     /// A file of results, begun now and still empty.

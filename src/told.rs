@@ -86,6 +86,7 @@ pub fn ask(order: &Order, bounds: &Bounds) -> Result<Case, MeasureError> {
             missing: BTreeMap::new(),
         }),
         Some(_) => Err(MeasureError::Failed(ended.to_string())),
+        None if other.is_none() && ended.how != How::Exited(0) => Err(MeasureError::Failed(ended.to_string())),
         None => {
             let found = other.unwrap_or_else(|| "found none".into());
             Err(MeasureError::Failed(format!("expected a line of JSON with its facts, {found}; {ended}")))

@@ -37,6 +37,14 @@ def test_a_hold_and_a_release_are_told_apart():
     assert own(released).acquisitions >= 1 and own(released).longest_hold_s < 0.2
 
 
+def test_what_it_takes_to_begin_and_to_end_is_no_part_of_it():
+    for _ in range(20):
+        with busy.watch() as w:
+            pass
+        # The clocks are two.
+        assert own(w).cpu_s <= w.wall_s + 2e-6
+
+
 def test_who_waits_is_told_for_how_long():
     gate = threading.Barrier(2)
 

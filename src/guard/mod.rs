@@ -161,8 +161,9 @@ fn list(processes: &[Process]) -> String {
 }
 
 fn signal_name(number: i32) -> String {
-    match rustix::process::Signal::from_named_raw(number) {
-        Some(signal) => format!("{signal:?} (signal {number})"),
-        None => format!("signal {number}"),
+    match nix::sys::signal::Signal::try_from(number) {
+        Ok(signal) => format!("{signal} (signal {number})"),
+        // A real-time signal.
+        Err(_) => format!("signal {number}"),
     }
 }

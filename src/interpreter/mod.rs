@@ -59,7 +59,7 @@ pub enum InterpreterError {
         why: String,
     },
     /// No interpreter found is of that version.
-    #[error("there is no Python {version} here, only {}; give -p the path of one", .found.join(", "))]
+    #[error("there is no Python {version} here, only {}; give -p the path of one, or see `make interpreters`", .found.join(", "))]
     NotFound {
         /// As it was asked for.
         version: String,

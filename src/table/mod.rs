@@ -97,8 +97,8 @@ fn sentences(result: &RunResult, interpreter: Option<&str>, explains: bool) -> S
         let mark = match judgement.outcome {
             Outcome::AsExpected if !explains => continue,
             Outcome::AsExpected => "",
-            Outcome::Inconclusive => "? ",
-            Outcome::Unexpected => "! ",
+            Outcome::Inconclusive => "inconclusive: ",
+            Outcome::Unexpected => "not as expected: ",
         };
         let line = format!("{}: {mark}{}", about(&title(&case.case, case.way.as_deref())), judgement.says);
         writeln!(text, "{}", indented(&line)).unwrap();

@@ -132,7 +132,10 @@ class _Bounds:
 
 def _bounds_of(marker: pytest.Mark) -> _Bounds:
     wrong = 'expected max_stall, max_held or both, by name: gil(max_stall="20ms")'
-    if marker.kwargs and not marker.args and marker.kwargs.keys() <= {"max_stall", "max_held"}:
+    unknown = marker.kwargs.keys() - {"max_stall", "max_held"}
+    if unknown:
+        wrong += f", found {', '.join(sorted(unknown))}"
+    elif marker.kwargs and not marker.args:
         try:
             bounds = _Bounds(**marker.kwargs)
             if bounds:
