@@ -69,17 +69,8 @@ def dask(seconds):
         import distributed
 
         security = distributed.Security.temporary()
-        with distributed.LocalCluster(
-            n_workers=REMOTE,
-            threads_per_worker=1,
-            host="127.0.0.1",
-            protocol="tls",
-            security=security,
-            # The empty server of these pages, wherever there is room; None is port 8787.
-            dashboard_address="127.0.0.1:0",
-            local_directory=scratch,
-        ) as cluster, distributed.Client(cluster) as client:
-            client.wait_for_workers(REMOTE, timeout=60)
+        cluster, client = start_dask(distributed, security, scratch)
+        with cluster, client:
 
             def submit(i, sleep):
                 return client.submit(dask_job, i, sleep, pure=False)
@@ -90,6 +81,30 @@ def dask(seconds):
         shutil.rmtree(scratch, ignore_errors=True)
     did = [sum(pid == worker for _, pid, _, _ in answers) for worker in workers]
     return dict(facts, release=distributed.__version__, jobs_by_node=did, nodes=sum(map(bool, did)))
+
+
+def start_dask(distributed, security, scratch):
+    """The cluster and its client, once all workers have come. Now and then one hangs as it starts (2026.8 on 3.14)."""
+    for last in (False, False, True):
+        cluster = distributed.LocalCluster(
+            n_workers=REMOTE,
+            threads_per_worker=1,
+            host="127.0.0.1",
+            protocol="tls",
+            security=security,
+            # The empty server of these pages, wherever there is room; None is port 8787.
+            dashboard_address="127.0.0.1:0",
+            local_directory=scratch,
+        )
+        client = distributed.Client(cluster)
+        try:
+            client.wait_for_workers(REMOTE, timeout=20)
+            return cluster, client
+        except (TimeoutError, distributed.TimeoutError):
+            client.close()
+            cluster.close()
+            if last:
+                raise
 
 
 def dask_job(i, seconds):

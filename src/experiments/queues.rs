@@ -48,6 +48,8 @@ fn judge(result: &mut RunResult, conditions: &Conditions) {
     let (process, thread) = (times("process"), times("thread"));
     let what = if result.interpreter.gil { "the GIL" } else { "the queue's lock" };
     let newer = result.interpreter.version_info >= (3, 13);
+    // PyPy's is Python (Lib/queue.py, _PySimpleQueue).
+    let simple_in_c = result.interpreter.implementation == "cpython";
     for case in &mut result.cases {
         let Some(times) = time(case).map(|time| time / alone) else { continue };
         case.facts.insert(TIMES.into(), times.into());
@@ -74,10 +76,13 @@ fn judge(result: &mut RunResult, conditions: &Conditions) {
                     format!("One thread puts in and takes out {rate} items a second: the yardstick for the rest.");
                 judged(true, says)
             }
-            "thread-simple" => judged(
+            "thread-simple" if simple_in_c => judged(
                 thread.is_none_or(|thread| times < thread),
                 format!("To another thread by SimpleQueue, which is written in C and does little else: {took}."),
             ),
+            "thread-simple" => {
+                judged(true, format!("To another thread by SimpleQueue, here written in Python: {took}."))
+            }
             _ => judged(
                 process.is_none_or(|process| times < process),
                 format!("To another interpreter in the same process, without a pipe: {took}."),
@@ -105,18 +110,34 @@ mod tests {
     use crate::interpreter::Interpreter;
     use serde_json::json;
 
-    /// What becomes of process, thread and the headline.
-    fn judged(version: (u32, u32), process_s: f64, thread_s: f64) -> (Vec<(Outcome, bool)>, Option<String>) {
-        let case = |name: &str, round_s: f64| json!({"case": name, "wall_s": 1.0, "facts": {"round_s": round_s}});
+    /// With cases of these names and times, judged.
+    fn result(interpreter: &Interpreter, cases: &[(&str, f64)]) -> RunResult {
+        let case = |(name, round_s): &(&str, f64)| json!({"case": name, "wall_s": 1.0, "facts": {"round_s": round_s}});
         let mut result: RunResult = serde_json::from_value(json!({
             "kind": "run", "experiment": "queues", "status": "ok", "seconds": 1,
-            "cases": [case("process", process_s), case("thread", thread_s), case(ONE, 1.0)],
-            "interpreter": Interpreter::example("3", version),
+            "cases": cases.iter().map(case).collect::<Vec<_>>(), "interpreter": interpreter,
         }))
         .unwrap();
         judge(&mut result, &Conditions { cores: 2 });
+        result
+    }
+
+    /// What becomes of process, thread and the headline.
+    fn judged(version: (u32, u32), process_s: f64, thread_s: f64) -> (Vec<(Outcome, bool)>, Option<String>) {
+        let cases = [("process", process_s), ("thread", thread_s), (ONE, 1.0)];
+        let result = result(&Interpreter::example("3", version), &cases);
         let judgements = result.cases.iter().take(2).map(|case| case.judgement.as_ref().unwrap());
         (judgements.map(|one| (one.outcome, one.changed_since.is_some())).collect(), result.headline)
+    }
+
+    #[test]
+    fn a_simple_queue_is_quicker_only_where_it_is_written_in_c() {
+        for (implementation, expected) in [("cpython", Outcome::Unexpected), ("pypy", Outcome::AsExpected)] {
+            let interpreter =
+                Interpreter { implementation: implementation.into(), ..Interpreter::example("3", (3, 11)) };
+            let found = result(&interpreter, &[("thread-simple", 2.6), ("thread", 1.4), (ONE, 1.0)]);
+            assert_eq!(found.cases[0].judgement.as_ref().unwrap().outcome, expected, "{implementation}");
+        }
     }
 
     #[test]
