@@ -9,11 +9,11 @@ from meter import HELD, RELEASED, close, snapshot, start, stop, wait, window
 
 FREE_THREADED = sysconfig.get_config_var("Py_GIL_DISABLED")
 start()
-shares, holds, rows = [], [], []
-for period_ms in (1, 10, 100):
+shares, holds = [], []
+for period_us in (100, 1000, 10000, 100000):
     for duty in (0, 10, 25, 50, 75, 90, 100):
-        hold, release = period_ms * 10000 * duty, period_ms * 10000 * (100 - duty)
-        rounds = max(2, 100 // period_ms)
+        hold, release = period_us * 10 * duty, period_us * 10 * (100 - duty)
+        rounds = max(2, 100000 // period_us)
         wait(HELD, 1000), wait(RELEASED, 1000)
         stretch = window()
         released = longest = 0
@@ -35,7 +35,7 @@ for period_ms in (1, 10, 100):
         counted = totals.explicit_releases, totals.forced_releases, totals.acquisitions
         # A free-threaded build with its GIL on lets go for its other locks too.
         explicit = totals.explicit_releases if FREE_THREADED else rounds if release else 0
-        assert counted == (explicit, forced, explicit + forced), (period_ms, duty, counted)
+        assert counted == (explicit, forced, explicit + forced), (period_us, duty, counted)
         assert len(threads) == 1 and sum(row.held_ns for row in threads.values()) == totals.held_ns
 stop()
 print(json.dumps({"mean": sum(shares) / len(shares), "max": max(shares), "longest_ms": max(holds) / 1e6}))
