@@ -215,7 +215,7 @@ def of_cryptography():
         digest.update(zeros)
         digest.finalize()
 
-    # All three do so from 2026 on (pyca/cryptography, pull requests 14370 and 15359).
+    # Hashes and RSA do so from 2026 on (pyca/cryptography, pull requests 15359 and 14370).
     return {
         "releases": {
             "cryptography Scrypt": lambda: Scrypt(b"a", 32, 1024, 8, 1).derive(b"b"),
