@@ -141,7 +141,7 @@ def test_what_is_asked_wrongly_is_told(outcome):
     marks = {
         "": "expected max_stall, max_held or both, by name",
         '"20ms"': "expected max_stall, max_held or both, by name",
-        "max_hold=1": "expected max_stall, max_held or both, by name",
+        "max_hold=1": 'expected max_stall, max_held or both, by name: gil(max_stall="20ms"), found max_hold',
         'max_stall="20 parsecs"': 'max_stall: expected a time such as "20ms", "1.5s" or 0.02, found \'20 parsecs\'',
         "max_held=30": "max_held: expected a share from 0 to 1, or from 0% to 100%, found 30",
     }
