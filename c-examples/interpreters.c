@@ -234,7 +234,7 @@ int main(int argc, char **argv)
 
     int failed = 0;
     uint64_t sum = 0;
-    printf("{\"facts\": {\"threads\": %u, \"counts\": [", threads);
+    printf("{\"metrics\": {\"threads\": %u, \"counts\": [", threads);
     for (unsigned int i = 0; i < threads; i++) {
         const uint64_t count = atomic_load(&shared[i].count);
         failed = failed || workers[i].failed;
@@ -245,7 +245,7 @@ int main(int argc, char **argv)
         printf("%s%" PRIu64, i ? ", " : "", count);
     }
     const double wall_s = (double)(ended_ns - began_ns) / 1e9;
-    printf("], \"counts_per_s\": %.1f, \"cpu_percent\": %.3f, \"waited_for_core_percent\": %.3f, \"took_s\": %.3f}}\n",
+    printf("], \"counts_per_s\": %.1f, \"cpu_percent\": %.3f, \"run_delay_percent\": %.3f, \"took_s\": %.3f}}\n",
            (double)sum / wall_s, (double)cpu_ns / wall_s / 1e7, (double)waited_ns / wall_s / 1e7, wall_s);
 
     if (!one) {

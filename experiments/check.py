@@ -10,7 +10,7 @@ import os
 import sys
 import types
 
-import telling
+import reporting
 from _ctypes_meter import Meter
 from _verdict import Refused, verdict
 
@@ -111,7 +111,7 @@ def run(source, name, namespace):
         return eval(compiled(source, name), namespace)
     except Exception as error:
         if name == "setup" and isinstance(error, ImportError):
-            raise telling.Skip("its setup can't be imported here: %s" % words(error))
+            raise reporting.Skip("its setup can't be imported here: %s" % words(error))
         raise Raised("the %s raised %s" % (name, words(error)))
 
 
@@ -132,7 +132,7 @@ def check(_, text):
             run(given["setup"], "setup", vars(main))
             code = compiled(given["statement"], "statement")
             return verdict(meter, eval, (code, vars(main)))
-    except (Raised, telling.Skip):
+    except (Raised, reporting.Skip):
         raise
     except Refused as reason:
         return inconclusive(str(reason))
@@ -148,4 +148,4 @@ def told(seconds, *rest):
 
 
 if __name__ == "__main__":
-    telling.main({"check": told}, "check SECONDS ORDER")
+    reporting.main({"check": told}, "check SECONDS ORDER")

@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 
-from telling import call
+from reporting import call
 
 # CLOCK_MONOTONIC, which a watching process reads too. Python 2 has only the wall clock.
 CLOCK = "monotonic" if hasattr(time, "monotonic") else "time"

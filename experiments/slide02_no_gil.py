@@ -13,7 +13,7 @@ import threading
 import time
 
 import side_by_side
-import telling
+import reporting
 from side_by_side import internal, now
 
 
@@ -79,4 +79,4 @@ if __name__ == "__main__":
     if sys.argv[1:] and sys.argv[1] in WATCHED:
         side_by_side.main(WATCHED, usage)
     else:
-        telling.main(TOLD, usage)
+        reporting.main(TOLD, usage)

@@ -24,7 +24,7 @@ from pycsp.parallel import (  # noqa: E402
     shutdown,
     version,
 )
-from telling import main  # noqa: E402
+from reporting import main  # noqa: E402
 
 WORKERS, ITEMS = 3, 60
 

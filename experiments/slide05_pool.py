@@ -7,7 +7,7 @@ import multiprocessing
 import os
 import time
 
-from telling import Skip, main
+from reporting import Skip, main
 
 WORKERS, TASKS, ROUNDS = 4, 10, 10
 

@@ -14,7 +14,7 @@ import sys
 import time
 
 from bounded import end, nameless, now, report, start, text
-from telling import Skip, main
+from reporting import Skip, main
 
 WORKERS, TASKS = 4, 10
 # The latter two run the script anew in the workers, but for what the main guard keeps from them.
@@ -33,7 +33,7 @@ def tasks_done():
     return set(map(int, text(reports).split()))
 
 
-def facts(died, settled, hung):
+def metrics(died, settled, hung):
     """`settled`: every task was done or cost a worker its life."""
     done = tasks_done()
     # The message of some begins on the next line, indented; that of others ends with the module's path.
@@ -77,7 +77,7 @@ def mapped(worker):
         deaths = died()
         pool.terminate()
         pool.join()
-        return facts(deaths, settled, hung)
+        return metrics(deaths, settled, hung)
 
     return run
 
@@ -121,7 +121,7 @@ def unguarded(seconds):
     hung = child.poll() is None
     took = now() - began
     end(child)
-    found = facts(tracebacks(), settled, hung)
+    found = metrics(tracebacks(), settled, hung)
     method = multiprocessing.get_start_method() if hasattr(multiprocessing, "get_start_method") else "fork"
     found.update(start_method=method, exit_code=None if hung else child.returncode, watched_s=took)
     return found

@@ -10,7 +10,7 @@ import multiprocessing
 import threading
 import time
 
-from telling import Skip, main
+from reporting import Skip, main
 
 try:
     import queue

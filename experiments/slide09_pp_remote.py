@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 
-from telling import main
+from reporting import main
 
 if sys.version_info < (3,):
     from StringIO import StringIO
@@ -45,14 +45,14 @@ def pp(seconds):
         def submit(i, sleep):
             return server.submit(job, (i, sleep), (), ("os", "time"))
 
-        answers, facts = collect(submit, lambda submitted: submitted(), sleeps(seconds))
+        answers, metrics = collect(submit, lambda submitted: submitted(), sleeps(seconds))
     finally:
         if server:
             server.destroy()
         pp_nodes.end_all(nodes)
     starters = [os.getpid()] + [node.pid for node in nodes]
     did = [sum(ppid == starter for _, _, ppid, _ in answers) for starter in starters]
-    return dict(facts, release=pp_nodes.pp.__version__, jobs_by_node=did, local_jobs=did[0], nodes=sum(map(bool, did)))
+    return dict(metrics, release=pp_nodes.pp.__version__, jobs_by_node=did, local_jobs=did[0], nodes=sum(map(bool, did)))
 
 
 def dask(seconds):
@@ -75,12 +75,12 @@ def dask(seconds):
             def submit(i, sleep):
                 return client.submit(dask_job, i, sleep, pure=False)
 
-            answers, facts = collect(submit, lambda submitted: submitted.result(), sleeps(seconds))
+            answers, metrics = collect(submit, lambda submitted: submitted.result(), sleeps(seconds))
             workers = sorted(client.run(os.getpid).values())
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     did = [sum(pid == worker for _, pid, _, _ in answers) for worker in workers]
-    return dict(facts, release=distributed.__version__, jobs_by_node=did, nodes=sum(map(bool, did)))
+    return dict(metrics, release=distributed.__version__, jobs_by_node=did, nodes=sum(map(bool, did)))
 
 
 def start_dask(distributed, security, scratch):

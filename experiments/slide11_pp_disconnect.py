@@ -13,7 +13,7 @@ import time
 
 import pp_nodes
 from bounded import end, nameless, start, text, wait_for
-from telling import main
+from reporting import main
 
 JOBS, PATIENCE_S = 5, 30
 

@@ -10,7 +10,7 @@ import threading
 import time
 from collections import deque
 
-from telling import main
+from reporting import main
 
 TASKS = 4
 # How often a waiting task waits, in how many slices a computing one computes, of how many steps the order is told.
@@ -72,12 +72,12 @@ def cpu_time():
     return usage.ru_utime + usage.ru_stime
 
 
-def in_turn(seconds, way):
+def in_turn(seconds, variant):
     """Each task does one step and lets the next one have its turn."""
     steps = Steps()
     switches, start = context_switches(), now()
     end = start + seconds
-    if way == "generators":
+    if variant == "generators":
         schedule([steps_of_generator(task, steps, end) for task in range(TASKS)])
     else:
         batons = [threading.Lock() for _ in range(TASKS)]
@@ -135,7 +135,7 @@ def waiting(seconds, _way):
     }
 
 
-def beside_computing(seconds, way):
+def beside_computing(seconds, variant):
     """What they are not for: one task computes for long, the others want to run a hundred times a second."""
     steps = Steps()
     pause, gaps, slices = 0.01, [0.0], [0.0]
@@ -162,7 +162,7 @@ def beside_computing(seconds, way):
             begin = now()
 
     tasks = [ticks(number) for number in range(TASKS - 1)] + [computes()]
-    if way == "generators":
+    if variant == "generators":
         schedule(tasks)
     else:
         run_threads([lambda task=task: [time.sleep(delay) for delay in task] for task in tasks])

@@ -9,7 +9,7 @@ The talk's binding, pyev, is gone; gevent has one of its own.
 import gc
 import signal
 
-from telling import Skip, main
+from reporting import Skip, main
 from ticks import TICKS, Ticks, fork
 
 try:
@@ -43,17 +43,17 @@ def run(ticks, keep=True):
         gc.collect()
         [loop.timer(ticks.interval) for _ in range(1000)]  # whatever was freed is written over
     loop.run()
-    facts = ticks.facts(ended_by[0], libev=libev.get_version())
+    metrics = ticks.metrics(ended_by[0], libev=libev.get_version())
     for watcher, _ in watchers:
         watcher.stop()
     loop.destroy()
-    return facts
+    return metrics
 
 
 def dropped_watcher(seconds):
     """In a child: the talk's process crashed."""
-    facts = fork(lambda: run(Ticks(seconds), keep=False))()
-    return dict(facts or {}, crashed=facts is None)
+    metrics = fork(lambda: run(Ticks(seconds), keep=False))()
+    return dict(metrics or {}, crashed=metrics is None)
 
 
 def with_libev(function):

@@ -9,7 +9,7 @@ import asyncio
 import importlib
 import signal
 
-from telling import main
+from reporting import main
 from ticks import TICKS, Ticks
 
 
@@ -39,7 +39,7 @@ def run(ticks, library):
         ended_by = loop.run_until_complete(ticking(ticks, loop))
     finally:
         loop.close()
-    return ticks.facts(ended_by, loop="%s.%s" % (type(loop).__module__, type(loop).__name__))
+    return ticks.metrics(ended_by, loop="%s.%s" % (type(loop).__module__, type(loop).__name__))
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ usage: slide21_gevent.py CASE SECONDS
 import signal
 
 import gevent
-from telling import main
+from reporting import main
 from ticks import TICKS, Ticks
 
 
@@ -24,7 +24,7 @@ def run(ticks):
     ticks.begin()
     gevent.spawn(dots).join()
     handler.cancel()
-    return ticks.facts("SIGINT" if flag else "itself", gevent=gevent.__version__)
+    return ticks.metrics("SIGINT" if flag else "itself", gevent=gevent.__version__)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ import time
 from concurrent import futures
 
 import interpreter_loops
-from telling import Skip, main
+from reporting import Skip, main
 
 try:
     import _interpreters as low
@@ -93,36 +93,36 @@ def usage(seconds, work):
         "counts": [count for count, _ in found],
         "counts_per_s": sum(count for count, _ in found) / wall,
         "cpu_percent": 100 * cpu / wall,
-        "waited_for_core_percent": 100 * sum(waited for _, waited in found) / wall,
+        "run_delay_percent": 100 * sum(waited for _, waited in found) / wall,
         "took_s": wall,
     }
 
 
 def side_by_side(own_gil):
-    def run(seconds, way, *where):
+    def run(seconds, variant, *where):
         created = []
         try:
             created.extend(interpreter(own_gil) for _ in range(2))
             # Alone: two threads that import ctypes at once end the process on 3.12.
-            if way != "python":
-                get_ready(created[1], way, where)
-            facts = usage(seconds, lambda seconds: in_both(created, seconds, way))
+            if variant != "python":
+                get_ready(created[1], variant, where)
+            metrics = usage(seconds, lambda seconds: in_both(created, seconds, variant))
         finally:
             for one in created:
                 one.close()
-        if way != "python":
-            python, native = facts["counts"]
-            facts.update(counts_per_s=python / facts["took_s"], native_per_s=native / facts["took_s"])
-        return facts
+        if variant != "python":
+            python, native = metrics["counts"]
+            metrics.update(counts_per_s=python / metrics["took_s"], native_per_s=native / metrics["took_s"])
+        return metrics
 
     return run
 
 
-def get_ready(one, way, where):
+def get_ready(one, variant, where):
     work = {
         "ctypes": "interpreter_loops.external(*%r)" % (where,),
         "extension": "interpreter_loops.with_lock(*%r)" % (where,),
-    }[way]
+    }[variant]
     try:
         one.execute("work = " + work)
     except Exception as error:
@@ -132,12 +132,12 @@ def get_ready(one, way, where):
         raise Skip("the interpreter refuses the import: ImportError: %s" % refused.group(1))
 
 
-def in_both(created, seconds, way):
+def in_both(created, seconds, variant):
     """Each in a thread of its own; what they find comes by a pipe, which a process's interpreters have in common."""
     door, opener = os.pipe()
     result, results = os.pipe()
     tell = "os.write(%d, (json.dumps([%%d, interpreter_loops.%%s]) + '\\n').encode())" % results
-    if way == "python":
+    if variant == "python":
         calls = ["counted(%d)" % seconds] * 2
     else:
         calls = ["first(%d, %d)" % (seconds, opener), "second(%d, %d, work)" % (seconds, door)]
@@ -166,8 +166,8 @@ def in_both(created, seconds, way):
     return [found[0], found[1]]
 
 
-def pool_executor(seconds, way):
-    if way == "threads":
+def pool_executor(seconds, variant):
+    if variant == "threads":
         executor = futures.ThreadPoolExecutor
     elif hasattr(futures, "InterpreterPoolExecutor"):
         executor = futures.InterpreterPoolExecutor
@@ -183,10 +183,10 @@ STATE_BYTES = 64 * 1024
 ROUNDS = 100
 
 
-def sharing(seconds, way):
+def sharing(seconds, variant):
     """The state goes to the other side and comes back, again and again: each of the two is a handover. The fastest
     ROUNDS rounds count, as in timeit: what slows others down is other processes."""
-    exchange, close = SHARING[way]()
+    exchange, close = SHARING[variant]()
     took, now = [], time.monotonic()
     end = now + seconds
     try:

@@ -41,10 +41,10 @@ class Ticks(object):
         """Seconds until the next one is due."""
         return max(0.0, self.start + len(self.came) * self.interval - now())
 
-    def facts(self, ended_by, **others):
+    def metrics(self, ended_by, **others):
         ended = now()
         late = [came - self.start - number * self.interval for number, came in enumerate(self.came)]
-        facts = dict(
+        metrics = dict(
             others,
             ticks=len(self.came),
             interval_s=self.interval,
@@ -54,8 +54,8 @@ class Ticks(object):
             ended_by=ended_by,
         )
         if self.sent:
-            facts["stop_s"] = ended - self.sent()
-        return facts
+            metrics["stop_s"] = ended - self.sent()
+        return metrics
 
 
 def threads():

@@ -32,8 +32,8 @@ pub struct Order<'a> {
     pub script: &'a Path,
     /// The case that it is to run.
     pub case: &'static str,
-    /// The way in which it is done, for the record.
-    pub way: Option<&'static str>,
+    /// The variant in which it is done, for the record.
+    pub variant: Option<&'static str>,
     /// How long, how often.
     pub schedule: Schedule,
     /// What else it wants.
@@ -163,7 +163,7 @@ fn figures(order: &Order, report: &Report, watched: &Watched) -> Result<Case, Me
         tid: told.tid,
         count: told.count.unwrap_or(0),
         cpu_percent: percent_of(usage.cpu, wall),
-        waited_for_cpu_percent: percent_of(usage.waited_for_cpu, wall),
+        run_delay_percent: percent_of(usage.run_delay, wall),
         voluntary_switches: usage.voluntary_switches,
         involuntary_switches: usage.involuntary_switches,
     });
@@ -220,10 +220,10 @@ fn figures(order: &Order, report: &Report, watched: &Watched) -> Result<Case, Me
     }
     Ok(Case {
         case: order.case.into(),
-        way: order.way.map(Into::into),
+        variant: order.variant.map(Into::into),
         wall_s,
         cpu: Some(cpu),
-        facts: BTreeMap::new(),
+        metrics: BTreeMap::new(),
         judgement: None,
         missing,
     })
@@ -304,7 +304,7 @@ mod tests {
         Look {
             monotonic_s: at as f64 / 1e3,
             unix_s: 0.0,
-            threads: vec![ThreadSample { tid: 7, cpu: ms(cpu), waited_for_cpu: ms(0) }],
+            threads: vec![ThreadSample { tid: 7, cpu: ms(cpu), run_delay: ms(0) }],
             cores: core.map(|busy| vec![CoreUsage { user: ms(busy), ..idle }]),
         }
     }

@@ -16,7 +16,7 @@ pub struct Document<R = RunResult> {
     /// Version of this layout.
     pub schema: u32,
     /// When the first measurement began, RFC 3339.
-    pub began: String,
+    pub started_at: String,
     /// The release of the libbusy that did the native waits, by its own word.
     pub libbusy: String,
     /// The machine, and how loaded it was.
@@ -147,9 +147,9 @@ pub enum Outcome {
 pub struct Case {
     /// Its name.
     pub case: Name,
-    /// The way in which it was done, where there are several: `pyo3` or `c`, the ways into native code, and the like.
+    /// The variant in which it was done, where there are several: `pyo3` or `c`, the variants into native code, and the like.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub way: Option<Name>,
+    pub variant: Option<Name>,
     /// From the common start to the end of the last thread; of a case without threads of its own, the script's time.
     pub wall_s: f64,
     /// What its threads used, where they were watched.
@@ -157,7 +157,7 @@ pub struct Case {
     pub cpu: Option<CpuFigures>,
     /// What the script found, by the names that it gives.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub facts: BTreeMap<String, serde_json::Value>,
+    pub metrics: BTreeMap<String, serde_json::Value>,
     /// What it shows.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub judgement: Option<Judgement>,
@@ -214,7 +214,7 @@ pub struct Judgement {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub changed_since: Option<Name>,
     /// In a sentence or two.
-    pub says: String,
+    pub summary: String,
 }
 
 /// One thread's part.
@@ -229,7 +229,7 @@ pub struct ThreadFigures {
     /// CPU time.
     pub cpu_percent: f64,
     /// Time it could have run but had no core.
-    pub waited_for_cpu_percent: f64,
+    pub run_delay_percent: f64,
     /// Context switches because it waited.
     pub voluntary_switches: u64,
     /// Context switches because the kernel gave the core to another.
@@ -275,18 +275,18 @@ impl Case {
     }
 
     /// The number that the script found under this name.
-    pub fn number(&self, fact: &str) -> Option<f64> {
-        self.facts.get(fact)?.as_f64()
+    pub fn number(&self, metric: &str) -> Option<f64> {
+        self.metrics.get(metric)?.as_f64()
     }
 
     /// The text that the script found under this name.
-    pub fn text(&self, fact: &str) -> Option<&str> {
-        self.facts.get(fact)?.as_str()
+    pub fn text(&self, metric: &str) -> Option<&str> {
+        self.metrics.get(metric)?.as_str()
     }
 
     /// Whether the script found so.
-    pub fn truth(&self, fact: &str) -> Option<bool> {
-        self.facts.get(fact)?.as_bool()
+    pub fn truth(&self, metric: &str) -> Option<bool> {
+        self.metrics.get(metric)?.as_bool()
     }
 }
 
@@ -296,8 +296,8 @@ impl RunResult {
         self.cases.iter().find_map(|case| case.judgement.as_ref()?.changed_since.as_deref())
     }
 
-    /// The case of that name (and way).
-    pub fn case(&self, case: &str, way: Option<&str>) -> Option<&Case> {
-        self.cases.iter().find(|found| found.case == case && found.way.as_deref() == way)
+    /// The case of that name (and variant).
+    pub fn case(&self, case: &str, variant: Option<&str>) -> Option<&Case> {
+        self.cases.iter().find(|found| found.case == case && found.variant.as_deref() == variant)
     }
 }

@@ -64,7 +64,7 @@ pub fn run(arguments: &RunArguments) -> Result<ExitCode, RunError> {
     let mut document = session.document();
     let progress = ProgressBar::new_spinner();
     progress.enable_steady_tick(Duration::from_millis(250));
-    let keep = Keep::new(&document.began);
+    let keep = Keep::new(&document.started_at);
     let mut kept = Err("nothing was measured".into());
     let Session { interpreters, libbusy, scripts, .. } = &session;
     let pairs = interpreters.iter().flat_map(|interpreter| chosen.iter().map(move |&chosen| (interpreter, chosen)));

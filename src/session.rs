@@ -76,7 +76,7 @@ impl Session {
     pub fn document<R>(&self) -> Document<R> {
         Document {
             schema: 1,
-            began: jiff::Timestamp::now().to_string(),
+            started_at: jiff::Timestamp::now().to_string(),
             libbusy: self.libbusy.version(),
             host: self.host.clone(),
             results: Vec::new(),

@@ -1,4 +1,4 @@
-//! Runs one case whose script finds its figures itself: a line of JSON, `{"facts": {...}}` or `{"skipped": "why"}`.
+//! Runs one case whose script finds its figures itself: a line of JSON, `{"metrics": {...}}` or `{"skipped": "why"}`.
 
 use crate::guard::{Event, Guarded, How};
 use crate::measure::{MeasureError, Order, cut};
@@ -35,7 +35,7 @@ impl Bounds {
 #[derive(Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum Told {
-    Facts(BTreeMap<String, serde_json::Value>),
+    Metrics(BTreeMap<String, serde_json::Value>),
     Skipped(String),
 }
 
@@ -66,7 +66,7 @@ pub fn ask(order: &Order, bounds: &Bounds) -> Result<Case, MeasureError> {
             // Not every line need be the script's: what it runs may print too.
             Event::Line(line) => match serde_json::from_str::<Told>(&line) {
                 Ok(_) if told.is_some() => {
-                    return Err(MeasureError::Failed("expected one line of facts, found a second".into()));
+                    return Err(MeasureError::Failed("expected one line of metrics, found a second".into()));
                 }
                 Ok(found) => told = Some((found, start.elapsed())),
                 Err(error) => other = Some(format!("found {}: {error}", cut(&line))),
@@ -76,12 +76,12 @@ pub fn ask(order: &Order, bounds: &Bounds) -> Result<Case, MeasureError> {
     };
     match told {
         Some((Told::Skipped(why), _)) => Err(MeasureError::Skipped(why)),
-        Some((Told::Facts(facts), wall)) if ended.how == How::Exited(0) => Ok(Case {
+        Some((Told::Metrics(metrics), wall)) if ended.how == How::Exited(0) => Ok(Case {
             case: order.case.into(),
-            way: order.way.map(Into::into),
+            variant: order.variant.map(Into::into),
             wall_s: wall.as_secs_f64(),
             cpu: None,
-            facts,
+            metrics,
             judgement: None,
             missing: BTreeMap::new(),
         }),
@@ -89,7 +89,7 @@ pub fn ask(order: &Order, bounds: &Bounds) -> Result<Case, MeasureError> {
         None if other.is_none() && ended.how != How::Exited(0) => Err(MeasureError::Failed(ended.to_string())),
         None => {
             let found = other.unwrap_or_else(|| "found none".into());
-            Err(MeasureError::Failed(format!("expected a line of JSON with its facts, {found}; {ended}")))
+            Err(MeasureError::Failed(format!("expected a line of JSON with its metrics, {found}; {ended}")))
         }
     }
 }

@@ -321,22 +321,22 @@ fn interpreters_share_memory_and_only_as_many_cores_as_there_are_gils() {
             let output = run(wrong);
             assert_eq!(output.status.code(), Some(2), "{name}, {wrong:?}: {}", told(&output));
         }
-        let facts = |way: &str| {
+        let metrics = |way: &str| {
             let output = run(&[way, "1", "2"]);
             assert!(output.status.success(), "{name}, {way}: {}", told(&output));
-            let facts = serde_json::from_slice::<serde_json::Value>(&output.stdout).unwrap()["facts"].take();
-            let counts: Vec<_> = facts["counts"].as_array().unwrap().iter().map(serde_json::Value::as_u64).collect();
-            assert!(counts.len() == 2 && counts.iter().all(|count| *count > Some(0)), "{name}, {way}: {facts}");
-            let number = |fact: &str| facts[fact].as_f64().unwrap();
-            (number("cpu_percent"), number("waited_for_core_percent"))
+            let metrics = serde_json::from_slice::<serde_json::Value>(&output.stdout).unwrap()["metrics"].take();
+            let counts: Vec<_> = metrics["counts"].as_array().unwrap().iter().map(serde_json::Value::as_u64).collect();
+            assert!(counts.len() == 2 && counts.iter().all(|count| *count > Some(0)), "{name}, {way}: {metrics}");
+            let number = |metric: &str| metrics[metric].as_f64().unwrap();
+            (number("cpu_percent"), number("run_delay_percent"))
         };
         // How many cores others leave them is theirs. But a thread with a GIL of its own always runs or waits for a core; the
         // hypervisor may take some, but not each time.
         let is_busy = |(cpu, waited): (f64, f64)| cpu + waited > 150.0 && cpu < 202.0;
-        assert!((0..5).any(|_| is_busy(facts("own-gil"))), "{name}: one thread waits for the other");
+        assert!((0..5).any(|_| is_busy(metrics("own-gil"))), "{name}: one thread waits for the other");
         // And one GIL lets through one thread at a time. A free-threaded build refuses interpreters that share one.
         for way in ["shared-gil", "one-interpreter"].into_iter().filter(|_| gil) {
-            let (cpu, _) = facts(way);
+            let (cpu, _) = metrics(way);
             assert!(cpu > 0.0 && cpu < 110.0, "{name}, {way}: {cpu} %");
         }
         eprintln!("{name}: as expected");

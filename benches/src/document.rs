@@ -11,7 +11,7 @@ pub struct Document {
     /// Version of this layout.
     pub schema: u32,
     /// When the first measurement began, RFC 3339.
-    pub began: String,
+    pub started_at: String,
     /// How long all took.
     pub took_s: f64,
     /// The machine, and how loaded it was.

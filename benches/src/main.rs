@@ -94,7 +94,7 @@ fn run(arguments: &Arguments) -> Result<ExitCode, Box<dyn Error>> {
         Err(Trouble::Failed(why)) => return Err(why.into()),
     };
     // A colon in a file name is a nuisance on the command line.
-    let name = format!("{}.json", document.began.replace(':', "-"));
+    let name = format!("{}.json", document.started_at.replace(':', "-"));
     let kept = NewFile::open(&arguments.folder.join(name))?.publish(&serde_json::to_vec_pretty(&document)?)?;
     show(&document, before.as_ref())?;
     output::say(&format!("Kept as {}\n", kept.display()))?;
@@ -137,7 +137,7 @@ fn measure(bench: &Bench, host: Host, groups: &[Group]) -> Result<Document, Trou
     let start = Instant::now();
     let mut document = Document {
         schema: 1,
-        began: jiff::Timestamp::now().to_string(),
+        started_at: jiff::Timestamp::now().to_string(),
         took_s: 0.0,
         host,
         python: bench.python.as_ref().ok().map(Interpreter::title),

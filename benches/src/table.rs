@@ -173,7 +173,7 @@ mod tests {
             "clocksource": "tsc", "others_percent": 12.0 });
         Document {
             schema: 1,
-            began: "2026-11-25T00:00:00Z".into(),
+            started_at: "2026-11-25T00:00:00Z".into(),
             took_s: 100.0,
             host: serde_json::from_value(host).unwrap(),
             python: Some("CPython 3.11.7".into()),

@@ -69,7 +69,7 @@ fn the_figures_of_threads_that_sleep_are_those_that_a_single_look_gives() {
         let sampled = &sampler.sample().unwrap().threads;
         sampled.len() == 3
             && sampled.iter().zip(&looked).all(|(sampled, looked)| {
-                let (sampled, looked) = ((sampled.cpu, sampled.waited_for_cpu), (looked.cpu, looked.waited_for_cpu));
+                let (sampled, looked) = ((sampled.cpu, sampled.run_delay), (looked.cpu, looked.run_delay));
                 sampled == looked && !sampled.0.is_zero()
             })
     });
@@ -92,7 +92,7 @@ fn a_spinner_uses_cpu_and_its_sleeping_neighbours_none_and_no_figure_goes_back()
         assert!(sample.cores_monotonic_ns > last.cores_monotonic_ns || sample.cores == last.cores);
         for (now, before) in sample.threads.iter().zip(&last.threads) {
             assert_eq!(now.tid, before.tid);
-            assert!(now.cpu >= before.cpu && now.waited_for_cpu >= before.waited_for_cpu, "{now:?} after {before:?}");
+            assert!(now.cpu >= before.cpu && now.run_delay >= before.run_delay, "{now:?} after {before:?}");
         }
         last = sample.clone();
     }

@@ -86,11 +86,11 @@ typedef struct busy_gil_totals {
     /**
      * How often a thread gave it up by itself.
      */
-    uint64_t explicit_releases;
+    uint64_t voluntary_releases;
     /**
      * How often a thread gave it up because another one asked for it, or, in CPython 2.7, because its ticks were used up.
      */
-    uint64_t forced_releases;
+    uint64_t forced_drops;
     /**
      * The longest hold.
      */
@@ -141,11 +141,11 @@ typedef struct busy_gil_thread {
     /**
      * As in busy_gil_totals.
      */
-    uint64_t explicit_releases;
+    uint64_t voluntary_releases;
     /**
      * As in busy_gil_totals.
      */
-    uint64_t forced_releases;
+    uint64_t forced_drops;
     /**
      * Its longest hold.
      */

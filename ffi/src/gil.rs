@@ -38,9 +38,9 @@ pub struct busy_gil_totals {
     /// How often it was acquired.
     pub acquisitions: u64,
     /// How often a thread gave it up by itself.
-    pub explicit_releases: u64,
+    pub voluntary_releases: u64,
     /// How often a thread gave it up because another one asked for it, or, in CPython 2.7, because its ticks were used up.
-    pub forced_releases: u64,
+    pub forced_drops: u64,
     /// The longest hold.
     pub longest_hold_ns: u64,
     /// The longest wait.
@@ -68,9 +68,9 @@ pub struct busy_gil_thread {
     /// How often it had to wait.
     pub waits: u64,
     /// As in busy_gil_totals.
-    pub explicit_releases: u64,
+    pub voluntary_releases: u64,
     /// As in busy_gil_totals.
-    pub forced_releases: u64,
+    pub forced_drops: u64,
     /// Its longest hold.
     pub longest_hold_ns: u64,
     /// Its longest wait.
@@ -271,8 +271,8 @@ fn rows(gil: &GilTotals) -> impl Iterator<Item = busy_gil_thread> {
         waited_ns: thread.waited_ns,
         acquisitions: thread.acquisitions,
         waits: thread.waits_begun,
-        explicit_releases: thread.explicit_releases,
-        forced_releases: thread.forced_releases,
+        voluntary_releases: thread.voluntary_releases,
+        forced_drops: thread.forced_drops,
         longest_hold_ns: thread.longest_hold_ns.unwrap_or(0),
         longest_wait_ns: thread.longest_wait_ns.unwrap_or(0),
     })
@@ -296,8 +296,8 @@ unsafe fn write(totals: *mut busy_gil_totals, snapshot: &Snapshot, gil: &GilTota
             held_ns: gil.held_ns,
             waited_ns: gil.waited_ns,
             acquisitions: gil.acquisitions,
-            explicit_releases: gil.explicit_releases,
-            forced_releases: gil.forced_releases,
+            voluntary_releases: gil.voluntary_releases,
+            forced_drops: gil.forced_drops,
             longest_hold_ns: gil.longest_hold_ns.unwrap_or(0),
             longest_wait_ns: gil.longest_wait_ns.unwrap_or(0),
             session: snapshot.session,

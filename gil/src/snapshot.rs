@@ -29,9 +29,9 @@ pub struct GilTotals {
     /// How often it was acquired.
     pub acquisitions: u64,
     /// How often a thread gave it up by itself.
-    pub explicit_releases: u64,
+    pub voluntary_releases: u64,
     /// How often a thread gave it up because another asked (3.x), or because its ticks were used up (2.7).
-    pub forced_releases: u64,
+    pub forced_drops: u64,
     /// The longest hold; `None` where only two snapshots were subtracted.
     pub longest_hold_ns: Option<u64>,
     /// The longest wait; `None` where only two snapshots were subtracted.
@@ -58,9 +58,9 @@ pub struct ThreadTotals {
     /// How often it found the GIL taken and had to wait.
     pub waits_begun: u64,
     /// As in [`GilTotals`].
-    pub explicit_releases: u64,
+    pub voluntary_releases: u64,
     /// As in [`GilTotals`].
-    pub forced_releases: u64,
+    pub forced_drops: u64,
     /// As in [`GilTotals`].
     pub longest_hold_ns: Option<u64>,
     /// As in [`GilTotals`].
@@ -104,8 +104,8 @@ impl GilTotals {
                 thread.waited_ns = thread.waited_ns.saturating_sub(before.waited_ns);
                 thread.acquisitions = thread.acquisitions.saturating_sub(before.acquisitions);
                 thread.waits_begun = thread.waits_begun.saturating_sub(before.waits_begun);
-                thread.explicit_releases = thread.explicit_releases.saturating_sub(before.explicit_releases);
-                thread.forced_releases = thread.forced_releases.saturating_sub(before.forced_releases);
+                thread.voluntary_releases = thread.voluntary_releases.saturating_sub(before.voluntary_releases);
+                thread.forced_drops = thread.forced_drops.saturating_sub(before.forced_drops);
             }
         }
         self.metered_ns = self.metered_ns.saturating_sub(before.metered_ns);
@@ -120,8 +120,8 @@ impl GilTotals {
         // Each is rounded by itself.
         self.metered_ns = self.metered_ns.max(self.held_ns);
         self.acquisitions = sum(|thread| thread.acquisitions);
-        self.explicit_releases = sum(|thread| thread.explicit_releases);
-        self.forced_releases = sum(|thread| thread.forced_releases);
+        self.voluntary_releases = sum(|thread| thread.voluntary_releases);
+        self.forced_drops = sum(|thread| thread.forced_drops);
         self.longest_hold_ns = longest(|thread| thread.longest_hold_ns);
         self.longest_wait_ns = longest(|thread| thread.longest_wait_ns);
     }

@@ -55,8 +55,8 @@ pub struct ThreadRow {
     held_ns: u64,
     waited_ns: u64,
     acquisitions: u64,
-    explicit_releases: u64,
-    forced_releases: u64,
+    voluntary_releases: u64,
+    forced_drops: u64,
     longest_hold_ns: u64,
     longest_wait_ns: u64,
 }
@@ -143,8 +143,8 @@ impl ThreadRow {
         self.held_ns += more.held_ns;
         self.waited_ns += more.waited_ns;
         self.acquisitions += more.acquisitions;
-        self.explicit_releases += more.explicit_releases;
-        self.forced_releases += more.forced_releases;
+        self.voluntary_releases += more.voluntary_releases;
+        self.forced_drops += more.forced_drops;
         self.longest_hold_ns = self.longest_hold_ns.max(more.longest_hold_ns.unwrap_or(0));
         self.longest_wait_ns = self.longest_wait_ns.max(more.longest_wait_ns.unwrap_or(0));
     }

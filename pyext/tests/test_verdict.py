@@ -23,9 +23,9 @@ class Row:
     """One thread's part of a window."""
 
     def __init__(self, held=0, longest=None, waited=0, explicit=0):
-        self.held_ns, self.waited_ns, self.explicit_releases = held, waited, explicit
+        self.held_ns, self.waited_ns, self.voluntary_releases = held, waited, explicit
         self.longest_hold_ns = held if longest is None else longest
-        self.forced_releases = self.longest_wait_ns = 0
+        self.forced_drops = self.longest_wait_ns = 0
 
 
 class FalseMeter:

@@ -78,7 +78,7 @@ fn row(
         interpreter,
         script,
         case: "check",
-        way: None,
+        variant: None,
         schedule: Schedule { seconds: 0, hz: NonZero::<u32>::MIN },
         arguments: vec![order.to_string()],
     };
@@ -109,14 +109,14 @@ fn row(
 
 /// Takes over what the script told.
 fn fill(result: &mut CheckResult, case: &Case) {
-    let verdict = case.facts.get("verdict").and_then(|verdict| Verdict::deserialize(verdict).ok());
+    let verdict = case.metrics.get("verdict").and_then(|verdict| Verdict::deserialize(verdict).ok());
     if let (Some(why), _) | (None, (None, why)) = (case.text("failed"), (verdict, "it told no verdict")) {
         (result.status, result.reason) = (Status::Failed, Some(why.into()));
         return;
     }
     result.verdict = verdict;
     result.reason = case.text("reason").map(Into::into);
-    result.calls = case.facts.get("calls").and_then(serde_json::Value::as_u64);
+    result.calls = case.metrics.get("calls").and_then(serde_json::Value::as_u64);
     let mut figure = |name: &'static str| {
         let value = case.number(name);
         if value.is_none() {

@@ -19,10 +19,10 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
             plan.missing.insert("asyncio".into(), why);
             return Ok(plan);
         }
-        let steps = |way, packages: Vec<_>| {
+        let steps = |variant, packages: Vec<_>| {
             let step = |case| Step {
-                way: Some(way),
-                arguments: vec![way.to_owned()],
+                variant: Some(variant),
+                arguments: vec![variant.to_owned()],
                 ..ticks::step(case, setting.seconds, packages.clone())
             };
             [TICKS, CTRL_C].map(step)
@@ -35,7 +35,7 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
     },
     judge: |result, conditions| {
         for case in &mut result.cases {
-            let what = if case.way.as_deref() == Some(UVLOOP) { "A coroutine on uvloop" } else { "A coroutine" };
+            let what = if case.variant.as_deref() == Some(UVLOOP) { "A coroutine on uvloop" } else { "A coroutine" };
             case.judgement = Some(ticks::judge(case, what, conditions));
         }
         result.headline = ticks::headline(result, Some(ASYNCIO));

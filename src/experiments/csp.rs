@@ -13,11 +13,11 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
     today: "as then: PyCSP 0.9.2 of 2016 still runs, on every version, if its processes are forked",
     talk: &[],
     columns: &[
-        Column { fact: "processes", title: "processes" },
-        Column { fact: "sent", title: "sent" },
-        Column { fact: "done_by_worker", title: "done by each worker" },
-        Column { fact: "taken", title: "taken" },
-        Column { fact: "sum", title: "sum" },
+        Column { metric: "processes", title: "processes" },
+        Column { metric: "sent", title: "sent" },
+        Column { metric: "done_by_worker", title: "done by each worker" },
+        Column { metric: "taken", title: "taken" },
+        Column { metric: "sum", title: "sum" },
     ],
     script: "slide04_csp.py",
     plan: |setting| {
@@ -25,7 +25,7 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
         if let Some(folder) = plan.need(setting, &PYCSP)? {
             let step = |case| {
                 let bounds = Bounds { python_path: vec![folder.clone()], ..Bounds::new(30.0) };
-                Step { case, way: None, arguments: Vec::new(), kind: Kind::Told(bounds) }
+                Step { case, variant: None, arguments: Vec::new(), kind: Kind::Told(bounds) }
             };
             plan.steps.extend([RETIRE, POISON].map(step));
         }
@@ -47,14 +47,14 @@ const PROCESSES: f64 = 5.0;
 fn judge(result: &mut RunResult, conditions: &Conditions) {
     let mut headline = None;
     for case in &mut result.cases {
-        let number = |fact| case.number(fact).unwrap_or(f64::NAN);
+        let number = |metric| case.number(metric).unwrap_or(f64::NAN);
         let (processes, sent, taken, sum) = (number("processes"), number("sent"), number("taken"), number("sum"));
         let why = if case.case == POISON {
             "the sink had enough and poisoned its channel"
         } else {
             "the source had no more and retired from its channel"
         };
-        let says = format!(
+        let summary = format!(
             "{processes} processes: the source sent {sent} numbers, the sink took {taken} squares, whose sum is {sum}; then \
              {why}, and all ended."
         );
@@ -64,7 +64,7 @@ fn judge(result: &mut RunResult, conditions: &Conditions) {
             && taken <= sent
             && sum == number("expected_sum");
         headline = Some(format!("{processes} processes"));
-        case.judgement = Some(conditions.judge(&[case], expected, says));
+        case.judgement = Some(conditions.judge(&[case], expected, summary));
     }
     result.headline = headline;
 }

@@ -22,7 +22,7 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
     script: "slide13_ctypes.py",
     plan: |setting| {
         let arguments = vec![setting.libbusy.path().display().to_string()];
-        let step = |case| Step { case, way: None, arguments: arguments.clone(), kind: Kind::Watched };
+        let step = |case| Step { case, variant: None, arguments: arguments.clone(), kind: Kind::Watched };
         Ok(Plan { steps: ["one-internal", "two-internal", "internal+external"].map(step).into(), ..Plan::default() })
     },
     judge,
@@ -34,7 +34,7 @@ fn judge(result: &mut RunResult, conditions: &Conditions) {
     for case in &mut result.cases {
         let (cpu, work) = (case.cpu_percent(), case.rate("internal") / alone.rate("internal"));
         let system = case.cpu.as_ref().map_or(0.0, |cpu| cpu.system_percent);
-        let (changed, expected, says) = match &*case.case {
+        let (changed, expected, summary) = match &*case.case {
             "one-internal" => (
                 None,
                 one_core(case, &interpreter),
@@ -88,7 +88,7 @@ fn judge(result: &mut RunResult, conditions: &Conditions) {
             ),
         };
         // A share of a yardstick that did not have its core is none.
-        let judgement = conditions.judge(&[case, &alone], expected && one_core(&alone, &interpreter), says);
+        let judgement = conditions.judge(&[case, &alone], expected && one_core(&alone, &interpreter), summary);
         case.judgement = Some(Judgement { changed_since: changed.map(Into::into), ..judgement });
     }
     result.headline = headline(result, &[("two-internal", None), ("internal+external", None)]);

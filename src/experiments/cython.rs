@@ -21,7 +21,7 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
         match extension::build(&CYTHON, setting.interpreter, setting.libbusy.path(), Some(&cython)) {
             Ok(folder) => {
                 let arguments = vec![folder.display().to_string(), CYTHON.name.to_owned()];
-                let step = |case| Step { case, way: None, arguments: arguments.clone(), kind: Kind::Watched };
+                let step = |case| Step { case, variant: None, arguments: arguments.clone(), kind: Kind::Watched };
                 plan.steps.extend([WITH_LOCK, WITHOUT_LOCK].map(step));
             }
             Err(ExtensionError::Guard(error)) => return Err(error),

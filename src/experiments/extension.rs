@@ -18,10 +18,10 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
     script: "slide15_extension.py",
     plan: |setting| {
         let mut plan = Plan::default();
-        let mut add = |way, folder: String, module: &str| {
+        let mut add = |variant, folder: String, module: &str| {
             let step = |case| {
                 let arguments = vec![folder.clone(), module.to_owned()];
-                Step { case, way: Some(way), arguments, kind: Kind::Watched }
+                Step { case, variant: Some(variant), arguments, kind: Kind::Watched }
             };
             plan.steps.extend([WITH_LOCK, WITHOUT_LOCK].map(step));
         };
@@ -35,7 +35,7 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
             Err(ExtensionError::Guard(error)) => return Err(error),
             Err(error) => missing.push(("c", error.to_string())),
         }
-        plan.missing.extend(missing.into_iter().map(|(way, reason)| (way.to_owned(), reason)));
+        plan.missing.extend(missing.into_iter().map(|(variant, reason)| (variant.to_owned(), reason)));
         Ok(plan)
     },
     judge,
@@ -62,9 +62,9 @@ pub(super) fn judge(result: &mut RunResult, conditions: &Conditions) {
     let interpreter = result.interpreter.clone();
     for index in 0..result.cases.len() {
         let case = &result.cases[index];
-        let free = result.case(WITHOUT_LOCK, case.way.as_deref());
+        let free = result.case(WITHOUT_LOCK, case.variant.as_deref());
         let (cpu, rate) = (case.cpu_percent(), case.rate("internal"));
-        let (expected, says) = match &*case.case {
+        let (expected, summary) = match &*case.case {
             WITH_LOCK if !interpreter.gil => (
                 two_cores(case),
                 format!(
@@ -103,10 +103,10 @@ pub(super) fn judge(result: &mut RunResult, conditions: &Conditions) {
         };
         let rests_on: Vec<_> = free.into_iter().chain([case]).collect();
         let changed_since = (!interpreter.gil && case.case == WITH_LOCK).then(|| "3.13t".into());
-        let judgement = conditions.judge(&rests_on, expected, says);
+        let judgement = conditions.judge(&rests_on, expected, summary);
         result.cases[index].judgement = Some(Judgement { changed_since, ..judgement });
     }
-    // The last way is the plainest.
-    let way = result.cases.last().and_then(|case| case.way.clone());
-    result.headline = headline(result, &[(WITH_LOCK, way.as_deref()), (WITHOUT_LOCK, way.as_deref())]);
+    // The last variant is the plainest.
+    let variant = result.cases.last().and_then(|case| case.variant.clone());
+    result.headline = headline(result, &[(WITH_LOCK, variant.as_deref()), (WITHOUT_LOCK, variant.as_deref())]);
 }

@@ -21,12 +21,12 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
             without even taking turns",
     talk: &[],
     columns: &[
-        Column { fact: "counts_per_s", title: "Python/s" },
-        Column { fact: "native_per_s", title: "native/s" },
-        Column { fact: CPU, title: "CPU %" },
-        Column { fact: WAITED, title: "waited for\na core, %" },
-        Column { fact: TOOK, title: "took, s" },
-        Column { fact: HANDOVER, title: "handover\nof 64 KiB, µs" },
+        Column { metric: "counts_per_s", title: "Python/s" },
+        Column { metric: "native_per_s", title: "native/s" },
+        Column { metric: CPU, title: "CPU %" },
+        Column { metric: WAITED, title: "waited for\na core, %" },
+        Column { metric: TOOK, title: "took, s" },
+        Column { metric: HANDOVER, title: "handover\nof 64 KiB, µs" },
     ],
     script: "slide22_interpreters.py",
     plan,
@@ -51,7 +51,7 @@ const PIPE: &str = "processes-pipe";
 const MAPPED: &str = "processes-shared-memory";
 
 const CPU: &str = "cpu_percent";
-const WAITED: &str = "waited_for_core_percent";
+const WAITED: &str = "run_delay_percent";
 const TOOK: &str = "took_s";
 const HANDOVER: &str = "handover_us";
 
@@ -72,9 +72,9 @@ fn plan(setting: &Setting) -> Result<Plan, GuardError> {
     }
     // Those that don't take turns run one after the other.
     let timeout_s = 2.0 * f64::from(setting.seconds) + 30.0;
-    let step = |case, way, where_: Option<&str>| {
-        let arguments = [way].into_iter().chain(where_).map(str::to_owned).collect();
-        Step { case, way: Some(way), arguments, kind: Kind::Told(Bounds::new(timeout_s)) }
+    let step = |case, variant, where_: Option<&str>| {
+        let arguments = [variant].into_iter().chain(where_).map(str::to_owned).collect();
+        Step { case, variant: Some(variant), arguments, kind: Kind::Told(Bounds::new(timeout_s)) }
     };
     let own_gils = setting.interpreter.version_info >= OWN_GILS;
     if own_gils {
@@ -83,7 +83,7 @@ fn plan(setting: &Setting) -> Result<Plan, GuardError> {
                 let (program, python_home) = (Some(program.clone()), Some(python_home.clone()));
                 let bounds = Bounds { program, python_home, ..Bounds::new(timeout_s) };
                 let threads = vec!["2".to_owned()];
-                Step { case, way: Some(C_PROGRAM), arguments: threads, kind: Kind::Told(bounds) }
+                Step { case, variant: Some(C_PROGRAM), arguments: threads, kind: Kind::Told(bounds) }
             })),
             Err(EmbedderError::Guard(error)) => return Err(error),
             Err(error) => {
@@ -95,19 +95,19 @@ fn plan(setting: &Setting) -> Result<Plan, GuardError> {
         plan.missing.extend([OWN, C_PROGRAM].map(|what| (what.to_owned(), why.to_owned())));
     }
     let libbusy = setting.libbusy.path().display().to_string();
-    let mut ways = vec![(PYTHON, None), (CTYPES, Some(libbusy))];
+    let mut variants = vec![(PYTHON, None), (CTYPES, Some(libbusy))];
     match extension::build(&extension::C, setting.interpreter, setting.libbusy.path(), None) {
-        Ok(folder) => ways.push((EXTENSION, Some(folder.display().to_string()))),
+        Ok(folder) => variants.push((EXTENSION, Some(folder.display().to_string()))),
         Err(ExtensionError::Guard(error)) => return Err(error),
         Err(error) => {
             plan.missing.insert(EXTENSION.into(), error.to_string());
         }
     }
     for case in own_gils.then_some(OWN).into_iter().chain([SHARED]) {
-        plan.steps.extend(ways.iter().map(|(way, where_)| step(case, *way, where_.as_deref())));
+        plan.steps.extend(variants.iter().map(|(variant, where_)| step(case, *variant, where_.as_deref())));
     }
-    plan.steps.extend([INTERPRETERS, THREADS].map(|way| step(POOL, way, None)));
-    plan.steps.extend([THREADS, QUEUE, MEMORYVIEW, PIPE, MAPPED].map(|way| step(SHARING, way, None)));
+    plan.steps.extend([INTERPRETERS, THREADS].map(|variant| step(POOL, variant, None)));
+    plan.steps.extend([THREADS, QUEUE, MEMORYVIEW, PIPE, MAPPED].map(|variant| step(SHARING, variant, None)));
     Ok(plan)
 }
 
@@ -132,7 +132,7 @@ fn judge(result: &mut RunResult, conditions: &Conditions) {
         result.cases[index].judgement = Some(judgement);
     }
     let percents = |cases: &[(&str, &str)]| {
-        let percent = |(case, way): &(&str, &str)| Some(format!("{:.0}", result.case(case, Some(*way))?.number(CPU)?));
+        let percent = |(case, variant): &(&str, &str)| Some(format!("{:.0}", result.case(case, Some(*variant))?.number(CPU)?));
         Some(format!("{} %", cases.iter().map(percent).collect::<Option<Vec<_>>>()?.join(", ")))
     };
     result.headline = percents(&[(OWN, C_PROGRAM), (SHARED, C_PROGRAM), (ONE, C_PROGRAM)])
@@ -144,10 +144,10 @@ fn judged(case: &Case, result: &RunResult, conditions: &Conditions) -> Judgement
     let version = result.interpreter.version_info;
     let cpu = number(case, CPU);
     let since = |version: &'static str, judgement| Judgement { changed_since: Some(version.into()), ..judgement };
-    let two_cores = |says| on_cores(case, uses_two_cores(cpu), conditions, says);
-    let one_core = |says| on_cores(case, shares_one_core(cpu), conditions, says);
-    let way = case.way.as_deref().unwrap_or_default();
-    match (&*case.case, way) {
+    let two_cores = |summary| on_cores(case, uses_two_cores(cpu), conditions, summary);
+    let one_core = |summary| on_cores(case, shares_one_core(cpu), conditions, summary);
+    let variant = case.variant.as_deref().unwrap_or_default();
+    match (&*case.case, variant) {
         (OWN, C_PROGRAM) => since(
             "3.12",
             two_cores(format!(
@@ -169,7 +169,7 @@ fn judged(case: &Case, result: &RunResult, conditions: &Conditions) -> Judgement
             two_cores(format!("with_lock keeps its GIL, and stops nobody who has another one: {cpu:.0} % of a core.")),
         ),
         (SHARED, C_PROGRAM | PYTHON) => sharing_a_gil(case, result, conditions),
-        (SHARED, _) if !takes_turns(version) => first_come(case, way, conditions),
+        (SHARED, _) if !takes_turns(version) => first_come(case, variant, conditions),
         (SHARED, CTYPES) => {
             two_cores(format!("A call by ctypes releases the GIL, whichever interpreter it is made in: {cpu:.0} %."))
         }
@@ -182,13 +182,13 @@ fn judged(case: &Case, result: &RunResult, conditions: &Conditions) -> Judgement
             )),
         ),
         (POOL, _) => one_core(format!("ThreadPoolExecutor, its like for threads of one interpreter: {cpu:.0} %.")),
-        (_, way) => handed_over(case, way, result.case(SHARING, Some(PIPE))),
+        (_, variant) => handed_over(case, variant, result.case(SHARING, Some(PIPE))),
     }
 }
 
-/// A fact; NaN, which no bound takes for fulfilled, where it was not told.
-fn number(case: &Case, fact: &str) -> f64 {
-    case.number(fact).unwrap_or(f64::NAN)
+/// A metric; NaN, which no bound takes for fulfilled, where it was not told.
+fn number(case: &Case, metric: &str) -> f64 {
+    case.number(metric).unwrap_or(f64::NAN)
 }
 
 fn shares_one_core(percent: f64) -> bool {
@@ -197,7 +197,7 @@ fn shares_one_core(percent: f64) -> bool {
 
 /// The program's own account tells what kept its threads from a core. That hides two cores that would have been used, but
 /// makes none up: who has used two is right, and who shares one may have starved on it.
-fn on_cores(case: &Case, expected: bool, conditions: &Conditions, says: String) -> Judgement {
+fn on_cores(case: &Case, expected: bool, conditions: &Conditions, summary: String) -> Judgement {
     let waited = number(case, WAITED);
     let spoiled = if conditions.cores < 2 {
         Some(ONLY_ONE_CORE.to_owned())
@@ -207,9 +207,9 @@ fn on_cores(case: &Case, expected: bool, conditions: &Conditions, says: String) 
     };
     match spoiled {
         Some(why) if !(expected && uses_two_cores(number(case, CPU))) => {
-            Judgement { outcome: Outcome::Inconclusive, changed_since: None, says: format!("{says} {why}") }
+            Judgement { outcome: Outcome::Inconclusive, changed_since: None, summary: format!("{summary} {why}") }
         }
-        _ => conditions.judge(&[case], expected, says),
+        _ => conditions.judge(&[case], expected, summary),
     }
 }
 
@@ -222,7 +222,7 @@ fn sharing_a_gil(case: &Case, result: &RunResult, conditions: &Conditions) -> Ju
     } else {
         format!("one after the other, in {took:.1} s: before 3.13 they don't even take turns")
     };
-    let idea = if version < OWN_GILS && case.way.as_deref() == Some(PYTHON) {
+    let idea = if version < OWN_GILS && case.variant.as_deref() == Some(PYTHON) {
         "As the talk: an idea only; GILs of their own came with 3.12. "
     } else {
         ""
@@ -238,9 +238,9 @@ fn sharing_a_gil(case: &Case, result: &RunResult, conditions: &Conditions) -> Ju
 
 /// Without turns it depends on who comes first: the call, which then releases the GIL or does not, or the count, which
 /// lets nobody in before its end.
-fn first_come(case: &Case, way: &str, conditions: &Conditions) -> Judgement {
+fn first_come(case: &Case, variant: &str, conditions: &Conditions) -> Judgement {
     let cpu = number(case, CPU);
-    let beside = way == CTYPES && uses_two_cores(cpu);
+    let beside = variant == CTYPES && uses_two_cores(cpu);
     let how = if beside {
         "The call by ctypes came to the common GIL first, and released it"
     } else {
@@ -259,17 +259,17 @@ fn stopped(case: &Case, result: &RunResult, conditions: &Conditions) -> Judgemen
     let cpu = number(case, CPU);
     let counted =
         percent.map_or_else(String::new, |percent| format!(", which counts {percent:.1} % of what it does alone"));
-    let says =
+    let summary =
         format!("with_lock keeps the GIL that both share, and stops the other interpreter{counted}: {cpu:.0} %.");
     let expected = shares_one_core(cpu) && percent.is_none_or(|percent| percent <= limit);
-    on_cores(case, expected, conditions, says)
+    on_cores(case, expected, conditions, summary)
 }
 
-/// To wake the other side up on its core takes longer than to copy the state: so all ways cost much the same where both
+/// To wake the other side up on its core takes longer than to copy the state: so all variants cost much the same where both
 /// have a core of their own, and those that copy nothing much less where they share one.
-fn handed_over(case: &Case, way: &str, by_pipe: Option<&Case>) -> Judgement {
+fn handed_over(case: &Case, variant: &str, by_pipe: Option<&Case>) -> Judgement {
     let cost = number(case, HANDOVER);
-    let how = match way {
+    let how = match variant {
         THREADS => "From thread to thread goes a reference, by SimpleQueue",
         QUEUE => "From interpreter to interpreter the queue copies it",
         MEMORYVIEW => "Two interpreters see the same bytes, by a memoryview: only a signal goes over",
@@ -278,13 +278,13 @@ fn handed_over(case: &Case, way: &str, by_pipe: Option<&Case>) -> Judgement {
     };
     let pipe = by_pipe.map_or(f64::INFINITY, |pipe| number(pipe, HANDOVER));
     let beside =
-        if way == PIPE || pipe.is_infinite() { String::new() } else { format!(", {:.1} of a pipe's", cost / pipe) };
-    let says = format!("{how}: {cost:.1} µs for a state of 64 KiB{beside}, most of it to wake the other side up.");
-    if cost > 0.0 && (way == PIPE || cost < 2.0 * pipe) {
-        return Judgement { outcome: Outcome::AsExpected, changed_since: None, says };
+        if variant == PIPE || pipe.is_infinite() { String::new() } else { format!(", {:.1} of a pipe's", cost / pipe) };
+    let summary = format!("{how}: {cost:.1} µs for a state of 64 KiB{beside}, most of it to wake the other side up.");
+    if cost > 0.0 && (variant == PIPE || cost < 2.0 * pipe) {
+        return Judgement { outcome: Outcome::AsExpected, changed_since: None, summary };
     }
     let why = "Inconclusive: that is far more than by a pipe, so other processes came between; see what else runs.";
-    Judgement { outcome: Outcome::Inconclusive, changed_since: None, says: format!("{says} {why}") }
+    Judgement { outcome: Outcome::Inconclusive, changed_since: None, summary: format!("{summary} {why}") }
 }
 
 #[cfg(test)]
@@ -293,12 +293,12 @@ mod tests {
     use Outcome::{AsExpected, Inconclusive, Unexpected};
     use serde_json::{Value, json};
 
-    fn case(case: &str, way: &str, facts: Value) -> Value {
-        json!({"case": case, "way": way, "wall_s": 1.0, "facts": facts})
+    fn case(case: &str, variant: &str, metrics: Value) -> Value {
+        json!({"case": case, "variant": variant, "wall_s": 1.0, "metrics": metrics})
     }
 
-    fn used(name: &str, way: &str, cpu: f64, waited: f64, took: f64) -> Value {
-        case(name, way, json!({CPU: cpu, WAITED: waited, TOOK: took, "counts_per_s": 1e8}))
+    fn used(name: &str, variant: &str, cpu: f64, waited: f64, took: f64) -> Value {
+        case(name, variant, json!({CPU: cpu, WAITED: waited, TOOK: took, "counts_per_s": 1e8}))
     }
 
     fn interpreter(implementation: &str, version: (u32, u32), free_threaded: bool) -> Interpreter {
@@ -326,9 +326,9 @@ mod tests {
 
     #[test]
     fn gils_of_their_own_mean_a_core_for_each_since_they_came() {
-        for way in [C_PROGRAM, PYTHON, CTYPES, EXTENSION] {
-            assert_eq!(outcome((3, 12), used(OWN, way, 198.0, 1.0, 1.0)), AsExpected, "{way}");
-            assert_eq!(outcome((3, 12), used(OWN, way, 100.0, 1.0, 1.0)), Unexpected, "{way}");
+        for variant in [C_PROGRAM, PYTHON, CTYPES, EXTENSION] {
+            assert_eq!(outcome((3, 12), used(OWN, variant, 198.0, 1.0, 1.0)), AsExpected, "{variant}");
+            assert_eq!(outcome((3, 12), used(OWN, variant, 100.0, 1.0, 1.0)), Unexpected, "{variant}");
         }
         assert_eq!(outcome((3, 14), used(POOL, INTERPRETERS, 100.0, 1.0, 1.0)), Unexpected);
         assert_eq!(outcome((3, 14), used(POOL, THREADS, 199.0, 1.0, 1.0)), Unexpected);
@@ -340,10 +340,10 @@ mod tests {
         for (version, took, other) in
             [((3, 8), 1.0, 2.0), ((3, 11), 2.0, 1.0), ((3, 12), 2.0, 1.0), ((3, 13), 1.0, 2.0)]
         {
-            for way in [C_PROGRAM, PYTHON] {
-                assert_eq!(outcome(version, used(SHARED, way, 100.0, 1.0, took)), AsExpected, "{version:?}");
-                assert_eq!(outcome(version, used(SHARED, way, 100.0, 1.0, other)), Unexpected, "{version:?}");
-                assert_eq!(outcome(version, used(SHARED, way, 198.0, 1.0, took)), Unexpected, "{version:?}");
+            for variant in [C_PROGRAM, PYTHON] {
+                assert_eq!(outcome(version, used(SHARED, variant, 100.0, 1.0, took)), AsExpected, "{version:?}");
+                assert_eq!(outcome(version, used(SHARED, variant, 100.0, 1.0, other)), Unexpected, "{version:?}");
+                assert_eq!(outcome(version, used(SHARED, variant, 198.0, 1.0, took)), Unexpected, "{version:?}");
             }
         }
         assert_eq!(outcome((3, 13), used(ONE, C_PROGRAM, 150.0, 1.0, 1.0)), Unexpected);
@@ -358,8 +358,8 @@ mod tests {
         assert_eq!(outcome((3, 12), used(SHARED, CTYPES, 150.0, 1.0, 1.0)), Unexpected);
         assert_eq!(outcome((3, 12), used(SHARED, EXTENSION, 198.0, 1.0, 1.0)), Unexpected);
         let beside = |count: f64| {
-            let facts = json!({CPU: 100.0, WAITED: 1.0, TOOK: 1.0, "counts_per_s": count});
-            let cases = [used(SHARED, PYTHON, 100.0, 1.0, 1.0), case(SHARED, EXTENSION, facts)];
+            let metrics = json!({CPU: 100.0, WAITED: 1.0, TOOK: 1.0, "counts_per_s": count});
+            let cases = [used(SHARED, PYTHON, 100.0, 1.0, 1.0), case(SHARED, EXTENSION, metrics)];
             result((3, 13), &cases).cases[1].judgement.as_ref().unwrap().outcome
         };
         assert_eq!((beside(1e6), beside(5e7)), (AsExpected, Unexpected));
@@ -378,7 +378,7 @@ mod tests {
     #[test]
     fn no_handover_costs_far_more_than_one_by_a_pipe() {
         let of = |queue: f64| {
-            let cost = |way, us: f64| case(SHARING, way, json!({HANDOVER: us}));
+            let cost = |variant, us: f64| case(SHARING, variant, json!({HANDOVER: us}));
             let result = result((3, 13), &[cost(PIPE, 17.0), cost(QUEUE, queue)]);
             let outcome = |case: &Case| case.judgement.as_ref().unwrap().outcome;
             (outcome(&result.cases[0]), outcome(&result.cases[1]))

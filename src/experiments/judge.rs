@@ -17,18 +17,18 @@ impl Conditions {
     /// The judgement on a case: `expected` or not, unless the machine spoiled one of the `cases` that it rests on. A loaded
     /// machine can hide a second core that was used, but not make one up: what shows two cores stands, unless the
     /// figures themselves are in doubt.
-    pub(super) fn judge(&self, cases: &[&Case], expected: bool, says: String) -> Judgement {
+    pub(super) fn judge(&self, cases: &[&Case], expected: bool, summary: String) -> Judgement {
         let in_doubt = cases.iter().find_map(|case| in_doubt(case));
         let spoiled = in_doubt.clone().or_else(|| cases.iter().find_map(|case| self.spoiled(case)));
         let shows_two_cores = in_doubt.is_none() && cases.iter().all(|case| two_cores(case));
         match spoiled {
             Some(why) if !(expected && shows_two_cores) => {
-                Judgement { outcome: Outcome::Inconclusive, changed_since: None, says: format!("{says} {why}") }
+                Judgement { outcome: Outcome::Inconclusive, changed_since: None, summary: format!("{summary} {why}") }
             }
-            _ if expected => Judgement { outcome: Outcome::AsExpected, changed_since: None, says },
+            _ if expected => Judgement { outcome: Outcome::AsExpected, changed_since: None, summary },
             _ => {
                 let why = "Not as expected here, on a quiet machine: repeat, and look closer.";
-                Judgement { outcome: Outcome::Unexpected, changed_since: None, says: format!("{says} {why}") }
+                Judgement { outcome: Outcome::Unexpected, changed_since: None, summary: format!("{summary} {why}") }
             }
         }
     }
@@ -72,7 +72,7 @@ pub(super) fn one_core(case: &Case, interpreter: &Interpreter) -> bool {
 
 /// The CPU use of these cases, as a headline: "100, 199 %". None if one was not measured.
 pub(super) fn headline(result: &RunResult, cases: &[(&str, Option<&str>)]) -> Option<String> {
-    let percent = |(case, way): &(&str, Option<&str>)| Some(format!("{:.0}", result.case(case, *way)?.cpu_percent()));
+    let percent = |(case, variant): &(&str, Option<&str>)| Some(format!("{:.0}", result.case(case, *variant)?.cpu_percent()));
     Some(format!("{} %", cases.iter().map(percent).collect::<Option<Vec<_>>>()?.join(", ")))
 }
 
@@ -97,10 +97,10 @@ mod tests {
         };
         Case {
             case: "one-internal".into(),
-            way: None,
+            variant: None,
             wall_s: 1.0,
             cpu: Some(cpu),
-            facts: BTreeMap::new(),
+            metrics: BTreeMap::new(),
             judgement: None,
             missing: BTreeMap::new(),
         }

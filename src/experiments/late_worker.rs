@@ -14,14 +14,14 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
             workers without end (3.15)",
     talk: &[],
     columns: &[
-        Column { fact: "done", title: "done" },
-        Column { fact: "lost", title: "lost" },
-        Column { fact: "died", title: "workers died" },
-        Column { fact: "hung", title: "hangs" },
+        Column { metric: "done", title: "done" },
+        Column { metric: "lost", title: "lost" },
+        Column { metric: "died", title: "workers died" },
+        Column { metric: "hung", title: "hangs" },
     ],
     script: "slide06_late_worker.py",
     plan: |_| {
-        let step = |case| Step { case, way: None, arguments: Vec::new(), kind: Kind::Told(Bounds::new(90.0)) };
+        let step = |case| Step { case, variant: None, arguments: Vec::new(), kind: Kind::Told(Bounds::new(90.0)) };
         let cases = [UNGUARDED, "fork", "forkserver", "spawn", "forkserver-module", "spawn-module"];
         Ok(Plan { steps: cases.map(step).into(), ..Plan::default() })
     },
@@ -71,7 +71,7 @@ fn judge(result: &mut RunResult, conditions: &Conditions) {
         let Some(found) = Found::of(case) else { continue };
         let Found { tasks, done, died, error, .. } = found;
         let returns = if found.hung { "its map never returns" } else { "its map returns" };
-        let (changed, expected, says) = match &*case.case {
+        let (changed, expected, summary) = match &*case.case {
             UNGUARDED | "fork" if found.method != "forkserver" => (
                 None,
                 found.is_the_talks(),
@@ -98,7 +98,7 @@ fn judge(result: &mut RunResult, conditions: &Conditions) {
                 ),
             ),
         };
-        let judgement = conditions.judge(&[case], expected, says);
+        let judgement = conditions.judge(&[case], expected, summary);
         let judgement = if case.truth("settled") == Some(true) { judgement } else { unsettled(judgement) };
         case.judgement = Some(Judgement { changed_since: changed.map(Into::into), ..judgement });
     }
@@ -120,8 +120,8 @@ fn unguarded(found: &Found) -> String {
 
 /// A task that was neither done nor lost when the time was up says something about the machine only.
 fn unsettled(judgement: Judgement) -> Judgement {
-    let says = format!("{} Inconclusive: not every task was done or lost in time; see what else runs.", judgement.says);
-    Judgement { outcome: Outcome::Inconclusive, says, ..judgement }
+    let summary = format!("{} Inconclusive: not every task was done or lost in time; see what else runs.", judgement.summary);
+    Judgement { outcome: Outcome::Inconclusive, summary, ..judgement }
 }
 
 /// The talk's script: how many tasks were done, and how it ended.
@@ -141,12 +141,12 @@ mod tests {
     use serde_json::json;
 
     /// What becomes of a case, the headline, and whether it is marked as changed.
-    fn judged(case: &str, facts: serde_json::Value) -> (Outcome, Option<String>, bool) {
+    fn judged(case: &str, metrics: serde_json::Value) -> (Outcome, Option<String>, bool) {
         let mut told = json!({"tasks": 10, "settled": true, "error": "AttributeError"});
-        told.as_object_mut().unwrap().append(&mut facts.as_object().unwrap().clone());
+        told.as_object_mut().unwrap().append(&mut metrics.as_object().unwrap().clone());
         let mut result: RunResult = serde_json::from_value(json!({
             "kind": "run", "experiment": "late-worker", "status": "ok", "seconds": 1,
-            "cases": [{"case": case, "wall_s": 1.0, "facts": told}],
+            "cases": [{"case": case, "wall_s": 1.0, "metrics": told}],
             "interpreter": Interpreter::example("3", (3, 14)),
         }))
         .unwrap();

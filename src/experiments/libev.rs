@@ -38,8 +38,8 @@ fn judge(result: &mut RunResult, conditions: &Conditions) {
 }
 
 fn dropped(case: &Case, conditions: &Conditions) -> Judgement {
-    let crashed = case.facts.get("crashed") == Some(&true.into());
-    let says = if crashed {
+    let crashed = case.metrics.get("crashed") == Some(&true.into());
+    let summary = if crashed {
         "A timer to which nothing in Python referred crashed the process, as the talk's did.".into()
     } else {
         format!(
@@ -49,5 +49,5 @@ fn dropped(case: &Case, conditions: &Conditions) -> Judgement {
             case.number("ticks").unwrap_or(f64::NAN)
         )
     };
-    ticks::punctual(case, conditions.judge(&[case], !crashed && ticks::all_came(case), says))
+    ticks::punctual(case, conditions.judge(&[case], !crashed && ticks::all_came(case), summary))
 }

@@ -46,7 +46,7 @@ pub struct Experiment {
     pub today: &'static str,
     /// What the talk saw, where it measured CPU use.
     pub talk: &'static [TalkFigures],
-    /// What the table shows of cases that find facts.
+    /// What the table shows of cases that find metrics.
     pub columns: &'static [Column],
     script: &'static str,
     /// The cases in their order; those that can't be had here go into `missing` instead.
@@ -56,8 +56,8 @@ pub struct Experiment {
 
 /// A column of an experiment's table.
 pub struct Column {
-    /// The fact that it shows.
-    pub fact: &'static str,
+    /// The metric that it shows.
+    pub metric: &'static str,
     /// Its heading.
     pub title: &'static str,
 }
@@ -89,8 +89,8 @@ struct Setting<'a> {
 /// A case to run.
 struct Step {
     case: &'static str,
-    /// The way in which it is done, where there are several: into native code, mostly.
-    way: Option<&'static str>,
+    /// The variant in which it is done, where there are several: into native code, mostly.
+    variant: Option<&'static str>,
     /// What the script is given behind case and seconds.
     arguments: Vec<String>,
     kind: Kind,
@@ -150,7 +150,7 @@ pub fn find(name: &str) -> Option<&'static Experiment> {
 
 /// The scripts, which travel inside this executable.
 const SCRIPTS: &[(&str, &str)] = &[
-    ("telling.py", include_str!("../../experiments/telling.py")),
+    ("reporting.py", include_str!("../../experiments/reporting.py")),
     ("slide04_csp.py", include_str!("../../experiments/slide04_csp.py")),
     ("slide05_pool.py", include_str!("../../experiments/slide05_pool.py")),
     ("slide06_late_worker.py", include_str!("../../experiments/slide06_late_worker.py")),
@@ -215,7 +215,7 @@ impl Experiment {
         };
         let script = scripts.join(self.script);
         for step in plan.steps {
-            let title = title(step.case, step.way);
+            let title = title(step.case, step.variant);
             if interrupt::requested() {
                 result.missing.insert(title, GuardError::Interrupted.to_string());
                 continue;
@@ -248,15 +248,15 @@ impl Experiment {
 }
 
 fn run_step(interpreter: &Interpreter, script: &Path, schedule: Schedule, step: Step) -> Result<Case, MeasureError> {
-    let Step { case, way, arguments, kind } = step;
-    let order = Order { interpreter, script, case, way, schedule, arguments };
+    let Step { case, variant, arguments, kind } = step;
+    let order = Order { interpreter, script, case, variant, schedule, arguments };
     match kind {
         Kind::Watched => measure(&order),
         Kind::Told(bounds) => ask(&order, &bounds),
     }
 }
 
-/// A case's name for people: with its way, where there are several.
-pub fn title(case: &str, way: Option<&str>) -> String {
-    way.map_or_else(|| case.to_owned(), |way| format!("{case} ({way})"))
+/// A case's name for people: with its variant, where there are several.
+pub fn title(case: &str, variant: Option<&str>) -> String {
+    variant.map_or_else(|| case.to_owned(), |variant| format!("{case} ({variant})"))
 }

@@ -15,9 +15,9 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
             who needs the world stopped, as the garbage collector does. All other builds, and PyPy, have a GIL",
     talk: &[],
     columns: &[
-        Column { fact: "call_s", title: "call, s" },
-        Column { fact: "rest_of_call_s", title: "rest of it when\ncollect was wanted, s" },
-        Column { fact: "collect_s", title: "gc.collect(), s" },
+        Column { metric: "call_s", title: "call, s" },
+        Column { metric: "rest_of_call_s", title: "rest of it when\ncollect was wanted, s" },
+        Column { metric: "collect_s", title: "gc.collect(), s" },
     ],
     script: "slide02_no_gil.py",
     plan,
@@ -29,10 +29,10 @@ const WITH_LOCK: &str = "internal+with_lock";
 const COLLECT_WITH_LOCK: &str = "collect+with_lock";
 const COLLECT_WITHOUT_LOCK: &str = "collect+without_lock";
 
-/// The two ways of a free-threaded build.
+/// The two variants of a free-threaded build.
 const OFF: &str = "PYTHON_GIL=0";
 const ON: &str = "PYTHON_GIL=1";
-/// The only way of the others.
+/// The only variant of the others.
 const AS_IS: &str = "as-is";
 
 fn plan(setting: &Setting) -> Result<Plan, GuardError> {
@@ -42,7 +42,7 @@ fn plan(setting: &Setting) -> Result<Plan, GuardError> {
         match extension::build(&C, interpreter, setting.libbusy.path(), None) {
             Ok(folder) => {
                 let module = [folder.display().to_string(), C.name.to_owned()];
-                plan.steps = [OFF, ON].into_iter().flat_map(|way| steps(way, &module, setting.seconds)).collect();
+                plan.steps = [OFF, ON].into_iter().flat_map(|variant| steps(variant, &module, setting.seconds)).collect();
             }
             Err(ExtensionError::Guard(error)) => return Err(error),
             Err(error) => {
@@ -51,16 +51,16 @@ fn plan(setting: &Setting) -> Result<Plan, GuardError> {
         }
     } else {
         let arguments = vec![AS_IS.to_owned()];
-        plan.steps.push(Step { case: TWO_INTERNAL, way: None, arguments, kind: Kind::Watched });
+        plan.steps.push(Step { case: TWO_INTERNAL, variant: None, arguments, kind: Kind::Watched });
     }
     Ok(plan)
 }
 
-fn steps(way: &'static str, module: &[String; 2], seconds: u32) -> [Step; 4] {
+fn steps(variant: &'static str, module: &[String; 2], seconds: u32) -> [Step; 4] {
     let told = || Kind::Told(Bounds::new(2.0 * f64::from(seconds) + 10.0));
     let step = |case, kind| {
-        let arguments = [way.to_owned()].into_iter().chain(module.iter().cloned()).collect();
-        Step { case, way: Some(way), arguments, kind }
+        let arguments = [variant.to_owned()].into_iter().chain(module.iter().cloned()).collect();
+        Step { case, variant: Some(variant), arguments, kind }
     };
     [
         step(TWO_INTERNAL, Kind::Watched),
@@ -74,19 +74,19 @@ fn judge(result: &mut RunResult, conditions: &Conditions) {
     let interpreter = result.interpreter.clone();
     for index in 0..result.cases.len() {
         let case = &result.cases[index];
-        let off = case.way.as_deref() == Some(OFF);
+        let off = case.variant.as_deref() == Some(OFF);
         let with_gil = result.case(TWO_INTERNAL, Some(ON));
         let rests_on: Vec<_> = with_gil.filter(|_| case.case == TWO_INTERNAL).into_iter().chain([case]).collect();
-        let (expected, says) = match &*case.case {
+        let (expected, summary) = match &*case.case {
             TWO_INTERNAL if off => free_threads(case, with_gil),
             TWO_INTERNAL => {
-                let has = match case.way {
+                let has = match case.variant {
                     Some(_) => "Here there is a GIL again".into(),
                     None => format!("{} has a GIL", interpreter.title()),
                 };
-                let says = format!("{has}, so two Python threads share a core: {:.0} %.", case.cpu_percent());
+                let summary = format!("{has}, so two Python threads share a core: {:.0} %.", case.cpu_percent());
                 // The old GIL's waiting thread wakes up in vain, on the other core: see the experiment ctypes.
-                (one_core(case, &interpreter) || interpreter.has_old_gil() && !two_cores(case), says)
+                (one_core(case, &interpreter) || interpreter.has_old_gil() && !two_cores(case), summary)
             }
             WITH_LOCK if off => (
                 two_cores(case),
@@ -105,14 +105,14 @@ fn judge(result: &mut RunResult, conditions: &Conditions) {
             COLLECT_WITH_LOCK => stalled(case, off),
             _ => not_stalled(case),
         };
-        let judgement = conditions.judge(&rests_on, expected, says);
+        let judgement = conditions.judge(&rests_on, expected, summary);
         // What the talk saw is what a GIL does.
         let changed_since = (off && [TWO_INTERNAL, WITH_LOCK].contains(&&*case.case)).then(|| "3.13t".into());
         result.cases[index].judgement = Some(Judgement { changed_since, ..judgement });
     }
-    let way = result.cases.first().and_then(|case| case.way.clone());
-    result.headline = headline(result, &[(TWO_INTERNAL, way.as_deref())]).map(|percent| {
-        match result.case(COLLECT_WITH_LOCK, way.as_deref()).and_then(|case| case.number("collect_s")) {
+    let variant = result.cases.first().and_then(|case| case.variant.clone());
+    result.headline = headline(result, &[(TWO_INTERNAL, variant.as_deref())]).map(|percent| {
+        match result.case(COLLECT_WITH_LOCK, variant.as_deref()).and_then(|case| case.number("collect_s")) {
             Some(stall) => format!("{percent}, {stall:.2} s"),
             None => percent,
         }
@@ -123,13 +123,13 @@ fn free_threads(case: &Case, with_gil: Option<&Case>) -> (bool, String) {
     let work = with_gil.map(|with_gil| case.rate("internal") / with_gil.rate("internal"));
     let compared =
         work.map_or_else(String::new, |work| format!(", and do {work:.2} times the work that they do with {ON}"));
-    let says = format!("Without a GIL two Python threads use {:.0} % of a core{compared}.", case.cpu_percent());
-    (two_cores(case) && work.is_none_or(|work| work >= 1.2), says)
+    let summary = format!("Without a GIL two Python threads use {:.0} % of a core{compared}.", case.cpu_percent());
+    (two_cores(case) && work.is_none_or(|work| work >= 1.2), summary)
 }
 
 /// The call and the collection, in seconds: (rest of the call when the collection was wanted, end of the latter).
 fn times(case: &Case) -> (f64, f64) {
-    let number = |fact| case.number(fact).unwrap_or(f64::NAN);
+    let number = |metric| case.number(metric).unwrap_or(f64::NAN);
     (number("rest_of_call_s"), number("collect_s"))
 }
 
@@ -141,16 +141,16 @@ fn stalled(case: &Case, off: bool) -> (bool, String) {
     } else {
         "with_lock keeps the GIL, so nothing else gets to run."
     };
-    let says = format!("{why} gc.collect() in another thread took {collect:.2} s; the call had {rest:.2} s left.");
-    (collect >= 0.9 * rest, says)
+    let summary = format!("{why} gc.collect() in another thread took {collect:.2} s; the call had {rest:.2} s left.");
+    (collect >= 0.9 * rest, summary)
 }
 
 fn not_stalled(case: &Case) -> (bool, String) {
     let (rest, collect) = times(case);
-    let says = format!(
+    let summary = format!(
         "without_lock is detached: gc.collect() in another thread took {collect:.3} s; the call had {rest:.2} s left."
     );
-    (collect < 0.5 * rest, says)
+    (collect < 0.5 * rest, summary)
 }
 
 #[cfg(test)]
@@ -162,10 +162,10 @@ mod tests {
     fn a_collection_that_waited_for_the_call_is_told_from_one_that_did_not() {
         let case = |rest: f64, collect: f64| Case {
             case: COLLECT_WITH_LOCK.into(),
-            way: Some(OFF.into()),
+            variant: Some(OFF.into()),
             wall_s: 2.0,
             cpu: None,
-            facts: serde_json::from_value(json!({"rest_of_call_s": rest, "collect_s": collect})).unwrap(),
+            metrics: serde_json::from_value(json!({"rest_of_call_s": rest, "collect_s": collect})).unwrap(),
             judgement: None,
             missing: Default::default(),
         };
@@ -173,7 +173,7 @@ mod tests {
         assert!(stalled(&waited, true).0 && !stalled(&did_not, true).0);
         assert!(not_stalled(&did_not).0 && !not_stalled(&waited).0);
         // What was not told is neither.
-        let untold = Case { facts: Default::default(), ..waited };
+        let untold = Case { metrics: Default::default(), ..waited };
         assert!(!stalled(&untold, true).0 && !not_stalled(&untold).0);
     }
 }

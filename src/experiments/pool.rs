@@ -12,15 +12,15 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
     today: "as then, on every version and start method",
     talk: &[],
     columns: &[
-        Column { fact: "workers", title: "workers" },
-        Column { fact: "rounds", title: "rounds" },
-        Column { fact: "assignments", title: "assignments" },
-        Column { fact: "first_round", title: "first round" },
-        Column { fact: "second_round", title: "second round" },
+        Column { metric: "workers", title: "workers" },
+        Column { metric: "rounds", title: "rounds" },
+        Column { metric: "assignments", title: "assignments" },
+        Column { metric: "first_round", title: "first round" },
+        Column { metric: "second_round", title: "second round" },
     ],
     script: "slide05_pool.py",
     plan: |_| {
-        let step = |case| Step { case, way: None, arguments: Vec::new(), kind: Kind::Told(Bounds::new(30.0)) };
+        let step = |case| Step { case, variant: None, arguments: Vec::new(), kind: Kind::Told(Bounds::new(30.0)) };
         Ok(Plan { steps: ["fork", "forkserver", "spawn"].map(step).into(), ..Plan::default() })
     },
     judge,
@@ -28,14 +28,14 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
 
 fn judge(result: &mut RunResult, conditions: &Conditions) {
     for case in &mut result.cases {
-        let number = |fact| case.number(fact).unwrap_or(f64::NAN);
+        let number = |metric| case.number(metric).unwrap_or(f64::NAN);
         let (rounds, assignments) = (number("rounds"), number("assignments"));
-        let says = format!(
+        let summary = format!(
             "In {rounds} rounds the tasks were spread over the workers in {assignments} ways, with the same results in \
              the same order each time."
         );
         let expected = assignments > 1.0 && case.truth("results_differ") == Some(false);
-        case.judgement = Some(conditions.judge(&[case], expected, says));
+        case.judgement = Some(conditions.judge(&[case], expected, summary));
     }
     let cases: Vec<_> = result.cases.iter().filter_map(|case| case.number("assignments")).collect();
     result.headline = cases.into_iter().reduce(f64::min).map(|fewest| format!("{fewest:.0} ways"));

@@ -12,11 +12,11 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
     today: "as then; from Python 3.10 on (pp 1.7) it is the same error in other words",
     talk: &[],
     columns: &[
-        Column { fact: "release", title: "release" },
-        Column { fact: "error", title: "the node's error" },
-        Column { fact: "errors", title: "threads" },
-        Column { fact: "node_lives", title: "lives on" },
-        Column { fact: "next_right", title: "next client's results" },
+        Column { metric: "release", title: "release" },
+        Column { metric: "error", title: "the node's error" },
+        Column { metric: "errors", title: "threads" },
+        Column { metric: "node_lives", title: "lives on" },
+        Column { metric: "next_right", title: "next client's results" },
     ],
     script: "slide11_pp_disconnect.py",
     plan: |setting| {
@@ -32,17 +32,17 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
 fn judge(result: &mut RunResult, conditions: &Conditions) {
     let mut headline = None;
     for case in &mut result.cases {
-        let number = |fact| case.number(fact).unwrap_or(f64::NAN);
+        let number = |metric| case.number(metric).unwrap_or(f64::NAN);
         let (errors, jobs, right) = (number("errors"), number("next_jobs"), number("next_right"));
         let (error, lives) = (case.text("error").unwrap_or("nothing"), case.truth("node_lives") == Some(true));
         let then = if lives { "lived on" } else { "ended" };
-        let says = format!(
+        let summary = format!(
             "The client was killed in the middle of a job. The node said \"{error}\" in {errors} of its threads, {then}, and \
              did {right} of {jobs} jobs of the next client."
         );
         let expected = lives && error.starts_with("RuntimeError") && right == jobs && number("next_by_node") == jobs;
         headline = Some(if lives { "node lives" } else { "node ends" }.to_owned());
-        case.judgement = Some(conditions.judge(&[case], expected, says));
+        case.judgement = Some(conditions.judge(&[case], expected, summary));
     }
     result.headline = headline;
 }

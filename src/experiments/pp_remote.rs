@@ -15,13 +15,13 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
     today: "as then, by ppft before Python 3.10 and by pp 1.7 from there on; dask.distributed does the same (3.10)",
     talk: &[],
     columns: &[
-        Column { fact: "release", title: "release" },
-        Column { fact: "nodes", title: "nodes" },
-        Column { fact: "jobs_by_node", title: "jobs of each" },
-        Column { fact: "done", title: "done in this order" },
-        Column { fact: "in_order", title: "results in order" },
-        Column { fact: "printed", title: "with output" },
-        Column { fact: "took_s", title: "took s" },
+        Column { metric: "release", title: "release" },
+        Column { metric: "nodes", title: "nodes" },
+        Column { metric: "jobs_by_node", title: "jobs of each" },
+        Column { metric: "done", title: "done in this order" },
+        Column { metric: "in_order", title: "results in order" },
+        Column { metric: "printed", title: "with output" },
+        Column { metric: "took_s", title: "took s" },
     ],
     script: "slide09_pp_remote.py",
     plan: |setting| {
@@ -66,17 +66,17 @@ const DISTRIBUTED: Need = Need {
 /// A case whose script starts nodes, and may have to do all jobs of `seconds` or less one after the other.
 pub(super) fn step(case: &'static str, folder: PathBuf, seconds: u32) -> Step {
     let bounds = Bounds { python_path: vec![folder], ..Bounds::new(7.0 * f64::from(seconds) + 120.0) };
-    Step { case, way: None, arguments: Vec::new(), kind: Kind::Told(bounds) }
+    Step { case, variant: None, arguments: Vec::new(), kind: Kind::Told(bounds) }
 }
 
 fn judge(result: &mut RunResult, conditions: &Conditions) {
     for case in &mut result.cases {
-        let number = |fact| case.number(fact).unwrap_or(f64::NAN);
+        let number = |metric| case.number(metric).unwrap_or(f64::NAN);
         let (jobs, nodes, printed) = (number("jobs"), number("nodes"), number("printed"));
         let (in_order, done_in_order) = (case.truth("in_order"), case.truth("done_in_order"));
         let (whose, all) = if case.case == PP { ("the own one among them", 4.0) } else { ("all of them remote", 3.0) };
         let order = |in_order| if in_order == Some(true) { "in the order of submission" } else { "in another order" };
-        let says = format!(
+        let summary = format!(
             "{jobs} jobs were done by {nodes} nodes, {whose}, {}; their results came {}, in {:.1} s instead of {:.1}, \
              and with what {printed} of them printed.",
             order(done_in_order),
@@ -85,7 +85,7 @@ fn judge(result: &mut RunResult, conditions: &Conditions) {
             number("one_after_another_s"),
         );
         let expected = in_order == Some(true) && done_in_order == Some(false) && nodes == all && printed == jobs;
-        case.judgement = Some(conditions.judge(&[case], expected, says));
+        case.judgement = Some(conditions.judge(&[case], expected, summary));
     }
     let case = result.cases.first();
     let headline =

@@ -14,16 +14,16 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
             (3.7) and queues between interpreters (3.13) are faster than either",
     talk: &[],
     columns: &[
-        Column { fact: "items_per_s", title: "items/s" },
-        Column { fact: "rounds", title: "rounds" },
-        Column { fact: TIMES, title: "times one thread" },
-        Column { fact: "talk_times_one_thread", title: "talk" },
+        Column { metric: "items_per_s", title: "items/s" },
+        Column { metric: "rounds", title: "rounds" },
+        Column { metric: TIMES, title: "times one thread" },
+        Column { metric: "talk_times_one_thread", title: "talk" },
     ],
     script: "slide08_queues.py",
     plan: |setting| {
         // A round of the slowest takes seconds, on a slow machine and beside others.
         let timeout_s = f64::from(setting.seconds) + 60.0;
-        let step = |case| Step { case, way: None, arguments: Vec::new(), kind: Kind::Told(Bounds::new(timeout_s)) };
+        let step = |case| Step { case, variant: None, arguments: Vec::new(), kind: Kind::Told(Bounds::new(timeout_s)) };
         Ok(Plan {
             steps: ["process", "thread", ONE, "thread-simple", "interpreter"].map(step).into(),
             ..Plan::default()
@@ -52,29 +52,29 @@ fn judge(result: &mut RunResult, conditions: &Conditions) {
     let simple_in_c = result.interpreter.implementation == "cpython";
     for case in &mut result.cases {
         let Some(times) = time(case).map(|time| time / alone) else { continue };
-        case.facts.insert(TIMES.into(), times.into());
+        case.metrics.insert(TIMES.into(), times.into());
         if let Some((_, talk)) = TALK.iter().find(|(name, _)| *name == case.case) {
-            case.facts.insert("talk_times_one_thread".into(), (*talk).into());
+            case.metrics.insert("talk_times_one_thread".into(), (*talk).into());
         }
         let took = format!("{times:.2} times the time of one thread");
-        let judged = |expected, says| conditions.judge(&[case], expected, says);
+        let judged = |expected, summary| conditions.judge(&[case], expected, summary);
         let judgement = match &*case.case {
             "process" => slower(times, format!("To another process, by a pipe: {took} (the talk's 5.19).")),
             "thread" => {
-                let says = format!("To another thread: {took} (the talk's 2.83).");
+                let summary = format!("To another thread: {took} (the talk's 2.83).");
                 if newer && times < NO_FIGHT {
-                    let says =
-                        format!("{says} From 3.13 on two threads need not fight; that depends on the build too.");
-                    Judgement { changed_since: Some("3.13".into()), ..judged(true, says) }
+                    let summary =
+                        format!("{summary} From 3.13 on two threads need not fight; that depends on the build too.");
+                    Judgement { changed_since: Some("3.13".into()), ..judged(true, summary) }
                 } else {
-                    slower(times, format!("{says} They fight for {what} at every item."))
+                    slower(times, format!("{summary} They fight for {what} at every item."))
                 }
             }
             ONE => {
                 let rate = per_second(case.number("items_per_s").unwrap_or(f64::NAN));
-                let says =
+                let summary =
                     format!("One thread puts in and takes out {rate} items a second: the yardstick for the rest.");
-                judged(true, says)
+                judged(true, summary)
             }
             "thread-simple" if simple_in_c => judged(
                 thread.is_none_or(|thread| times < thread),
@@ -96,12 +96,12 @@ fn judge(result: &mut RunResult, conditions: &Conditions) {
 
 /// Two sides that do more than one, and wait for each other, can't need less than its time: if they do, the one had less
 /// of the machine. Nor do two threads fight unless both have a core.
-fn slower(times: f64, says: String) -> Judgement {
+fn slower(times: f64, summary: String) -> Judgement {
     if times > 1.0 {
-        return Judgement { outcome: Outcome::AsExpected, changed_since: None, says };
+        return Judgement { outcome: Outcome::AsExpected, changed_since: None, summary };
     }
     let why = "Inconclusive: that is less than the least, so other processes came between; see what else runs.";
-    Judgement { outcome: Outcome::Inconclusive, changed_since: None, says: format!("{says} {why}") }
+    Judgement { outcome: Outcome::Inconclusive, changed_since: None, summary: format!("{summary} {why}") }
 }
 
 #[cfg(test)]
@@ -112,7 +112,7 @@ mod tests {
 
     /// With cases of these names and times, judged.
     fn result(interpreter: &Interpreter, cases: &[(&str, f64)]) -> RunResult {
-        let case = |(name, round_s): &(&str, f64)| json!({"case": name, "wall_s": 1.0, "facts": {"round_s": round_s}});
+        let case = |(name, round_s): &(&str, f64)| json!({"case": name, "wall_s": 1.0, "metrics": {"round_s": round_s}});
         let mut result: RunResult = serde_json::from_value(json!({
             "kind": "run", "experiment": "queues", "status": "ok", "seconds": 1,
             "cases": cases.iter().map(case).collect::<Vec<_>>(), "interpreter": interpreter,

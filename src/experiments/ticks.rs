@@ -15,19 +15,19 @@ pub(super) const CTRL_C: &str = "ctrl-c";
 const ALL: f64 = 11.0;
 
 pub(super) const COLUMNS: [Column; 6] = [
-    Column { fact: "ticks", title: "ticks" },
-    Column { fact: "ended_by", title: "ended by" },
-    Column { fact: "took_s", title: "took, s" },
-    Column { fact: "latest_s", title: "latest\ntick, s late" },
-    Column { fact: "stop_s", title: "Ctrl-C\nto end, s" },
-    Column { fact: "threads", title: "threads" },
+    Column { metric: "ticks", title: "ticks" },
+    Column { metric: "ended_by", title: "ended by" },
+    Column { metric: "took_s", title: "took, s" },
+    Column { metric: "latest_s", title: "latest\ntick, s late" },
+    Column { metric: "stop_s", title: "Ctrl-C\nto end, s" },
+    Column { metric: "threads", title: "threads" },
 ];
 
 /// A case whose script imports from `packages`.
 pub(super) fn step(case: &'static str, seconds: u32, packages: Vec<PathBuf>) -> Step {
     // They take a third of the seconds; the rest is for cold imports.
     let bounds = Bounds { max_processes: 4, python_path: packages, ..Bounds::new(f64::from(seconds) + 30.0) };
-    Step { case, way: None, arguments: Vec::new(), kind: Kind::Told(bounds) }
+    Step { case, variant: None, arguments: Vec::new(), kind: Kind::Told(bounds) }
 }
 
 /// True if nothing came to an end before it should.
@@ -37,25 +37,25 @@ pub(super) fn all_came(case: &Case) -> bool {
 
 /// The judgement on one of the two cases of a loop that is called `what`.
 pub(super) fn judge(case: &Case, what: &str, conditions: &Conditions) -> Judgement {
-    let number = |fact| case.number(fact).unwrap_or(f64::NAN);
+    let number = |metric| case.number(metric).unwrap_or(f64::NAN);
     let (ticks, took, latest) = (number("ticks"), number("took_s"), number("latest_s"));
-    let ended_by = case.facts.get("ended_by").and_then(|by| by.as_str()).unwrap_or("nobody");
+    let ended_by = case.metrics.get("ended_by").and_then(|by| by.as_str()).unwrap_or("nobody");
     let in_one_thread = case.number("threads") == Some(1.0);
-    let (expected, says) = if case.case == CTRL_C {
+    let (expected, summary) = if case.case == CTRL_C {
         let stop = 1e3 * number("stop_s");
-        let says =
+        let summary =
             format!("{what} had ticked {ticks} times when Ctrl-C came, and came to a clean end {stop:.1} ms later.");
-        (ended_by == "SIGINT" && ticks < ALL, says)
+        (ended_by == "SIGINT" && ticks < ALL, summary)
     } else {
         let threads = number("threads");
         let of = if in_one_thread { "one thread".into() } else { format!("{threads} threads") };
-        let says = format!(
+        let summary = format!(
             "{what} ticked {ticks} times in {took:.2} s in a process of {of}, at most {:.1} ms late; ended by {ended_by}.",
             1e3 * latest
         );
-        (ended_by != "SIGINT" && all_came(case), says)
+        (ended_by != "SIGINT" && all_came(case), summary)
     };
-    punctual(case, conditions.judge(&[case], expected && in_one_thread, says))
+    punctual(case, conditions.judge(&[case], expected && in_one_thread, summary))
 }
 
 /// A loop that did not get the CPU for an interval has missed a tick, or had all of them before Ctrl-C: no fault of its own.
@@ -64,16 +64,16 @@ pub(super) fn punctual(case: &Case, judgement: Judgement) -> Judgement {
     if !late || judgement.outcome != Outcome::Unexpected {
         return judgement;
     }
-    let says = format!(
+    let summary = format!(
         "{} Inconclusive: a tick came later than the next was due, so the machine was too busy.",
-        judgement.says
+        judgement.summary
     );
-    Judgement { outcome: Outcome::Inconclusive, says, ..judgement }
+    Judgement { outcome: Outcome::Inconclusive, summary, ..judgement }
 }
 
 /// The ticks of these cases, "11, 5 ticks"; None if one was not measured.
-pub(super) fn headline(result: &RunResult, way: Option<&str>) -> Option<String> {
-    let ticks = |case| result.case(case, way)?.number("ticks");
+pub(super) fn headline(result: &RunResult, variant: Option<&str>) -> Option<String> {
+    let ticks = |case| result.case(case, variant)?.number("ticks");
     Some(format!("{}, {} ticks", ticks(TICKS)?, ticks(CTRL_C)?))
 }
 
@@ -83,14 +83,14 @@ mod tests {
     use serde_json::json;
 
     fn outcome(case: &'static str, ticks: u32, ended_by: &str, threads: u32, latest_s: f64) -> Outcome {
-        let facts = json!({"ticks": ticks, "ended_by": ended_by, "threads": threads, "latest_s": latest_s,
+        let metrics = json!({"ticks": ticks, "ended_by": ended_by, "threads": threads, "latest_s": latest_s,
                            "interval_s": 0.1, "took_s": 1.0, "stop_s": 0.001});
         let case = Case {
             case: case.into(),
-            way: None,
+            variant: None,
             wall_s: 1.0,
             cpu: None,
-            facts: serde_json::from_value(facts).unwrap(),
+            metrics: serde_json::from_value(metrics).unwrap(),
             judgement: None,
             missing: Default::default(),
         };

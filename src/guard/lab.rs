@@ -188,8 +188,8 @@ impl std::fmt::Display for Ended {
         write!(out, "{}", self.how)?;
         let mut lines = self.stderr.trim().lines();
         // Programs name the cause last; launchers that found no command (exit code 127) name it first.
-        let telling = if self.how == How::Exited(127) { lines.next() } else { lines.next_back() };
-        match telling {
+        let reporting = if self.how == How::Exited(127) { lines.next() } else { lines.next_back() };
+        match reporting {
             Some(line) if !matches!(self.how, How::NotStarted(_)) => {
                 let line: String = line.trim().chars().take(200).collect();
                 write!(out, "; it said: {line}")

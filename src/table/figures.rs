@@ -19,14 +19,14 @@ pub(super) fn told(experiment: &Experiment, results: &[&RunResult]) -> Option<Ta
     for column in table.column_iter_mut().skip(1) {
         column.set_cell_alignment(CellAlignment::Right);
     }
-    for (name, way) in cases {
-        let title = title(name, way);
+    for (name, variant) in cases {
+        let title = title(name, variant);
         if results.len() > 1 {
             table.add_row([&title]);
         }
-        for (result, case) in results.iter().filter_map(|result| Some((result, result.case(name, way)?))) {
-            let facts = experiment.columns.iter().map(|column| case.facts.get(column.fact).map_or_else(dash, fact));
-            table.add_row([first_cell(result, results, &title)].into_iter().chain(facts));
+        for (result, case) in results.iter().filter_map(|result| Some((result, result.case(name, variant)?))) {
+            let metrics = experiment.columns.iter().map(|column| case.metrics.get(column.metric).map_or_else(dash, metric));
+            table.add_row([first_cell(result, results, &title)].into_iter().chain(metrics));
         }
     }
     Some(table)
@@ -47,14 +47,14 @@ pub(super) fn watched(experiment: &Experiment, results: &[&RunResult]) -> Option
     for column in table.column_iter_mut().skip(1) {
         column.set_cell_alignment(CellAlignment::Right);
     }
-    for (name, way) in cases {
+    for (name, variant) in cases {
         let talk = experiment.talk_figures(name);
         let talk_rate = |count: Option<u64>| rate(count.map(|count| count as f64 / TALK_SECONDS));
-        let title = title(name, way).replace('+', if narrow { "+\n" } else { "+" });
+        let title = title(name, variant).replace('+', if narrow { "+\n" } else { "+" });
         if results.len() > 1 {
             table.add_row([&title]);
         }
-        for (result, case) in results.iter().filter_map(|result| Some((result, result.case(name, way)?))) {
+        for (result, case) in results.iter().filter_map(|result| Some((result, result.case(name, variant)?))) {
             let parts = |cpu: &CpuFigures| format!("{:.0} + {:.0}", cpu.user_percent, cpu.system_percent);
             let row = [
                 Some(first_cell(result, results, &title)),
@@ -86,7 +86,7 @@ fn rate(rate: Option<f64>) -> String {
 fn cases<'a>(results: &[&'a RunResult], belongs: fn(&Case) -> bool) -> Vec<(&'a str, Option<&'a str>)> {
     let mut cases = Vec::new();
     for case in results.iter().flat_map(|result| &result.cases).filter(|case| belongs(case)) {
-        let key = (&*case.case, case.way.as_deref());
+        let key = (&*case.case, case.variant.as_deref());
         if !cases.contains(&key) {
             cases.push(key);
         }
@@ -99,14 +99,14 @@ fn first_cell(result: &RunResult, results: &[&RunResult], title: &str) -> String
     if results.len() > 1 { format!("  {}", result.interpreter.name()) } else { title.to_owned() }
 }
 
-/// A fact as people write it: numbers with three digits, lists with commas.
-fn fact(value: &serde_json::Value) -> String {
+/// A metric as people write it: numbers with three digits, lists with commas.
+fn metric(value: &serde_json::Value) -> String {
     match value {
         serde_json::Value::String(text) => text.clone(),
         serde_json::Value::Bool(yes) => if *yes { "yes" } else { "no" }.into(),
         serde_json::Value::Number(number) if number.is_f64() => per_second(number.as_f64().unwrap_or(f64::NAN)),
         serde_json::Value::Null => dash(),
-        serde_json::Value::Array(values) => values.iter().map(fact).collect::<Vec<_>>().join(", "),
+        serde_json::Value::Array(values) => values.iter().map(metric).collect::<Vec<_>>().join(", "),
         other => other.to_string(),
     }
 }

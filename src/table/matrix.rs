@@ -96,7 +96,7 @@ fn words(document: &Document) -> String {
         }
         for case in &result.cases {
             if let Some(judgement) = case.judgement.as_ref().filter(|one| one.outcome != Outcome::AsExpected) {
-                add(result, format!("{} {}", result.experiment, case.case), &judgement.says);
+                add(result, format!("{} {}", result.experiment, case.case), &judgement.summary);
             }
         }
         for (what, why) in result.missing.iter().filter(|(_, why)| Some(*why) != result.reason.as_ref()) {
@@ -115,12 +115,12 @@ fn words(document: &Document) -> String {
         for judgement in judgements.filter(|one| one.outcome == Outcome::AsExpected) {
             let Some(version) = judgement.changed_since.as_deref() else { continue };
             match changes.iter_mut().find(|(known, _)| *known == version) {
-                Some((_, says)) => *says = &judgement.says,
-                None => changes.push((version, &judgement.says)),
+                Some((_, summary)) => *summary = &judgement.summary,
+                None => changes.push((version, &judgement.summary)),
             }
         }
-        for (version, says) in changes {
-            let line = format!("{BOLD}{} >{version}{BOLD:#}: {says}", experiment.name);
+        for (version, summary) in changes {
+            let line = format!("{BOLD}{} >{version}{BOLD:#}: {summary}", experiment.name);
             writeln!(text, "{}", indented(&line)).unwrap();
         }
     }

@@ -100,7 +100,7 @@ fn sentences(result: &RunResult, interpreter: Option<&str>, explains: bool) -> S
             Outcome::Inconclusive => "inconclusive: ",
             Outcome::Unexpected => "not as expected: ",
         };
-        let line = format!("{}: {mark}{}", about(&title(&case.case, case.way.as_deref())), judgement.says);
+        let line = format!("{}: {mark}{}", about(&title(&case.case, case.variant.as_deref())), judgement.summary);
         writeln!(text, "{}", indented(&line)).unwrap();
     }
     for (what, reason) in result.missing.iter().filter(|(_, reason)| result.reason.as_ref() != Some(reason)) {
@@ -164,7 +164,7 @@ fn has_watched(document: &Document) -> bool {
 /// The row with the largest such figure, if that is too large.
 fn worst(document: &Document, percent: fn(&CpuFigures) -> Option<f64>) -> Option<(f64, String)> {
     let cases = document.results.iter().flat_map(|result| &result.cases);
-    let title = |case: &Case| format!("during {}", title(&case.case, case.way.as_deref()));
+    let title = |case: &Case| format!("during {}", title(&case.case, case.variant.as_deref()));
     let figures = cases.filter_map(|case| Some((percent(case.cpu.as_ref()?)?, title(case))));
     figures.filter(|(percent, _)| *percent > TOO_LOADED_PERCENT).max_by(|one, other| one.0.total_cmp(&other.0))
 }
@@ -176,13 +176,13 @@ mod tests {
     use crate::results::{Judgement, Name, SamplerFigures, ThreadFigures};
     use std::collections::BTreeMap;
 
-    fn case(case: &'static str, way: Option<&'static str>, counts: &[(&str, u64)], outcome: Outcome) -> Case {
+    fn case(case: &'static str, variant: Option<&'static str>, counts: &[(&str, u64)], outcome: Outcome) -> Case {
         let thread = |(name, count): &(&str, u64)| ThreadFigures {
             name: (*name).into(),
             tid: 1,
             count: *count,
             cpu_percent: 99.0,
-            waited_for_cpu_percent: 0.0,
+            run_delay_percent: 0.0,
             voluntary_switches: 0,
             involuntary_switches: 0,
         };
@@ -200,11 +200,11 @@ mod tests {
         };
         Case {
             case: case.into(),
-            way: way.map(Into::into),
+            variant: variant.map(Into::into),
             wall_s: 2.0,
             cpu: Some(cpu),
-            facts: BTreeMap::new(),
-            judgement: Some(Judgement { outcome, changed_since: None, says: format!("What {case} shows.") }),
+            metrics: BTreeMap::new(),
+            judgement: Some(Judgement { outcome, changed_since: None, summary: format!("What {case} shows.") }),
             missing: BTreeMap::new(),
         }
     }
@@ -254,7 +254,7 @@ mod tests {
             ),
             result("extension", Status::Skipped, Some("no compiler"), Vec::new(), &[("c", "no compiler")]),
         ];
-        Document { schema: 1, began: "2026-11-24T00:00:00Z".into(), libbusy: "0.1.0".into(), host, results }
+        Document { schema: 1, started_at: "2026-11-24T00:00:00Z".into(), libbusy: "0.1.0".into(), host, results }
     }
 
     #[test]
@@ -263,14 +263,14 @@ mod tests {
     }
 
     #[test]
-    fn cases_that_tell_facts_have_a_table_beside_that_of_watched_ones() {
+    fn cases_that_tell_metrics_have_a_table_beside_that_of_watched_ones() {
         let mut document = document();
         let result = &mut document.results[0];
         result.experiment = "no-gil".into();
         assert!(!render(&document).contains("gc.collect(), s"));
         let mut told = case("collect+with_lock", None, &[], Outcome::AsExpected);
         told.cpu = None;
-        told.facts.insert("collect_s".into(), serde_json::json!(1.25));
+        told.metrics.insert("collect_s".into(), serde_json::json!(1.25));
         document.results[0].cases.push(told);
         let text = render(&document);
         assert!(text.contains("two-internal") && text.contains("CPU %"), "{text}");

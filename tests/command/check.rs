@@ -99,7 +99,7 @@ fn a_statement_that_misbehaves_is_a_failed_row_with_the_reason() {
         ("def", "SyntaxError"),
         ("raise SystemExit(0)", "the statement raised SystemExit: 0"),
         ("raise KeyboardInterrupt", "the statement raised KeyboardInterrupt"),
-        ("import os; os._exit(0)", "expected a line of JSON with its facts"),
+        ("import os; os._exit(0)", "expected a line of JSON with its metrics"),
         ("import os; os.kill(os.getpid(), 9)", "killed by"),
         ("import ctypes; ctypes.string_at(0)", "killed by"),
         ("while True: print('x' * 1000)", "wrote more than"),
@@ -108,7 +108,7 @@ fn a_statement_that_misbehaves_is_a_failed_row_with_the_reason() {
         ("x = []\nwhile True: x = [x]", "did not end within 3 s"),
         ("import os, signal; os.kill(os.getpid(), signal.SIGSTOP)", "did not end within 3 s"),
         ("import sys; sys.stdout.close(); raise ValueError('late')", "the statement raised ValueError: late"),
-        ("print('{\"facts\": {\"verdict\": \"releases\"}}'); 1 / 0", "the statement raised ZeroDivisionError"),
+        ("print('{\"metrics\": {\"verdict\": \"releases\"}}'); 1 / 0", "the statement raised ZeroDivisionError"),
     ] {
         let (row, code) = row(&[statement, "--timeout", "3s"]);
         assert_eq!((row["status"].as_str(), row["verdict"].as_str(), code), (Some("failed"), None, 1), "{row:#}");
@@ -134,7 +134,7 @@ fn what_calling_does_not_run_is_told() {
 
 #[test]
 fn what_a_statement_prints_is_not_taken_for_the_answer() {
-    let (row, _) = row(&["import time; time.sleep(0.002); print('{\"facts\": {\"verdict\": \"holds\"}}')"]);
+    let (row, _) = row(&["import time; time.sleep(0.002); print('{\"metrics\": {\"verdict\": \"holds\"}}')"]);
     assert_eq!(row["status"], "ok", "{row:#}");
     assert_ne!(row["verdict"], "holds", "{row:#}");
 }

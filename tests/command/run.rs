@@ -31,7 +31,7 @@ fn every_case_is_measured_shown_and_kept() {
         for thread in case["threads"].as_array().unwrap() {
             assert!(thread["count"].as_u64().unwrap() > 0 && thread["cpu_percent"].as_f64().unwrap() > 0.1, "{case:#}");
         }
-        assert!(case["judgement"]["says"].as_str().unwrap().contains('%'));
+        assert!(case["judgement"]["summary"].as_str().unwrap().contains('%'));
         assert!(!case["timeline"].as_array().unwrap().is_empty() && !case["cores"].as_array().unwrap().is_empty());
         assert_eq!(case["sampler"]["hz"], 10);
     }
@@ -81,7 +81,7 @@ fn with_lock_stops_the_python_thread_and_without_lock_does_not() {
     let result = &document["results"][0];
     let cases = result["cases"].as_array().unwrap();
     let count = |name: &str| {
-        let case = cases.iter().find(|case| case["way"] == "c" && case["case"] == name);
+        let case = cases.iter().find(|case| case["variant"] == "c" && case["case"] == name);
         case.unwrap_or_else(|| panic!("{name} is not in {result:#}"))["threads"][0]["count"].as_u64().unwrap()
     };
     let (held, released) = (count("internal+with_lock"), count("internal+without_lock"));
@@ -153,7 +153,7 @@ fn results_that_cannot_be_kept_are_shown_all_the_same() {
 }
 
 #[test]
-fn an_experiment_that_tells_facts_shows_and_keeps_them() {
+fn an_experiment_that_tells_metrics_shows_and_keeps_them() {
     let bench = Bench::new();
     let file = bench.path("result.json");
     let output = bench.run(&["run", "generator", "-d", "1", "--json", file.to_str().unwrap()]);
@@ -161,9 +161,9 @@ fn an_experiment_that_tells_facts_shows_and_keeps_them() {
     let result = &document["results"][0];
     assert_eq!(result["status"], "ok", "{result:#}");
     let cases = result["cases"].as_array().unwrap();
-    let threads = |name: &str, way: &str| {
-        let case = cases.iter().find(|case| case["case"] == name && case["way"] == way);
-        case.unwrap_or_else(|| panic!("{name} ({way}) is not in {result:#}"))["facts"]["threads"].clone()
+    let threads = |name: &str, variant: &str| {
+        let case = cases.iter().find(|case| case["case"] == name && case["variant"] == variant);
+        case.unwrap_or_else(|| panic!("{name} ({variant}) is not in {result:#}"))["metrics"]["threads"].clone()
     };
     assert_eq!((threads("in-turn", "generators"), threads("in-turn", "threads")), (1.into(), 4.into()));
     assert_eq!((threads("waiting", "generators"), threads("beside-computing", "generators")), (1.into(), 1.into()));
@@ -196,16 +196,16 @@ fn interpreters_from_c_and_from_python_tell_what_they_used_or_why_they_are_not_t
         let document: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
         let result = &document["results"][0];
         assert_eq!(result["status"], "ok", "{result:#}");
-        let case = |name: &str, way: &str| {
+        let case = |name: &str, variant: &str| {
             let mut cases = result["cases"].as_array().unwrap().iter();
-            cases.find(|case| case["case"] == name && case["way"] == way).map(|case| &case["facts"])
+            cases.find(|case| case["case"] == name && case["variant"] == variant).map(|case| &case["metrics"])
         };
         let tells =
-            |name: &str, way: &str, fact: &str| case(name, way).is_some_and(|facts| facts[fact].as_f64() > Some(0.0));
+            |name: &str, variant: &str, metric: &str| case(name, variant).is_some_and(|metrics| metrics[metric].as_f64() > Some(0.0));
         let why = |title: &str| result["missing"][title].as_str().unwrap_or_default();
         assert!(tells("shared-gil", "python", "cpu_percent"), "{result:#}");
-        for way in ["threads", "processes-pipe", "processes-shared-memory"] {
-            assert!(tells("sharing", way, "handover_us"), "{way}: {result:#}");
+        for variant in ["threads", "processes-pipe", "processes-shared-memory"] {
+            assert!(tells("sharing", variant, "handover_us"), "{variant}: {result:#}");
         }
         if version(python) < (3, 12) {
             assert!(why("own-gil").contains("PEP 684"), "{result:#}");

@@ -11,10 +11,10 @@ fn a_script_that_misbehaves_is_a_failed_experiment_and_the_lab_goes_on() {
     for (body, words) in [
         ("head -c 1000000000 /dev/zero", "wrote more than"),
         ("kill -SEGV $$", "killed by"),
-        ("echo hello", "expected a line of JSON with its facts, found \"hello\""),
-        ("echo '{\"facts\": 3}'", "expected a line of JSON with its facts"),
-        ("echo '{\"facts\": {}}'; echo '{\"facts\": {}}'", "found a second"),
-        ("echo '{\"facts\": {}}'; exit 3", "exited with 3"),
+        ("echo hello", "expected a line of JSON with its metrics, found \"hello\""),
+        ("echo '{\"metrics\": 3}'", "expected a line of JSON with its metrics"),
+        ("echo '{\"metrics\": {}}'; echo '{\"metrics\": {}}'", "found a second"),
+        ("echo '{\"metrics\": {}}'; exit 3", "exited with 3"),
         ("while :; do sleep 1000 & done", "more than 64 processes"),
     ] {
         let bench = Bench::new();

@@ -30,18 +30,18 @@ start()
 other = threading.Thread(target=loop)
 other.start()
 time.sleep(0.05)
-before = snapshot()[1][tid()].explicit_releases
+before = snapshot()[1][tid()].voluntary_releases
 for _ in range(ROUNDS):
     time.sleep(Slow())
-after = snapshot()[1][tid()].explicit_releases
+after = snapshot()[1][tid()].voluntary_releases
 looped = snapshot()[1][tids[0]]
 done = True
 other.join()
 stop()
 assert after - before == ROUNDS, (before, after)
 # Beside thread start and end it never lets go by itself; asked, it must, each time that the main thread comes back.
-assert looped.forced_releases >= ROUNDS and looped.explicit_releases < ROUNDS / 2, (
-    looped.forced_releases,
-    looped.explicit_releases,
+assert looped.forced_drops >= ROUNDS and looped.voluntary_releases < ROUNDS / 2, (
+    looped.forced_drops,
+    looped.voluntary_releases,
 )
 print("told apart")

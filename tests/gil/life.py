@@ -32,14 +32,14 @@ def check(window_number=0, library=HELD, gil=0):
     totals, threads = snapshot(gil, window_number, library, 1024)
     sums = [
         sum(getattr(row, name) for row in threads.values())
-        for name in ("held_ns", "waited_ns", "acquisitions", "explicit_releases", "forced_releases")
+        for name in ("held_ns", "waited_ns", "acquisitions", "voluntary_releases", "forced_drops")
     ]
     own = (
         totals.held_ns,
         totals.waited_ns,
         totals.acquisitions,
-        totals.explicit_releases,
-        totals.forced_releases,
+        totals.voluntary_releases,
+        totals.forced_drops,
     )
     assert sums == list(own), (sums, own)
     # Held and not held make up the whole.
@@ -50,7 +50,7 @@ def check(window_number=0, library=HELD, gil=0):
         assert holders == [tid()], (holders, tid())
         assert threads[tid()].state == 1
         # The hold that was going on at the start, or at the fork, has no acquire.
-        released = totals.explicit_releases + totals.forced_releases
+        released = totals.voluntary_releases + totals.forced_drops
         assert totals.acquisitions == released, (totals.acquisitions, released)
     else:
         assert len(holders) <= 1

@@ -31,7 +31,7 @@ class Totals(ctypes.Structure):
     ] + [
         (name, u64)
         for name in (
-            "at_ns metered_ns held_ns waited_ns acquisitions explicit_releases forced_releases "
+            "at_ns metered_ns held_ns waited_ns acquisitions voluntary_releases forced_drops "
             "longest_hold_ns longest_wait_ns session unlisted_gils"
         ).split()
     ]
@@ -41,7 +41,7 @@ class Thread(ctypes.Structure):
     _fields_ = [("tid", u32), ("state", u32)] + [
         (name, u64)
         for name in (
-            "held_ns waited_ns acquisitions waits explicit_releases forced_releases longest_hold_ns longest_wait_ns"
+            "held_ns waited_ns acquisitions waits voluntary_releases forced_drops longest_hold_ns longest_wait_ns"
         ).split()
     ]
 

@@ -86,7 +86,7 @@ second = window()
 wait(HELD, 1000000)
 outer, inner = snapshot(window=first)[0], snapshot(window=second)[0]
 assert inner.metered_ns < outer.metered_ns < snapshot()[0].metered_ns
-assert (inner.explicit_releases, outer.explicit_releases) == (0, 1)
+assert (inner.voluntary_releases, outer.voluntary_releases) == (0, 1)
 assert 1000000 <= inner.longest_hold_ns <= inner.held_ns <= inner.metered_ns
 wait(HELD, 50000000)
 wait(RELEASED, 1000)

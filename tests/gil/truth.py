@@ -31,10 +31,10 @@ for period_us in (100, 1000, 10000, 100000):
         if hold and release:
             holds.append(abs(totals.longest_hold_ns - longest))
         # 2.7 lets go every hundred ticks, whether anyone waits or not.
-        forced = totals.forced_releases if sys.version_info < (3,) else 0
-        counted = totals.explicit_releases, totals.forced_releases, totals.acquisitions
+        forced = totals.forced_drops if sys.version_info < (3,) else 0
+        counted = totals.voluntary_releases, totals.forced_drops, totals.acquisitions
         # A free-threaded build with its GIL on lets go for its other locks too.
-        explicit = totals.explicit_releases if FREE_THREADED else rounds if release else 0
+        explicit = totals.voluntary_releases if FREE_THREADED else rounds if release else 0
         assert counted == (explicit, forced, explicit + forced), (period_us, duty, counted)
         assert len(threads) == 1 and sum(row.held_ns for row in threads.values()) == totals.held_ns
 stop()

@@ -73,7 +73,7 @@ pub struct ThreadSample {
     /// the scheduler (1 to 10 ms) late while it does.
     pub cpu: Duration,
     /// Time it could have run but had no CPU; a wait counts once it is over.
-    pub waited_for_cpu: Duration,
+    pub run_delay: Duration,
 }
 
 struct Thread {
@@ -248,11 +248,11 @@ impl Thread {
             length
         };
         let text = str::from_utf8(&buffer[..length]).unwrap_or_default();
-        let (cpu, waited_for_cpu) = parse_schedstat(text).ok_or_else(|| {
+        let (cpu, run_delay) = parse_schedstat(text).ok_or_else(|| {
             io::Error::new(io::ErrorKind::InvalidData, format!("schedstat of thread {tid} reads {text:?}"))
         })?;
         // The descriptor could be read, so the id was this thread's when its clock was.
-        Ok(ThreadSample { tid, cpu: exact.unwrap_or(cpu), waited_for_cpu })
+        Ok(ThreadSample { tid, cpu: exact.unwrap_or(cpu), run_delay })
     }
 }
 

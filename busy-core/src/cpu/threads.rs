@@ -12,7 +12,7 @@ pub struct ThreadUsage {
     /// CPU time, schedstat's first field: exact while the thread does not run, up to one tick late while it does.
     pub cpu: Duration,
     /// Time it could have run but had no CPU, schedstat's second field: tells a wait for a CPU from a wait for a lock.
-    pub waited_for_cpu: Duration,
+    pub run_delay: Duration,
     /// CPU time in user mode, in steps of 10 ms.
     pub user: Duration,
     /// CPU time in the kernel, in steps of 10 ms.
@@ -54,7 +54,7 @@ fn thread(pid: u32, tid: u32) -> io::Result<ThreadUsage> {
         io::Error::new(io::ErrorKind::InvalidData, format!("/proc/{pid}/task/{tid}/{file} reads {text:?}"))
     };
 
-    let (cpu, waited_for_cpu) = parse_schedstat(&schedstat).ok_or_else(|| bad("schedstat", &schedstat))?;
+    let (cpu, run_delay) = parse_schedstat(&schedstat).ok_or_else(|| bad("schedstat", &schedstat))?;
     let (user, system) = user_and_system_ticks(&stat).ok_or_else(|| bad("stat", &stat))?;
     let switches = |key: &str| {
         let value = status.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(":"));
@@ -63,7 +63,7 @@ fn thread(pid: u32, tid: u32) -> io::Result<ThreadUsage> {
     Ok(ThreadUsage {
         tid,
         cpu,
-        waited_for_cpu,
+        run_delay,
         user: ticks_to_duration(user),
         system: ticks_to_duration(system),
         voluntary_switches: switches("voluntary_ctxt_switches")?,

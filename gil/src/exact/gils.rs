@@ -217,7 +217,7 @@ impl Gil {
         let Some(account) = (unsafe { self.holder.load(Relaxed).as_ref() }) else { return self.first_event(now) };
         self.write(|| {
             account.held_from(self.since.load(Relaxed), now);
-            add(if is_forced { &account.forced_releases } else { &account.explicit_releases }, 1);
+            add(if is_forced { &account.forced_drops } else { &account.voluntary_releases }, 1);
             account.was_forced.store(is_forced, Relaxed);
             self.holder.store(NONE, Relaxed);
         });

@@ -210,7 +210,7 @@ impl State {
 fn prove(python: &Python) -> Result<(), Refusal> {
     let booked = || {
         let own = ledger::own(gils::main());
-        let [acquisitions, explicit, forced] = [&own.acquisitions, &own.explicit_releases, &own.forced_releases]
+        let [acquisitions, explicit, forced] = [&own.acquisitions, &own.voluntary_releases, &own.forced_drops]
             .map(|counter| counter.load(Ordering::Relaxed));
         (acquisitions, explicit + forced)
     };

@@ -43,8 +43,8 @@ fn totals(gil: &Gil, session: u64, scale: &Scale, window: Option<&Window>) -> Gi
             waited_ns: scale.ns(waited + running(waits)),
             acquisitions: account.acquisitions.load(Relaxed),
             waits_begun: waits_ended + u64::from(waits.is_some()),
-            explicit_releases: account.explicit_releases.load(Relaxed),
-            forced_releases: account.forced_releases.load(Relaxed),
+            voluntary_releases: account.voluntary_releases.load(Relaxed),
+            forced_drops: account.forced_drops.load(Relaxed),
             longest_hold_ns: Some(scale.ns(longest_hold)),
             longest_wait_ns: Some(scale.ns(longest_wait)),
         }

@@ -21,7 +21,7 @@ struct Account {
     unseen_ns: u64,
     held_ns: u64,
     cpu: Duration,
-    waited_for_cpu: Duration,
+    run_delay: Duration,
     /// Time in which it held nothing, though it was found to hold at either end of it.
     unshared_ns: u64,
     /// What counts as run since it was last found not to run, less what is known by now as a wait for a CPU.
@@ -42,7 +42,7 @@ impl Ledger {
                 unseen_ns,
                 held_ns: sums.held_ns,
                 cpu: thread.cpu,
-                waited_for_cpu: thread.waited_for_cpu,
+                run_delay: thread.run_delay,
                 unshared_ns: 0,
                 ran_ns: 0,
             });
@@ -55,7 +55,7 @@ impl Account {
     fn share(&mut self, sums: &mut ThreadWindow, at_ns: u64, unseen_ns: u64, now: &ThreadState) {
         let passed = at_ns - self.at_ns - (unseen_ns - self.unseen_ns);
         let free = (passed + self.unshared_ns).saturating_sub(sums.held_ns - self.held_ns);
-        let waited = nanoseconds(now.waited_for_cpu.saturating_sub(self.waited_for_cpu));
+        let waited = nanoseconds(now.run_delay.saturating_sub(self.run_delay));
         sums.seen_ns += passed;
         sums.cpu_ns += nanoseconds(now.cpu.saturating_sub(self.cpu));
         sums.cpu_wait_ns += waited;
@@ -83,7 +83,7 @@ impl Account {
             unseen_ns,
             held_ns: sums.held_ns,
             cpu: now.cpu,
-            waited_for_cpu: now.waited_for_cpu,
+            run_delay: now.run_delay,
             ..*self
         };
     }
@@ -118,7 +118,7 @@ mod tests {
             window.threads.entry(7).or_default().held_ns += held_ms * 1_000_000;
             waited += Duration::from_millis(*waited_ms);
             let (name, cpu) = ("".into(), Duration::ZERO);
-            let thread = ThreadState { tid: 7, name, state: *state, cpu, waited_for_cpu: waited };
+            let thread = ThreadState { tid: 7, name, state: *state, cpu, run_delay: waited };
             ledger.add(&mut window, number * 10_000_000, &[thread]);
         }
         let mut sums = window.threads.remove(&7).unwrap();

@@ -46,7 +46,7 @@ pub struct ThreadState {
     /// Its CPU time, as of [`busy_core::cpu::ThreadSample`].
     pub cpu: Duration,
     /// Time that it could have run but had no CPU, likewise.
-    pub waited_for_cpu: Duration,
+    pub run_delay: Duration,
 }
 
 #[derive(Debug)]
@@ -129,7 +129,7 @@ impl Threads {
             let starves = sample.at_ns - thread.since_ns >= Self::TICK_NS;
             let state = stand(doing, sample.holder == Holder::Thread(tid), starves, waiting_at);
             let name = Arc::clone(&thread.name);
-            states.push(ThreadState { tid, name, state, cpu: usage.cpu, waited_for_cpu: usage.waited_for_cpu });
+            states.push(ThreadState { tid, name, state, cpu: usage.cpu, run_delay: usage.run_delay });
         }
         Ok(states)
     }

@@ -25,8 +25,8 @@ class _Totals(ctypes.Structure):
         ("held_ns", _U64),
         ("waited_ns", _U64),
         ("acquisitions", _U64),
-        ("explicit_releases", _U64),
-        ("forced_releases", _U64),
+        ("voluntary_releases", _U64),
+        ("forced_drops", _U64),
         ("longest_hold_ns", _U64),
         ("longest_wait_ns", _U64),
         ("session", _U64),
@@ -44,8 +44,8 @@ class _Thread(ctypes.Structure):
         ("waited_ns", _U64),
         ("acquisitions", _U64),
         ("waits", _U64),
-        ("explicit_releases", _U64),
-        ("forced_releases", _U64),
+        ("voluntary_releases", _U64),
+        ("forced_drops", _U64),
         ("longest_hold_ns", _U64),
         ("longest_wait_ns", _U64),
     ]
@@ -82,7 +82,7 @@ class Meter(object):
 
     def snapshot(self, window=0):
         """What was counted since the start, or since the window was opened: (nanoseconds that it was counted for,
-        {native thread id: row}). A row has held_ns, waited_ns, explicit_releases, forced_releases, longest_hold_ns and
+        {native thread id: row}). A row has held_ns, waited_ns, voluntary_releases, forced_drops, longest_hold_ns and
         longest_wait_ns."""
         totals, needed, capacity = _Totals(ctypes.sizeof(_Totals), 0, window), _SIZE(), 16
         while True:

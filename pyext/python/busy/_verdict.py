@@ -290,7 +290,7 @@ class _Check(object):
             row.held_ns / 1e9,
             row.waited_ns / 1e9,
             row.longest_hold_ns / 1e9,
-            row.explicit_releases,
+            row.voluntary_releases,
             delayed / 1e9,
             (start, end),
         )

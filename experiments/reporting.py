@@ -22,9 +22,9 @@ class Skip(Exception):
 
 
 def main(cases, usage="CASE SECONDS"):
-    """Tells the facts, a dict by name, that the case returns."""
+    """Tells the metrics, a dict by name, that the case returns."""
     try:
-        told = {"facts": call(cases, usage)}
+        told = {"metrics": call(cases, usage)}
     except Skip as reason:
         told = {"skipped": str(reason)}
     print(json.dumps(told))
