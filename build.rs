@@ -1,4 +1,4 @@
-//! Holds the generated files against the code: are the headers of ffi/include what ffi/src says, and src/loader/bindings.rs what
+//! Holds the generated files against the code: are the headers of ffi/include what ffi/src says, and src/provision/loader/bindings.rs what
 //! busy.h says? A drift fails the build and names the fix; with BUSY_GENERATE=1 the files are written anew.
 
 use std::env;
@@ -12,7 +12,7 @@ const HEADER: &str = "ffi/include/busy.h";
 /// The GIL meter has a header of its own: few of busy.h's readers have a Python in their process.
 const GIL_SOURCES: [&str; 1] = ["gil.rs"];
 const GIL_HEADER: &str = "ffi/include/busy_gil.h";
-const LOADER: &str = "src/loader/bindings.rs";
+const LOADER: &str = "src/provision/loader/bindings.rs";
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-env-changed=BUSY_GENERATE");

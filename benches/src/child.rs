@@ -1,7 +1,7 @@
 //! Programs that a bench runs: compiled here, pinned to a core, under the lab's guard.
 
 use crate::row::Round;
-use busy_lab::guard::{GuardError, Guarded, Spec};
+use busy_lab::process::{Spec, Supervised, SupervisorError};
 use rustix::thread::{CpuSet, sched_setaffinity};
 use std::ffi::OsString;
 use std::io;
@@ -21,10 +21,10 @@ pub enum Trouble {
     Failed(String),
 }
 
-impl From<GuardError> for Trouble {
-    fn from(error: GuardError) -> Self {
+impl From<SupervisorError> for Trouble {
+    fn from(error: SupervisorError) -> Self {
         match error {
-            GuardError::Interrupted => Self::Interrupted,
+            SupervisorError::Interrupted => Self::Interrupted,
             other => Self::Failed(other.to_string()),
         }
     }
@@ -73,7 +73,7 @@ pub fn pin(core: usize) -> io::Result<()> {
 /// # Errors
 /// It could not be run, failed, took longer than a minute, or said something else.
 pub fn round(core: usize, command: &[String]) -> Result<Round, Trouble> {
-    let lines = Guarded::start(&on_core(core, command, 60.0)?)?.output()?.success().map_err(Trouble::Failed)?;
+    let lines = Supervised::start(&on_core(core, command, 60.0)?)?.output()?.success().map_err(Trouble::Failed)?;
     let last = lines.last().map_or("", String::as_str);
     serde_json::from_str(last).map_err(|error| Trouble::Failed(format!("{}: {error}: {last:.80}", command[0])))
 }
@@ -88,7 +88,7 @@ pub fn compile(source: &Path, output: &Path, arguments: &[String]) -> Result<(),
     command.extend(["-std=gnu11", "-O2", "-o"].map(str::to_owned));
     command.extend([text(output), text(source)]);
     command.extend_from_slice(arguments);
-    let compiled = Guarded::start(&Spec::new(command, 120.0))?.output()?.success();
+    let compiled = Supervised::start(&Spec::new(command, 120.0))?.output()?.success();
     let failed = |why| Trouble::Failed(format!("`{compiler}` could not compile {}: {why}", source.display()));
     compiled.map(drop).map_err(failed)
 }

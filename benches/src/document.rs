@@ -1,7 +1,7 @@
 //! A run as it is kept, and held against an earlier one.
 
 use crate::row::Row;
-use busy_lab::host::Host;
+use busy_lab::results::Host;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 

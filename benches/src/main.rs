@@ -10,12 +10,12 @@ mod spread;
 mod table;
 mod task_clock;
 
-use busy_lab::guard;
-use busy_lab::host::Host;
-use busy_lab::interpreter::Interpreter;
-use busy_lab::output::{Output, note};
-use busy_lab::publish::NewFile;
-use busy_lab::{interrupt, output, places};
+use busy_lab::command::{Output, note, print};
+use busy_lab::interpreter::identify;
+use busy_lab::measure::host;
+use busy_lab::process::{interrupt, reentered};
+use busy_lab::provision::installation;
+use busy_lab::results::{Host, Interpreter, NewFile};
 use child::Trouble;
 use clap::Parser;
 use document::Document;
@@ -57,7 +57,7 @@ struct Arguments {
 
 fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().collect();
-    if let Some(code) = guard::reentered(&arguments) {
+    if let Some(code) = reentered(&arguments) {
         return code;
     }
     if arguments.get(1).is_some_and(|argument| argument == child::ON_CORE) {
@@ -86,7 +86,7 @@ fn run(arguments: &Arguments) -> Result<ExitCode, Box<dyn Error>> {
     std::fs::create_dir_all(&arguments.folder)?;
     let bench = bench(arguments)?;
     // Before this process is down to one core.
-    let host = Host::observe(bench.patience())?;
+    let host = host::observe(bench.patience())?;
     child::pin(bench.observer)?;
     let document = match measure(&bench, host, &chosen) {
         Ok(document) => document,
@@ -95,9 +95,9 @@ fn run(arguments: &Arguments) -> Result<ExitCode, Box<dyn Error>> {
     };
     // A colon in a file name is a nuisance on the command line.
     let name = format!("{}.json", document.started_at.replace(':', "-"));
-    let kept = NewFile::open(&arguments.folder.join(name))?.publish(&serde_json::to_vec_pretty(&document)?)?;
+    let kept = NewFile::open(&arguments.folder.join(name))?.replace(&serde_json::to_vec_pretty(&document)?)?;
     show(&document, before.as_ref())?;
-    output::say(&format!("Kept as {}\n", kept.display()))?;
+    print(&format!("Kept as {}\n", kept.display()))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -120,11 +120,11 @@ fn bench(arguments: &Arguments) -> Result<Bench, Box<dyn Error>> {
     let allowed = rustix::thread::sched_getaffinity(None)?;
     let mut cores = (0..rustix::thread::CpuSet::MAX_CPU).filter(|core| allowed.is_set(*core));
     let observer = cores.next().ok_or("this process may use no core")?;
-    let libbusy = places::libbusy()?;
+    let libbusy = installation::libbusy()?;
     Ok(Bench {
         busy: libbusy.with_file_name("busy"),
         libbusy,
-        python: Interpreter::identify(arguments.python.as_ref()).map_err(|error| error.to_string()),
+        python: identify(arguments.python.as_ref()).map_err(|error| error.to_string()),
         folder: arguments.folder.canonicalize()?,
         observer,
         // Far from the first, which interrupts like best.

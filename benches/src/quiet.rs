@@ -3,7 +3,8 @@
 use crate::child::Trouble;
 use crate::row::Round;
 use busy_core::cpu::{CoreUsage, cores};
-use busy_lab::host::{TOO_LOADED_PERCENT, busy_percent, settle};
+use busy_lab::measure::host::{busy_percent, settle};
+use busy_lab::results::TOO_LOADED_PERCENT;
 use procfs::process::Process;
 use std::time::{Duration, Instant};
 

@@ -2,8 +2,8 @@
 
 use crate::document::Document;
 use crate::row::{Figure, Row, Unit, Wanted};
-use busy_lab::host::TOO_LOADED_PERCENT;
-use busy_lab::table::new;
+use busy_lab::results::TOO_LOADED_PERCENT;
+use busy_lab::show;
 use busy_lab::units::per_second;
 use comfy_table::{CellAlignment, ColumnConstraint, Table};
 use std::fmt::Write;
@@ -31,7 +31,7 @@ pub fn render(document: &Document, before: Option<&Document>) -> String {
 }
 
 fn table(document: &Document, before: Option<&Document>) -> Table {
-    let mut table = new(["", "ours", "peer's", "ratio", "min - max", "wanted", "", "before"]);
+    let mut table = show::table(["", "ours", "peer's", "ratio", "min - max", "wanted", "", "before"]);
     let mut heading = String::new();
     for row in &document.results {
         let against = row.peer.as_ref().map_or(String::new(), |peer| format!("\n: {peer}"));

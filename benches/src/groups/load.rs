@@ -8,7 +8,7 @@ use crate::spread::standard_deviation;
 use crate::task_clock::TaskClock;
 use busy_core::busy_wait;
 use busy_core::clock::monotonic_ns;
-use busy_lab::guard::{Event, Guarded};
+use busy_lab::process::{Event, Supervised};
 use std::thread::sleep;
 use std::time::Duration;
 
@@ -64,7 +64,7 @@ pub fn measure(bench: &Bench) -> Result<Vec<Rounds>, Trouble> {
 
 /// The standard deviation of the windows, and the error of all together without its sign, in percentage points of a core.
 fn evenness(bench: &Bench, percent: u32, command: &[String], windows: usize) -> Result<(f64, f64), Trouble> {
-    let guarded = Guarded::start(&on_core(bench.measured, command, 120.0)?)?;
+    let guarded = Supervised::start(&on_core(bench.measured, command, 120.0)?)?;
     let pid = loop {
         match guarded.next()? {
             Event::Started(pid) => break pid,

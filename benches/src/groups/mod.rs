@@ -11,8 +11,8 @@ mod waits;
 use crate::child::{self, Trouble, compile, source, text};
 use crate::quiet::{Plan, Rounds};
 use crate::row::Row;
-use busy_lab::guard::{Guarded, Spec};
-use busy_lab::interpreter::Interpreter;
+use busy_lab::process::{Spec, Supervised};
+use busy_lab::results::Interpreter;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -137,7 +137,7 @@ impl Bench {
     pub fn run_python(&self, arguments: &[&str]) -> Result<(), Trouble> {
         let python = text(&self.python()?.command);
         let command = [python.as_str(), "-I"].into_iter().chain(arguments.iter().copied());
-        Guarded::start(&Spec::new(command, 60.0))?.output()?.success().map(drop).map_err(Trouble::Failed)
+        Supervised::start(&Spec::new(command, 60.0))?.output()?.success().map(drop).map_err(Trouble::Failed)
     }
 
     /// Runs `work` in this thread on the core of what is measured.

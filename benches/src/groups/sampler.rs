@@ -8,7 +8,7 @@ use crate::spread::Spread;
 use busy_core::clock::monotonic_ns;
 use busy_core::cpu::{Sampler, current_thread};
 use busy_core::pace::Pace;
-use busy_lab::guard::{Event, Guarded};
+use busy_lab::process::{Event, Supervised};
 use procfs::process::Process;
 use procfs::{CurrentSI, KernelStats};
 use std::num::NonZero;
@@ -67,8 +67,8 @@ pub fn measure(bench: &Bench) -> Result<Vec<Rounds>, Trouble> {
     Ok(vec![costs, spinner])
 }
 
-fn start(core: usize, command: &[String]) -> Result<(Guarded, u32), Trouble> {
-    let guarded = Guarded::start(&on_core(core, command, 60.0)?)?;
+fn start(core: usize, command: &[String]) -> Result<(Supervised, u32), Trouble> {
+    let guarded = Supervised::start(&on_core(core, command, 60.0)?)?;
     match guarded.next()? {
         Event::Started(pid) => Ok((guarded, pid)),
         other => Err(Trouble::Failed(format!("{command:?}: {other:?}"))),
@@ -76,7 +76,7 @@ fn start(core: usize, command: &[String]) -> Result<(Guarded, u32), Trouble> {
 }
 
 /// The target's one line says that all its threads are there.
-fn wait_for_line(target: &Guarded) -> Result<(), Trouble> {
+fn wait_for_line(target: &Supervised) -> Result<(), Trouble> {
     match target.next()? {
         Event::Line(_) => Ok(()),
         other => Err(Trouble::Failed(format!("the process to be sampled: {other:?}"))),

@@ -6,7 +6,7 @@ use crate::quiet::{self, Rounds};
 use crate::row::{Round, Row, Unit, Wanted};
 use crate::spread::quantile;
 use busy_core::clock::monotonic_ns;
-use busy_lab::loader::Libbusy;
+use busy_lab::provision::loader::Libbusy;
 use std::time::Duration;
 
 const MICROSECONDS: [u64; 3] = [1, 10, 100];
