@@ -135,7 +135,7 @@ $(MODULE)/__init__.py: $(VENV)/ready-to-build Cargo.lock $(shell find pyext busy
 	touch $@
 
 # Does not depend on `build`: under sudo, root would rebuild everything.
-install: ## install what was built into PREFIX (/usr/local): the command, libbusy, busy.h, busy.pc, the Python module
+install: ## install the built files into PREFIX (/usr/local): the command, libbusy, busy.h, busy.pc, the Python module
 	@test -f $(RELEASE)/busy -a -f $(RELEASE)/libbusy.so -a -f $(MODULE)/__init__.py || { echo 'Nothing to install: run `make build` first, without sudo.' >&2; exit 1; }
 	@case '$(PREFIX)' in *' '*) false;; /*) ;; *) false;; esac || { echo 'PREFIX must be an absolute path without spaces; it is "$(PREFIX)".' >&2; exit 1; }
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/include $(DESTDIR)$(PREFIX)/lib/pkgconfig $(DESTDIR)$(PREFIX)/lib/busy/python/busy
@@ -148,7 +148,7 @@ install: ## install what was built into PREFIX (/usr/local): the command, libbus
 	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' ffi/busy.pc.in > $(DESTDIR)$(PREFIX)/lib/pkgconfig/busy.pc
 	@test -n '$(DESTDIR)' || ldconfig 2>/dev/null || echo 'If $(PREFIX)/lib is one of the folders in ld.so.conf(5), run ldconfig as root.'
 
-uninstall: ## remove what install installed
+uninstall: ## remove the installed files
 	rm -f $(addprefix $(DESTDIR)$(PREFIX)/,bin/busy include/busy.h include/busy_gil.h lib/libbusy.so lib/libbusy.so.$(ABI_MAJOR) lib/libbusy.a lib/pkgconfig/busy.pc)
 	rm -rf $(DESTDIR)$(PREFIX)/lib/busy
 
