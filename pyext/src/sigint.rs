@@ -115,7 +115,7 @@ impl Drop for Chain {
         let Some(previous) = &self.previous else { return };
         let replaced = act(Some(previous));
         if replaced.sa_sigaction != OURS as usize {
-            // Other code has installed its own handler meanwhile: that one stays.
+            // Other code has installed a handler during the wait: that one stays.
             act(Some(&replaced));
             if Handler::of(&replaced).is_some_and(|other| Handler::of(previous) != Some(other)) {
                 WRAPPED.store(true, Ordering::Relaxed);

@@ -78,9 +78,9 @@ def test_arguments_are_passed_on_and_exceptions_propagate():
 
     def take(*args, **kwargs):
         got.append((args, kwargs))
-        raise LookupError("as asked")
+        raise LookupError("as expected")
 
-    with pytest.raises(LookupError, match="as asked"):
+    with pytest.raises(LookupError, match="as expected"):
         busy.check(take, 1, function=2, meter=3)
     assert got == [((1,), {"function": 2, "meter": 3})]
     with busy.watch():

@@ -230,13 +230,13 @@ def test_ctrl_c_does_not_end_a_wait_on_another_thread(child, name):
             thread.start()
             # This thread runs all the time beside without_lock, but only now and then beside with_lock.
             while thread.is_alive():
-                found.setdefault("meanwhile", sigint_action())
+                found.setdefault("during", sigint_action())
                 time.sleep(0.01)
         except KeyboardInterrupt:
             found["caught"] = True
         thread.join()
         report(elapsed=found["elapsed"], caught=found.get("caught"),
-               untouched=found.get("meanwhile", before) == before == sigint_action())
+               untouched=found.get("during", before) == before == sigint_action())
         """,
         name,
     )

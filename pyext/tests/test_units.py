@@ -7,8 +7,10 @@ from busy._units import duration
 @pytest.mark.parametrize(
     ("seconds", "text"),
     [
-        (0, "0 us"),
-        (7e-9, "0.007 us"),
+        (0, "0 s"),
+        (7e-9, "7 ns"),
+        (342e-9, "342 ns"),
+        (0.9996e-6, "1 us"),
         (0.0003, "300 us"),
         (0.00012345, "123 us"),
         (0.0009994, "999 us"),

@@ -151,7 +151,7 @@ def test_one_call_that_drops_the_gil_proves_that_the_function_yields():
 
 def test_without_requests_a_call_that_keeps_the_gil_is_inconclusive():
     found = verdict(FakeMeter(Row(held=20 * MS)), call)
-    assert found["verdict"] == "inconclusive" and "end what else runs" not in found["reason"], found
+    assert found["verdict"] == "inconclusive", found
     assert "drops the GIL on request" in found["reason"]
 
 

@@ -82,18 +82,18 @@ def spend(seconds):
 
 
 def test_cpu_time_from_before_the_watch_does_not_count():
-    begun, go, ended = threading.Event(), threading.Event(), threading.Event()
+    started, go, ended = threading.Event(), threading.Event(), threading.Event()
 
     def run():
         spend(0.2)
-        begun.set()
+        started.set()
         go.wait()
         spend(0.25)
         ended.set()
 
     thread = threading.Thread(target=run)
     thread.start()
-    begun.wait()
+    started.wait()
     with busy.watch() as w:
         go.set()
         ended.wait()
@@ -133,15 +133,15 @@ def is_alive(tid):
 
 
 def test_a_thread_that_spins_without_the_gil_is_reported():
-    begun = threading.Event()
+    started = threading.Event()
 
     def run():
-        begun.set()
+        started.set()
         busy.without_lock(0.5)
 
     thread = threading.Thread(target=run, name="released")
     thread.start()
-    begun.wait()
+    started.wait()
     time.sleep(0.05)
     with busy.watch() as w:
         time.sleep(0.2)
@@ -230,13 +230,13 @@ def test_as_a_decorator_it_watches_each_call():
         """A wait."""
         busy.with_lock(seconds)
         if fail:
-            raise ValueError("as asked")
+            raise ValueError("as expected")
         return "done"
 
     assert wait.watch is None and wait.__doc__ == "A wait." and wait.__name__ == "wait"
     assert wait(0.02) == "done"
     first = wait.watch
-    with pytest.raises(ValueError, match="as asked"):
+    with pytest.raises(ValueError, match="as expected"):
         wait(0.01, fail=True)
     assert wait.watch is not first
     assert own(first).held_s >= 0.02 and own(wait.watch).held_s >= 0.01
@@ -267,10 +267,12 @@ async def agenerator():
     yield
 
 
-@pytest.mark.parametrize("what", [lambda: (yield), agenerator, 5, dict], ids=lambda what: str(what)[:20])
-def test_the_decorator_refuses_generators_and_other_objects(what):
+@pytest.mark.parametrize(
+    "target", [lambda: (yield), agenerator, 5, dict], ids=lambda target: str(target)[:20]
+)
+def test_the_decorator_refuses_generators_and_other_objects(target):
     with pytest.raises(TypeError, match="generator|expected a function"):
-        busy.watch()(what)
+        busy.watch()(target)
 
 
 def test_more_than_sixteen_open_watches_are_refused_until_some_are_closed():

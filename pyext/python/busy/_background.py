@@ -161,10 +161,10 @@ class Contender(Prober):
     def waited_between(self, start, end):
         """Returns a lower bound, in seconds, of its longest single wait for the GIL between `start` and `end`."""
         waits = [0.0]
-        for begun, ended, waited in self._rounds:
-            inside = min(end, ended) - max(start, begun)
+        for began, ended, waited in self._rounds:
+            inside = min(end, ended) - max(start, began)
             if inside > 0:
-                waits.append(waited - (ended - begun - inside))
+                waits.append(waited - (ended - began - inside))
         return max(waits)
 
 

@@ -46,7 +46,7 @@ ONE_PIECE = 0.5  # a call whose longest hold is at least this share of its time 
 PAUSE_S = 0.05  # gives other processes time to finish
 
 _DISTURBED = (
-    "other processes took the CPU during the calls, so busy could not determine %s: stop them and check again"
+    "other processes took the CPU during the calls, so busy could not determine %s: stop them, then retry"
 )
 
 # The GIL before CPython 3.2 is released every so many ticks, whether or not another thread requests it.
@@ -344,12 +344,11 @@ class _Check(object):
         longest = stalls[-1 if attached else -2]
         return self.report(
             "no-gil",
-            "this interpreter has no GIL, "
-            + (
-                "but the call stays attached: a thread that stops the world, as gc.collect() does, waits until it ends"
-                if attached
-                else "and other threads can stop the world during the call, as gc.collect() does"
-            ),
+            "this interpreter has no GIL, but the call stays attached: a thread that stops the world, "
+            "as gc.collect() does, waits until the call ends"
+            if attached
+            else "this interpreter has no GIL, and other threads can stop the world during the call, "
+            "as gc.collect() does",
             longest_stall_s=longest,
         )
 

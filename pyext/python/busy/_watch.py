@@ -38,7 +38,7 @@ class WatchedThread:
     cpu_s: float | None
 
 
-class watch:  # noqa: N801 - a function to its users, as contextlib's are
+class watch:  # noqa: N801 - lower case, since it is used as a function, like those of contextlib
     """Measure exactly which threads hold the GIL and which ones wait for it.
 
     >>> with busy.watch() as w:
