@@ -42,7 +42,7 @@ MIN_CALL_S = 0.0003  # shorter calls are inconclusive
 MIN_PASS_S = 0.020  # all calls of a pass together
 MAX_CALLS = 200  # of a pass
 SHORT_INTERVAL_S = 0.00002
-ONE_PIECE = 0.5  # a call whose longest hold is at least this share of its time held does not yield
+ONE_PIECE = 0.5  # of the time held: a call whose longest hold is at least this share does not yield
 PAUSE_S = 0.05  # gives other processes time to finish
 
 _DISTURBED = (

@@ -167,7 +167,7 @@ class watch:  # noqa: N801 - lower case, since it is used as a function, like th
                 f"  {_label(tid, one)}: "
                 f"held {_units.duration(one.held_s)} (longest {_units.duration(one.longest_hold_s)}), "
                 f"waited {_units.duration(one.waited_s)} (longest {_units.duration(one.longest_wait_s)}), "
-                f"acquired {one.acquisitions} times, {cpu}"
+                f"acquired {one.acquisitions} time{'' if one.acquisitions == 1 else 's'}, {cpu}"
             )
         for interpreter, share in self.others.items():
             state = "could not be metered" if share is None else f"was held for {_units.percent(share)}"
