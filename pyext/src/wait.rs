@@ -12,8 +12,8 @@ use std::ffi::CStr;
 use std::time::Duration;
 
 /// The period at which with_lock checks for signals. A wait up to this long leaves signals to the interpreter, which checks
-/// after the call. The period is too short to be noticed as a delay, and too long to cost anything.
-const SIGNALS_EVERY_NS: u64 = 10_000_000;
+/// after the call. The period is too short to be noticed as a delay, and long enough that the checks cost nothing.
+const SIGNAL_CHECK_PERIOD_NS: u64 = 10_000_000;
 
 /// `busy.with_lock`.
 pub struct WithLock;
@@ -36,13 +36,13 @@ it is not a real number.";
         if length == 0 {
             return Ok(0);
         }
-        let mut next = SIGNALS_EVERY_NS;
+        let mut next = SIGNAL_CHECK_PERIOD_NS;
         let mut signals = Ok(());
         let waited = busy_wait_while(Duration::from_nanos(length), |elapsed| {
             if elapsed < next {
                 return true;
             }
-            next = elapsed + SIGNALS_EVERY_NS;
+            next = elapsed + SIGNAL_CHECK_PERIOD_NS;
             signals = check_signals(py);
             signals.is_ok()
         });
@@ -73,7 +73,7 @@ it is not a real number.";
         if length == 0 {
             py.detach(|| ());
             Ok(0)
-        } else if length > SIGNALS_EVERY_NS && sigint::on_main_thread() {
+        } else if length > SIGNAL_CHECK_PERIOD_NS && sigint::on_main_thread() {
             without_lock_until_sigint(py, length)
         } else {
             Ok(py.detach(|| busy_wait(Duration::from_nanos(length))).count)
@@ -88,7 +88,8 @@ fn without_lock_until_sigint(py: Python<'_>, length: u64) -> Result<u64, Raised>
     let deadline = monotonic_ns() + length;
     let mut count = 0;
     loop {
-        // Runs the Python handler of the SIGINT that ended the previous part, with the SIGINT action that was installed then.
+        // Runs the Python handler of the SIGINT that ended the previous part, before our handler is installed again: the
+        // Python handler must find the action that it knows.
         check_signals(py)?;
         let chain = Chain::install();
         // A SIGINT between the two calls reached CPython's handler only, and would not end the wait.

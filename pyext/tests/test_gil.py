@@ -52,7 +52,7 @@ def test_with_lock_stops_another_python_thread_and_without_lock_does_not():
     assert held < released / 5
 
 
-def test_on_other_threads_than_the_main_one_too():
+def test_they_do_so_on_another_thread_than_the_main_one_too():
     with Counter() as other:
         found = []
 
@@ -67,7 +67,7 @@ def test_on_other_threads_than_the_main_one_too():
     assert held < released / 5
 
 
-def test_short_waits_too():
+def test_short_waits_hold_and_release_too():
     # The switch interval is so long that the other thread acquires the GIL only after a voluntary release.
     interval = sys.getswitchinterval()
     with Counter(releases=True) as other:

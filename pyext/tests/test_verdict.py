@@ -165,8 +165,8 @@ def test_a_run_delay_does_not_count_as_a_hold(monkeypatch, delayed):
 
 
 def test_a_hold_that_a_run_delay_made_long_does_not_prove_that_the_call_keeps_the_gil(monkeypatch):
-    """It held the GIL for 20 ms, 12 of them in one piece. If its run delay of 10 ms fell into that piece, only 2 of 10
-    ms were in one piece."""
+    """It held the GIL for 20 ms, 12 of them in one piece. If its run delay of 10 ms fell into that piece, it held
+    the GIL for 10 ms, 2 of them in one piece."""
     clock = iter(range(0, 10**12, 10 * MS))
     set_run_delay_of_the_caller(monkeypatch, clock)
     found = verdict(FakeMeter(Row(held=20 * MS, longest=12 * MS), requested=1), call)

@@ -76,7 +76,7 @@ def test_the_cpu_time_of_a_thread_that_ended_during_the_watch_is_reported():
 
 
 def spend(seconds):
-    """Uses `seconds` of CPU time."""
+    """Spins until the calling thread has used `seconds` of CPU time in total."""
     while time.thread_time() < seconds:
         pass
 
