@@ -1,4 +1,4 @@
-"""Refused arguments where PyGILState_Ensure does not serve: in a subinterpreter, and at the end of the interpreter."""
+"""Refused arguments where PyGILState_Ensure does not work: in a subinterpreter, and at the interpreter's shutdown."""
 
 REFUSALS = '''
 import json
@@ -9,12 +9,12 @@ class Own:
         raise RuntimeError("own")
 
 def refusals(
-    # In the defaults, since at shutdown the globals go first.
+    # Defaults, since globals are cleared first at shutdown.
     functions=(busy.with_lock, busy.without_lock),
     arguments=(-1, float("nan"), 1e300, 10**400, -(10**400), "1", None, Own()),
     dumps=json.dumps,
 ):
-    """What is raised, its words, and the type and words of its cause."""
+    """Returns the type and the text of each exception and of its cause, as JSON."""
     found = []
     for function in functions:
         for argument in arguments:
@@ -28,8 +28,8 @@ def refusals(
 '''
 
 
-def here():
-    """What REFUSALS finds in this interpreter, which is the main one and no end of it."""
+def expected():
+    """Returns the refusals in this interpreter, which is the main one and not shutting down."""
     names = {}
     exec(REFUSALS, names)
     found = names["refusals"]()
@@ -37,8 +37,8 @@ def here():
     return found
 
 
-def test_they_raise_the_same_in_an_interpreter_that_shares_the_gil(child):
-    elsewhere = child(
+def test_the_errors_are_the_same_in_an_interpreter_that_shares_the_gil(child):
+    other = child(
         """
         if sys.version_info >= (3, 13):
             import _interpreters as interpreters
@@ -51,13 +51,13 @@ def test_they_raise_the_same_in_an_interpreter_that_shares_the_gil(child):
         """,
         REFUSALS + "print(refusals())",
     )
-    code, err = elsewhere.end()
-    assert (code, err, elsewhere.out.rstrip()) == (0, "", here())
+    code, err = other.end()
+    assert (code, err, other.out.rstrip()) == (0, "", expected())
 
 
-def test_they_raise_the_same_while_the_interpreter_shuts_down(child):
-    # By the time that the globals are taken away, Py_IsInitialized() is false.
-    elsewhere = child(
+def test_the_errors_are_the_same_while_the_interpreter_shuts_down(child):
+    # Py_IsInitialized() is false by the time that the globals are cleared.
+    other = child(
         REFUSALS
         + """
 class AtTheEnd:
@@ -66,5 +66,5 @@ class AtTheEnd:
 at_the_end = AtTheEnd()
 """
     )
-    code, err = elsewhere.end()
-    assert (code, err, elsewhere.out) == (0, "", here())
+    code, err = other.end()
+    assert (code, err, other.out) == (0, "", expected())

@@ -1,5 +1,5 @@
-"""What stands beside the calls of a check: threads that work meanwhile, and who tells how long a thread had no core.
-And how everything that a check changes is put back.
+"""Background threads that run beside the calls of a check; the run delay of a thread; and `Undo`, which restores what a
+check changes.
 
 Serves CPython 2.7 and 3.x, and needs only the standard library.
 """
@@ -19,7 +19,8 @@ sleep = time.sleep
 
 
 class Undo(object):
-    """Puts back what was changed, in reverse, Ctrl-C or not. Each step may be done twice."""
+    """Runs the steps that were added, last one first, when its block ends. If Ctrl-C interrupts a step, the step runs
+    again, so each one must be safe to run twice."""
 
     def __init__(self):
         self._steps = []
@@ -42,9 +43,9 @@ class Undo(object):
             raise interrupt
 
 
-class Delay(object):
-    """How long the calling thread was ready to run but had no core: nanoseconds, by schedstat (proc(5)); 0 where the
-    kernel does not tell."""
+class RunDelay(object):
+    """The run delay of the thread `tid`: how long it was runnable without a CPU, in nanoseconds, from its schedstat
+    (proc(5)). It reads 0 where the kernel does not report it."""
 
     def __init__(self, tid):
         try:
@@ -63,8 +64,9 @@ class Delay(object):
             self._file.close()
 
 
-class Beside(object):
-    """A thread that works beside the calls while the block runs. Threading does not know of it, nor do its hooks."""
+class BackgroundThread(object):
+    """A thread that calls `begin` once, then `work` again and again until the block ends. The threading module does not
+    know it, so the hooks of that module are not called."""
 
     _is_over = _has_begun = _is_running = False
     error = None
@@ -98,14 +100,14 @@ class Beside(object):
 
     def end(self):
         self._is_over = True
-        # A forked child has no such thread.
+        # The thread does not exist in a forked child.
         while self._is_running and self._process == os.getpid():
             sleep(0.0001)
 
 
-class Wanting(Beside):
-    """Asks for the GIL, gives it back at once, pauses, and so on. `stall` is the longest that it waited while the
-    thread `of` held the GIL: what it waited for a core is none."""
+class Prober(BackgroundThread):
+    """Acquires the GIL, releases it at once, pauses, and repeats. `stall` is the longest time that it waited while the
+    thread `of` held the GIL; time spent waiting for a core is not part of it."""
 
     def __init__(self, meter, of, pause):
         self._meter, self._of, self._pause = meter, of, pause
@@ -113,7 +115,7 @@ class Wanting(Beside):
 
     def begin(self):
         self._tid = self._meter.tid()
-        _wake_exactly()
+        _minimize_timer_slack()
         self._before = self._read()
 
     def work(self):
@@ -128,52 +130,53 @@ class Wanting(Beside):
         return waited, rows[self._of].held_ns if self._of in rows else 0
 
 
-class Insisting(Wanting):
-    """As `Wanting`, and keeps account of when it asked. For want of a core it can't: `take_gil` asks when a wait of
-    one switch interval has ended, which takes a moment on a core."""
+class Contender(Prober):
+    """A `Prober` that also records each of its waits for the GIL, less its run delay. The run delay does not count
+    because a thread without a core sends no drop request: `take_gil` sends it when a wait of one switch interval has
+    ended, which takes a moment on a core."""
 
-    _delay = None
+    _run_delay = None
 
     def begin(self):
-        Wanting.begin(self)
-        self._delay = Delay(self._tid)
-        self._rounds, self._since, self._delayed = [], clock(), self._delay.read()
+        Prober.begin(self)
+        self._run_delay = RunDelay(self._tid)
+        self._rounds, self._since, self._delayed = [], clock(), self._run_delay.read()
 
     def work(self):
         before = self._before[0]
-        Wanting.work(self)
+        Prober.work(self)
         waited = (self._before[0] - before) / 1e9
-        # To read it costs two more waits.
+        # Reading the run delay costs two more waits.
         if waited > 0.0001:
-            delayed, now = self._delay.read(), clock()
+            delayed, now = self._run_delay.read(), clock()
             self._rounds.append((self._since, now, waited - (delayed - self._delayed) / 1e9))
             self._delayed = delayed
         self._since = clock()
 
     def end(self):
-        Wanting.end(self)
-        if self._delay:
-            self._delay.close()
+        Prober.end(self)
+        if self._run_delay:
+            self._run_delay.close()
 
-    def asked(self, start, end):
-        """How long it did so in vain, at least, at one time between the two."""
-        asked = [0.0]
-        for begun, ended, waited in self._rounds:
-            inside = min(end, ended) - max(start, begun)
+    def waited_between(self, start, end):
+        """Returns a lower bound, in seconds, of its longest single wait for the GIL between `start` and `end`."""
+        waits = [0.0]
+        for began, ended, waited in self._rounds:
+            inside = min(end, ended) - max(start, began)
             if inside > 0:
-                asked.append(waited - (ended - begun - inside))
-        return max(asked)
+                waits.append(waited - (ended - began - inside))
+        return max(waits)
 
 
-class Stopping(Beside):
-    """Stops the world again and again, for a moment each time (`_PyThread_CurrentFrames`, Python/pystate.c), and notes
-    when that was wanted and when it was done."""
+class WorldStopper(BackgroundThread):
+    """Stops the world for a moment, again and again (`_PyThread_CurrentFrames`, Python/pystate.c), and records when
+    each stop was requested and when it was done."""
 
     def __init__(self, pause):
         self._pause, self._times = pause, []
 
     def begin(self):
-        _wake_exactly()
+        _minimize_timer_slack()
 
     def work(self):
         start = clock()
@@ -181,16 +184,17 @@ class Stopping(Beside):
         self._times.append((start, clock()))
         sleep(self._pause)
 
-    def within(self, start, end):
-        """Of those wanted in the first half: the longest, cut at the end, and what was left of the call when the first
-        was wanted; None if there was none."""
-        wanted = [times for times in self._times if start <= times[0] < (start + end) / 2]
-        if wanted:
-            return max(min(end, done) - begun for begun, done in wanted), end - wanted[0][0]
+    def stall_between(self, start, end):
+        """Considers the stops that were requested in the first half of a call from `start` to `end`. Returns the
+        longest of them, cut off at `end`, and the time from the first request to `end`. Returns None if no stop was
+        requested."""
+        stops = [times for times in self._times if start <= times[0] < (start + end) / 2]
+        if stops:
+            return max(min(end, done) - requested for requested, done in stops), end - stops[0][0]
 
 
-def _wake_exactly():
-    """Lets the calling thread's waits end when they should, not up to 50 us later (PR_SET_TIMERSLACK, prctl(2))."""
+def _minimize_timer_slack():
+    """Makes the calling thread's sleeps end on time, not up to 50 us later (PR_SET_TIMERSLACK, prctl(2))."""
     try:
         import ctypes
 
