@@ -9,7 +9,7 @@ signal.alarm(60)  # ends the process also if something does not end
 try:
     import busy
 except ImportError as error:
-    assert "t" in sys.abiflags and "does not serve a free-threaded CPython" in str(error), error
+    assert "t" in sys.abiflags and "does not support free-threaded CPython" in str(error), error
     print("refused")
     sys.exit()
 

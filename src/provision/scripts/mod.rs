@@ -37,7 +37,8 @@ const SCRIPTS: &[Text] = texts![
     "slide02_no_gil.py" in "experiments",
     "check.py" in "src/provision/scripts",
     "_verdict.py" in "pyext/python/busy",
-    "_beside.py" in "pyext/python/busy",
+    "_background.py" in "pyext/python/busy",
+    "_units.py" in "pyext/python/busy",
     "_refusal.py" in "pyext/python/busy",
     "_ctypes_meter.py" in "pyext/python/busy",
 ];
