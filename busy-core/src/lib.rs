@@ -11,4 +11,4 @@ pub mod tsc;
 mod wait;
 
 pub use tsc::{NoTsc, busy_wait_tsc};
-pub use wait::{Waited, busy_wait, busy_wait_cancellable, busy_wait_while, busy_wait_whole_seconds};
+pub use wait::{MAX_WAIT_NS, Waited, busy_wait, busy_wait_cancellable, busy_wait_while, busy_wait_whole_seconds};

@@ -4,6 +4,10 @@ use crate::clock::monotonic_ns;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+/// The longest wait that the C ABI and the Python module accept, in nanoseconds: 2^63 - 1, or 292 years. Every duration up
+/// to it fits into a signed 64-bit integer.
+pub const MAX_WAIT_NS: u64 = i64::MAX as u64;
+
 /// What a busy wait did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Waited {
