@@ -283,13 +283,13 @@ fn none_of_a_million_waits_on_each_clock_ends_early() {
         for _ in 0..500_000 {
             // Knuth's MMIX generator: any spread of lengths will do, as long as a failure can be reproduced.
             random = random.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
-            let asked = 1000 + (random >> 33) % 49_001;
+            let requested = 1000 + (random >> 33) % 49_001;
             let before = monotonic_ns();
-            let (status, result) = busy().wait(asked, &options);
+            let (status, result) = busy().wait(requested, &options);
             let took = monotonic_ns() - before;
             assert!(
-                status == OK && asked <= result.elapsed_ns && result.elapsed_ns <= took,
-                "{asked} {result:?} {took}"
+                status == OK && requested <= result.elapsed_ns && result.elapsed_ns <= took,
+                "{requested} {result:?} {took}"
             );
         }
     };
