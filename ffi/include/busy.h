@@ -50,7 +50,7 @@
 #define BUSY_ABI_MAJOR 1
 
 /**
- * The minor version of the ABI. It grows when functions, fields or status codes are added, and returns to 0 when
+ * The minor version of the ABI. It grows when functions, fields or statuses are added, and returns to 0 when
  * BUSY_ABI_MAJOR grows.
  */
 #define BUSY_ABI_MINOR 1
@@ -196,7 +196,7 @@ typedef struct busy_load_result {
 #define BUSY_NULL_POINTER 2
 
 /**
- * A number is greater than the function accepts.
+ * A number is greater than the maximum that the function accepts.
  */
 #define BUSY_OUT_OF_RANGE 3
 
@@ -361,8 +361,8 @@ uint64_t busy_wait_time(unsigned int seconds);
  * - BUSY_CANCELLED: the cancel flag ended the wait early. `*result` is written.
  * - BUSY_NULL_POINTER: `result` is NULL.
  * - BUSY_OUT_OF_RANGE: `ns` is greater than BUSY_WAIT_MAX_NS.
- * - BUSY_BAD_SIZE: `options->size` is smaller than the first version of the struct or greater than 4096, or a field
- *   that this library does not know is not 0.
+ * - BUSY_BAD_SIZE: `options->size` is smaller than the first version of the struct or greater than 4096, or `options`
+ *   has a nonzero field that this library does not know.
  * - BUSY_BAD_OPTION: `options->clock` is neither BUSY_CLOCK_MONOTONIC nor BUSY_CLOCK_TSC, or `options->reserved` is
  *   not 0.
  * - BUSY_UNSUPPORTED: this machine does not have the clock that `options->clock` selects.

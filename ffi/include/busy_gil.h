@@ -54,8 +54,8 @@ typedef struct busy_gil_totals {
      */
     uint32_t gil;
     /**
-     * Set by the caller: the time at which the counts begin. 0 is the start of the metering; any other value is the
-     * number of an open window, from busy_gil_window_open().
+     * Set by the caller: the number of an open window, from busy_gil_window_open(), to report the counts since it was
+     * opened; or 0 to report the counts since the metering began.
      */
     uint32_t window;
     /**
@@ -63,8 +63,8 @@ typedef struct busy_gil_totals {
      */
     uint32_t gils;
     /**
-     * 1 if the counts below are valid. 0 as long as this GIL has been held, or has been idle, ever since the metering
-     * began: the meter can't know anything about it until a thread acquires or releases it.
+     * 1 if the counts below are valid. 0 if the meter has not seen any change of this GIL yet, because the GIL has
+     * been held, or has been idle, ever since the metering began.
      */
     uint32_t metered;
     /**
@@ -175,8 +175,8 @@ extern "C" {
  * Starts the meter. If it is running already, the caller joins it: each start needs one busy_gil_stop(). The calling
  * thread must hold the GIL. From Python, ctypes.PyDLL keeps it held during a call, and ctypes.CDLL releases it.
  *
- * The first start releases the GIL and acquires it again a few times, to learn how this CPython does it and to check
- * the result. This takes about a millisecond if no other thread wants the GIL.
+ * The first start releases the GIL and acquires it again a few times, to learn and check how this CPython does it.
+ * This takes about a millisecond if no other thread wants the GIL.
  *
  * Blocking: for as long as other threads hold the GIL meanwhile.
  * Threads: safe to call from any thread that holds the GIL.
@@ -224,8 +224,8 @@ busy_status busy_gil_stop(void);
  * Returns:
  * - BUSY_OK: the totals and the rows are written.
  * - BUSY_GIL_OFF: the meter is not running.
- * - BUSY_BAD_OPTION: no GIL has the index `totals->gil`, or no open window has the number `totals->window`.
- * - BUSY_BAD_SIZE: `totals->size` is not set, or is not accepted, by the rule of busy_wait_ns().
+ * - BUSY_BAD_OPTION: no GIL has the index `totals->gil`, or `totals->window` is neither 0 nor an open window.
+ * - BUSY_BAD_SIZE: `totals->size` is not set, or it breaks the rule for `options->size` in busy_wait_ns().
  * - BUSY_NULL_POINTER: `totals` is NULL, or `threads` is NULL and `capacity` is not 0.
  *
  * After every status except BUSY_OK, nothing has been written.

@@ -20,13 +20,13 @@ pub struct busy_gil_totals {
     /// called. The others are the GILs of interpreters that have their own (CPython 3.12 and later), in the order in
     /// which the meter met them.
     pub gil: u32,
-    /// Set by the caller: the time at which the counts begin. 0 is the start of the metering; any other value is the
-    /// number of an open window, from busy_gil_window_open().
+    /// Set by the caller: the number of an open window, from busy_gil_window_open(), to report the counts since it was
+    /// opened; or 0 to report the counts since the metering began.
     pub window: u32,
     /// The number of GILs that `gil` can select.
     pub gils: u32,
-    /// 1 if the counts below are valid. 0 as long as this GIL has been held, or has been idle, ever since the metering
-    /// began: the meter can't know anything about it until a thread acquires or releases it.
+    /// 1 if the counts below are valid. 0 if the meter has not seen any change of this GIL yet, because the GIL has
+    /// been held, or has been idle, ever since the metering began.
     pub metered: u32,
     /// The id of the interpreter that owns this GIL; 0 is the main interpreter.
     pub interpreter: i64,
@@ -100,8 +100,8 @@ static STATE: Shared<State> = Shared::new(State { meters: Vec::new(), windows: V
 /// Starts the meter. If it is running already, the caller joins it: each start needs one busy_gil_stop(). The calling
 /// thread must hold the GIL. From Python, ctypes.PyDLL keeps it held during a call, and ctypes.CDLL releases it.
 ///
-/// The first start releases the GIL and acquires it again a few times, to learn how this CPython does it and to check
-/// the result. This takes about a millisecond if no other thread wants the GIL.
+/// The first start releases the GIL and acquires it again a few times, to learn and check how this CPython does it.
+/// This takes about a millisecond if no other thread wants the GIL.
 ///
 /// Blocking: for as long as other threads hold the GIL meanwhile.
 /// Threads: safe to call from any thread that holds the GIL.
@@ -165,8 +165,8 @@ pub extern "C" fn busy_gil_stop() -> busy_status {
 /// Returns:
 /// - BUSY_OK: the totals and the rows are written.
 /// - BUSY_GIL_OFF: the meter is not running.
-/// - BUSY_BAD_OPTION: no GIL has the index `totals->gil`, or no open window has the number `totals->window`.
-/// - BUSY_BAD_SIZE: `totals->size` is not set, or is not accepted, by the rule of busy_wait_ns().
+/// - BUSY_BAD_OPTION: no GIL has the index `totals->gil`, or `totals->window` is neither 0 nor an open window.
+/// - BUSY_BAD_SIZE: `totals->size` is not set, or it breaks the rule for `options->size` in busy_wait_ns().
 /// - BUSY_NULL_POINTER: `totals` is NULL, or `threads` is NULL and `capacity` is not 0.
 ///
 /// After every status except BUSY_OK, nothing has been written.

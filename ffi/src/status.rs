@@ -10,7 +10,7 @@ pub const BUSY_OK: busy_status = 0;
 pub const BUSY_CANCELLED: busy_status = 1;
 /// A pointer that must not be NULL was NULL.
 pub const BUSY_NULL_POINTER: busy_status = 2;
-/// A number is greater than the function accepts.
+/// A number is greater than the maximum that the function accepts.
 pub const BUSY_OUT_OF_RANGE: busy_status = 3;
 /// The field `size` of a struct has a value that this library does not accept, or the struct sets a field that this
 /// library does not know. Initialise the struct with its _INIT macro, which sets the size.

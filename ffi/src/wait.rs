@@ -91,8 +91,8 @@ pub extern "C" fn busy_wait_time(seconds: c_uint) -> u64 {
 /// - BUSY_CANCELLED: the cancel flag ended the wait early. `*result` is written.
 /// - BUSY_NULL_POINTER: `result` is NULL.
 /// - BUSY_OUT_OF_RANGE: `ns` is greater than BUSY_WAIT_MAX_NS.
-/// - BUSY_BAD_SIZE: `options->size` is smaller than the first version of the struct or greater than 4096, or a field
-///   that this library does not know is not 0.
+/// - BUSY_BAD_SIZE: `options->size` is smaller than the first version of the struct or greater than 4096, or `options`
+///   has a nonzero field that this library does not know.
 /// - BUSY_BAD_OPTION: `options->clock` is neither BUSY_CLOCK_MONOTONIC nor BUSY_CLOCK_TSC, or `options->reserved` is
 ///   not 0.
 /// - BUSY_UNSUPPORTED: this machine does not have the clock that `options->clock` selects.
