@@ -114,7 +114,7 @@ static STATE: Shared<State> = Shared::new(State { meters: Vec::new(), windows: V
 #[unsafe(no_mangle)]
 pub extern "C" fn busy_gil_start() -> busy_status {
     boundary::status(|| {
-        keep_whole_in_children();
+        register_fork_handlers();
         // Without the lock: this call may release the GIL, and the next caller may wait for the lock while it holds the
         // GIL.
         let meter = Meter::start().map_err(refused)?;
@@ -280,9 +280,9 @@ pub unsafe extern "C" fn busy_gil_reason(text: *mut c_char, capacity: usize) -> 
     }) as usize
 }
 
-/// A child must not inherit the lock from a thread that it does not have.
+/// Makes fork(2) wait for the lock, so that a child never inherits it locked by a thread that the child does not have.
 #[cfg(unix)]
-fn keep_whole_in_children() {
+fn register_fork_handlers() {
     static ONCE: Once = Once::new();
     extern "C" fn before() {
         STATE.hold();
@@ -290,13 +290,13 @@ fn keep_whole_in_children() {
     extern "C" fn after() {
         STATE.let_go();
     }
-    // SAFETY: pthread_atfork(3) with functions that stay: the library is never unmapped. Should it fail, which only
-    // want of memory makes it do, a fork must come in the middle of another thread's call to do harm.
+    // SAFETY: pthread_atfork(3) gets functions that stay mapped, because the library is never unmapped. It fails only for
+    // lack of memory; even then, a fork does harm only in the middle of another thread's call.
     ONCE.call_once(|| unsafe { _ = libc::pthread_atfork(Some(before), Some(after), Some(after)) });
 }
 
 #[cfg(not(unix))]
-fn keep_whole_in_children() {}
+fn register_fork_handlers() {}
 
 fn refused(refusal: Refusal) -> busy_status {
     STATE.lock().reason = refusal.to_string();
