@@ -1,4 +1,4 @@
-//! Slide 4: processes that share nothing but channels, by PyCSP.
+//! Slide 4: processes that share only channels, with PyCSP.
 
 use super::experiment::{Column, Experiment};
 use super::judge::Conditions;
@@ -10,14 +10,14 @@ use crate::results::RunResult;
 pub(super) const EXPERIMENT: Experiment = Experiment {
     name: "csp",
     slides: "4",
-    shows: "processes that share nothing but channels do a work together, and end together",
-    today: "as then: PyCSP 0.9.2 of 2016 still runs, on every version, if its processes are forked",
+    shows: "processes that share only channels work together and end together",
+    today: "as in the talk: PyCSP 0.9.2 (2016) still runs on every version if its processes are forked",
     talk: &[],
     columns: &[
         Column { metric: "processes", title: "processes" },
         Column { metric: "sent", title: "sent" },
-        Column { metric: "done_by_worker", title: "done by each worker" },
-        Column { metric: "taken", title: "taken" },
+        Column { metric: "done_by_worker", title: "done per worker" },
+        Column { metric: "taken", title: "received" },
         Column { metric: "sum", title: "sum" },
     ],
     script: "slide04_csp.py",
@@ -38,11 +38,11 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
 const RETIRE: &str = "retire";
 const POISON: &str = "poison";
 
-/// There is no wheel of it.
+/// PyCSP has no wheel, so its source is installed.
 const PYCSP: Need =
     Need { name: "PyCSP", pins: &[Pin { from: (2, 7), to: (3, 15), requirements: &["pycsp==0.9.2"] }], built: false };
 
-/// A source, three workers, a sink.
+/// The number of processes: a source, three workers, and a sink.
 const PROCESSES: f64 = 5.0;
 
 fn judge(result: &mut RunResult, conditions: &Conditions) {
@@ -50,14 +50,14 @@ fn judge(result: &mut RunResult, conditions: &Conditions) {
     for case in &mut result.cases {
         let number = |metric| case.number(metric).unwrap_or(f64::NAN);
         let (processes, sent, taken, sum) = (number("processes"), number("sent"), number("taken"), number("sum"));
-        let why = if case.case == POISON {
-            "the sink had enough and poisoned its channel"
+        let end = if case.case == POISON {
+            "the sink had received enough and poisoned its channel"
         } else {
-            "the source had no more and retired from its channel"
+            "the source had no more numbers and retired from its channel"
         };
         let summary = format!(
-            "{processes} processes: the source sent {sent} numbers, the sink took {taken} squares, whose sum is {sum}; then \
-             {why}, and all ended."
+            "{processes} processes: the source sent {sent} numbers, and the sink received {taken} squares, whose sum is {sum}. \
+             Then {end}, and all processes ended."
         );
         let expected = processes == PROCESSES
             && number("different") == taken

@@ -1,4 +1,4 @@
-//! Slides 13-14: two Python threads, then one beside a call by ctypes.
+//! Slides 13-14: two Python threads, then one Python thread beside a ctypes call.
 
 use super::experiment::{Experiment, TalkFigures};
 use super::judge::{Conditions, headline, one_core, two_cores};
@@ -8,8 +8,8 @@ use crate::results::{Judgement, RunResult};
 pub(super) const EXPERIMENT: Experiment = Experiment {
     name: "ctypes",
     slides: "13-14",
-    shows: "two Python threads share one core; beside a native call by ctypes a Python thread has its own",
-    today: "as then, but two threads use no more than 100 % since 3.2, and two cores without a GIL (3.13t)",
+    shows: "two Python threads share one core; a Python thread and a ctypes call use two",
+    today: "as in the talk, but two Python threads use at most 100 % since 3.2, and two cores without a GIL (3.13t)",
     talk: &[
         TalkFigures { case: "two-internal", internal: 12_911_610 + 16_578_663, native: None, cpu_percent: 118.0 },
         TalkFigures {
@@ -39,27 +39,30 @@ fn judge(result: &mut RunResult, conditions: &Conditions) {
             "one-internal" => (
                 None,
                 one_core(case, &interpreter),
-                format!("One Python thread alone uses {cpu:.0} % of a core: the yardstick for the rest."),
+                format!("One Python thread alone uses {cpu:.0} % of a core: the baseline for the other rows."),
             ),
             "two-internal" if !interpreter.gil => (
                 Some("3.13t"),
                 two_cores(case) && work >= 1.5,
-                format!("Without a GIL two Python threads use {cpu:.0} % and do {work:.2} times the work of one."),
+                format!(
+                    "Without a GIL, two Python threads together use {cpu:.0} % of a core and do {work:.2} times the work of \
+                     one."
+                ),
             ),
             "two-internal" if interpreter.has_old_gil() => (
                 None,
                 cpu > 110.0 && work < 0.8,
                 format!(
-                    "Two Python threads use {cpu:.0} % of a core, {system:.0} of it in the kernel, and do {work:.2} of the work \
-                     of one: the old GIL (before 3.2) wakes the waiting thread every 100 bytecodes, mostly in vain."
+                    "Two Python threads together use {cpu:.0} % of a core ({system:.0} % in the kernel) and do {work:.2} times \
+                     the work of one: the old GIL (before 3.2) wakes the waiting thread every 100 bytecodes, mostly in vain."
                 ),
             ),
             "two-internal" if interpreter.implementation != "cpython" => (
                 Some("3.2"),
                 one_core(case, &interpreter) && work >= 0.5,
                 format!(
-                    "Two Python threads together use {cpu:.0} % of a core and do {work:.2} of the work of one: {} has a GIL \
-                     too.",
+                    "Two Python threads together use {cpu:.0} % of a core and do {work:.2} times the work of one: {} has a \
+                     GIL too.",
                     interpreter.title()
                 ),
             ),
@@ -67,28 +70,28 @@ fn judge(result: &mut RunResult, conditions: &Conditions) {
                 Some("3.2"),
                 one_core(case, &interpreter) && work >= 0.7,
                 format!(
-                    "Two Python threads together use {cpu:.0} % of a core and do {work:.2} of the work of one: only the one \
-                     that has the GIL runs. (The talk's 118 % were the old GIL's vain wake-ups, gone since 3.2.)"
+                    "Two Python threads together use {cpu:.0} % of a core and do {work:.2} times the work of one: only the \
+                     thread that holds the GIL runs. (The talk's 118 % came from the old GIL's vain wake-ups, gone since 3.2.)"
                 ),
             ),
             _ if !interpreter.gil => (
                 None,
                 two_cores(case) && work >= 0.7,
                 format!(
-                    "Without a GIL there is none that ctypes had to release around busy_wait: both threads together use \
-                     {cpu:.0} % of a core, and the Python thread has {work:.2} of its speed alone."
+                    "Without a GIL, ctypes has none to release around busy_wait: both threads together use {cpu:.0} % of a \
+                     core, and the Python thread runs at {work:.2} times its speed alone."
                 ),
             ),
             _ => (
                 None,
                 two_cores(case) && work >= 0.7,
                 format!(
-                    "ctypes releases the GIL around busy_wait, so both threads can run: together they use {cpu:.0} % of a \
-                     core, and the Python thread has {work:.2} of its speed alone."
+                    "ctypes releases the GIL around busy_wait, so both threads run at once: together they use {cpu:.0} % of \
+                     a core, and the Python thread runs at {work:.2} times its speed alone."
                 ),
             ),
         };
-        // A share of a yardstick that did not have its core is none.
+        // If the baseline did not have a core to itself, a ratio to it means nothing.
         let judgement = conditions.judge(&[case, &alone], expected && one_core(&alone, &interpreter), summary);
         case.judgement = Some(Judgement { changed_since: changed.map(Into::into), ..judgement });
     }

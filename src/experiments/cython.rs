@@ -1,4 +1,4 @@
-//! Slide 12: Cython, where a call keeps the GIL unless it stands below `with nogil`.
+//! Slide 12: Cython, where a call holds the GIL unless it is inside a `with nogil` block.
 
 use super::experiment::Experiment;
 use super::extension::{WITH_LOCK, WITHOUT_LOCK, judge};
@@ -10,9 +10,9 @@ use crate::provision::packages::{Need, Pin};
 pub(super) const EXPERIMENT: Experiment = Experiment {
     name: "cython",
     slides: "12",
-    shows: "Cython releases the GIL where `with nogil` says so, and keeps it elsewhere",
-    today: "as then, on CPython 2.7 and later; nobody is stopped where there is no GIL (3.13t). Pyrex, which the slide \
-            names too, is gone: Cython began as its fork and is what became of it",
+    shows: "Cython code holds the GIL, except inside `with nogil`, where it releases it",
+    today: "as in the talk, on CPython 2.7 and later; without a GIL (3.13t), no thread stalls. Pyrex, which the slide also \
+            names, is gone: Cython began as its fork and replaced it",
     talk: &[],
     columns: &[],
     script: "slide15_extension.py",
@@ -36,7 +36,7 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
     judge,
 };
 
-/// The last release that serves each Python.
+/// The last release that supports each Python.
 const NEED: Need = Need {
     name: "Cython",
     pins: &[

@@ -13,16 +13,16 @@ pub struct Experiment {
     pub name: &'static str,
     /// The talk's slides.
     pub slides: &'static str,
-    /// The talk's claim, in a sentence.
+    /// The talk's claim, in one line.
     pub shows: &'static str,
-    /// What is expected today, and since which version.
+    /// The result that is expected today, with the version since which it differs from the talk's.
     pub today: &'static str,
     /// The talk's figures, where it measured CPU utilization.
     pub talk: &'static [TalkFigures],
     /// The columns of its table, for self-reported cases.
     pub columns: &'static [Column],
     pub(super) script: &'static str,
-    /// Returns the cases in their order; those that can't be measured here go into `missing` instead.
+    /// Returns the cases in their order. Those that can't be measured on this interpreter go into `missing` instead.
     pub(super) plan: fn(&Setting) -> Result<Plan, SupervisorError>,
     pub(super) judge: fn(&mut RunResult, &Conditions),
 }
@@ -50,7 +50,7 @@ pub struct TalkFigures {
 /// The duration of the talk's runs, in seconds.
 pub const TALK_SECONDS: f64 = 10.0;
 
-/// What every experiment of a run is measured with.
+/// The resources that all experiments of a run share.
 #[derive(Clone, Copy)]
 pub struct Bench<'a> {
     /// The machine, and how loaded it was.
@@ -63,10 +63,10 @@ pub struct Bench<'a> {
 
 impl Experiment {
     /// Runs every case that can be run, each in an interpreter of its own, and judges the figures. Calls `report` with the
-    /// progress. Ctrl-C ends the run; the cases that were not measured are `missing`.
+    /// progress. Ctrl-C ends the run; the cases that were not measured by then are `missing`.
     ///
     /// # Errors
-    /// The lab was interrupted, or a supervisor was lost, before there was a case to run. Everything else is a result.
+    /// The lab was interrupted, or a supervisor was lost, before the first case. All other failures are part of the result.
     pub fn run(
         &self,
         interpreter: &Interpreter,
@@ -133,7 +133,7 @@ fn run_step(interpreter: &Interpreter, script: &Path, schedule: Schedule, step: 
     }
 }
 
-/// Returns a case's name for people: with its variant, where there are several.
+/// Returns a case's name as shown to the user: with its variant, if there are several.
 pub fn title(case: &str, variant: Option<&str>) -> String {
     variant.map_or_else(|| case.to_owned(), |variant| format!("{case} ({variant})"))
 }

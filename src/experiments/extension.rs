@@ -1,4 +1,4 @@
-//! Slides 15-17: a Python thread beside a native call that keeps the GIL, and beside one that releases it.
+//! Slides 15-17: a Python thread beside a native call that holds the GIL, and beside one that releases it.
 
 use super::experiment::{Experiment, TalkFigures};
 use super::judge::{Conditions, headline, one_core, two_cores};
@@ -11,8 +11,8 @@ use crate::results::{Judgement, RunResult};
 pub(super) const EXPERIMENT: Experiment = Experiment {
     name: "extension",
     slides: "15-17",
-    shows: "a native call stops every Python thread while it keeps the GIL, and none once it releases it",
-    today: "as then; with_lock stops nobody where there is no GIL (3.13t)",
+    shows: "a native call stalls Python threads only while it holds the GIL",
+    today: "as in the talk; without a GIL (3.13t), with_lock stalls no thread",
     talk: &[
         TalkFigures { case: WITH_LOCK, internal: 45_524, native: Some(3_257_960_533), cpu_percent: 100.0 },
         TalkFigures { case: WITHOUT_LOCK, internal: 48_049_276, native: Some(3_271_300_229), cpu_percent: 199.0 },
@@ -47,14 +47,15 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
 pub(super) const WITH_LOCK: &str = "internal+with_lock";
 pub(super) const WITHOUT_LOCK: &str = "internal+without_lock";
 
-/// The folder of the PyO3 module, where it can be imported: its stable ABI is that of CPython 3.10 with a GIL.
+/// Returns the folder of the PyO3 module, or the reason why this interpreter cannot import it: the module is built for the
+/// stable ABI of CPython 3.10 with a GIL.
 fn pyo3_module(interpreter: &crate::results::Interpreter) -> Result<String, String> {
     if interpreter.implementation != "cpython" || interpreter.version_info < (3, 10) {
-        return Err(format!("the PyO3 module is built for CPython 3.10 and later, not for {}", interpreter.title()));
+        return Err(format!("the PyO3 module needs CPython 3.10 or later; this is {}", interpreter.title()));
     }
     if interpreter.free_threaded {
         return Err(format!(
-            "the PyO3 module is built for the stable ABI of builds with a GIL, which {} can't load",
+            "the PyO3 module uses the stable ABI of builds with a GIL, which {} cannot load",
             interpreter.title()
         ));
     }
@@ -71,36 +72,38 @@ pub(super) fn judge(result: &mut RunResult, conditions: &Conditions) {
             WITH_LOCK if !interpreter.gil => (
                 two_cores(case),
                 format!(
-                    "Without a GIL there is none to keep: the Python thread runs beside with_lock, {cpu:.0} % in all."
+                    "Without a GIL, with_lock has none to hold: the Python thread runs beside it, and together they use \
+                     {cpu:.0} % of a core."
                 ),
             ),
             WITH_LOCK => {
                 let percent = free.map(|free| 100.0 * rate / free.rate("internal"));
-                let compared = percent.map_or_else(String::new, |percent| {
-                    format!(" ({percent:.2} % of what it does beside without_lock)")
-                });
+                let compared = percent
+                    .map_or_else(String::new, |percent| format!(" ({percent:.2} % of its rate beside without_lock)"));
                 let count: u64 = case.threads("internal").map(|thread| thread.count).sum();
-                // Two switch intervals of 5 ms, once in and once out; they weigh more in a short run.
+                // The Python thread counts for two switch intervals of 5 ms: before with_lock acquires the GIL, and after it
+                // returns. Their share is larger in a short run.
                 let limit = f64::max(1.0, 3.0 / case.wall_s);
                 (
                     one_core(case, &interpreter) && percent.is_none_or(|percent| percent <= limit),
                     format!(
-                        "with_lock keeps the GIL: both threads together use {cpu:.0} % of a core. The Python thread counted \
-                         to {count}{compared}, in the moments before with_lock got the GIL and after it gave it back."
+                        "with_lock holds the GIL: both threads together use {cpu:.0} % of a core. The Python thread counted \
+                         to {count}{compared}, in the moments before with_lock acquired the GIL and after it released the GIL."
                     ),
                 )
             }
             _ if !interpreter.gil => (
                 two_cores(case),
                 format!(
-                    "Without a GIL there is none to release: the Python thread runs beside without_lock as it does beside \
-                     with_lock, {cpu:.0} % in all."
+                    "Without a GIL, without_lock has none to release: the Python thread runs beside it as it does beside \
+                     with_lock, and together they use {cpu:.0} % of a core."
                 ),
             ),
             _ => (
                 two_cores(case),
                 format!(
-                    "without_lock releases the GIL, so native code and Python can run side by side: together they use {cpu:.0} % of a core."
+                    "without_lock releases the GIL, so native code and Python run at once: together they use {cpu:.0} % of a \
+                     core."
                 ),
             ),
         };
@@ -109,7 +112,7 @@ pub(super) fn judge(result: &mut RunResult, conditions: &Conditions) {
         let judgement = conditions.judge(&rests_on, expected, summary);
         result.cases[index].judgement = Some(Judgement { changed_since, ..judgement });
     }
-    // The last variant is the plainest.
+    // The last variant is the C module, if it could be compiled: the simplest one.
     let variant = result.cases.last().and_then(|case| case.variant.clone());
     result.headline = headline(result, &[(WITH_LOCK, variant.as_deref()), (WITHOUT_LOCK, variant.as_deref())]);
 }

@@ -1,4 +1,4 @@
-//! Slide 18: generators as coroutines, beside threads that do the same.
+//! Slide 18: generators as coroutines, and threads that do the same work.
 
 use super::experiment::{Column, Experiment};
 use super::judge::Conditions;
@@ -10,8 +10,8 @@ use crate::units::per_second;
 pub(super) const EXPERIMENT: Experiment = Experiment {
     name: "generator",
     slides: "18",
-    shows: "generators take turns in one thread without a fight for the GIL: fine for tasks that wait, not for those that compute",
-    today: "as then, on every version, with or without a GIL",
+    shows: "generators share a thread without GIL contention; for I/O-bound work only",
+    today: "as in the talk, on every version, with or without a GIL",
     talk: &[],
     columns: &[
         Column { metric: "threads", title: "threads" },
@@ -20,7 +20,7 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
         Column { metric: "waited_s", title: "waits, s" },
         Column { metric: "took_s", title: "took, s" },
         Column { metric: "slice_s", title: "computes, s" },
-        Column { metric: "longest_gap_s", title: "longest gap\nof others, s" },
+        Column { metric: "longest_gap_s", title: "longest stall\nof others, s" },
     ],
     script: "slide18_generator.py",
     plan: |setting| {
@@ -53,11 +53,11 @@ fn judge(result: &mut RunResult, conditions: &Conditions) {
     for index in 0..result.cases.len() {
         let case = &result.cases[index];
         let (expected, summary) = match (&*case.case, case.variant.as_deref()) {
-            (IN_TURN, Some(GENERATORS)) => by_turns(case, times_threads(result)),
-            (IN_TURN, _) => by_batons(case, result.interpreter.gil),
-            (WAITING, _) => waiting(case),
-            (_, Some(GENERATORS)) => starving(case),
-            _ => sharing(case, result.interpreter.gil),
+            (IN_TURN, Some(GENERATORS)) => generators_in_turn(case, times_threads(result)),
+            (IN_TURN, _) => threads_in_turn(case, result.interpreter.gil),
+            (WAITING, _) => waiting_generators(case),
+            (_, Some(GENERATORS)) => computing_generator(case),
+            _ => computing_thread(case, result.interpreter.gil),
         };
         let judgement = conditions.judge(&[case], expected, summary);
         result.cases[index].judgement = Some(undisturbed(case, judgement));
@@ -65,23 +65,23 @@ fn judge(result: &mut RunResult, conditions: &Conditions) {
     result.headline = times_threads(result).map(|times| format!("{times:.0} x threads"));
 }
 
-/// How many times as many steps as threads the generators do.
+/// Returns the rate of the generators' steps relative to the threads'.
 fn times_threads(result: &RunResult) -> Option<f64> {
     let rate = |variant| result.case(IN_TURN, Some(variant))?.number("steps_per_s");
     Some(rate(GENERATORS)? / rate(THREADS)?)
 }
 
-/// A metric; NaN, which no bound takes for fulfilled, where the script did not tell it.
+/// Returns a metric; NaN if the script did not report it, so that every bound fails.
 fn number(case: &Case, metric: &str) -> f64 {
     case.number(metric).unwrap_or(f64::NAN)
 }
 
-fn by_turns(case: &Case, times_threads: Option<f64>) -> (bool, String) {
-    let compared =
-        times_threads.map_or_else(String::new, |times| format!(", {times:.0} times what threads do that take turns"));
+fn generators_in_turn(case: &Case, times_threads: Option<f64>) -> (bool, String) {
+    let compared = times_threads
+        .map_or_else(String::new, |times| format!(", {times:.0} times the rate of threads that do the same"));
     let summary = format!(
-        "Four generators take turns, strictly one after the other, in one thread: {} steps a second{compared}. Nobody waits \
-         for a lock, the GIL or another, so hardly anything makes the kernel switch.",
+        "Four generators take turns in one thread, in strict order: {} steps per second{compared}. None of them waits for \
+         the GIL or another lock, so there are hardly any context switches.",
         per_second(number(case, "steps_per_s"))
     );
     let turns: Vec<_> = (0..12).map(|step| serde_json::json!(step % 4)).collect();
@@ -91,47 +91,49 @@ fn by_turns(case: &Case, times_threads: Option<f64>) -> (bool, String) {
     (expected, summary)
 }
 
-fn by_batons(case: &Case, gil: bool) -> (bool, String) {
+fn threads_in_turn(case: &Case, gil: bool) -> (bool, String) {
     let switches = number(case, "switches_per_step");
     let summary = format!(
-        "Threads that do the same hand each other a lock: {} steps a second, {switches:.1} context switches a step, for \
-         the lock{}.",
+        "Threads that take turns pass a lock to each other: {} steps per second, with {switches:.1} context switches per \
+         step, for the lock{}.",
         per_second(number(case, "steps_per_s")),
         if gil { " and for the GIL" } else { "" }
     );
     (switches > 0.5 && has_threads(case, 4.0), summary)
 }
 
-fn waiting(case: &Case) -> (bool, String) {
+fn waiting_generators(case: &Case) -> (bool, String) {
     let (waited, took) = (number(case, "waited_s"), number(case, "took_s"));
     let summary = format!(
-        "Tasks that wait are what generators are for: the waits of all four together, {waited:.1} s, took {took:.2} s."
+        "Generators suit tasks that wait: the waits of all four tasks, {waited:.1} s in total, overlapped and took \
+         {took:.2} s."
     );
     (took < waited / 2.0 && has_threads(case, 1.0), summary)
 }
 
-fn starving(case: &Case) -> (bool, String) {
+fn computing_generator(case: &Case) -> (bool, String) {
     let (slice, gap) = (number(case, "slice_s"), number(case, "longest_gap_s"));
     let summary = format!(
-        "A generator that computes gives way only where it yields: while it computed for {slice:.2} s, the others, due \
-         every 0.01 s, stood still, up to {gap:.2} s."
+        "A generator that computes lets the others run only when it yields: while it computed for {slice:.2} s, the others, \
+         due every 0.01 s, stalled for up to {gap:.2} s."
     );
     (gap >= slice && has_threads(case, 1.0), summary)
 }
 
-fn sharing(case: &Case, gil: bool) -> (bool, String) {
+fn computing_thread(case: &Case, gil: bool) -> (bool, String) {
     let (slice, gap) = (number(case, "slice_s"), number(case, "longest_gap_s"));
-    let why = if gil { "is made to give up the GIL meanwhile" } else { "keeps nobody from running" };
+    let reason = if gil { "drops the GIL on request" } else { "has no GIL to hold" };
     let summary =
-        format!("A thread that computes for {slice:.2} s {why}: the other threads stood still for {gap:.3} s at most.");
+        format!("A thread that computes for {slice:.2} s {reason}: the other threads stalled for at most {gap:.3} s.");
     (gap < slice && has_threads(case, 4.0), summary)
 }
 
-/// A thread stands still also where other processes have the cores.
+/// Makes an unexpected judgement inconclusive if the process was short of CPU time: other processes stall a thread too.
 fn undisturbed(case: &Case, judgement: Judgement) -> Judgement {
     match case.number("cpu_share") {
         Some(share) if share < 0.9 && judgement.outcome == Outcome::Unexpected => {
-            let summary = format!("{} Inconclusive: it got {:.0} % of a core only.", judgement.summary, 100.0 * share);
+            let summary =
+                format!("{} Inconclusive: the process had only {:.0} % of a core.", judgement.summary, 100.0 * share);
             Judgement { outcome: Outcome::Inconclusive, summary, ..judgement }
         }
         _ => judgement,
@@ -160,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn generators_take_turns_strictly_and_do_more_than_threads() {
+    fn generators_take_turns_in_strict_order_and_outpace_threads() {
         let turns = |order: &[u32], threads| {
             case(
                 GENERATORS,
@@ -168,21 +170,22 @@ mod tests {
             )
         };
         let in_order = [0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3];
-        assert!(by_turns(&turns(&in_order, 1), Some(20.0)).0 && by_turns(&turns(&in_order, 1), None).0);
-        assert!(!by_turns(&turns(&in_order, 1), Some(0.8)).0 && !by_turns(&turns(&in_order, 2), Some(20.0)).0);
-        assert!(!by_turns(&turns(&[0, 1, 2, 3, 1, 0, 2, 3, 0, 1, 2, 3], 1), Some(20.0)).0);
+        let expected = |case: &Case, times_threads| generators_in_turn(case, times_threads).0;
+        assert!(expected(&turns(&in_order, 1), Some(20.0)) && expected(&turns(&in_order, 1), None));
+        assert!(!expected(&turns(&in_order, 1), Some(0.8)) && !expected(&turns(&in_order, 2), Some(20.0)));
+        assert!(!expected(&turns(&[0, 1, 2, 3, 1, 0, 2, 3, 0, 1, 2, 3], 1), Some(20.0)));
     }
 
     #[test]
-    fn whoever_computes_stops_generators_and_not_threads_unless_the_machine_is_busy() {
+    fn computing_stalls_other_generators_but_not_other_threads_unless_the_machine_is_loaded() {
         let gap = |threads, gap: f64, share: f64| {
             let metrics = json!({"threads": threads, "slice_s": 0.5, "longest_gap_s": gap, "cpu_share": share});
             case(if threads == 1 { GENERATORS } else { THREADS }, metrics)
         };
-        assert!(starving(&gap(1, 0.51, 1.0)).0 && !starving(&gap(1, 0.1, 1.0)).0);
-        assert!(sharing(&gap(4, 0.02, 1.0), true).0 && !sharing(&gap(4, 0.6, 1.0), true).0);
+        assert!(computing_generator(&gap(1, 0.51, 1.0)).0 && !computing_generator(&gap(1, 0.1, 1.0)).0);
+        assert!(computing_thread(&gap(4, 0.02, 1.0), true).0 && !computing_thread(&gap(4, 0.6, 1.0), true).0);
         let outcome = |case: &Case| {
-            let (expected, summary) = sharing(case, true);
+            let (expected, summary) = computing_thread(case, true);
             undisturbed(case, Conditions { cores: 2 }.judge(&[case], expected, summary)).outcome
         };
         assert_eq!(outcome(&gap(4, 0.6, 0.98)), Outcome::Unexpected);

@@ -8,9 +8,9 @@ use crate::provision::packages::{Need, Pin};
 pub(super) const EXPERIMENT: Experiment = Experiment {
     name: "gevent",
     slides: "21",
-    shows: "a greenlet that reads like blocking code: eleven ticks, or a clean end at Ctrl-C",
-    today: "as then, on CPython 2.7 and later; gevent.signal is a module now, its function is gevent.signal_handler; no \
-            wheel for 3.13t",
+    shows: "a greenlet reads like blocking code: eleven ticks, or a clean exit on Ctrl-C",
+    today: "as in the talk, on CPython 2.7 and later; gevent.signal is a module now, and its function is \
+            gevent.signal_handler; no wheel for 3.13t",
     talk: &[],
     columns: &ticks::COLUMNS,
     script: "slide21_gevent.py",
@@ -29,13 +29,13 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
     },
 };
 
-/// The last release that serves each Python, with a greenlet of the ABI that it was built for.
+/// The last release that supports each Python, with a greenlet of the ABI that it was built for.
 pub(super) const NEED: Need = Need {
     name: "gevent",
     pins: &[
-        // The wheels for 2.7 from 21.1 on can't make a watcher ("Cannot construct a bare watcher").
+        // The wheels for 2.7 from 21.1 on can't create a watcher ("Cannot construct a bare watcher").
         Pin { from: (2, 7), to: (2, 7), requirements: &["gevent==20.12.1", "greenlet==0.4.17"] },
-        // Later wheels are not for 3.6's own pip.
+        // The pip that comes with 3.6 can't install later wheels.
         Pin { from: (3, 6), to: (3, 6), requirements: &["gevent==1.4.0", "greenlet==0.4.15"] },
         Pin { from: (3, 7), to: (3, 7), requirements: &["gevent==22.10.2"] },
         Pin { from: (3, 8), to: (3, 8), requirements: &["gevent==24.2.1"] },

@@ -1,8 +1,8 @@
-//! Slide 22: the interpreter as an instance: two threads, each in an interpreter of its own, from a C program and from
-//! Python; and what it costs to hand a state over.
+//! Slide 22: the interpreter as an instance. Two threads run in an interpreter each, from a C program and from Python; and the
+//! cost of transferring state.
 
 use super::experiment::{Column, Experiment};
-use super::judge::{Conditions, ONLY_ONE_CORE, uses_two_cores};
+use super::judge::{Conditions, ONLY_ONE_CORE, OTHER_LOAD, uses_two_cores};
 use super::plan::{Kind, Plan, Setting, Step};
 use crate::measure::Bounds;
 use crate::measure::SupervisorError;
@@ -16,19 +16,18 @@ use crate::results::{Case, Judgement, Outcome, RunResult};
 pub(super) const EXPERIMENT: Experiment = Experiment {
     name: "interpreters",
     slides: "22",
-    shows: "the interpreter as an instance, an idea of 2015: one process, a thread and an interpreter on each core, states \
-            shared at low cost",
-    today: "it came: interpreters with a GIL of their own, from C and by private modules from 3.12 on, by the standard \
-            library from 3.14 on. Before 3.12, and where they share a GIL, they share one core; from 3.9 to 3.12 \
-            without even taking turns",
+    shows: "an idea in 2015: one process, an interpreter per core, state shared cheaply",
+    today: "reality: interpreters with their own GIL, from C and through private modules since 3.12, in the standard \
+            library since 3.14. Before 3.12, and wherever they share a GIL, they share one core; from 3.9 to 3.12 they do \
+            not even take turns",
     talk: &[],
     columns: &[
         Column { metric: "counts_per_s", title: "Python/s" },
         Column { metric: "native_per_s", title: "native/s" },
         Column { metric: CPU, title: "CPU %" },
-        Column { metric: WAITED, title: "waited for\na core, %" },
+        Column { metric: RUN_DELAY, title: "run\ndelay, %" },
         Column { metric: TOOK, title: "took, s" },
-        Column { metric: HANDOVER, title: "handover\nof 64 KiB, µs" },
+        Column { metric: TRANSFER, title: "transfer\nof 64 KiB, µs" },
     ],
     script: "slide22_interpreters.py",
     plan,
@@ -53,26 +52,27 @@ const PIPE: &str = "processes-pipe";
 const MAPPED: &str = "processes-shared-memory";
 
 const CPU: &str = "cpu_percent";
-const WAITED: &str = "run_delay_percent";
+const RUN_DELAY: &str = "run_delay_percent";
 const TOOK: &str = "took_s";
-const HANDOVER: &str = "handover_us";
+const TRANSFER: &str = "handover_us";
 
-/// The first version with GILs of interpreters' own, PEP 684.
+/// The first version whose interpreters can have their own GIL (PEP 684).
 const OWN_GILS: (u32, u32) = (3, 12);
 
-/// False from 3.9 to 3.12: there a thread that waits for the GIL asks its own interpreter to let go, where nobody hears it if
-/// another one holds it. Before, and again from 3.13 on, the holder is asked (Python/ceval_gil.h and ceval_gil.c, take_gil).
+/// Returns true if interpreters that share a GIL take turns. From 3.9 to 3.12 they do not: a thread that waits for the GIL
+/// sends the drop request to its own interpreter, where it has no effect if the holder runs in another one. Before 3.9, and
+/// again since 3.13, the holder receives it (Python/ceval_gil.h and ceval_gil.c, take_gil).
 fn takes_turns(version: (u32, u32)) -> bool {
     !((3, 9)..(3, 13)).contains(&version)
 }
 
 fn plan(setting: &Setting) -> Result<Plan, SupervisorError> {
     let mut plan = Plan::default();
-    if let Some(why) = nothing_to_show(setting.interpreter) {
-        plan.missing.insert(EXPERIMENT.name.into(), why);
+    if let Some(reason) = not_applicable(setting.interpreter) {
+        plan.missing.insert(EXPERIMENT.name.into(), reason);
         return Ok(plan);
     }
-    // Those that don't take turns run one after the other.
+    // Interpreters that do not take turns run one after the other.
     let timeout_s = 2.0 * f64::from(setting.seconds) + 30.0;
     let step = |case, variant, where_: Option<&str>| {
         let arguments = [variant].into_iter().chain(where_).map(str::to_owned).collect();
@@ -93,8 +93,8 @@ fn plan(setting: &Setting) -> Result<Plan, SupervisorError> {
             }
         }
     } else {
-        let why = "no interpreter can have a GIL of its own before Python 3.12 (PEP 684)";
-        plan.missing.extend([OWN, C_PROGRAM].map(|what| (what.to_owned(), why.to_owned())));
+        let reason = "no interpreter can have a GIL of its own before Python 3.12 (PEP 684)";
+        plan.missing.extend([OWN, C_PROGRAM].map(|what| (what.to_owned(), reason.to_owned())));
     }
     let libbusy = setting.libbusy.path().display().to_string();
     let mut variants = vec![(PYTHON, None), (CTYPES, Some(libbusy))];
@@ -113,19 +113,20 @@ fn plan(setting: &Setting) -> Result<Plan, SupervisorError> {
     Ok(plan)
 }
 
-fn nothing_to_show(interpreter: &Interpreter) -> Option<String> {
+/// Returns the reason why the experiment does not apply to this interpreter, if there is one.
+fn not_applicable(interpreter: &Interpreter) -> Option<String> {
     let title = interpreter.title();
     if interpreter.implementation != "cpython" {
-        return Some(format!("{title} has but one interpreter in a process"));
+        return Some(format!("{title} has only one interpreter in a process"));
     }
     if interpreter.free_threaded {
         return Some(format!(
-            "{title} can do without a GIL, so that threads of one interpreter run side by side and there is none to own or to \
-             share: see `busy run no-gil`"
+            "{title} can run without a GIL: threads of one interpreter then run at once, and there is no GIL to own or to \
+             share (see `busy run no-gil`)"
         ));
     }
-    let why = "before 3.8 no Python program can make interpreters, and those that a C program makes share one GIL";
-    (interpreter.version_info < (3, 8)).then(|| why.into())
+    let reason = "before 3.8, Python code cannot create interpreters, and those that a C program creates share one GIL";
+    (interpreter.version_info < (3, 8)).then(|| reason.into())
 }
 
 fn judge(result: &mut RunResult, conditions: &Conditions) {
@@ -154,42 +155,49 @@ fn judged(case: &Case, result: &RunResult, conditions: &Conditions) -> Judgement
         (OWN, C_PROGRAM) => since(
             "3.12",
             two_cores(format!(
-                "One C program, one process, two threads, each in an interpreter with a GIL of its own, and their counts in \
-                 plain memory that both write: {cpu:.0} % of a core."
+                "One C program, one process, two threads, each in an interpreter with its own GIL, and their counts in plain \
+                 memory that both write: {cpu:.0} % of a core."
             )),
         ),
         (OWN, PYTHON) => since(
             "3.12",
             two_cores(format!(
-                "From Python: two threads, each in an interpreter with a GIL of its own: {cpu:.0} % of a core."
+                "Created from Python, two threads, each in an interpreter with its own GIL: {cpu:.0} % of a core."
             )),
         ),
-        (OWN, CTYPES) => {
-            since("3.12", two_cores(format!("A count beside a call by ctypes, with GILs of their own: {cpu:.0} %.")))
-        }
+        (OWN, CTYPES) => since(
+            "3.12",
+            two_cores(format!(
+                "A Python thread beside a ctypes call, in interpreters with their own GILs: {cpu:.0} % of a core."
+            )),
+        ),
         (OWN, _) => since(
             "3.12",
-            two_cores(format!("with_lock keeps its GIL, and stops nobody who has another one: {cpu:.0} % of a core.")),
+            two_cores(format!(
+                "with_lock holds its interpreter's own GIL, and does not stall the other interpreter: {cpu:.0} % of a core."
+            )),
         ),
         (SHARED, C_PROGRAM | PYTHON) => sharing_a_gil(case, result, conditions),
         (SHARED, _) if !takes_turns(version) => first_come(case, variant, conditions),
-        (SHARED, CTYPES) => {
-            two_cores(format!("A call by ctypes releases the GIL, whichever interpreter it is made in: {cpu:.0} %."))
-        }
-        (SHARED, _) => stopped(case, result, conditions),
-        (ONE, _) => one_core(format!("Two threads of one interpreter: {cpu:.0} %, as ever.")),
+        (SHARED, CTYPES) => two_cores(format!(
+            "A ctypes call releases the shared GIL, so the other interpreter runs beside it: {cpu:.0} % of a core."
+        )),
+        (SHARED, _) => stalled(case, result, conditions),
+        (ONE, _) => one_core(format!("Two threads of one interpreter, which share its GIL: {cpu:.0} % of a core.")),
         (POOL, INTERPRETERS) => since(
             "3.14",
             two_cores(format!(
-                "InterpreterPoolExecutor has a thread and an interpreter for each worker: {cpu:.0} % of a core."
+                "InterpreterPoolExecutor gives each worker a thread and an interpreter of its own: {cpu:.0} % of a core."
             )),
         ),
-        (POOL, _) => one_core(format!("ThreadPoolExecutor, its like for threads of one interpreter: {cpu:.0} %.")),
-        (_, variant) => handed_over(case, variant, result.case(SHARING, Some(PIPE))),
+        (POOL, _) => one_core(format!(
+            "ThreadPoolExecutor, the equivalent with threads of one interpreter: {cpu:.0} % of a core."
+        )),
+        (_, variant) => transferred(case, variant, result.case(SHARING, Some(PIPE))),
     }
 }
 
-/// A metric; NaN, which no bound takes for fulfilled, where it was not told.
+/// Returns a metric; NaN if it was not reported, so that every bound fails.
 fn number(case: &Case, metric: &str) -> f64 {
     case.number(metric).unwrap_or(f64::NAN)
 }
@@ -198,19 +206,20 @@ fn shares_one_core(percent: f64) -> bool {
     (90.0..110.0).contains(&percent)
 }
 
-/// The program's own account tells what kept its threads from a core. That hides two cores that would have been used, but
-/// makes none up: who has used two is right, and who shares one may have starved on it.
+/// Judges a case with the run delay that the program reports for its own threads. Other load can take away a second core,
+/// but cannot simulate one: two cores used is conclusive; one core may mean starvation.
 fn on_cores(case: &Case, expected: bool, conditions: &Conditions, summary: String) -> Judgement {
-    let waited = number(case, WAITED);
-    let spoiled = if conditions.cores < 2 {
+    let run_delay = number(case, RUN_DELAY);
+    let disturbance = if conditions.cores < 2 {
         Some(ONLY_ONE_CORE.to_owned())
     } else {
-        (waited > TOO_LOADED_PERCENT)
-            .then(|| format!("Inconclusive: other processes took {waited:.0} % of a core from its threads."))
+        (run_delay > TOO_LOADED_PERCENT).then(|| {
+            format!("Inconclusive: other processes took {run_delay:.0} % of a core from its threads (run delay).")
+        })
     };
-    match spoiled {
-        Some(why) if !(expected && uses_two_cores(number(case, CPU))) => {
-            Judgement { outcome: Outcome::Inconclusive, changed_since: None, summary: format!("{summary} {why}") }
+    match disturbance {
+        Some(reason) if !(expected && uses_two_cores(number(case, CPU))) => {
+            Judgement { outcome: Outcome::Inconclusive, changed_since: None, summary: format!("{summary} {reason}") }
         }
         _ => conditions.judge(&[case], expected, summary),
     }
@@ -221,12 +230,12 @@ fn sharing_a_gil(case: &Case, result: &RunResult, conditions: &Conditions) -> Ju
     let version = result.interpreter.version_info;
     let turns = takes_turns(version);
     let how = if turns {
-        "by turns".to_owned()
+        "and take turns".to_owned()
     } else {
-        format!("one after the other, in {took:.1} s: before 3.13 they don't even take turns")
+        format!("one after the other, in {took:.1} s: from 3.9 to 3.12 they do not even take turns")
     };
     let idea = if version < OWN_GILS && case.variant.as_deref() == Some(PYTHON) {
-        "As the talk: an idea only; GILs of their own came with 3.12. "
+        "Still an idea, as in the talk: 3.12 is the first version whose interpreters can have their own GIL. "
     } else {
         ""
     };
@@ -235,59 +244,67 @@ fn sharing_a_gil(case: &Case, result: &RunResult, conditions: &Conditions) -> Ju
         case,
         expected,
         conditions,
-        format!("{idea}Interpreters that share a GIL share one core, {cpu:.0} %, {how}."),
+        format!("{idea}Interpreters that share a GIL share one core ({cpu:.0} %) {how}."),
     )
 }
 
-/// Without turns it depends on who comes first: the call, which then releases the GIL or does not, or the count, which
-/// lets nobody in before its end.
+/// Judges a native call beside a Python thread in interpreters that share a GIL without taking turns. The result depends on
+/// which side acquires the GIL first: the call, which then releases it or not, or the Python thread, which holds it to its end.
 fn first_come(case: &Case, variant: &str, conditions: &Conditions) -> Judgement {
     let cpu = number(case, CPU);
     let beside = variant == CTYPES && uses_two_cores(cpu);
     let how = if beside {
-        "The call by ctypes came to the common GIL first, and released it"
+        "The ctypes call acquired the shared GIL first, and released it"
     } else {
-        "Without turns one interpreter waits for the other's end, be it a call that would release the GIL or one that keeps it"
+        "The interpreters do not take turns: one waits until the other ends, whether or not the call would release the GIL"
     };
-    on_cores(case, beside || shares_one_core(cpu), conditions, format!("{how}: {cpu:.0} %."))
+    on_cores(case, beside || shares_one_core(cpu), conditions, format!("{how} ({cpu:.0} % of a core)."))
 }
 
-fn stopped(case: &Case, result: &RunResult, conditions: &Conditions) -> Judgement {
+fn stalled(case: &Case, result: &RunResult, conditions: &Conditions) -> Judgement {
     let rate = |case: &Case| number(case, "counts_per_s");
-    // Two that count by turns count together as much as one that counts alone.
+    // Two interpreters that take turns count together as much as one that counts alone.
     let alone = result.case(SHARED, Some(PYTHON)).map(rate);
     let percent = alone.map(|alone| 100.0 * rate(case) / alone);
-    // Two switch intervals of 5 ms, as in the experiment `extension`; they weigh more in a short run.
+    // Two switch intervals of 5 ms, as in the experiment `extension`; their share is larger in a short run.
     let limit = f64::max(1.0, 3.0 / number(case, TOOK));
     let cpu = number(case, CPU);
     let counted =
-        percent.map_or_else(String::new, |percent| format!(", which counts {percent:.1} % of what it does alone"));
+        percent.map_or_else(String::new, |percent| format!(", which counts at {percent:.1} % of its rate alone"));
     let summary =
-        format!("with_lock keeps the GIL that both share, and stops the other interpreter{counted}: {cpu:.0} %.");
+        format!("with_lock holds the shared GIL and stalls the other interpreter{counted}: {cpu:.0} % of a core.");
     let expected = shares_one_core(cpu) && percent.is_none_or(|percent| percent <= limit);
     on_cores(case, expected, conditions, summary)
 }
 
-/// To wake the other side up on its core takes longer than to copy the state: so all variants cost much the same where both
-/// have a core of their own, and those that copy nothing much less where they share one.
-fn handed_over(case: &Case, variant: &str, by_pipe: Option<&Case>) -> Judgement {
-    let cost = number(case, HANDOVER);
+/// Judges the cost of a transfer. Waking the other side on its core takes longer than copying the state. So if both sides have
+/// a core of their own, all variants cost about the same; if they share one, those that copy nothing cost much less.
+fn transferred(case: &Case, variant: &str, by_pipe: Option<&Case>) -> Judgement {
+    let cost = number(case, TRANSFER);
     let how = match variant {
-        THREADS => "From thread to thread goes a reference, by SimpleQueue",
-        QUEUE => "From interpreter to interpreter the queue copies it",
-        MEMORYVIEW => "Two interpreters see the same bytes, by a memoryview: only a signal goes over",
-        PIPE => "From process to process it goes through a pipe, which copies it twice",
-        _ => "Two processes have the same memory mapped: only a signal goes over",
+        THREADS => "A SimpleQueue sends a reference from thread to thread",
+        QUEUE => "A queue sends a copy from interpreter to interpreter",
+        MEMORYVIEW => "Two interpreters share the bytes through a memoryview, so only a signal is sent",
+        PIPE => "A pipe, which copies the state twice, sends it from process to process",
+        _ => "Two processes map the same memory, so only a signal is sent",
     };
-    let pipe = by_pipe.map_or(f64::INFINITY, |pipe| number(pipe, HANDOVER));
-    let beside =
-        if variant == PIPE || pipe.is_infinite() { String::new() } else { format!(", {:.1} of a pipe's", cost / pipe) };
-    let summary = format!("{how}: {cost:.1} µs for a state of 64 KiB{beside}, most of it to wake the other side up.");
+    let pipe = by_pipe.map_or(f64::INFINITY, |pipe| number(pipe, TRANSFER));
+    let compared = if variant == PIPE || pipe.is_infinite() {
+        String::new()
+    } else {
+        format!(", {:.1} times the cost of a pipe", cost / pipe)
+    };
+    let summary =
+        format!("{how}: {cost:.1} µs for a state of 64 KiB{compared}. Waking the other side takes most of it.");
     if cost > 0.0 && (variant == PIPE || cost < 2.0 * pipe) {
         return Judgement { outcome: Outcome::AsExpected, changed_since: None, summary };
     }
-    let why = "Inconclusive: that is far more than by a pipe, so other processes came between; see what else runs.";
-    Judgement { outcome: Outcome::Inconclusive, changed_since: None, summary: format!("{summary} {why}") }
+    let reason = "Inconclusive: this is far more than a pipe costs, so other processes disturbed the measurement.";
+    Judgement {
+        outcome: Outcome::Inconclusive,
+        changed_since: None,
+        summary: format!("{summary} {reason} {OTHER_LOAD}"),
+    }
 }
 
 #[cfg(test)]
@@ -301,8 +318,8 @@ mod tests {
         json!({"case": case, "variant": variant, "wall_s": 1.0, "metrics": metrics})
     }
 
-    fn used(name: &str, variant: &str, cpu: f64, waited: f64, took: f64) -> Value {
-        case(name, variant, json!({CPU: cpu, WAITED: waited, TOOK: took, "counts_per_s": 1e8}))
+    fn used(name: &str, variant: &str, cpu: f64, run_delay: f64, took: f64) -> Value {
+        case(name, variant, json!({CPU: cpu, RUN_DELAY: run_delay, TOOK: took, "counts_per_s": 1e8}))
     }
 
     fn interpreter(implementation: &str, version: (u32, u32), free_threaded: bool) -> Interpreter {
@@ -329,7 +346,7 @@ mod tests {
     }
 
     #[test]
-    fn gils_of_their_own_mean_a_core_for_each_since_they_came() {
+    fn interpreters_with_their_own_gil_use_a_core_each() {
         for variant in [C_PROGRAM, PYTHON, CTYPES, EXTENSION] {
             assert_eq!(outcome((3, 12), used(OWN, variant, 198.0, 1.0, 1.0)), AsExpected, "{variant}");
             assert_eq!(outcome((3, 12), used(OWN, variant, 100.0, 1.0, 1.0)), Unexpected, "{variant}");
@@ -340,7 +357,7 @@ mod tests {
     }
 
     #[test]
-    fn a_common_gil_means_one_core_by_turns_or_one_after_the_other() {
+    fn interpreters_that_share_a_gil_share_one_core_by_turns_or_one_after_the_other() {
         for (version, took, other) in
             [((3, 8), 1.0, 2.0), ((3, 11), 2.0, 1.0), ((3, 12), 2.0, 1.0), ((3, 13), 1.0, 2.0)]
         {
@@ -354,7 +371,7 @@ mod tests {
     }
 
     #[test]
-    fn a_call_that_releases_a_common_gil_has_a_core_and_one_that_keeps_it_stops_the_others() {
+    fn a_call_that_releases_the_shared_gil_has_a_core_and_one_that_holds_it_stalls_the_other_interpreter() {
         assert_eq!(outcome((3, 13), used(SHARED, CTYPES, 198.0, 1.0, 1.0)), AsExpected);
         assert_eq!(outcome((3, 13), used(SHARED, CTYPES, 100.0, 1.0, 1.0)), Unexpected);
         assert_eq!(outcome((3, 12), used(SHARED, CTYPES, 100.0, 1.0, 2.0)), AsExpected);
@@ -362,7 +379,7 @@ mod tests {
         assert_eq!(outcome((3, 12), used(SHARED, CTYPES, 150.0, 1.0, 1.0)), Unexpected);
         assert_eq!(outcome((3, 12), used(SHARED, EXTENSION, 198.0, 1.0, 1.0)), Unexpected);
         let beside = |count: f64| {
-            let metrics = json!({CPU: 100.0, WAITED: 1.0, TOOK: 1.0, "counts_per_s": count});
+            let metrics = json!({CPU: 100.0, RUN_DELAY: 1.0, TOOK: 1.0, "counts_per_s": count});
             let cases = [used(SHARED, PYTHON, 100.0, 1.0, 1.0), case(SHARED, EXTENSION, metrics)];
             result((3, 13), &cases).cases[1].judgement.as_ref().unwrap().outcome
         };
@@ -370,19 +387,19 @@ mod tests {
     }
 
     #[test]
-    fn who_had_no_core_shows_nothing_but_two_cores() {
+    fn after_run_delay_only_two_cores_are_conclusive() {
         assert_eq!(outcome((3, 13), used(OWN, C_PROGRAM, 150.0, 49.0, 1.0)), Inconclusive);
-        // Two that starve on one core look like two that share it by the GIL.
+        // Two threads that starve on one core have the same figures as two that share it because of the GIL.
         assert_eq!(outcome((3, 13), used(SHARED, C_PROGRAM, 100.0, 98.0, 1.0)), Inconclusive);
         assert_eq!(outcome((3, 13), used(OWN, C_PROGRAM, 187.0, 12.0, 1.0)), AsExpected);
-        // What was not told is no figure.
+        // A metric that was not reported fulfils no bound.
         assert_eq!(outcome((3, 13), case(OWN, C_PROGRAM, json!({}))), Unexpected);
     }
 
     #[test]
-    fn no_handover_costs_far_more_than_one_by_a_pipe() {
+    fn a_transfer_that_costs_far_more_than_a_pipe_is_inconclusive() {
         let of = |queue: f64| {
-            let cost = |variant, us: f64| case(SHARING, variant, json!({HANDOVER: us}));
+            let cost = |variant, us: f64| case(SHARING, variant, json!({TRANSFER: us}));
             let result = result((3, 13), &[cost(PIPE, 17.0), cost(QUEUE, queue)]);
             let outcome = |case: &Case| case.judgement.as_ref().unwrap().outcome;
             (outcome(&result.cases[0]), outcome(&result.cases[1]))
@@ -392,7 +409,7 @@ mod tests {
     }
 
     #[test]
-    fn the_headline_is_of_the_c_program_or_of_what_there_is() {
+    fn the_headline_shows_the_c_program_if_it_was_measured_or_else_python() {
         let cases = [
             used(OWN, C_PROGRAM, 199.0, 1.0, 1.0),
             used(SHARED, C_PROGRAM, 100.0, 1.0, 1.0),
@@ -408,14 +425,14 @@ mod tests {
     }
 
     #[test]
-    fn who_has_nothing_to_show_says_why() {
-        let why = |implementation, version, free_threaded| {
-            nothing_to_show(&interpreter(implementation, version, free_threaded))
+    fn an_interpreter_to_which_the_experiment_does_not_apply_is_skipped_with_the_reason() {
+        let reason = |implementation, version, free_threaded| {
+            not_applicable(&interpreter(implementation, version, free_threaded))
         };
-        assert!(why("pypy", (3, 11), false).unwrap().contains("one interpreter"));
-        assert!(why("cpython", (3, 13), true).unwrap().contains("busy run no-gil"));
-        assert!(why("cpython", (2, 7), false).unwrap().contains("before 3.8"));
-        assert_eq!(why("cpython", (3, 8), false), None);
-        assert_eq!(why("cpython", (3, 13), false), None);
+        assert!(reason("pypy", (3, 11), false).unwrap().contains("one interpreter"));
+        assert!(reason("cpython", (3, 13), true).unwrap().contains("busy run no-gil"));
+        assert!(reason("cpython", (2, 7), false).unwrap().contains("before 3.8"));
+        assert_eq!(reason("cpython", (3, 8), false), None);
+        assert_eq!(reason("cpython", (3, 13), false), None);
     }
 }

@@ -1,40 +1,47 @@
-//! What makes a figure as expected, and what excuses one that is not.
+//! The judgement on a case: as expected, not as expected, or inconclusive because the measurement was disturbed.
 
 use crate::results::Interpreter;
 use crate::results::TOO_LOADED_PERCENT;
 use crate::results::{Case, Judgement, Outcome, RunResult};
 
-/// Under what conditions was measured.
+/// Measurement conditions.
 pub struct Conditions {
-    /// Cores that the lab may use.
+    /// The number of cores that the lab may use.
     pub cores: usize,
 }
 
-/// Why no two threads can be compared.
-pub(super) const ONLY_ONE_CORE: &str = "Inconclusive: two threads need two cores, and this process may use only one.";
+/// The reason on a machine where no two threads can run at once.
+pub(super) const ONLY_ONE_CORE: &str = "Inconclusive: two threads need two cores, but this process may use only one.";
+
+/// The advice if only other processes can explain a figure.
+pub(super) const OTHER_LOAD: &str = "Check for other load, and run it again.";
 
 impl Conditions {
-    /// The judgement on a case: `expected` or not, unless the machine spoiled one of the `cases` that it rests on. A loaded
-    /// machine can hide a second core that was used, but not make one up: what shows two cores stands, unless the
-    /// figures themselves are in doubt.
+    /// Returns the judgement on a case: as expected or not, or inconclusive if one of the `cases` that it rests on was
+    /// disturbed. Other load can take away a second core, but cannot simulate one. So two cores used is conclusive even on
+    /// a loaded machine, unless the figures themselves are in doubt.
     pub(super) fn judge(&self, cases: &[&Case], expected: bool, summary: String) -> Judgement {
         let in_doubt = cases.iter().find_map(|case| in_doubt(case));
-        let spoiled = in_doubt.clone().or_else(|| cases.iter().find_map(|case| self.spoiled(case)));
+        let disturbance = in_doubt.clone().or_else(|| cases.iter().find_map(|case| self.disturbance(case)));
         let shows_two_cores = in_doubt.is_none() && cases.iter().all(|case| two_cores(case));
-        match spoiled {
-            Some(why) if !(expected && shows_two_cores) => {
-                Judgement { outcome: Outcome::Inconclusive, changed_since: None, summary: format!("{summary} {why}") }
-            }
+        match disturbance {
+            Some(reason) if !(expected && shows_two_cores) => Judgement {
+                outcome: Outcome::Inconclusive,
+                changed_since: None,
+                summary: format!("{summary} {reason}"),
+            },
             _ if expected => Judgement { outcome: Outcome::AsExpected, changed_since: None, summary },
             _ => {
-                let why = "Not as expected here, on a quiet machine: repeat, and look closer.";
-                Judgement { outcome: Outcome::Unexpected, changed_since: None, summary: format!("{summary} {why}") }
+                let advice =
+                    "Not as expected, and no disturbance was detected: run it again, and investigate if it repeats.";
+                Judgement { outcome: Outcome::Unexpected, changed_since: None, summary: format!("{summary} {advice}") }
             }
         }
     }
 
-    /// What kept two threads from two cores, if anything did. What a script tells of itself needs no two.
-    fn spoiled(&self, case: &Case) -> Option<String> {
+    /// Returns the disturbance that may have denied two threads their two cores, if there was one. Self-reported cases do
+    /// not need two cores.
+    fn disturbance(&self, case: &Case) -> Option<String> {
         let cpu = case.cpu.as_ref()?;
         if self.cores < 2 {
             return Some(ONLY_ONE_CORE.into());
@@ -43,34 +50,35 @@ impl Conditions {
             return Some(format!("Inconclusive: other processes used {others:.0} % of a core during {}.", case.case));
         }
         let steal = cpu.steal_percent.filter(|percent| *percent > TOO_LOADED_PERCENT)?;
-        Some(format!("Inconclusive: the hypervisor took {steal:.0} % of a core during {}.", case.case))
+        Some(format!("Inconclusive: the hypervisor took {steal:.0} % of a core (steal time) during {}.", case.case))
     }
 }
 
-/// Why no figure of the case can be relied on, if there is a reason.
+/// Returns the reason why none of the case's figures is reliable, if there is one.
 fn in_doubt(case: &Case) -> Option<String> {
-    let why = case.cpu.as_ref()?.in_doubt.as_ref()?;
-    Some(format!("Inconclusive: {why} during {}.", case.case))
+    let reason = case.cpu.as_ref()?.in_doubt.as_ref()?;
+    Some(format!("Inconclusive: {reason} during {}.", case.case))
 }
 
-/// True if the threads had two cores, near enough for a noisy machine.
+/// Returns true if the threads used two cores, within the tolerance of a noisy machine.
 pub(super) fn two_cores(case: &Case) -> bool {
     uses_two_cores(case.cpu_percent())
 }
 
-/// As [`two_cores`], of a percentage.
+/// Like [`two_cores`], for a percentage.
 pub(super) fn uses_two_cores(percent: f64) -> bool {
     percent >= 185.0
 }
 
-/// True if the threads shared one core. A thread that waits for PyPy's GIL wakes up 10,000 times a second to look
-/// whether it is free (rpython/translator/c/src/thread_gil.c, RPyGilAcquireSlowPath): some 10 % of a core.
+/// Returns true if the threads shared one core. The limit is higher for PyPy: a thread that waits for its GIL wakes up 10,000
+/// times per second to poll it (rpython/translator/c/src/thread_gil.c, RPyGilAcquireSlowPath), which costs some 10 % of a
+/// core.
 pub(super) fn one_core(case: &Case, interpreter: &Interpreter) -> bool {
-    let most = if interpreter.implementation == "pypy" { 125.0 } else { 110.0 };
-    (90.0..most).contains(&case.cpu_percent())
+    let limit = if interpreter.implementation == "pypy" { 125.0 } else { 110.0 };
+    (90.0..limit).contains(&case.cpu_percent())
 }
 
-/// The CPU use of these cases, as a headline: "100, 199 %". None if one was not measured.
+/// Returns the CPU utilization of these cases as a headline, such as "100, 199 %"; None if one was not measured.
 pub(super) fn headline(result: &RunResult, cases: &[(&str, Option<&str>)]) -> Option<String> {
     let percent =
         |(case, variant): &(&str, Option<&str>)| Some(format!("{:.0}", result.case(case, *variant)?.cpu_percent()));
@@ -112,13 +120,13 @@ mod tests {
     }
 
     #[test]
-    fn a_spoiled_measurement_neither_confirms_nor_refutes() {
+    fn a_disturbed_measurement_is_inconclusive_unless_it_shows_two_cores() {
         let (quiet, loaded, stolen) = (case(Some(2.0), Some(0.0)), case(Some(50.0), None), case(None, Some(50.0)));
         assert_eq!(outcome(2, &[&quiet], false), Outcome::Unexpected);
         assert_eq!(outcome(2, &[&quiet, &loaded], false), Outcome::Inconclusive);
         assert_eq!(outcome(2, &[&stolen], false), Outcome::Inconclusive);
         assert_eq!(outcome(1, &[&quiet], false), Outcome::Inconclusive);
-        // Two threads that starve on one core look like two that share it by the GIL.
+        // Two threads that starve on one core have the same figures as two that share it because of the GIL.
         assert_eq!(outcome(2, &[&loaded], true), Outcome::Inconclusive);
         assert_eq!(outcome(2, &[&quiet], true), Outcome::AsExpected);
         let mut on_two_cores = loaded;

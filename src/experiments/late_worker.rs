@@ -1,7 +1,7 @@
-//! Slides 6-7: a pool whose worker function comes after it, and a map that never returns.
+//! Slides 6-7: a pool that is created before its worker function is defined, and a map() that never returns.
 
 use super::experiment::{Column, Experiment};
-use super::judge::Conditions;
+use super::judge::{Conditions, OTHER_LOAD};
 use super::plan::{Kind, Plan, Step};
 use crate::measure::Bounds;
 use crate::results::{Case, Judgement, Outcome, RunResult};
@@ -9,10 +9,10 @@ use crate::results::{Case, Judgement, Outcome, RunResult};
 pub(super) const EXPERIMENT: Experiment = Experiment {
     name: "late-worker",
     slides: "6-7",
-    shows: "a pool made before its worker function exists loses a task with each of its first workers, and its map hangs",
-    today: "as then while workers are forked; the other start methods lose all tasks, or none if the function is at module \
-            level; from 3.14 on, which no longer forks by itself, the talk's script does no task and ends (3.14) or starts \
-            workers without end (3.15)",
+    shows: "pool workers forked before their function exists lose tasks; map() hangs",
+    today: "as in the talk if workers are forked. With the other start methods all tasks are lost, or none if the function \
+            is defined at module level. 3.14 and later do not fork by default: the talk's script completes no task, and \
+            exits (3.14) or starts workers endlessly (3.15)",
     talk: &[],
     columns: &[
         Column { metric: "done", title: "done" },
@@ -30,10 +30,10 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
     judge,
 };
 
-/// The talk's script as it stands, with the interpreter's own start method.
+/// The talk's script unchanged, with the interpreter's default start method.
 const UNGUARDED: &str = "unguarded";
 
-/// What a case's script tells.
+/// The metrics of a case.
 struct Found<'a> {
     tasks: f64,
     done: f64,
@@ -55,14 +55,14 @@ impl Found<'_> {
         })
     }
 
-    /// Each of the first four workers dies of the task that it takes, and those that come after them do the rest; now and then
-    /// one of the first gets none, since a later one was quicker.
-    fn is_the_talks(&self) -> bool {
+    /// Returns true if the result is the talk's: each of the first four workers dies on its first task, and their
+    /// replacements do the rest. Sometimes one of the first workers receives no task, because a replacement was faster.
+    fn as_in_the_talk(&self) -> bool {
         self.hung && (1.0..=4.0).contains(&self.died) && self.done == self.tasks - self.died
     }
 
-    /// Every task was lost, and more workers than tasks died.
-    fn goes_on(&self) -> bool {
+    /// Returns true if the script starts workers endlessly: it hangs, and more workers than tasks have died.
+    fn respawns(&self) -> bool {
         self.hung && self.died > self.tasks
     }
 }
@@ -72,14 +72,14 @@ fn judge(result: &mut RunResult, conditions: &Conditions) {
     for case in &mut result.cases {
         let Some(found) = Found::of(case) else { continue };
         let Found { tasks, done, died, error, .. } = found;
-        let returns = if found.hung { "its map never returns" } else { "its map returns" };
+        let returns = if found.hung { "map() never returns" } else { "map() returns" };
         let (changed, expected, summary) = match &*case.case {
             UNGUARDED | "fork" if found.method != "forkserver" => (
                 None,
-                found.is_the_talks(),
+                found.as_in_the_talk(),
                 format!(
-                    "{done} of {tasks} tasks were done, and {returns}: {died} workers were forked before the function existed, \
-                     and each died of its first task ({error}); the workers that replaced them have it."
+                    "{done} of {tasks} tasks completed, and {returns}. {died} workers were forked before the function existed, \
+                     and each died on its first task ({error}); their replacements have the function."
                 ),
             ),
             UNGUARDED => (Some("3.14"), done == 0.0, unguarded(&found)),
@@ -87,16 +87,16 @@ fn judge(result: &mut RunResult, conditions: &Conditions) {
                 None,
                 found.hung && done == 0.0 && died >= tasks,
                 format!(
-                    "{done} of {tasks} tasks were done, and {returns}: the workers run the script without what its main guard \
-                     keeps from them, so none ever has the function ({error})."
+                    "{done} of {tasks} tasks completed, and {returns}. The workers run the script again, but not its main \
+                     guard, which defines the function, so no worker ever has it ({error})."
                 ),
             ),
             _ => (
                 None,
                 !found.hung && done == tasks,
                 format!(
-                    "{done} of {tasks} tasks were done, and {returns}: the workers run the script anew, so they have what it \
-                     defines at module level, also behind the pool."
+                    "{done} of {tasks} tasks completed, and {returns}. The workers run the script again, so they have every \
+                     function at module level, even one that is defined after the pool is created."
                 ),
             ),
         };
@@ -106,30 +106,32 @@ fn judge(result: &mut RunResult, conditions: &Conditions) {
     }
 }
 
-/// What becomes of the talk's script where workers run it anew.
+/// Describes the end of the talk's script if its workers run it again.
 fn unguarded(found: &Found) -> String {
     let Found { tasks, done, died, error, .. } = found;
-    let end = match (found.goes_on(), found.hung) {
-        (true, _) => format!("and it does not end: {died} processes died of the same while it was watched"),
-        (false, true) => "and it hangs".into(),
-        (false, false) => "and it ends".into(),
+    let end = match (found.respawns(), found.hung) {
+        (true, _) => {
+            format!("and the script starts workers endlessly: {died} processes died of an error while it was watched")
+        }
+        (false, true) => "and the script hangs".into(),
+        (false, false) => "and the script exits".into(),
     };
     format!(
-        "{done} of {tasks} tasks were done, {end}: without a main guard every process that is to become a worker makes a \
-         pool itself first ({error})"
+        "{done} of {tasks} tasks completed, {end}. Without a main guard, every process that is to become a worker first \
+         tries to create a pool itself, and fails ({error})."
     )
 }
 
-/// A task that was neither done nor lost when the time was up says something about the machine only.
+/// Makes the judgement inconclusive: if a task was neither done nor lost before the time-out, the machine was too slow.
 fn unsettled(judgement: Judgement) -> Judgement {
     let summary =
-        format!("{} Inconclusive: not every task was done or lost in time; see what else runs.", judgement.summary);
+        format!("{} Inconclusive: some tasks were neither done nor lost in time. {OTHER_LOAD}", judgement.summary);
     Judgement { outcome: Outcome::Inconclusive, summary, ..judgement }
 }
 
-/// The talk's script: how many tasks were done, and how it ended.
+/// Returns the number of completed tasks of the talk's script, and how it ended.
 fn headline(found: &Found) -> String {
-    let end = match (found.goes_on(), found.hung) {
+    let end = match (found.respawns(), found.hung) {
         (true, _) => "respawns",
         (false, true) => "hangs",
         (false, false) => "ends",
@@ -143,13 +145,13 @@ mod tests {
     use crate::results::{Host, Interpreter};
     use serde_json::json;
 
-    /// What becomes of a case, the headline, and whether it is marked as changed.
+    /// Returns the outcome of a case, the headline, and whether the case is marked as changed.
     fn judged(case: &str, metrics: serde_json::Value) -> (Outcome, Option<String>, bool) {
-        let mut told = json!({"tasks": 10, "settled": true, "error": "AttributeError"});
-        told.as_object_mut().unwrap().append(&mut metrics.as_object().unwrap().clone());
+        let mut reported = json!({"tasks": 10, "settled": true, "error": "AttributeError"});
+        reported.as_object_mut().unwrap().append(&mut metrics.as_object().unwrap().clone());
         let mut result: RunResult = serde_json::from_value(json!({
             "kind": "run", "experiment": "late-worker", "status": "ok", "seconds": 1,
-            "cases": [{"case": case, "wall_s": 1.0, "metrics": told}],
+            "cases": [{"case": case, "wall_s": 1.0, "metrics": reported}],
             "host": Host::example(), "libbusy": "0.1.0", "interpreter": Interpreter::example("3", (3, 14)),
         }))
         .unwrap();
@@ -159,14 +161,14 @@ mod tests {
     }
 
     #[test]
-    fn the_talks_script_is_told_from_one_that_ends_and_one_that_goes_on() {
+    fn a_script_that_hangs_one_that_exits_and_one_that_respawns_are_distinguished() {
         use Outcome::{AsExpected, Inconclusive, Unexpected};
         let fork = json!({"start_method": "fork", "done": 6, "died": 4, "hung": true});
         assert_eq!(judged(UNGUARDED, fork), (AsExpected, Some("6/10, hangs".into()), false));
         let ends = json!({"start_method": "forkserver", "done": 0, "died": 2, "hung": false});
         assert_eq!(judged(UNGUARDED, ends), (AsExpected, Some("0/10, ends".into()), true));
-        let goes_on = json!({"start_method": "forkserver", "done": 0, "died": 28, "hung": true});
-        assert_eq!(judged(UNGUARDED, goes_on), (AsExpected, Some("0/10, respawns".into()), true));
+        let respawns = json!({"start_method": "forkserver", "done": 0, "died": 28, "hung": true});
+        assert_eq!(judged(UNGUARDED, respawns), (AsExpected, Some("0/10, respawns".into()), true));
         let quick = json!({"start_method": "fork", "done": 7, "died": 3, "hung": true});
         assert_eq!(judged(UNGUARDED, quick).0, AsExpected);
         let cured = json!({"start_method": "fork", "done": 10, "died": 0, "hung": false});
@@ -176,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn a_function_at_module_level_loses_no_task_and_one_in_the_main_guard_all() {
+    fn no_task_is_lost_with_a_function_at_module_level_and_every_task_with_one_in_the_main_guard() {
         use Outcome::{AsExpected, Unexpected};
         let (all, none) = (json!({"done": 10, "died": 0, "hung": false}), json!({"done": 0, "died": 10, "hung": true}));
         assert_eq!(judged("spawn-module", all.clone()).0, AsExpected);

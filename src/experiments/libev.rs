@@ -1,4 +1,4 @@
-//! Slides 19-20: libev's timers and its watcher for SIGINT, and a watcher that nobody keeps.
+//! Slides 19-20: libev's timers and its watcher for SIGINT, and a watcher that no Python object refers to.
 
 use super::experiment::Experiment;
 use super::gevent;
@@ -10,9 +10,9 @@ use crate::results::{Case, Judgement, RunResult};
 pub(super) const EXPERIMENT: Experiment = Experiment {
     name: "libev",
     slides: "19-20",
-    shows: "timers and signals in one thread: eleven ticks, or a clean end at Ctrl-C; a watcher that nobody keeps crashes the process",
-    today: "pyev is gone and gevent's binding stands in for it, on CPython 2.7 and later: as then, but a watcher that was \
-            started keeps itself, so nothing crashes; no wheel for 3.13t",
+    shows: "timers and signals in one thread; an unreferenced watcher crashes the process",
+    today: "pyev is gone; gevent's binding replaces it on CPython 2.7 and later. Ticks and Ctrl-C as in the talk, but the \
+            binding holds a reference to a started watcher, so nothing crashes; no wheel for 3.13t",
     talk: &[],
     columns: &ticks::COLUMNS,
     script: "slide19_libev.py",
@@ -42,12 +42,12 @@ fn judge(result: &mut RunResult, conditions: &Conditions) {
 fn dropped(case: &Case, conditions: &Conditions) -> Judgement {
     let crashed = case.metrics.get("crashed") == Some(&true.into());
     let summary = if crashed {
-        "A timer to which nothing in Python referred crashed the process, as the talk's did.".into()
+        "A timer that no Python object referred to crashed the process, as in the talk.".into()
     } else {
         format!(
-            "A timer to which nothing in Python refers ticked {} times all the same. libev does not own its watchers, and \
-             the talk's binding left them to the garbage collector: the process crashed. gevent's holds on to a watcher \
-             from start to stop.",
+            "A timer that no Python object refers to still ticked {} times. libev does not own its watchers: the talk's \
+             binding left them to the garbage collector, and the process crashed. gevent's binding holds a reference to a \
+             watcher from its start to its stop.",
             case.number("ticks").unwrap_or(f64::NAN)
         )
     };

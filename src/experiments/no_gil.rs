@@ -1,4 +1,4 @@
-//! Slides 2-3: an interpreter without a GIL, beside the same one with it; and one that has a GIL though it is not CPython.
+//! Slides 2-3: an interpreter without a GIL, beside the same interpreter with it; and other implementations that have a GIL.
 
 use super::experiment::{Column, Experiment};
 use super::judge::{Conditions, headline, one_core, two_cores};
@@ -12,13 +12,13 @@ use crate::results::{Case, Judgement, RunResult};
 pub(super) const EXPERIMENT: Experiment = Experiment {
     name: "no-gil",
     slides: "2-3",
-    shows: "an interpreter can do without the giant lock: Python threads on two cores",
-    today: "CPython's free-threaded build (3.13t) does, unless PYTHON_GIL=1; but a call that stays attached still stops \
-            who needs the world stopped, as the garbage collector does. All other builds, and PyPy, have a GIL",
+    shows: "an interpreter can do without a GIL: two Python threads then use two cores",
+    today: "CPython's free-threaded build (3.13t) does so, unless PYTHON_GIL=1. But a call that stays attached still stalls \
+            a thread that stops the world, as the garbage collector does. All other builds, and PyPy, have a GIL",
     talk: &[],
     columns: &[
         Column { metric: "call_s", title: "call, s" },
-        Column { metric: "rest_of_call_s", title: "rest of it when\ncollect was wanted, s" },
+        Column { metric: "rest_of_call_s", title: "rest of call when\ncollection is due, s" },
         Column { metric: "collect_s", title: "gc.collect(), s" },
     ],
     script: "slide02_no_gil.py",
@@ -34,7 +34,7 @@ const COLLECT_WITHOUT_LOCK: &str = "collect+without_lock";
 /// The two variants of a free-threaded build.
 const OFF: &str = "PYTHON_GIL=0";
 const ON: &str = "PYTHON_GIL=1";
-/// The only variant of the others.
+/// The only variant of all other builds.
 const AS_IS: &str = "as-is";
 
 fn plan(setting: &Setting) -> Result<Plan, SupervisorError> {
@@ -60,7 +60,7 @@ fn plan(setting: &Setting) -> Result<Plan, SupervisorError> {
 }
 
 fn steps(variant: &'static str, module: &[String; 2], seconds: u32) -> [Step; 4] {
-    let told = || Kind::SelfReported(Bounds::new(2.0 * f64::from(seconds) + 10.0));
+    let self_reported = || Kind::SelfReported(Bounds::new(2.0 * f64::from(seconds) + 10.0));
     let step = |case, kind| {
         let arguments = [variant.to_owned()].into_iter().chain(module.iter().cloned()).collect();
         Step { case, variant: Some(variant), arguments, kind }
@@ -68,8 +68,8 @@ fn steps(variant: &'static str, module: &[String; 2], seconds: u32) -> [Step; 4]
     [
         step(TWO_INTERNAL, Kind::Watched),
         step(WITH_LOCK, Kind::Watched),
-        step(COLLECT_WITH_LOCK, told()),
-        step(COLLECT_WITHOUT_LOCK, told()),
+        step(COLLECT_WITH_LOCK, self_reported()),
+        step(COLLECT_WITHOUT_LOCK, self_reported()),
     ]
 }
 
@@ -83,25 +83,29 @@ fn judge(result: &mut RunResult, conditions: &Conditions) {
         let (expected, summary) = match &*case.case {
             TWO_INTERNAL if off => free_threads(case, with_gil),
             TWO_INTERNAL => {
-                let has = match case.variant {
-                    Some(_) => "Here there is a GIL again".into(),
+                let has_gil = match case.variant {
+                    Some(_) => format!("With {ON} there is a GIL"),
                     None => format!("{} has a GIL", interpreter.title()),
                 };
-                let summary = format!("{has}, so two Python threads share a core: {:.0} %.", case.cpu_percent());
-                // The old GIL's waiting thread wakes up in vain, on the other core: see the experiment ctypes.
+                let summary = format!(
+                    "{has_gil}, so two Python threads cannot use two cores: together they use {:.0} % of a core.",
+                    case.cpu_percent()
+                );
+                // With the old GIL, the waiting thread wakes up in vain on the other core: see the experiment ctypes.
                 (one_core(case, &interpreter) || interpreter.has_old_gil() && !two_cores(case), summary)
             }
             WITH_LOCK if off => (
                 two_cores(case),
                 format!(
-                    "with_lock keeps no GIL, since there is none, so the Python thread runs beside it: {:.0} % in all.",
+                    "There is no GIL for with_lock to hold, so the Python thread runs beside it: together they use {:.0} % of \
+                     a core.",
                     case.cpu_percent()
                 ),
             ),
             WITH_LOCK => (
                 one_core(case, &interpreter),
                 format!(
-                    "with_lock keeps the GIL again and stops the Python thread: {:.0} % in all.",
+                    "With {ON}, with_lock holds the GIL and stalls the Python thread: together they use {:.0} % of a core.",
                     case.cpu_percent()
                 ),
             ),
@@ -109,7 +113,7 @@ fn judge(result: &mut RunResult, conditions: &Conditions) {
             _ => not_stalled(case),
         };
         let judgement = conditions.judge(&rests_on, expected, summary);
-        // What the talk saw is what a GIL does.
+        // Only a row without a GIL differs from the talk: its CPython had one.
         let changed_since = (off && [TWO_INTERNAL, WITH_LOCK].contains(&&*case.case)).then(|| "3.13t".into());
         result.cases[index].judgement = Some(Judgement { changed_since, ..judgement });
     }
@@ -125,12 +129,14 @@ fn judge(result: &mut RunResult, conditions: &Conditions) {
 fn free_threads(case: &Case, with_gil: Option<&Case>) -> (bool, String) {
     let work = with_gil.map(|with_gil| case.rate("internal") / with_gil.rate("internal"));
     let compared =
-        work.map_or_else(String::new, |work| format!(", and do {work:.2} times the work that they do with {ON}"));
-    let summary = format!("Without a GIL two Python threads use {:.0} % of a core{compared}.", case.cpu_percent());
+        work.map_or_else(String::new, |work| format!(" and do {work:.2} times the work that they do with {ON}"));
+    let summary =
+        format!("Without a GIL, two Python threads together use {:.0} % of a core{compared}.", case.cpu_percent());
     (two_cores(case) && work.is_none_or(|work| work >= 1.2), summary)
 }
 
-/// The call and the collection, in seconds: (rest of the call when the collection was wanted, end of the latter).
+/// Returns two times in seconds, both from the moment when the collection is due: to the end of the call, and to the end of
+/// the collection.
 fn times(case: &Case) -> (f64, f64) {
     let number = |metric| case.number(metric).unwrap_or(f64::NAN);
     (number("rest_of_call_s"), number("collect_s"))
@@ -138,13 +144,14 @@ fn times(case: &Case) -> (f64, f64) {
 
 fn stalled(case: &Case, off: bool) -> (bool, String) {
     let (rest, collect) = times(case);
-    let why = if off {
-        "There is no GIL, but with_lock stays attached, and the collector has to stop the world: it waits for every \
-         attached thread."
+    let reason = if off {
+        "There is no GIL, but with_lock stays attached, and the collector, which stops the world, waits for every attached \
+         thread."
     } else {
-        "with_lock keeps the GIL, so nothing else gets to run."
+        "with_lock holds the GIL, so no other Python thread runs."
     };
-    let summary = format!("{why} gc.collect() in another thread took {collect:.2} s; the call had {rest:.2} s left.");
+    let summary =
+        format!("{reason} gc.collect() in another thread took {collect:.2} s; the call had {rest:.2} s left.");
     (collect >= 0.9 * rest, summary)
 }
 
@@ -162,7 +169,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn a_collection_that_waited_for_the_call_is_told_from_one_that_did_not() {
+    fn a_collection_that_waits_for_the_call_is_stalled_and_a_fast_one_is_not() {
         let case = |rest: f64, collect: f64| Case {
             case: COLLECT_WITH_LOCK.into(),
             variant: Some(OFF.into()),
@@ -175,8 +182,8 @@ mod tests {
         let (waited, did_not) = (case(1.35, 1.36), case(1.35, 0.004));
         assert!(stalled(&waited, true).0 && !stalled(&did_not, true).0);
         assert!(not_stalled(&did_not).0 && !not_stalled(&waited).0);
-        // What was not told is neither.
-        let untold = Case { metrics: Default::default(), ..waited };
-        assert!(!stalled(&untold, true).0 && !not_stalled(&untold).0);
+        // If nothing was reported, neither holds.
+        let unreported = Case { metrics: Default::default(), ..waited };
+        assert!(!stalled(&unreported, true).0 && !not_stalled(&unreported).0);
     }
 }

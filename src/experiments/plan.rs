@@ -7,7 +7,7 @@ use crate::results::Interpreter;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-/// What an experiment plans its cases for.
+/// The interpreter and the run that an experiment plans its cases for.
 pub(super) struct Setting<'a> {
     pub(super) interpreter: &'a Interpreter,
     pub(super) libbusy: &'a Libbusy,
@@ -19,7 +19,7 @@ pub(super) struct Setting<'a> {
 /// A case to run.
 pub(super) struct Step {
     pub(super) case: &'static str,
-    /// Its variant, where there are several: mostly the kind of native code.
+    /// Its variant, if there are several: mostly the kind of native code.
     pub(super) variant: Option<&'static str>,
     /// The script's arguments after case and seconds.
     pub(super) arguments: Vec<String>,
@@ -34,14 +34,16 @@ pub(super) enum Kind {
     SelfReported(Bounds),
 }
 
+/// The cases of one experiment on one interpreter.
 #[derive(Default)]
 pub(super) struct Plan {
     pub(super) steps: Vec<Step>,
+    /// The reasons for the cases that can't be measured, by case, variant or package.
     pub(super) missing: BTreeMap<String, String>,
 }
 
 impl Plan {
-    /// Returns the folder to import `need` from. If it can't be installed, notes the reason and returns None.
+    /// Returns the folder to import `need` from. If it can't be installed, records the reason and returns None.
     pub(super) fn need(&mut self, setting: &Setting, need: &Need) -> Result<Option<PathBuf>, SupervisorError> {
         match packages::prepare(setting.interpreter, need, setting.report) {
             Ok(folder) => Ok(Some(folder)),

@@ -1,4 +1,4 @@
-//! Slide 5: a pool of processes, and which worker takes which task.
+//! Slide 5: a pool of processes, and its nondeterministic assignment of tasks to workers.
 
 use super::experiment::{Column, Experiment};
 use super::judge::Conditions;
@@ -9,8 +9,8 @@ use crate::results::RunResult;
 pub(super) const EXPERIMENT: Experiment = Experiment {
     name: "pool",
     slides: "5",
-    shows: "which worker of a pool takes which task differs from round to round, and the results do not",
-    today: "as then, on every version and start method",
+    shows: "which worker runs which task differs between rounds; the results do not",
+    today: "as in the talk, with every version and start method",
     talk: &[],
     columns: &[
         Column { metric: "workers", title: "workers" },
@@ -32,11 +32,13 @@ fn judge(result: &mut RunResult, conditions: &Conditions) {
     for case in &mut result.cases {
         let number = |metric| case.number(metric).unwrap_or(f64::NAN);
         let (rounds, assignments) = (number("rounds"), number("assignments"));
+        let same_results = case.truth("results_differ") == Some(false);
+        let results =
+            if same_results { "the results and their order were always the same" } else { "the results differed" };
         let summary = format!(
-            "In {rounds} rounds the tasks were spread over the workers in {assignments} ways, with the same results in \
-             the same order each time."
+            "In {rounds} rounds, the tasks were assigned to the workers in {assignments} different ways; {results}."
         );
-        let expected = assignments > 1.0 && case.truth("results_differ") == Some(false);
+        let expected = assignments > 1.0 && same_results;
         case.judgement = Some(conditions.judge(&[case], expected, summary));
     }
     let cases: Vec<_> = result.cases.iter().filter_map(|case| case.number("assignments")).collect();

@@ -1,4 +1,4 @@
-//! Slide 11: a client of Parallel Python that goes while its node works for it.
+//! Slide 11: a client of Parallel Python that is killed while its node runs a job for it.
 
 use super::experiment::{Column, Experiment};
 use super::judge::Conditions;
@@ -9,15 +9,15 @@ use crate::results::RunResult;
 pub(super) const EXPERIMENT: Experiment = Experiment {
     name: "pp-disconnect",
     slides: "11",
-    shows: "a node whose client is killed raises RuntimeError in a thread, lives on, and serves the next client",
-    today: "as then; from Python 3.10 on (pp 1.7) it is the same error in other words",
+    shows: "a node whose client is killed logs RuntimeError, and serves the next client",
+    today: "as in the talk; since Python 3.10 (pp 1.7), the error has another message",
     talk: &[],
     columns: &[
         Column { metric: "release", title: "release" },
         Column { metric: "error", title: "the node's error" },
         Column { metric: "errors", title: "threads" },
-        Column { metric: "node_lives", title: "lives on" },
-        Column { metric: "next_right", title: "next client's results" },
+        Column { metric: "node_lives", title: "survives" },
+        Column { metric: "next_right", title: "next client's\nresults" },
     ],
     script: "slide11_pp_disconnect.py",
     plan: |setting| {
@@ -36,13 +36,13 @@ fn judge(result: &mut RunResult, conditions: &Conditions) {
         let number = |metric| case.number(metric).unwrap_or(f64::NAN);
         let (errors, jobs, right) = (number("errors"), number("next_jobs"), number("next_right"));
         let (error, lives) = (case.text("error").unwrap_or("nothing"), case.truth("node_lives") == Some(true));
-        let then = if lives { "lived on" } else { "ended" };
+        let then = if lives { "survived" } else { "ended" };
         let summary = format!(
-            "The client was killed in the middle of a job. The node said \"{error}\" in {errors} of its threads, {then}, and \
-             did {right} of {jobs} jobs of the next client."
+            "The client was killed during a job. The node logged \"{error}\" in {errors} of its threads, {then}, and \
+             completed {right} of {jobs} jobs of the next client."
         );
         let expected = lives && error.starts_with("RuntimeError") && right == jobs && number("next_by_node") == jobs;
-        headline = Some(if lives { "node lives" } else { "node ends" }.to_owned());
+        headline = Some(if lives { "node survives" } else { "node ends" }.to_owned());
         case.judgement = Some(conditions.judge(&[case], expected, summary));
     }
     result.headline = headline;

@@ -1,4 +1,4 @@
-//! Slides 9-10: jobs on remote nodes, by Parallel Python then and by dask.distributed today.
+//! Slides 9-10: jobs on remote nodes, with Parallel Python as in the talk, and with dask.distributed, its equivalent today.
 
 use super::experiment::{Column, Experiment};
 use super::judge::Conditions;
@@ -11,18 +11,18 @@ use std::path::PathBuf;
 pub(super) const EXPERIMENT: Experiment = Experiment {
     name: "pp-remote",
     slides: "9-10",
-    shows: "jobs spread over remote nodes and the own one are done in any order, and their results and output come in the \
-            order of submission",
-    today: "as then, by ppft before Python 3.10 and by pp 1.7 from there on; dask.distributed does the same (3.10)",
+    shows: "remote and local jobs finish in any order; results arrive in submission order",
+    today: "as in the talk, with ppft before Python 3.10 and with pp 1.7 since; the output of the jobs is collected too; \
+            dask.distributed does the same (3.10)",
     talk: &[],
     columns: &[
         Column { metric: "release", title: "release" },
         Column { metric: "nodes", title: "nodes" },
-        Column { metric: "jobs_by_node", title: "jobs of each" },
-        Column { metric: "done", title: "done in this order" },
-        Column { metric: "in_order", title: "results in order" },
-        Column { metric: "printed", title: "with output" },
-        Column { metric: "took_s", title: "took s" },
+        Column { metric: "jobs_by_node", title: "jobs per node" },
+        Column { metric: "done", title: "order of completion" },
+        Column { metric: "in_order", title: "results\nin order" },
+        Column { metric: "printed", title: "with\noutput" },
+        Column { metric: "took_s", title: "took, s" },
     ],
     script: "slide09_pp_remote.py",
     plan: |setting| {
@@ -32,8 +32,8 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
         }
         let interpreter = setting.interpreter;
         if interpreter.free_threaded && interpreter.version_info < (3, 14) {
-            let why = "what it needs (cffi, msgpack, tornado) is not built for a free-threaded 3.13";
-            plan.missing.insert(DISTRIBUTED.name.into(), why.into());
+            let reason = "its dependencies cffi, msgpack and tornado have no wheels for a free-threaded 3.13";
+            plan.missing.insert(DISTRIBUTED.name.into(), reason.into());
         } else if let Some(folder) = plan.need(setting, &DISTRIBUTED)? {
             plan.steps.push(step(DASK, folder, setting.seconds));
         }
@@ -45,8 +45,8 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
 pub(super) const PP: &str = "pp";
 const DASK: &str = "dask";
 
-/// ppft is Parallel Python, carried over to Python 3 and kept alive; its 1.6.6.4 loses a worker of Python 2 with each job
-/// that prints. Since 1.7 there is pp itself again.
+/// ppft is a maintained port of Parallel Python to Python 3. On Python 2, its release 1.6.6.4 loses a worker with each job that
+/// prints. Since 1.7, pp itself supports Python 3.
 pub(super) const PARALLEL_PYTHON: Need = Need {
     name: "Parallel Python",
     pins: &[
@@ -57,14 +57,14 @@ pub(super) const PARALLEL_PYTHON: Need = Need {
     built: true,
 };
 
-/// With what it makes certificates by, so that its nodes serve nobody but their own client.
+/// Includes cryptography, which makes the certificates, so that the nodes serve only their own client.
 const DISTRIBUTED: Need = Need {
     name: "dask.distributed 2026.8",
     pins: &[Pin { from: (3, 10), to: (3, 15), requirements: &["distributed==2026.8.0", "cryptography==50.0.2"] }],
     built: true,
 };
 
-/// A case whose script starts nodes, and may have to do all jobs of `seconds` or less one after the other.
+/// Returns a case whose script starts nodes. The time-out allows for all jobs, of `seconds` or less each, one after another.
 pub(super) fn step(case: &'static str, folder: PathBuf, seconds: u32) -> Step {
     let bounds = Bounds { python_path: vec![folder], ..Bounds::new(7.0 * f64::from(seconds) + 120.0) };
     Step { case, variant: None, arguments: Vec::new(), kind: Kind::SelfReported(bounds) }
@@ -75,15 +75,15 @@ fn judge(result: &mut RunResult, conditions: &Conditions) {
         let number = |metric| case.number(metric).unwrap_or(f64::NAN);
         let (jobs, nodes, printed) = (number("jobs"), number("nodes"), number("printed"));
         let (in_order, done_in_order) = (case.truth("in_order"), case.truth("done_in_order"));
-        let (whose, all) = if case.case == PP { ("the own one among them", 4.0) } else { ("all of them remote", 3.0) };
-        let order = |in_order| if in_order == Some(true) { "in the order of submission" } else { "in another order" };
+        let (which, all) = if case.case == PP { ("one of them local", 4.0) } else { ("all of them remote", 3.0) };
+        let order = |in_order| if in_order == Some(true) { "in submission order" } else { "in another order" };
         let summary = format!(
-            "{jobs} jobs were done by {nodes} nodes, {whose}, {}; their results came {}, in {:.1} s instead of {:.1}, \
-             and with what {printed} of them printed.",
+            "{nodes} nodes, {which}, finished {jobs} jobs {}, in {:.1} s instead of {:.1} s one after another. The results \
+             arrived {}, with the output of {printed} jobs.",
             order(done_in_order),
-            order(in_order),
             number("took_s"),
             number("one_after_another_s"),
+            order(in_order),
         );
         let expected = in_order == Some(true) && done_in_order == Some(false) && nodes == all && printed == jobs;
         case.judgement = Some(conditions.judge(&[case], expected, summary));

@@ -1,7 +1,7 @@
-//! Slide 8: the cost of a queue to another process, to another thread, and to nobody.
+//! Slide 8: the cost of a queue between processes, between threads, and within one thread.
 
 use super::experiment::{Column, Experiment};
-use super::judge::Conditions;
+use super::judge::{Conditions, OTHER_LOAD};
 use super::plan::{Kind, Plan, Step};
 use crate::measure::Bounds;
 use crate::results::{Case, Judgement, Outcome, RunResult};
@@ -10,19 +10,19 @@ use crate::units::per_second;
 pub(super) const EXPERIMENT: Experiment = Experiment {
     name: "queues",
     slides: "8",
-    shows: "items cost most through a queue to another process, less to another thread, least within one thread",
-    today: "to another process as then; two threads may be as fast as one from 3.13 on, with some builds; SimpleQueue \
-            (3.7) and queues between interpreters (3.13) are faster than either",
+    shows: "a queue costs most between processes, less between threads, least in one thread",
+    today: "between processes as in the talk; since 3.13, two threads can be as fast as one, with some builds; SimpleQueue \
+            (3.7) and queues between interpreters (3.13) are faster than a Queue between processes or threads",
     talk: &[],
     columns: &[
         Column { metric: "items_per_s", title: "items/s" },
         Column { metric: "rounds", title: "rounds" },
-        Column { metric: TIMES, title: "times one thread" },
+        Column { metric: TIMES, title: "time relative\nto one thread" },
         Column { metric: "talk_times_one_thread", title: "talk" },
     ],
     script: "slide08_queues.py",
     plan: |setting| {
-        // A round of the slowest takes seconds, on a slow machine and beside others.
+        // One round of the slowest case takes seconds on a slow or loaded machine.
         let timeout_s = f64::from(setting.seconds) + 60.0;
         let step = |case| Step {
             case,
@@ -41,10 +41,10 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
 const ONE: &str = "one-thread";
 const TIMES: &str = "times_one_thread";
 
-/// Two threads that take less than so many times the time of one do not fight.
-const NO_FIGHT: f64 = 1.5;
+/// Two threads do not contend if they take less than this multiple of the time of one thread.
+const NO_CONTENTION: f64 = 1.5;
 
-/// What the talk's 1,000,000 items took: 14.2, 7.8 and 2.7 s.
+/// The talk's times for 1,000,000 items (14.2, 7.8 and 2.7 s), relative to one thread.
 const TALK: [(&str, f64); 3] = [("process", 5.19), ("thread", 2.83), (ONE, 1.0)];
 
 fn judge(result: &mut RunResult, conditions: &Conditions) {
@@ -52,9 +52,9 @@ fn judge(result: &mut RunResult, conditions: &Conditions) {
     let Some(alone) = result.case(ONE, None).and_then(time) else { return };
     let times = |case: &str| Some(result.case(case, None).and_then(time)? / alone);
     let (process, thread) = (times("process"), times("thread"));
-    let what = if result.interpreter.gil { "the GIL" } else { "the queue's lock" };
+    let lock = if result.interpreter.gil { "the GIL" } else { "the queue's lock" };
     let newer = result.interpreter.version_info >= (3, 13);
-    // PyPy's is Python (Lib/queue.py, _PySimpleQueue).
+    // PyPy's SimpleQueue is written in Python (Lib/queue.py, _PySimpleQueue).
     let simple_in_c = result.interpreter.implementation == "cpython";
     for case in &mut result.cases {
         let Some(times) = time(case).map(|time| time / alone) else { continue };
@@ -65,33 +65,34 @@ fn judge(result: &mut RunResult, conditions: &Conditions) {
         let took = format!("{times:.2} times the time of one thread");
         let judged = |expected, summary| conditions.judge(&[case], expected, summary);
         let judgement = match &*case.case {
-            "process" => slower(times, format!("To another process, by a pipe: {took} (the talk's 5.19).")),
+            "process" => slower(times, format!("Between processes, through a pipe: {took} (5.19 in the talk).")),
             "thread" => {
-                let summary = format!("To another thread: {took} (the talk's 2.83).");
-                if newer && times < NO_FIGHT {
+                let summary = format!("Between threads: {took} (2.83 in the talk).");
+                if newer && times < NO_CONTENTION {
                     let summary =
-                        format!("{summary} From 3.13 on two threads need not fight; that depends on the build too.");
+                        format!("{summary} Since 3.13, two threads need not contend; this also depends on the build.");
                     Judgement { changed_since: Some("3.13".into()), ..judged(true, summary) }
                 } else {
-                    slower(times, format!("{summary} They fight for {what} at every item."))
+                    slower(times, format!("{summary} They contend for {lock} at every item."))
                 }
             }
             ONE => {
                 let rate = per_second(case.number("items_per_s").unwrap_or(f64::NAN));
                 let summary =
-                    format!("One thread puts in and takes out {rate} items a second: the yardstick for the rest.");
+                    format!("One thread puts and gets {rate} items per second: the baseline for the other rows.");
                 judged(true, summary)
             }
             "thread-simple" if simple_in_c => judged(
                 thread.is_none_or(|thread| times < thread),
-                format!("To another thread by SimpleQueue, which is written in C and does little else: {took}."),
+                format!("Between threads, through a SimpleQueue, which is written in C and has few features: {took}."),
             ),
-            "thread-simple" => {
-                judged(true, format!("To another thread by SimpleQueue, here written in Python: {took}."))
-            }
+            "thread-simple" => judged(
+                true,
+                format!("Between threads, through a SimpleQueue, which is written in Python here: {took}."),
+            ),
             _ => judged(
                 process.is_none_or(|process| times < process),
-                format!("To another interpreter in the same process, without a pipe: {took}."),
+                format!("Between interpreters of one process, without a pipe: {took}."),
             ),
         };
         case.judgement = Some(judgement);
@@ -100,14 +101,19 @@ fn judge(result: &mut RunResult, conditions: &Conditions) {
     result.headline = process.zip(thread).map(|(process, thread)| headline(process, thread));
 }
 
-/// Two sides that do more than one, and wait for each other, can't need less than its time: if they do, the one had less
-/// of the machine. Nor do two threads fight unless both have a core.
+/// Judges a case with two sides. They do more work than one thread, and wait for each other, so they cannot need less time. If
+/// they do, other processes slowed the baseline down, or left the two sides one core, on which they do not contend.
 fn slower(times: f64, summary: String) -> Judgement {
     if times > 1.0 {
         return Judgement { outcome: Outcome::AsExpected, changed_since: None, summary };
     }
-    let why = "Inconclusive: that is less than the least, so other processes came between; see what else runs.";
-    Judgement { outcome: Outcome::Inconclusive, changed_since: None, summary: format!("{summary} {why}") }
+    let reason =
+        "Inconclusive: two sides cannot be faster than one thread, so other processes disturbed the measurement.";
+    Judgement {
+        outcome: Outcome::Inconclusive,
+        changed_since: None,
+        summary: format!("{summary} {reason} {OTHER_LOAD}"),
+    }
 }
 
 #[cfg(test)]
@@ -116,7 +122,7 @@ mod tests {
     use crate::results::{Host, Interpreter};
     use serde_json::json;
 
-    /// With cases of these names and times, judged.
+    /// Returns a judged result with cases of these names and times.
     fn result(interpreter: &Interpreter, cases: &[(&str, f64)]) -> RunResult {
         let case =
             |(name, round_s): &(&str, f64)| json!({"case": name, "wall_s": 1.0, "metrics": {"round_s": round_s}});
@@ -130,7 +136,7 @@ mod tests {
         result
     }
 
-    /// What becomes of process, thread and the headline.
+    /// Returns the outcomes of the cases process and thread, whether each is marked as changed, and the headline.
     fn judged(version: (u32, u32), process_s: f64, thread_s: f64) -> (Vec<(Outcome, bool)>, Option<String>) {
         let cases = [("process", process_s), ("thread", thread_s), (ONE, 1.0)];
         let result = result(&Interpreter::example("3", version), &cases);
@@ -139,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn a_simple_queue_is_quicker_only_where_it_is_written_in_c() {
+    fn a_simple_queue_must_be_faster_only_if_it_is_written_in_c() {
         for (implementation, expected) in [("cpython", Outcome::Unexpected), ("pypy", Outcome::AsExpected)] {
             let interpreter =
                 Interpreter { implementation: implementation.into(), ..Interpreter::example("3", (3, 11)) };

@@ -1,4 +1,4 @@
-//! What the experiments with an event loop have in common: eleven ticks, or fewer and a clean end at Ctrl-C.
+//! The common part of the experiments with an event loop: eleven ticks, or fewer and a clean exit on Ctrl-C.
 
 use super::experiment::Column;
 use super::judge::Conditions;
@@ -7,51 +7,55 @@ use crate::measure::Bounds;
 use crate::results::{Case, Judgement, Outcome, RunResult};
 use std::path::PathBuf;
 
-/// All of them run: the talk's dots.
+/// The case in which all ticks come: the talk's dots.
 pub(super) const TICKS: &str = "ticks";
-/// SIGINT comes midway.
+/// The case in which SIGINT arrives midway.
 pub(super) const CTRL_C: &str = "ctrl-c";
 
-/// As the talk has it: one a second from 0 s to 10 s.
+/// The talk's number of dots: one per second from 0 s to 10 s.
 const ALL: f64 = 11.0;
 
 pub(super) const COLUMNS: [Column; 6] = [
     Column { metric: "ticks", title: "ticks" },
     Column { metric: "ended_by", title: "ended by" },
     Column { metric: "took_s", title: "took, s" },
-    Column { metric: "latest_s", title: "latest\ntick, s late" },
-    Column { metric: "stop_s", title: "Ctrl-C\nto end, s" },
+    Column { metric: "latest_s", title: "largest\ndelay, s" },
+    Column { metric: "stop_s", title: "Ctrl-C\nto exit, s" },
     Column { metric: "threads", title: "threads" },
 ];
 
-/// A case whose script imports from `packages`.
+/// Returns a case whose script imports from `packages`.
 pub(super) fn step(case: &'static str, seconds: u32, packages: Vec<PathBuf>) -> Step {
-    // They take a third of the seconds; the rest is for cold imports.
+    // The ticks take a third of `seconds`; the rest is for imports from a cold cache.
     let bounds = Bounds { max_processes: 4, python_path: packages, ..Bounds::new(f64::from(seconds) + 30.0) };
     Step { case, variant: None, arguments: Vec::new(), kind: Kind::SelfReported(bounds) }
 }
 
-/// True if nothing came to an end before it should.
+/// Returns true if no tick is missing.
 pub(super) fn all_came(case: &Case) -> bool {
     case.number("ticks") == Some(ALL)
 }
 
-/// The judgement on one of the two cases of a loop that is called `what`.
-pub(super) fn judge(case: &Case, what: &str, conditions: &Conditions) -> Judgement {
+/// Returns the judgement on one of the two cases of the loop that the summary calls `subject`.
+pub(super) fn judge(case: &Case, subject: &str, conditions: &Conditions) -> Judgement {
     let number = |metric| case.number(metric).unwrap_or(f64::NAN);
     let (ticks, took, latest) = (number("ticks"), number("took_s"), number("latest_s"));
-    let ended_by = case.metrics.get("ended_by").and_then(|by| by.as_str()).unwrap_or("nobody");
+    let ended_by = case.metrics.get("ended_by").and_then(|by| by.as_str()).unwrap_or("nothing");
     let in_one_thread = case.number("threads") == Some(1.0);
     let (expected, summary) = if case.case == CTRL_C {
         let stop = 1e3 * number("stop_s");
-        let summary =
-            format!("{what} had ticked {ticks} times when Ctrl-C came, and came to a clean end {stop:.1} ms later.");
+        let summary = if ended_by == "SIGINT" {
+            format!("{subject} had ticked {ticks} times when Ctrl-C arrived, and ended cleanly {stop:.1} ms later.")
+        } else {
+            format!("{subject} ticked {ticks} times, and was ended by {ended_by}, not by Ctrl-C.")
+        };
         (ended_by == "SIGINT" && ticks < ALL, summary)
     } else {
         let threads = number("threads");
-        let of = if in_one_thread { "one thread".into() } else { format!("{threads} threads") };
+        let threads = if in_one_thread { "one thread".into() } else { format!("{threads} threads") };
         let summary = format!(
-            "{what} ticked {ticks} times in {took:.2} s in a process of {of}, at most {:.1} ms late; ended by {ended_by}.",
+            "{subject} ticked {ticks} times in {took:.2} s, at most {:.1} ms late, in a process with {threads} \
+             (ended by {ended_by}).",
             1e3 * latest
         );
         (ended_by != "SIGINT" && all_came(case), summary)
@@ -59,20 +63,21 @@ pub(super) fn judge(case: &Case, what: &str, conditions: &Conditions) -> Judgeme
     punctual(case, conditions.judge(&[case], expected && in_one_thread, summary))
 }
 
-/// A loop that did not get the CPU for an interval has missed a tick, or had all of them before Ctrl-C: no fault of its own.
+/// Makes an unexpected judgement inconclusive if the loop was without a CPU for an interval: it may then miss a tick, or
+/// complete all ticks before Ctrl-C, without a fault of its own.
 pub(super) fn punctual(case: &Case, judgement: Judgement) -> Judgement {
     let late = case.number("latest_s") > case.number("interval_s");
     if !late || judgement.outcome != Outcome::Unexpected {
         return judgement;
     }
     let summary = format!(
-        "{} Inconclusive: a tick came later than the next was due, so the machine was too busy.",
+        "{} Inconclusive: one tick came after the next was due, so the machine was too busy.",
         judgement.summary
     );
     Judgement { outcome: Outcome::Inconclusive, summary, ..judgement }
 }
 
-/// The ticks of these cases, "11, 5 ticks"; None if one was not measured.
+/// Returns the ticks of both cases, such as "11, 5 ticks"; None if one was not measured.
 pub(super) fn headline(result: &RunResult, variant: Option<&str>) -> Option<String> {
     let ticks = |case| result.case(case, variant)?.number("ticks");
     Some(format!("{}, {} ticks", ticks(TICKS)?, ticks(CTRL_C)?))
@@ -99,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn eleven_ticks_in_one_thread_are_as_expected_and_fewer_only_at_ctrl_c() {
+    fn eleven_ticks_in_one_thread_are_as_expected_and_fewer_only_on_ctrl_c() {
         assert_eq!(outcome(TICKS, 11, "stop timer", 1, 0.001), Outcome::AsExpected);
         assert_eq!(outcome(TICKS, 10, "stop timer", 1, 0.001), Outcome::Unexpected);
         assert_eq!(outcome(TICKS, 11, "stop timer", 2, 0.001), Outcome::Unexpected);
@@ -109,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn a_machine_that_kept_the_loop_from_running_excuses_a_missing_tick() {
+    fn a_missing_tick_is_inconclusive_if_the_loop_had_no_cpu() {
         assert_eq!(outcome(TICKS, 10, "stop timer", 1, 0.15), Outcome::Inconclusive);
         assert_eq!(outcome(TICKS, 11, "stop timer", 1, 0.15), Outcome::AsExpected);
     }

@@ -5,7 +5,7 @@ use crate::results::{CheckResult, Document, Row, Status};
 use crate::units::duration;
 use std::fmt::Write;
 
-/// The limit of every verdict.
+/// The limitation of every verdict.
 const CAUTION: &str = "\"releases\" means that other threads can run Python during the call. It does not mean that the call is thread-safe.";
 
 /// Returns the whole text, with ANSI styles that the writer may have to strip.

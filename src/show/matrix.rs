@@ -1,4 +1,4 @@
-//! Experiments by interpreters: each cell has the most important figure, and how it compares with the talk's.
+//! A matrix of experiments by interpreters: each cell has the most important figure, and a mark that compares it with the talk's.
 
 use super::{BOLD, indented, table, width};
 use crate::experiments;
@@ -8,8 +8,8 @@ use std::fmt::Write;
 use std::path::Path;
 
 /// The meaning of the marks in the cells, below the matrix.
-const LEGEND: &str = "= as the talk saw it; >V changed since Python V, as expected; ? inconclusive; ! not as expected; \
-                      failed and skipped are explained below";
+const LEGEND: &str = "= as in the talk; >V changed since Python V, as expected; ? inconclusive; ! not as expected. The reasons \
+                      for failed and skipped cells are below.";
 
 /// The largest number of experiments that get a table each, with all their figures.
 const FEW: usize = 3;
@@ -76,8 +76,8 @@ fn cell(result: &RunResult) -> String {
     }
 }
 
-/// Returns what has changed since the talk, by the newest interpreter; then every reason for a cell without a figure or with an
-/// unexpected one. Each reason appears once, with the interpreters that it concerns.
+/// Returns the changes since the talk, in the words of the newest interpreter; then the reason for each cell that has no figure,
+/// or whose figure is not as expected. Each reason appears once, with the interpreters that it concerns.
 fn explanations(document: &Document) -> String {
     let mut reasons: Vec<(String, String, Vec<String>)> = Vec::new();
     let mut add = |result: &RunResult, what: String, reason: &str| {

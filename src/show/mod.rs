@@ -1,4 +1,4 @@
-//! Results as people read them in a terminal: tables, and sentences below them.
+//! Results as text for a terminal: tables, and the explanations below them.
 
 mod check;
 mod figures;
@@ -13,12 +13,12 @@ use comfy_table::{ContentArrangement, LineStyle, Table, TableStyle, presets};
 
 /// The style of a line's subject.
 const BOLD: Style = Style::new().bold();
-/// Lines around and below the header, none between rows.
+/// Lines around and below the header, but none between rows.
 const LINES: TableStyle = presets::UTF8_HORIZONTAL_ONLY.row_separator(LineStyle::none());
-/// The widest text, in columns: longer lines are hard to read.
+/// The largest text width, in columns: longer lines are hard to read.
 const WIDEST: usize = 110;
 
-/// Returns the number of columns that text may fill.
+/// Returns the text width, in columns.
 fn width() -> usize {
     let terminal = terminal_size::terminal_size_of(std::io::stdout());
     terminal.map_or(WIDEST, |(terminal_size::Width(columns), _)| usize::from(columns).clamp(40, WIDEST))

@@ -43,11 +43,11 @@ fn heading(experiment: &Experiment, results: &[&RunResult]) -> String {
     };
     let seconds = results[0].seconds;
     let slides = if slides.contains('-') { format!("slides {slides}") } else { format!("slide {slides}") };
-    let line = format!("{BOLD}{name}{BOLD:#} ({slides}) on {on}, {seconds} s a row: {shows}");
+    let line = format!("{BOLD}{name}{BOLD:#} ({slides}) on {on}, {seconds} s per row: {shows}");
     textwrap::fill(&line, width())
 }
 
-/// Returns true for the newest of the interpreters with the same kind of lock: its sentences hold for all of them.
+/// Returns true for the newest of the interpreters with the same kind of lock: its explanations hold for all of them.
 fn explains(result: &RunResult, results: &[&RunResult]) -> bool {
     let kind = |result: &RunResult| {
         let interpreter = &result.interpreter;
@@ -57,8 +57,8 @@ fn explains(result: &RunResult, results: &[&RunResult]) -> bool {
     newest.is_none_or(|newest| std::ptr::eq(*newest, result))
 }
 
-/// Returns what the rows show, with the interpreter's name if there are several. Rows that are not as expected are always
-/// included, the others only if `explains` is true.
+/// Returns an explanation of each row, with the interpreter's name if there are several. Rows that are not as expected are
+/// always included, the others only if `explains` is true.
 fn sentences(result: &RunResult, interpreter: Option<&str>, explains: bool) -> String {
     let mut text = String::new();
     let about =
@@ -93,8 +93,8 @@ fn footnotes(document: &Document) -> String {
     }
     if let Some(rate) = hosts.first().and_then(|host| host.time_reads_per_s).filter(|_| has_watched(document)) {
         let line = format!(
-            "Native counts are polls of CLOCK_MONOTONIC; the talk's were polls of time(2), of which this machine does {:.0} M \
-             a second. The talk: CPython 2.7, two cores, 10 s a row.",
+            "Native counts are polls of CLOCK_MONOTONIC; the talk's were polls of time(2), which this machine can read \
+             {:.0} M times per second. The talk's figures: CPython 2.7, two cores, 10 s per row.",
             rate / 1e6
         );
         writeln!(notes, "{}", textwrap::fill(&line, width())).unwrap();
@@ -102,7 +102,7 @@ fn footnotes(document: &Document) -> String {
     notes
 }
 
-/// Returns what disturbed the measurement, if anything did, and what to do about it, wrapped for the terminal.
+/// Returns a warning for each disturbance of the measurement, with advice, wrapped for the terminal.
 pub fn warnings(document: &Document) -> Vec<String> {
     let mut warnings = Vec::new();
     let hosts = document.results.iter().map(|result| &result.host);
@@ -113,22 +113,22 @@ pub fn warnings(document: &Document) -> Vec<String> {
     }
     if cores < 2 {
         warnings.push(
-            "this process may use one core only, so no two threads run at once and 200 % can't be reached. Allow it two \
-             (taskset, the container's CPU limit)."
+            "this process may use only one core, so two threads cannot run at once, and no row can reach 200 %. Allow it two \
+             cores (taskset, the container's CPU limit)."
                 .into(),
         );
     }
-    let at_first = (others_percent > TOO_LOADED_PERCENT).then(|| (others_percent, "before the first row".into()));
-    if let Some((others, when)) = worst(document, |cpu| cpu.others_percent).or(at_first) {
+    let before_first = (others_percent > TOO_LOADED_PERCENT).then(|| (others_percent, "before the first row".into()));
+    if let Some((others, when)) = worst(document, |cpu| cpu.others_percent).or(before_first) {
         warnings.push(format!(
-            "other processes used {others:.0} % of a core {when}: threads that should have had a core to themselves may have had \
-             to share it, so CPU % and counts come out too low. See who it is (top), end it, and run again."
+            "other processes used {others:.0} % of a core {when}. Threads that need a core each may have had to share one, so \
+             CPU % and counts may be too low. Find the processes (top), end them, and run again."
         ));
     }
     if let Some((steal, when)) = worst(document, |cpu| cpu.steal_percent) {
         warnings.push(format!(
-            "the hypervisor took {steal:.0} % of a core (steal time) for other machines {when}: run again, or on a machine that \
-             is not shared."
+            "the hypervisor took {steal:.0} % of a core for other machines (steal time) {when}. Run again, or use a machine \
+             that is not shared."
         ));
     }
     warnings.iter().map(|warning| textwrap::fill(&format!("warning: {warning}"), width())).collect()
@@ -139,7 +139,7 @@ fn has_watched(document: &Document) -> bool {
     document.results.iter().flat_map(|result| &result.cases).any(|case| case.cpu.is_some())
 }
 
-/// Returns the largest of these figures and its row, if it is too large.
+/// Returns the largest of these figures and its row, if it exceeds the limit.
 fn worst(document: &Document, percent: fn(&CpuFigures) -> Option<f64>) -> Option<(f64, String)> {
     let cases = document.results.iter().flat_map(|result| &result.cases);
     let title = |case: &Case| format!("during {}", title(&case.case, case.variant.as_deref()));
@@ -233,15 +233,15 @@ mod tests {
     }
 
     #[test]
-    fn self_reported_cases_have_a_table_beside_that_of_watched_ones() {
+    fn self_reported_cases_have_a_table_of_their_own_after_that_of_watched_cases() {
         let mut document = document();
         let result = &mut document.results[0];
         result.experiment = "no-gil".into();
         assert!(!run(&document).contains("gc.collect(), s"));
-        let mut told = case("collect+with_lock", None, &[], Outcome::AsExpected);
-        told.cpu = None;
-        told.metrics.insert("collect_s".into(), serde_json::json!(1.25));
-        document.results[0].cases.push(told);
+        let mut self_reported = case("collect+with_lock", None, &[], Outcome::AsExpected);
+        self_reported.cpu = None;
+        self_reported.metrics.insert("collect_s".into(), serde_json::json!(1.25));
+        document.results[0].cases.push(self_reported);
         let text = run(&document);
         assert!(text.contains("two-internal") && text.contains("CPU %"), "{text}");
         let row = text.lines().find(|line| line.contains("collect+with_lock ")).expect("a row of its own");
