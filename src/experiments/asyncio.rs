@@ -8,7 +8,7 @@ use crate::provision::packages::{Need, Pin};
 pub(super) const EXPERIMENT: Experiment = Experiment {
     name: "asyncio",
     slides: "18-21",
-    shows: "today's equivalent: coroutines on the event loop of asyncio or of uvloop",
+    shows: "today's equivalent is coroutines on the event loop of asyncio or of uvloop",
     today: "since 3.5, which added `async def`; uvloop supports CPython 3.6 and later, without a wheel for 3.13t",
     talk: &[],
     columns: &ticks::COLUMNS,

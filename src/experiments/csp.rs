@@ -56,7 +56,7 @@ fn judge(result: &mut RunResult, conditions: &Conditions) {
             "the source had no more numbers and retired from its channel"
         };
         let summary = format!(
-            "{processes} processes: the source sent {sent} numbers, and the sink received {taken} squares, whose sum is {sum}. \
+            "In {processes} processes, the source sent {sent} numbers, and the sink received {taken} squares, whose sum is {sum}. \
              Then {end}, and all processes ended."
         );
         let expected = processes == PROCESSES

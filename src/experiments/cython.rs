@@ -10,7 +10,7 @@ use crate::provision::packages::{Need, Pin};
 pub(super) const EXPERIMENT: Experiment = Experiment {
     name: "cython",
     slides: "12",
-    shows: "Cython code holds the GIL, except inside `with nogil`, where it releases it",
+    shows: "Cython code holds the GIL, but releases it inside `with nogil`",
     today: "as in the talk, on CPython 2.7 and later; without a GIL (3.13t), no thread stalls. Pyrex, which the slide also \
             names, is gone: Cython began as its fork and replaced it",
     talk: &[],

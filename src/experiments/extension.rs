@@ -87,7 +87,7 @@ pub(super) fn judge(result: &mut RunResult, conditions: &Conditions) {
                 (
                     one_core(case, &interpreter) && percent.is_none_or(|percent| percent <= limit),
                     format!(
-                        "with_lock holds the GIL: both threads together use {cpu:.0} % of a core. The Python thread counted \
+                        "with_lock holds the GIL, so both threads together use {cpu:.0} % of a core. The Python thread counted \
                          to {count}{compared}, in the moments before with_lock acquired the GIL and after it released the GIL."
                     ),
                 )

@@ -1,16 +1,16 @@
 //! Slide 18: generators as coroutines, and threads that do the same work.
 
 use super::experiment::{Column, Experiment};
-use super::judge::Conditions;
+use super::judge::{Conditions, inconclusive};
 use super::plan::{Kind, Plan, Step};
 use crate::measure::Bounds;
-use crate::results::{Case, Judgement, Outcome, RunResult};
+use crate::results::{Case, Judgement, RunResult};
 use crate::units::per_second;
 
 pub(super) const EXPERIMENT: Experiment = Experiment {
     name: "generator",
     slides: "18",
-    shows: "generators share a thread without GIL contention; for I/O-bound work only",
+    shows: "generators share a thread without GIL contention; only for tasks that wait",
     today: "as in the talk, on every version, with or without a GIL",
     talk: &[],
     columns: &[
@@ -59,8 +59,8 @@ fn judge(result: &mut RunResult, conditions: &Conditions) {
             (_, Some(GENERATORS)) => computing_generator(case),
             _ => computing_thread(case, result.interpreter.gil),
         };
-        let judgement = conditions.judge(&[case], expected, summary);
-        result.cases[index].judgement = Some(undisturbed(case, judgement));
+        let judgement = judge_unless_starved(case, conditions, expected, summary);
+        result.cases[index].judgement = Some(judgement);
     }
     result.headline = times_threads(result).map(|times| format!("{times:.0} x threads"));
 }
@@ -128,15 +128,13 @@ fn computing_thread(case: &Case, gil: bool) -> (bool, String) {
     (gap < slice && has_threads(case, 4.0), summary)
 }
 
-/// Makes an unexpected judgement inconclusive if the process was short of CPU time: other processes stall a thread too.
-fn undisturbed(case: &Case, judgement: Judgement) -> Judgement {
+/// Judges a case, but not a process that was short of CPU time: other processes stall a thread too.
+fn judge_unless_starved(case: &Case, conditions: &Conditions, expected: bool, summary: String) -> Judgement {
     match case.number("cpu_share") {
-        Some(share) if share < 0.9 && judgement.outcome == Outcome::Unexpected => {
-            let summary =
-                format!("{} Inconclusive: the process had only {:.0} % of a core.", judgement.summary, 100.0 * share);
-            Judgement { outcome: Outcome::Inconclusive, summary, ..judgement }
+        Some(share) if share < 0.9 && !expected => {
+            inconclusive(&summary, &format!("The process had only {:.0} % of a core.", 100.0 * share))
         }
-        _ => judgement,
+        _ => conditions.judge(&[case], expected, summary),
     }
 }
 
@@ -147,6 +145,7 @@ fn has_threads(case: &Case, threads: f64) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::results::Outcome;
     use serde_json::{Value, json};
 
     fn case(variant: &'static str, metrics: Value) -> Case {
@@ -186,7 +185,7 @@ mod tests {
         assert!(computing_thread(&gap(4, 0.02, 1.0), true).0 && !computing_thread(&gap(4, 0.6, 1.0), true).0);
         let outcome = |case: &Case| {
             let (expected, summary) = computing_thread(case, true);
-            undisturbed(case, Conditions { cores: 2 }.judge(&[case], expected, summary)).outcome
+            judge_unless_starved(case, &Conditions { cores: 2 }, expected, summary).outcome
         };
         assert_eq!(outcome(&gap(4, 0.6, 0.98)), Outcome::Unexpected);
         assert_eq!(outcome(&gap(4, 0.6, 0.4)), Outcome::Inconclusive);

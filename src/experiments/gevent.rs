@@ -8,7 +8,7 @@ use crate::provision::packages::{Need, Pin};
 pub(super) const EXPERIMENT: Experiment = Experiment {
     name: "gevent",
     slides: "21",
-    shows: "a greenlet reads like blocking code: eleven ticks, or a clean exit on Ctrl-C",
+    shows: "a greenlet reads like blocking code; it ticks 11 times or ends cleanly on Ctrl-C",
     today: "as in the talk, on CPython 2.7 and later; gevent.signal is a module now, and its function is \
             gevent.signal_handler; no wheel for 3.13t",
     talk: &[],

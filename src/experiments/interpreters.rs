@@ -2,7 +2,7 @@
 //! cost of transferring state.
 
 use super::experiment::{Column, Experiment};
-use super::judge::{Conditions, ONLY_ONE_CORE, OTHER_LOAD, uses_two_cores};
+use super::judge::{Conditions, ONLY_ONE_CORE, OTHER_LOAD, inconclusive, uses_two_cores};
 use super::plan::{Kind, Plan, Setting, Step};
 use crate::measure::Bounds;
 use crate::measure::SupervisorError;
@@ -16,7 +16,7 @@ use crate::results::{Case, Judgement, Outcome, RunResult};
 pub(super) const EXPERIMENT: Experiment = Experiment {
     name: "interpreters",
     slides: "22",
-    shows: "an idea in 2015: one process, an interpreter per core, state shared cheaply",
+    shows: "one process, an interpreter per core, state shared cheaply (an idea in 2015)",
     today: "reality: interpreters with their own GIL, from C and through private modules since 3.12, in the standard \
             library since 3.14. Before 3.12, and wherever they share a GIL, they share one core; from 3.9 to 3.12 they do \
             not even take turns",
@@ -162,7 +162,7 @@ fn judged(case: &Case, result: &RunResult, conditions: &Conditions) -> Judgement
         (OWN, PYTHON) => since(
             "3.12",
             two_cores(format!(
-                "Created from Python, two threads, each in an interpreter with its own GIL: {cpu:.0} % of a core."
+                "One Python program, two threads, each in an interpreter with its own GIL: {cpu:.0} % of a core."
             )),
         ),
         (OWN, CTYPES) => since(
@@ -213,14 +213,11 @@ fn on_cores(case: &Case, expected: bool, conditions: &Conditions, summary: Strin
     let disturbance = if conditions.cores < 2 {
         Some(ONLY_ONE_CORE.to_owned())
     } else {
-        (run_delay > TOO_LOADED_PERCENT).then(|| {
-            format!("Inconclusive: other processes took {run_delay:.0} % of a core from its threads (run delay).")
-        })
+        (run_delay > TOO_LOADED_PERCENT)
+            .then(|| format!("Other processes took {run_delay:.0} % of a core from its threads (run delay)."))
     };
     match disturbance {
-        Some(reason) if !(expected && uses_two_cores(number(case, CPU))) => {
-            Judgement { outcome: Outcome::Inconclusive, changed_since: None, summary: format!("{summary} {reason}") }
-        }
+        Some(reason) if !(expected && uses_two_cores(number(case, CPU))) => inconclusive(&summary, &reason),
         _ => conditions.judge(&[case], expected, summary),
     }
 }
@@ -230,9 +227,9 @@ fn sharing_a_gil(case: &Case, result: &RunResult, conditions: &Conditions) -> Ju
     let version = result.interpreter.version_info;
     let turns = takes_turns(version);
     let how = if turns {
-        "and take turns".to_owned()
+        " and take turns".to_owned()
     } else {
-        format!("one after the other, in {took:.1} s: from 3.9 to 3.12 they do not even take turns")
+        format!(", one after the other, in {took:.1} s: from 3.9 to 3.12 they do not even take turns")
     };
     let idea = if version < OWN_GILS && case.variant.as_deref() == Some(PYTHON) {
         "Still an idea, as in the talk: 3.12 is the first version whose interpreters can have their own GIL. "
@@ -244,7 +241,7 @@ fn sharing_a_gil(case: &Case, result: &RunResult, conditions: &Conditions) -> Ju
         case,
         expected,
         conditions,
-        format!("{idea}Interpreters that share a GIL share one core ({cpu:.0} %) {how}."),
+        format!("{idea}Interpreters that share a GIL share one core ({cpu:.0} %){how}."),
     )
 }
 
@@ -299,12 +296,8 @@ fn transferred(case: &Case, variant: &str, by_pipe: Option<&Case>) -> Judgement 
     if cost > 0.0 && (variant == PIPE || cost < 2.0 * pipe) {
         return Judgement { outcome: Outcome::AsExpected, changed_since: None, summary };
     }
-    let reason = "Inconclusive: this is far more than a pipe costs, so other processes disturbed the measurement.";
-    Judgement {
-        outcome: Outcome::Inconclusive,
-        changed_since: None,
-        summary: format!("{summary} {reason} {OTHER_LOAD}"),
-    }
+    let reason = "This is far more than a pipe costs, so other processes disturbed the measurement.";
+    inconclusive(&summary, &format!("{reason} {OTHER_LOAD}"))
 }
 
 #[cfg(test)]

@@ -11,10 +11,15 @@ pub struct Conditions {
 }
 
 /// The reason on a machine where no two threads can run at once.
-pub(super) const ONLY_ONE_CORE: &str = "Inconclusive: two threads need two cores, but this process may use only one.";
+pub(super) const ONLY_ONE_CORE: &str = "Two threads need two cores, but this process may use only one.";
 
 /// The advice if only other processes can explain a figure.
 pub(super) const OTHER_LOAD: &str = "Check for other load, and run it again.";
+
+/// Returns the judgement on a measurement that was disturbed: by itself, its figure neither confirms nor refutes anything.
+pub(super) fn inconclusive(summary: &str, reason: &str) -> Judgement {
+    Judgement { outcome: Outcome::Inconclusive, changed_since: None, summary: format!("{summary} {reason}") }
+}
 
 impl Conditions {
     /// Returns the judgement on a case: as expected or not, or inconclusive if one of the `cases` that it rests on was
@@ -25,15 +30,10 @@ impl Conditions {
         let disturbance = in_doubt.clone().or_else(|| cases.iter().find_map(|case| self.disturbance(case)));
         let shows_two_cores = in_doubt.is_none() && cases.iter().all(|case| two_cores(case));
         match disturbance {
-            Some(reason) if !(expected && shows_two_cores) => Judgement {
-                outcome: Outcome::Inconclusive,
-                changed_since: None,
-                summary: format!("{summary} {reason}"),
-            },
+            Some(reason) if !(expected && shows_two_cores) => inconclusive(&summary, &reason),
             _ if expected => Judgement { outcome: Outcome::AsExpected, changed_since: None, summary },
             _ => {
-                let advice =
-                    "Not as expected, and no disturbance was detected: run it again, and investigate if it repeats.";
+                let advice = "No disturbance was detected: run it again, and investigate if it repeats.";
                 Judgement { outcome: Outcome::Unexpected, changed_since: None, summary: format!("{summary} {advice}") }
             }
         }
@@ -47,17 +47,17 @@ impl Conditions {
             return Some(ONLY_ONE_CORE.into());
         }
         if let Some(others) = cpu.others_percent.filter(|percent| *percent > TOO_LOADED_PERCENT) {
-            return Some(format!("Inconclusive: other processes used {others:.0} % of a core during {}.", case.case));
+            return Some(format!("Other processes used {others:.0} % of a core during {}.", case.case));
         }
         let steal = cpu.steal_percent.filter(|percent| *percent > TOO_LOADED_PERCENT)?;
-        Some(format!("Inconclusive: the hypervisor took {steal:.0} % of a core (steal time) during {}.", case.case))
+        Some(format!("The hypervisor took {steal:.0} % of a core (steal time) during {}.", case.case))
     }
 }
 
 /// Returns the reason why none of the case's figures is reliable, if there is one.
 fn in_doubt(case: &Case) -> Option<String> {
     let reason = case.cpu.as_ref()?.in_doubt.as_ref()?;
-    Some(format!("Inconclusive: {reason} during {}.", case.case))
+    Some(format!("The figures are unreliable: {reason} during {}.", case.case))
 }
 
 /// Returns true if the threads used two cores, within the tolerance of a noisy machine.

@@ -1,10 +1,10 @@
 //! Slides 6-7: a pool that is created before its worker function is defined, and a map() that never returns.
 
 use super::experiment::{Column, Experiment};
-use super::judge::{Conditions, OTHER_LOAD};
+use super::judge::{Conditions, OTHER_LOAD, inconclusive};
 use super::plan::{Kind, Plan, Step};
 use crate::measure::Bounds;
-use crate::results::{Case, Judgement, Outcome, RunResult};
+use crate::results::{Case, Judgement, RunResult};
 
 pub(super) const EXPERIMENT: Experiment = Experiment {
     name: "late-worker",
@@ -100,8 +100,12 @@ fn judge(result: &mut RunResult, conditions: &Conditions) {
                 ),
             ),
         };
-        let judgement = conditions.judge(&[case], expected, summary);
-        let judgement = if case.truth("settled") == Some(true) { judgement } else { unsettled(judgement) };
+        let judgement = if case.truth("settled") == Some(true) {
+            conditions.judge(&[case], expected, summary)
+        } else {
+            // A task that was neither done nor lost before the time-out shows only that the machine was too slow.
+            inconclusive(&summary, &format!("Some tasks were neither done nor lost in time. {OTHER_LOAD}"))
+        };
         case.judgement = Some(Judgement { changed_since: changed.map(Into::into), ..judgement });
     }
 }
@@ -122,13 +126,6 @@ fn unguarded(found: &Found) -> String {
     )
 }
 
-/// Makes the judgement inconclusive: if a task was neither done nor lost before the time-out, the machine was too slow.
-fn unsettled(judgement: Judgement) -> Judgement {
-    let summary =
-        format!("{} Inconclusive: some tasks were neither done nor lost in time. {OTHER_LOAD}", judgement.summary);
-    Judgement { outcome: Outcome::Inconclusive, summary, ..judgement }
-}
-
 /// Returns the number of completed tasks of the talk's script, and how it ended.
 fn headline(found: &Found) -> String {
     let end = match (found.respawns(), found.hung) {
@@ -142,7 +139,7 @@ fn headline(found: &Found) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::results::{Host, Interpreter};
+    use crate::results::{Host, Interpreter, Outcome};
     use serde_json::json;
 
     /// Returns the outcome of a case, the headline, and whether the case is marked as changed.

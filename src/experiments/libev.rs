@@ -51,5 +51,5 @@ fn dropped(case: &Case, conditions: &Conditions) -> Judgement {
             case.number("ticks").unwrap_or(f64::NAN)
         )
     };
-    ticks::punctual(case, conditions.judge(&[case], !crashed && ticks::all_came(case), summary))
+    ticks::judge_unless_late(case, conditions, !crashed && ticks::all_came(case), summary)
 }

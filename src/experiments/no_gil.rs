@@ -12,7 +12,7 @@ use crate::results::{Case, Judgement, RunResult};
 pub(super) const EXPERIMENT: Experiment = Experiment {
     name: "no-gil",
     slides: "2-3",
-    shows: "an interpreter can do without a GIL: two Python threads then use two cores",
+    shows: "an interpreter can do without a GIL, so two Python threads use two cores",
     today: "CPython's free-threaded build (3.13t) does so, unless PYTHON_GIL=1. But a call that stays attached still stalls \
             a thread that stops the world, as the garbage collector does. All other builds, and PyPy, have a GIL",
     talk: &[],

@@ -76,7 +76,7 @@ fn judge(result: &mut RunResult, conditions: &Conditions) {
         let (jobs, nodes, printed) = (number("jobs"), number("nodes"), number("printed"));
         let (in_order, done_in_order) = (case.truth("in_order"), case.truth("done_in_order"));
         let (which, all) = if case.case == PP { ("one of them local", 4.0) } else { ("all of them remote", 3.0) };
-        let order = |in_order| if in_order == Some(true) { "in submission order" } else { "in another order" };
+        let order = |in_order| if in_order == Some(true) { "in submission order" } else { "out of submission order" };
         let summary = format!(
             "{nodes} nodes, {which}, finished {jobs} jobs {}, in {:.1} s instead of {:.1} s one after another. The results \
              arrived {}, with the output of {printed} jobs.",

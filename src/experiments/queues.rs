@@ -1,7 +1,7 @@
 //! Slide 8: the cost of a queue between processes, between threads, and within one thread.
 
 use super::experiment::{Column, Experiment};
-use super::judge::{Conditions, OTHER_LOAD};
+use super::judge::{Conditions, OTHER_LOAD, inconclusive};
 use super::plan::{Kind, Plan, Step};
 use crate::measure::Bounds;
 use crate::results::{Case, Judgement, Outcome, RunResult};
@@ -107,13 +107,8 @@ fn slower(times: f64, summary: String) -> Judgement {
     if times > 1.0 {
         return Judgement { outcome: Outcome::AsExpected, changed_since: None, summary };
     }
-    let reason =
-        "Inconclusive: two sides cannot be faster than one thread, so other processes disturbed the measurement.";
-    Judgement {
-        outcome: Outcome::Inconclusive,
-        changed_since: None,
-        summary: format!("{summary} {reason} {OTHER_LOAD}"),
-    }
+    let reason = "Two sides cannot be faster than one thread, so other processes disturbed the measurement.";
+    inconclusive(&summary, &format!("{reason} {OTHER_LOAD}"))
 }
 
 #[cfg(test)]

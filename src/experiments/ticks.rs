@@ -1,10 +1,10 @@
 //! The common part of the experiments with an event loop: eleven ticks, or fewer and a clean exit on Ctrl-C.
 
 use super::experiment::Column;
-use super::judge::Conditions;
+use super::judge::{Conditions, inconclusive};
 use super::plan::{Kind, Step};
 use crate::measure::Bounds;
-use crate::results::{Case, Judgement, Outcome, RunResult};
+use crate::results::{Case, Judgement, RunResult};
 use std::path::PathBuf;
 
 /// The case in which all ticks come: the talk's dots.
@@ -60,21 +60,16 @@ pub(super) fn judge(case: &Case, subject: &str, conditions: &Conditions) -> Judg
         );
         (ended_by != "SIGINT" && all_came(case), summary)
     };
-    punctual(case, conditions.judge(&[case], expected && in_one_thread, summary))
+    judge_unless_late(case, conditions, expected && in_one_thread, summary)
 }
 
-/// Makes an unexpected judgement inconclusive if the loop was without a CPU for an interval: it may then miss a tick, or
-/// complete all ticks before Ctrl-C, without a fault of its own.
-pub(super) fn punctual(case: &Case, judgement: Judgement) -> Judgement {
-    let late = case.number("latest_s") > case.number("interval_s");
-    if !late || judgement.outcome != Outcome::Unexpected {
-        return judgement;
+/// Judges a case, but not a loop that was without a CPU for an interval: it may miss a tick, or complete all ticks before
+/// Ctrl-C, without a fault of its own.
+pub(super) fn judge_unless_late(case: &Case, conditions: &Conditions, expected: bool, summary: String) -> Judgement {
+    if !expected && case.number("latest_s") > case.number("interval_s") {
+        return inconclusive(&summary, "One tick came after the next was due, so the machine was too busy.");
     }
-    let summary = format!(
-        "{} Inconclusive: one tick came after the next was due, so the machine was too busy.",
-        judgement.summary
-    );
-    Judgement { outcome: Outcome::Inconclusive, summary, ..judgement }
+    conditions.judge(&[case], expected, summary)
 }
 
 /// Returns the ticks of both cases, such as "11, 5 ticks"; None if one was not measured.
@@ -86,6 +81,7 @@ pub(super) fn headline(result: &RunResult, variant: Option<&str>) -> Option<Stri
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::results::Outcome;
     use serde_json::json;
 
     fn outcome(case: &'static str, ticks: u32, ended_by: &str, threads: u32, latest_s: f64) -> Outcome {

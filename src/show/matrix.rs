@@ -95,9 +95,14 @@ fn explanations(document: &Document) -> String {
             add(result, format!("{} {word}", result.experiment), reason);
         }
         for case in &result.cases {
-            if let Some(judgement) = case.judgement.as_ref().filter(|one| one.outcome != Outcome::AsExpected) {
-                add(result, format!("{} {}", result.experiment, case.case), &judgement.summary);
-            }
+            let Some(judgement) = &case.judgement else { continue };
+            let mark = match judgement.outcome {
+                Outcome::AsExpected => continue,
+                Outcome::Inconclusive => "inconclusive",
+                Outcome::Unexpected => "not as expected",
+            };
+            let title = experiments::title(&case.case, case.variant.as_deref());
+            add(result, format!("{} {title} {mark}", result.experiment), &judgement.summary);
         }
         for (what, reason) in result.missing.iter().filter(|(_, reason)| Some(*reason) != result.reason.as_ref()) {
             add(result, format!("{} {what} not measured", result.experiment), reason);

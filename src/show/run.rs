@@ -72,14 +72,15 @@ fn sentences(result: &RunResult, interpreter: Option<&str>, explains: bool) -> S
         let mark = match judgement.outcome {
             Outcome::AsExpected if !explains => continue,
             Outcome::AsExpected => "",
-            Outcome::Inconclusive => "inconclusive: ",
-            Outcome::Unexpected => "not as expected: ",
+            Outcome::Inconclusive => ", inconclusive",
+            Outcome::Unexpected => ", not as expected",
         };
-        let line = format!("{}: {mark}{}", about(&title(&case.case, case.variant.as_deref())), judgement.summary);
+        let title = title(&case.case, case.variant.as_deref());
+        let line = format!("{}: {}", about(&format!("{title}{mark}")), judgement.summary);
         writeln!(text, "{}", indented(&line)).unwrap();
     }
     for (what, reason) in result.missing.iter().filter(|(_, reason)| result.reason.as_ref() != Some(reason)) {
-        writeln!(text, "{}", indented(&format!("{}: not measured: {reason}", about(what)))).unwrap();
+        writeln!(text, "{}", indented(&format!("{}: {reason}", about(&format!("{what} not measured"))))).unwrap();
     }
     text
 }
