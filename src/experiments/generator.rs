@@ -16,11 +16,11 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
     columns: &[
         Column { metric: "threads", title: "threads" },
         Column { metric: "steps_per_s", title: "steps/s" },
-        Column { metric: "switches_per_step", title: "context\nswitches/step" },
+        Column { metric: "switches_per_step", title: "switches\nper step" },
         Column { metric: "waited_s", title: "waits, s" },
         Column { metric: "took_s", title: "took, s" },
-        Column { metric: "slice_s", title: "computes, s" },
-        Column { metric: "longest_gap_s", title: "longest stall\nof others, s" },
+        Column { metric: "slice_s", title: "compute, s" },
+        Column { metric: "longest_gap_s", title: "longest\nstall, s" },
     ],
     script: "slide18_generator.py",
     plan: |setting| {
@@ -128,7 +128,8 @@ fn computing_thread(case: &Case, gil: bool) -> (bool, String) {
     (gap < slice && has_threads(case, 4.0), summary)
 }
 
-/// Judges a case, but not a process that was short of CPU time: other processes stall a thread too.
+/// Judges a case. An unexpected result is inconclusive if the process was short of CPU time: other processes stall a thread
+/// too.
 fn judge_unless_starved(case: &Case, conditions: &Conditions, expected: bool, summary: String) -> Judgement {
     match case.number("cpu_share") {
         Some(share) if share < 0.9 && !expected => {

@@ -214,7 +214,7 @@ fn on_cores(case: &Case, expected: bool, conditions: &Conditions, summary: Strin
         Some(ONLY_ONE_CORE.to_owned())
     } else {
         (run_delay > TOO_LOADED_PERCENT)
-            .then(|| format!("Other processes took {run_delay:.0} % of a core from its threads (run delay)."))
+            .then(|| format!("Other processes took {run_delay:.0} % of a core from these threads (run delay)."))
     };
     match disturbance {
         Some(reason) if !(expected && uses_two_cores(number(case, CPU))) => inconclusive(&summary, &reason),

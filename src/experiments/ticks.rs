@@ -63,8 +63,8 @@ pub(super) fn judge(case: &Case, subject: &str, conditions: &Conditions) -> Judg
     judge_unless_late(case, conditions, expected && in_one_thread, summary)
 }
 
-/// Judges a case, but not a loop that was without a CPU for an interval: it may miss a tick, or complete all ticks before
-/// Ctrl-C, without a fault of its own.
+/// Judges a case. An unexpected result is inconclusive if the loop was without a CPU for an interval: it may then miss a tick,
+/// or complete all ticks before Ctrl-C, without a fault of its own.
 pub(super) fn judge_unless_late(case: &Case, conditions: &Conditions, expected: bool, summary: String) -> Judgement {
     if !expected && case.number("latest_s") > case.number("interval_s") {
         return inconclusive(&summary, "One tick came after the next was due, so the machine was too busy.");
