@@ -10,9 +10,12 @@
 //! It never takes the GIL, and once stopped it costs nothing: the table's entries are what they were. Linux with glibc on
 //! x86-64; elsewhere [`Meter::start`] says why not.
 
+#[allow(unsafe_code, reason = "a guard that outlives the function which takes the lock")]
+mod fork_lock;
 mod refusal;
 mod snapshot;
 
+pub use fork_lock::ForkLock;
 pub use refusal::Refusal;
 pub use snapshot::{GilTotals, Snapshot, ThreadTotals};
 
@@ -26,6 +29,6 @@ mod exact;
 pub use exact::{Meter, Window, clock_is_tsc};
 
 #[cfg(not(all(target_os = "linux", target_env = "gnu", target_arch = "x86_64")))]
-mod elsewhere;
+mod unsupported;
 #[cfg(not(all(target_os = "linux", target_env = "gnu", target_arch = "x86_64")))]
-pub use elsewhere::{Meter, Window, clock_is_tsc};
+pub use unsupported::{Meter, Window, clock_is_tsc};

@@ -1,6 +1,6 @@
 //! The CPython of this process, by its public functions: looked up at run time, so that nothing links a libpython.
 
-use crate::Refusal;
+use crate::refusal::Refusal;
 use libc::c_void;
 use std::ffi::{CStr, c_char, c_int};
 
@@ -107,9 +107,12 @@ impl Python {
     }
 }
 
-/// What tells an interpreter's id: a mere read of a field, which needs no GIL.
-pub(super) fn interpreter_id() -> Option<unsafe extern "C" fn(usize) -> i64> {
-    function!(c"PyInterpreterState_GetID", unsafe extern "C" fn(usize) -> i64)
+/// PyInterpreterState_GetID: reads a field, and needs no GIL.
+pub(super) type InterpreterId = unsafe extern "C" fn(usize) -> i64;
+
+/// Returns the function that reads an interpreter's id.
+pub(super) fn interpreter_id() -> Option<InterpreterId> {
+    function!(c"PyInterpreterState_GetID", InterpreterId)
 }
 
 /// Does the calling thread hold the GIL?

@@ -1,6 +1,7 @@
 //! Machines on which nothing is metered.
 
-use crate::{Refusal, Snapshot};
+use crate::refusal::Refusal;
+use crate::snapshot::Snapshot;
 
 /// Never had: [`Meter::start`] refuses.
 #[derive(Debug)]
