@@ -107,6 +107,13 @@ fn off_means_off_and_what_is_not_there_is_refused() {
     }
 }
 
+#[test]
+fn a_child_forked_during_another_threads_start_can_start_the_meter() {
+    for python in metered((2, 7)) {
+        assert_eq!(printed(&mut script(python, "fork_in_start.py")), "started in each child\n", "{}", python.name);
+    }
+}
+
 /// As many random lives as BUSY_LIVES asks for, in each of `pythons`, by what `command` makes of it.
 fn live(pythons: &[&Python], command: impl Fn(&Python) -> Command) {
     let lives: u64 = std::env::var("BUSY_LIVES").map_or(3, |lives| lives.parse().unwrap());

@@ -7,10 +7,8 @@
 use super::error::RemoteError;
 use super::sample::{Holder, Sample};
 use super::target::Target;
-use busy_core::cpu::Sampler;
-use rustix::process::{Resource, getrlimit};
+use busy_core::cpu::{DescriptorBudget, KeptFile, Sampler};
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
@@ -52,14 +50,13 @@ pub struct ThreadState {
 #[derive(Debug)]
 pub(super) struct Threads {
     threads: BTreeMap<u32, Thread>,
-    /// How many more descriptors may be kept.
-    spare: u64,
+    budget: DescriptorBudget,
 }
 
 #[derive(Debug)]
 struct Thread {
     /// Its file /proc/PID/task/TID/syscall, if that is kept open.
-    syscall: Option<File>,
+    syscall: Option<KeptFile>,
     name: Arc<str>,
     named_ns: u64,
     /// Its CPU time, and the time since which that has stayed the same while the thread was runnable.
@@ -83,9 +80,7 @@ impl Threads {
     const RENAMED_NS: u64 = 1_000_000_000;
 
     pub fn new() -> Self {
-        // A quarter, as the sampler of the CPU times does.
-        let spare = getrlimit(Resource::Nofile).current.map_or(u64::MAX, |limit| limit / 4);
-        Self { threads: BTreeMap::new(), spare }
+        Self { threads: BTreeMap::new(), budget: DescriptorBudget::of_process() }
     }
 
     /// Returns the state of all live threads, in the order of their ids. `waiting_at` is the result of `Gil::waiting_at`.
@@ -98,11 +93,7 @@ impl Threads {
     ) -> Result<Vec<ThreadState>, RemoteError> {
         let seen = sampler.sample().map_err(|error| target.failed("read the threads' CPU time", error))?;
         let living = |tid: &u32| seen.threads.binary_search_by_key(tid, |thread| thread.tid).is_ok();
-        self.threads.retain(|tid, thread| {
-            let lives = living(tid);
-            self.spare += u64::from(!lives && thread.syscall.is_some());
-            lives
-        });
+        self.threads.retain(|tid, _| living(tid));
         let mut states = Vec::with_capacity(seen.threads.len());
         for usage in &seen.threads {
             let tid = usage.tid;
@@ -117,7 +108,7 @@ impl Threads {
                 thread.name = name(target, tid).unwrap_or_else(|| Arc::clone(&thread.name));
                 thread.named_ns = sample.at_ns;
             }
-            let activity = match thread.read(target, tid, &mut self.spare) {
+            let activity = match thread.read(target, tid, &self.budget) {
                 Ok(activity) => activity,
                 // It has ended since its CPU time was read.
                 Err(error) if error.raw_os_error() == Some(rustix::io::Errno::SRCH.raw_os_error()) => continue,
@@ -136,7 +127,7 @@ impl Threads {
 }
 
 impl Thread {
-    fn read(&mut self, target: &Target, tid: u32, spare: &mut u64) -> io::Result<Activity> {
+    fn read(&mut self, target: &Target, tid: u32, budget: &DescriptorBudget) -> io::Result<Activity> {
         // Nine numbers of at most 18 characters.
         let mut bytes = [0; 192];
         let length = if let Some(kept) = &self.syscall {
@@ -144,10 +135,7 @@ impl Thread {
         } else {
             let file = target.open_file(&format!("task/{tid}/syscall"))?;
             let length = file.read_at(&mut bytes, 0)?;
-            if let Some(less) = spare.checked_sub(1) {
-                *spare = less;
-                self.syscall = Some(file);
-            }
+            self.syscall = budget.keep(file);
             length
         };
         Ok(parse(&bytes[..length]))

@@ -63,7 +63,7 @@ fn threads_that_hold_wait_run_and_sleep_are_told_apart() {
                 "main" => {}
                 other => panic!("{other}"),
             }
-            let all = told.waiting_ns + told.running_ns + told.runnable_ns + told.sleeping_ns + told.untold_ns;
+            let all = told.waiting_ns + told.running_ns + told.runnable_ns + told.sleeping_ns + told.unknown_ns;
             let free = told.seen_ns.saturating_sub(told.held_ns);
             // But for the samples since the last look, and what was found to hold at both ends of a step.
             assert!(all.abs_diff(free) < 50_000_000, "{context}");
