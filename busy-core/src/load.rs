@@ -1,8 +1,8 @@
 //! A load of a given size: threads that each use a given share of a core, in short periods.
 //!
-//! Each thread is a closed loop on its own CPU clock. Within every period it spins until it has used the CPU time that is due
-//! at the end of the period, counted from the start of the load. So the cost of sleeping and waking is part of the share, and
-//! the next periods make up for what one period has missed.
+//! Each thread is a closed loop on its own CPU clock. Within every period it spins until it has used the CPU time that
+//! is due at the end of the period, counted from the start of the load. So the cost of sleeping and waking is part of
+//! the share, and the next periods make up for what one period has missed.
 
 use crate::clock::monotonic_ns;
 use crate::cpu::current_thread;
@@ -60,11 +60,11 @@ pub enum LoadError {
 /// The largest number of threads of one load: more than any machine has cores.
 pub const MOST_THREADS: usize = 4096;
 
-/// The largest number of periods that a thread makes up for if it had no core. Making up for all of them would be a load of 100 %
-/// for a long time.
+/// The largest number of periods that a thread makes up for if it had no core. Making up for all of them would be a
+/// load of 100 % for a long time.
 const MOST_BEHIND: u32 = 10;
-/// A sleep takes 60 µs and more, so shorter rounds would end before it does. The thread would do nothing but count rounds; if
-/// they were shorter than the counting takes, it would never end.
+/// A sleep takes 60 µs and more, so shorter rounds would end before it does. The thread would do nothing but count
+/// rounds; if they were shorter than the counting takes, it would never end.
 const SHORTEST_PERIOD: Duration = Duration::from_micros(100);
 /// The longest time between two reads of the CPU clock, or of one sleep without calling `go_on`.
 const STRETCH: Duration = Duration::from_millis(10);
@@ -72,8 +72,8 @@ const STRETCH: Duration = Duration::from_millis(10);
 const FOREVER: Duration = Duration::from_secs(1 << 40);
 
 impl Load {
-    /// Runs the load in threads of its own and returns when all of them have ended. If `go_on` returns false, the load ends
-    /// early; it is called at least every 10 ms.
+    /// Runs the load in threads of its own and returns when all of them have ended. If `go_on` returns false, the load
+    /// ends early; it is called at least every 10 ms.
     ///
     /// # Errors
     /// [`LoadError`]. No thread is left running.

@@ -6,9 +6,9 @@ use std::num::NonZero;
 use std::thread;
 use std::time::Duration;
 
-/// Deadlines on CLOCK_MONOTONIC, `hz` a second, counted from the start: a late wait does not delay the next one. If a deadline
-/// has passed when the work of the one before ends, it is missed: it is counted, and not made up for. So in t seconds at most
-/// `hz * t + 1` deadlines are met.
+/// Deadlines on CLOCK_MONOTONIC, `hz` a second, counted from the start: a late wait does not delay the next one. If a
+/// deadline has passed when the work of the one before ends, it is missed: it is counted, and not made up for. So in t
+/// seconds at most `hz * t + 1` deadlines are met.
 #[derive(Debug)]
 pub struct Pace {
     hz: NonZero<u32>,
@@ -26,14 +26,14 @@ impl Pace {
         Self { hz, start_ns: monotonic_ns(), next: 0, missed: 0, draw: None }
     }
 
-    /// Returns a pace that starts now, and whose deadlines each lie at a random place in their step of 1/`hz` seconds. So an
-    /// activity with a period of its own, even the same one, is sampled at all its moments equally.
+    /// Returns a pace that starts now, and whose deadlines each lie at a random place in their step of 1/`hz` seconds.
+    /// So an activity with a period of its own, even the same one, is sampled at all its moments equally.
     pub fn scattered(hz: NonZero<u32>) -> Self {
         Self { draw: Some(RandomState::new()), ..Self::start(hz) }
     }
 
-    /// Sleeps until the next deadline and returns true. Returns false as soon as `go_on` does, which is called at the start and
-    /// whenever the thread is unparked (`std::thread::Thread::unpark`).
+    /// Sleeps until the next deadline and returns true. Returns false as soon as `go_on` does, which is called at the
+    /// start and whenever the thread is unparked (`std::thread::Thread::unpark`).
     pub fn wait(&mut self, go_on: impl Fn() -> bool) -> bool {
         let deadline_ns = self.choose(monotonic_ns());
         while go_on() {

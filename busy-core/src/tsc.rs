@@ -1,5 +1,5 @@
-//! The busy wait on the processor's time stamp counter. Reading it takes half as long as reading CLOCK_MONOTONIC, so a wait
-//! overshoots less. The end is still decided by CLOCK_MONOTONIC: by that clock, a wait never ends early.
+//! The busy wait on the processor's time stamp counter. Reading it takes half as long as reading CLOCK_MONOTONIC, so a
+//! wait overshoots less. The end is still decided by CLOCK_MONOTONIC: by that clock, a wait never ends early.
 //!
 //! ```text
 //!   caller's read         first read                           last read           caller's read
@@ -9,14 +9,14 @@
 //!                          [--] head   between the two stamps    [-----] tail
 //! ```
 //!
-//! A read of CLOCK_MONOTONIC takes some 20 ns, and its stamp is taken somewhere in that time. So the difference of two stamps
-//! leaves out the head of the first read and the tail of the last one, which belong to the wait too. Together they take at
-//! least the time of the shortest read so far, which is added. The caller's own two reads lie around these, so the caller
-//! can't see an early end.
+//! A read of CLOCK_MONOTONIC takes some 20 ns, and its stamp is taken somewhere in that time. So the difference of two
+//! stamps leaves out the head of the first read and the tail of the last one, which belong to the wait too. Together
+//! they take at least the time of the shortest read so far, which is added. The caller's own two reads lie around
+//! these, so the caller can't see an early end.
 //!
-//! x86-64 only, and only where the counter runs at one rate whatever the core does ("invariant TSC", CPUID
-//! 0x80000007 EDX bit 8; Intel SDM vol. 3B, "Time-Stamp Counter"). Its rate is measured against CLOCK_MONOTONIC, between the
-//! first wait and the latest ones. So the first wait needs no calibration.
+//! x86-64 only, and only where the counter runs at one rate whatever the core does ("invariant TSC", CPUID 0x80000007
+//! EDX bit 8; Intel SDM vol. 3B, "Time-Stamp Counter"). Its rate is measured against CLOCK_MONOTONIC, between the first
+//! wait and the latest ones. So the first wait needs no calibration.
 
 #![allow(unsafe_code, reason = "rdtsc is an unsafe intrinsic")]
 
@@ -30,19 +30,19 @@ use std::time::Duration;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NoTsc;
 
-/// The length of the last stretch, between the last two reads of CLOCK_MONOTONIC. If the rate is wrong by 500 ppm (the most that
-/// NTP slews the clock, adjtimex(2)), the error over this stretch is half a nanosecond.
+/// The length of the last stretch, between the last two reads of CLOCK_MONOTONIC. If the rate is wrong by 500 ppm (the
+/// most that NTP slews the clock, adjtimex(2)), the error over this stretch is half a nanosecond.
 const LAST_NS: u64 = 1_000;
-/// The longest time for which the counter is trusted before CLOCK_MONOTONIC is read again. If the thread loses its core between
-/// the two reads, it overshoots by no more than this.
+/// The longest time for which the counter is trusted before CLOCK_MONOTONIC is read again. If the thread loses its core
+/// between the two reads, it overshoots by no more than this.
 const STRETCH_NS: u64 = 10_000;
 /// The number of reads before the shortest of them is used. The first ones include page faults and cold caches.
 const ENOUGH_READS: u32 = 16;
 /// Two reads this far apart give the rate to some 20 ppm.
 const SHORTEST_BASE_NS: u64 = 1_000_000;
 
-/// Spins on the time stamp counter for `duration`, or until `go_on` returns false. By CLOCK_MONOTONIC it never returns early.
-/// `count` is the number of polls of both clocks that found time left.
+/// Spins on the time stamp counter for `duration`, or until `go_on` returns false. By CLOCK_MONOTONIC it never returns
+/// early. `count` is the number of polls of both clocks that found time left.
 ///
 /// # Errors
 /// [`NoTsc`], without waiting.
@@ -87,9 +87,11 @@ pub fn busy_wait_tsc(duration: Duration, mut go_on: impl FnMut() -> bool) -> Res
     Ok(Waited { count, elapsed: Duration::from_nanos(elapsed), completed: true })
 }
 
-/// Returns the ticks of the shortest read of CLOCK_MONOTONIC so far, including this one; 0 until there were enough reads.
+/// Returns the ticks of the shortest read of CLOCK_MONOTONIC so far, including this one; 0 until there were enough
+/// reads.
 ///
-/// The result is never more than this read took: if the core has just become faster, the earlier reads do not count any more.
+/// The result is never more than this read took: if the core has just become faster, the earlier reads do not count any
+/// more.
 #[inline]
 fn least_read(ticks: u64) -> u64 {
     static LEAST: AtomicU64 = AtomicU64::new(u64::MAX);
@@ -104,8 +106,8 @@ fn least_read(ticks: u64) -> u64 {
     LEAST.load(Ordering::Relaxed)
 }
 
-/// The time between the start of the last read of CLOCK_MONOTONIC and the end of the wait, in 1/16 ns. It is adjusted so that
-/// the stamp of that read falls just behind the end.
+/// The time between the start of the last read of CLOCK_MONOTONIC and the end of the wait, in 1/16 ns. It is adjusted
+/// so that the stamp of that read falls just behind the end.
 static LEAD: AtomicU64 = AtomicU64::new(0);
 
 #[inline]
@@ -113,8 +115,9 @@ fn lead() -> u64 {
     LEAD.load(Ordering::Relaxed) / 16
 }
 
-/// Adjusts the lead. If the stamp falls behind the end, the next lead is longer by a sixteenth of the distance. If it falls before
-/// the end, which costs that wait one more read, the next lead is shorter by 8 ns. A race between threads loses one adjustment.
+/// Adjusts the lead. If the stamp falls behind the end, the next lead is longer by a sixteenth of the distance. If it
+/// falls before the end, which costs that wait one more read, the next lead is shorter by 8 ns. A race between threads
+/// loses one adjustment.
 #[inline]
 fn learn_lead(elapsed: u64, length: u64) {
     let lead = LEAD.load(Ordering::Relaxed);
@@ -125,8 +128,8 @@ fn learn_lead(elapsed: u64, length: u64) {
 
 /// Returns the ticks in a nanosecond; 0 if unknown, which makes the wait poll CLOCK_MONOTONIC.
 ///
-/// The rate is measured from the first wait of the process on. It is measured again whenever that is twice as long ago as at the
-/// last measurement. So it becomes more exact, and follows a drift.
+/// The rate is measured from the first wait of the process on. It is measured again whenever that is twice as long ago
+/// as at the last measurement. So it becomes more exact, and follows a drift.
 #[inline]
 fn rate(ticks: u64, ns: u64) -> f64 {
     static FIRST: OnceLock<(u64, u64)> = OnceLock::new();
@@ -147,7 +150,8 @@ fn rate(ticks: u64, ns: u64) -> f64 {
     f64::from_bits(RATE.load(Ordering::Relaxed))
 }
 
-/// Returns the counter in ticks. The read is not ordered with the instructions around it. It is a time only if [`is_invariant`].
+/// Returns the counter in ticks. The read is not ordered with the instructions around it. It is a time only if
+/// [`is_invariant`].
 #[cfg(target_arch = "x86_64")]
 #[inline]
 pub fn read() -> u64 {

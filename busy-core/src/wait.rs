@@ -4,8 +4,8 @@ use crate::clock::monotonic_ns;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-/// The longest wait that the C ABI and the Python module accept, in nanoseconds: 2^63 - 1, or 292 years. Every duration up
-/// to it fits into a signed 64-bit integer.
+/// The longest wait that the C ABI and the Python module accept, in nanoseconds: 2^63 - 1, or 292 years. Every duration
+/// up to it fits into a signed 64-bit integer.
 pub const MAX_WAIT_NS: u64 = i64::MAX as u64;
 
 /// The result of a busy wait.
@@ -19,8 +19,8 @@ pub struct Waited {
     pub completed: bool,
 }
 
-/// Spins on CLOCK_MONOTONIC for `duration` and never returns early. It overshoots by about one poll (some 20 to 60 ns), or by
-/// more if the kernel runs another thread meanwhile.
+/// Spins on CLOCK_MONOTONIC for `duration` and never returns early. It overshoots by about one poll (some 20 to 60 ns),
+/// or by more if the kernel runs another thread meanwhile.
 ///
 /// Durations over `u64::MAX` nanoseconds (584 years) are cut to that.
 #[inline]
@@ -34,8 +34,8 @@ pub fn busy_wait_cancellable(duration: Duration, cancel: &AtomicBool) -> Waited 
     busy_wait_while(duration, |_| !cancel.load(Ordering::Relaxed))
 }
 
-/// Spins like [`busy_wait`], and calls `go_on` with the nanoseconds passed after each poll that found time left. If `go_on`
-/// returns false, the wait ends. It runs inside the loop, so its cost adds to the time between two polls.
+/// Spins like [`busy_wait`], and calls `go_on` with the nanoseconds passed after each poll that found time left. If
+/// `go_on` returns false, the wait ends. It runs inside the loop, so its cost adds to the time between two polls.
 #[inline]
 pub fn busy_wait_while(duration: Duration, mut go_on: impl FnMut(u64) -> bool) -> Waited {
     let length = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
@@ -51,9 +51,9 @@ pub fn busy_wait_while(duration: Duration, mut go_on: impl FnMut(u64) -> bool) -
     }
 }
 
-/// Runs the loop of the talk (slide 13): counts how often `time`, a clock of whole seconds such as time(2), can be read until
-/// more than `seconds` of them have passed. So it takes between `seconds` and `seconds + 1`, and longer if that clock is set
-/// back. It serves to compare counts with the talk's; [`busy_wait`] is the exact wait.
+/// Runs the loop of the talk (slide 13): counts how often `time`, a clock of whole seconds such as time(2), can be read
+/// until more than `seconds` of them have passed. So it takes between `seconds` and `seconds + 1`, and longer if that
+/// clock is set back. It serves to compare counts with the talk's; [`busy_wait`] is the exact wait.
 #[inline]
 pub fn busy_wait_whole_seconds(seconds: u64, mut time: impl FnMut() -> i64) -> u64 {
     let start = time();

@@ -1,5 +1,5 @@
-//! Loads of any size: each runs or is refused, and never uses more than its share (proptest; PROPTEST_CASES sets the number of
-//! cases, 256).
+//! Loads of any size: each runs or is refused, and never uses more than its share (proptest; PROPTEST_CASES sets the
+//! number of cases, 256).
 
 use busy_core::load::{Load, LoadError, MOST_THREADS};
 use proptest::prelude::*;
@@ -85,8 +85,8 @@ proptest! {
         let period = Duration::from_nanos(1 << period);
         let duration = Duration::from_millis(millis);
         let rounds = duration.div_duration_f64(period.max(SHORTEST)).ceil();
-        // Each round calls go_on a few times, and every 10 ms. A load that counted rounds for longer than it lasts would call
-        // it more often, and ends here.
+        // Each round calls go_on a few times, and every 10 ms. A load that counted rounds for longer than it lasts
+        // would call it more often, and ends here.
         let most_calls = threads as u64 * (20.0 * rounds + 200.0) as u64;
         let called = AtomicU64::new(0);
         let load = Load { threads, share, period, duration };
@@ -101,8 +101,8 @@ proptest! {
     }
 }
 
-/// Divides the number of cases by `divisor`. A failure prints its input. Storing it in a file would not help, since these tests
-/// depend on time too.
+/// Divides the number of cases by `divisor`. A failure prints its input. Storing it in a file would not help, since
+/// these tests depend on time too.
 fn cases(divisor: u32) -> ProptestConfig {
     let config = ProptestConfig::default();
     ProptestConfig { cases: config.cases.div_ceil(divisor), failure_persistence: None, ..config }

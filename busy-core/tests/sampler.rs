@@ -192,8 +192,9 @@ fn running_threads_of_the_own_process_are_read_exactly() {
             }
         }
         stop.store(true, Ordering::Relaxed);
-        // Without its clock nearly every figure would be late by up to a tick. Now and then the kernel itself reads the clock of
-        // a thread that is just being switched without updating it (task_sched_runtime in kernel/sched/core.c).
+        // Without its clock nearly every figure would be late by up to a tick. Now and then the kernel itself reads the
+        // clock of a thread that is just being switched without updating it (task_sched_runtime in
+        // kernel/sched/core.c).
         assert!(late.len() <= 200 * tids.len() / 20, "{late:?}");
     });
 }

@@ -3,12 +3,12 @@
 use std::cell::UnsafeCell;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// A lock for a static value that several threads share. fork(2) waits for it: the forking thread takes the lock before the
-/// fork, and releases it afterwards in the parent and in the child. So the child never inherits a value that is half
-/// written, nor a lock that belongs to a thread which it has not got.
+/// A lock for a static value that several threads share. fork(2) waits for it: the forking thread takes the lock before
+/// the fork, and releases it afterwards in the parent and in the child. So the child never inherits a value that is
+/// half written, nor a lock that belongs to a thread which it has not got.
 ///
-/// Whoever owns the value registers [`Self::before_fork`] and [`Self::after_fork`] by pthread_atfork(3). Two rules prevent
-/// deadlocks:
+/// Whoever owns the value registers [`Self::before_fork`] and [`Self::after_fork`] by pthread_atfork(3). Two rules
+/// prevent deadlocks:
 ///
 /// - Never keep the lock while waiting for the GIL: the forking thread may hold it, and waits for this lock.
 /// - Never wait for one of these locks while keeping another: a fork takes them all, in an order of its own.
@@ -39,11 +39,12 @@ impl<T> ForkLock<T> {
         unsafe { *self.held.get() = Some(guard) };
     }
 
-    /// Returns the guard, which releases the lock when it is dropped. For the forking thread, after the fork, in the parent
-    /// and in the child. Returns `None` if the fork was under way when [`Self::before_fork`] was registered.
+    /// Returns the guard, which releases the lock when it is dropped. For the forking thread, after the fork, in the
+    /// parent and in the child. Returns `None` if the fork was under way when [`Self::before_fork`] was registered.
     ///
     /// # Safety
-    /// No other thread may be between `before_fork` and `after_fork`: this one has called `before_fork`, or no thread has.
+    /// No other thread may be between `before_fork` and `after_fork`: this one has called `before_fork`, or no thread
+    /// has.
     pub unsafe fn after_fork(&'static self) -> Option<MutexGuard<'static, T>> {
         // SAFETY: as the caller promises, this thread has the lock since `before_fork`.
         unsafe { (*self.held.get()).take() }

@@ -33,7 +33,8 @@ pub enum Refusal {
     NotHeld,
     /// CPython's calls don't go through a table whose entries could be redirected.
     #[error(
-        "CPython calls {0} without a relocation in {1}, since it is statically bound: its GIL can't be metered from inside"
+        "CPython calls {0} without a relocation in {1}, since it is statically bound: its GIL can't be metered from \
+         inside"
     )]
     StaticallyBound(&'static str, String),
     /// glibc's own function was not found.

@@ -3,11 +3,11 @@
 /// The figures of all GILs of the process. Snapshots may be taken at any time, from any thread, several at once.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Snapshot {
-    /// The number of the session. It grows with every start from rest and in every forked child. Figures of two sessions can't be
-    /// subtracted.
+    /// The number of the session. It grows with every start from rest and in every forked child. Figures of two
+    /// sessions can't be subtracted.
     pub session: u64,
-    /// The GILs. The first one is the GIL under which the meter was started; there are more if interpreters have their own (3.12
-    /// on).
+    /// The GILs. The first one is the GIL under which the meter was started; there are more if interpreters have their
+    /// own (3.12 on).
     pub gils: Vec<GilTotals>,
     /// The number of GILs for which the meter has no room, and which are not metered.
     pub unlisted_gils: u64,
@@ -16,9 +16,11 @@ pub struct Snapshot {
 /// The figures of one GIL. Times are in nanoseconds. A hold or wait that goes on counts up to `at_ns`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct GilTotals {
-    /// The id of the interpreter that the GIL belongs to, as `PyInterpreterState_GetID` returns it; 0 is the main interpreter.
+    /// The id of the interpreter that the GIL belongs to, as `PyInterpreterState_GetID` returns it; 0 is the main
+    /// interpreter.
     pub interpreter: i64,
-    /// False as long as the GIL was held or idle all the time, so that no event was seen. Then its figures are not valid.
+    /// False as long as the GIL was held or idle all the time, so that no event was seen. Then its figures are not
+    /// valid.
     pub metered: bool,
     /// The time of the snapshot, on CLOCK_MONOTONIC.
     pub at_ns: u64,
@@ -70,8 +72,9 @@ pub struct ThreadTotals {
 }
 
 impl Snapshot {
-    /// Returns what happened from `earlier` to this snapshot. Counts and times are subtracted; the longest hold and wait are
-    /// unknown (a [`crate::Window`] has them). If `earlier` belongs to another session, such as the parent's, nothing is subtracted.
+    /// Returns what happened from `earlier` to this snapshot. Counts and times are subtracted; the longest hold and
+    /// wait are unknown (a [`crate::Window`] has them). If `earlier` belongs to another session, such as the parent's,
+    /// nothing is subtracted.
     #[must_use]
     pub fn since(&self, earlier: &Self) -> Self {
         let mut interval = self.clone();
@@ -87,8 +90,8 @@ impl Snapshot {
 }
 
 impl GilTotals {
-    /// Returns true if both belong to the same interpreter. Ids of interpreters are not reused. A forked child may create the
-    /// GIL of the same interpreter again.
+    /// Returns true if both belong to the same interpreter. Ids of interpreters are not reused. A forked child may
+    /// create the GIL of the same interpreter again.
     fn is_same(&self, other: &Self) -> bool {
         self.interpreter == other.interpreter
     }

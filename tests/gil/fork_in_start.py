@@ -1,4 +1,5 @@
-"""Forks while another thread starts the meter from rest: the child can start and stop it, and finds its own figures."""
+"""Forks while another thread starts the meter from rest. The child can start and stop it, and gets figures of its
+own."""
 
 import os
 import sys
@@ -43,7 +44,7 @@ def child():
         stop()
 
 
-# The main thread gets the GIL whenever the other one releases it, and keeps it until it forks.
+# Drop requests come often, so the main thread acquires the GIL whenever the other one releases it inside its start.
 if sys.version_info < (3,):
     sys.setcheckinterval(1)
 else:
@@ -53,7 +54,7 @@ other.start()
 forks = 0
 try:
     while forks < ROUNDS:
-        # The other thread is in its call of start(), unless it gets the GIL once more before the fork.
+        # The other thread is inside its call of start(), unless it acquires the GIL again before the fork.
         if starting and status() == OFF:
             in_a_child(child)
             forks += os.read(pipe[0], 1) == b"1"

@@ -11,8 +11,8 @@ pub fn current_thread() -> Duration {
 
 /// Returns the CPU time of thread `tid` of the calling process; 0 is the calling thread.
 ///
-/// The clock's id is the kernel's MAKE_THREAD_CPUCLOCK(tid, CPUCLOCK_SCHED), which pthread_getcpuclockid(3) computes too
-/// (include/linux/posix-timers_types.h).
+/// The clock's id is the kernel's MAKE_THREAD_CPUCLOCK(tid, CPUCLOCK_SCHED), which pthread_getcpuclockid(3) computes
+/// too (include/linux/posix-timers_types.h).
 ///
 /// # Errors
 /// InvalidInput if this process has no such thread; Unsupported on systems other than Linux.

@@ -29,8 +29,8 @@ impl DescriptorBudget {
         Self { left: Arc::new(AtomicU64::new(most)) }
     }
 
-    /// Returns the budget that all samplers of this process share: a quarter of what RLIMIT_NOFILE allowed when this was
-    /// called first.
+    /// Returns the budget that all samplers of this process share: a quarter of what RLIMIT_NOFILE allowed when this
+    /// was called first.
     pub fn of_process() -> Self {
         static BUDGET: OnceLock<DescriptorBudget> = OnceLock::new();
         let quarter = || getrlimit(Resource::Nofile).current.map_or(u64::MAX, |limit| limit / 4);

@@ -9,8 +9,8 @@
 //! | its user and system time | /proc/PID/task/TID/stat | one tick of USER_HZ (10 ms) |
 //! | a core | /proc/stat | one tick of USER_HZ (10 ms) |
 //!
-//! [`Sampler`] reads the threads of one process, and the cores, repeatedly and cheaply. [`threads()`] and [`cores()`] read them
-//! once, with all their figures.
+//! [`Sampler`] reads the threads of one process, and the cores, repeatedly and cheaply. [`threads()`] and [`cores()`]
+//! read them once, with all their figures.
 
 mod clocks;
 #[cfg(target_os = "linux")]

@@ -1,14 +1,15 @@
 //! Samples the threads of one process and the cores of the machine, on descriptors that stay open.
 //!
-//! An open descriptor of schedstat refers to the thread itself, not to its id: once the thread has ended, every read fails
-//! with ESRCH, even if the thread id has been reused. The link count of /proc/PID/task is 2 plus the number of threads
-//! (proc_task_getattr in fs/proc/base.c). So one read of each thread and one fstat(2) show every change, and the list of
-//! threads is read again only if threads have started. A thread that has ended is dropped at its ESRCH; if another one has
-//! taken its place, the count does not match. If a kernel counts differently, the list is read every time, at a higher cost.
+//! An open descriptor of schedstat refers to the thread itself, not to its id: once the thread has ended, every read
+//! fails with ESRCH, even if the thread id has been reused. The link count of /proc/PID/task is 2 plus the number of
+//! threads (proc_task_getattr in fs/proc/base.c). So one read of each thread and one fstat(2) show every change, and
+//! the list of threads is read again only if threads have started. A thread that has ended is dropped at its ESRCH; if
+//! another one has taken its place, the count does not match. If a kernel counts differently, the list is read every
+//! time, at a higher cost.
 //!
-//! Most processes sleep most of the time. The process's CPU clock is the sum over its threads, including those that have
-//! ended (thread_group_cputime in kernel/sched/cputime.c). If it has not moved, no thread has run, and the figures of the
-//! last sample are still right. So a sample of a process that sleeps takes two system calls.
+//! Most processes sleep most of the time. The process's CPU clock is the sum over its threads, including those that
+//! have ended (thread_group_cputime in kernel/sched/cputime.c). If it has not moved, no thread has run, and the figures
+//! of the last sample are still right. So a sample of a process that sleeps takes two system calls.
 
 use super::clocks::{own_thread, process};
 use super::cores::{CoreUsage, ProcStat};
@@ -28,14 +29,14 @@ use std::time::Duration;
 
 /// Reads the CPU time of one process's threads and of the cores, up to a thousand times a second.
 ///
-/// It keeps one descriptor for each thread, within [`DescriptorBudget::of_process`]. For threads beyond that, the file is
-/// opened at each sample: the figures are the same, the cost is some three times as high.
+/// It keeps one descriptor for each thread, within [`DescriptorBudget::of_process`]. For threads beyond that, the file
+/// is opened at each sample: the figures are the same, the cost is some three times as high.
 pub struct Sampler {
     pid: u32,
     /// True for the own process, for which the CPU clock of each thread can be read.
     own: bool,
-    /// Shows the end of the process even before its parent has waited for it. `None` for the own process, and if the kernel
-    /// has no pidfds (before 5.3) or a sandbox forbids them: then the end is noticed once the parent has waited.
+    /// Shows the end of the process even before its parent has waited for it. `None` for the own process, and if the
+    /// kernel has no pidfds (before 5.3) or a sandbox forbids them: then the end is noticed once the parent has waited.
     pidfd: Option<OwnedFd>,
     /// /proc/PID/task.
     task: OwnedFd,
@@ -59,8 +60,8 @@ pub struct Sample {
     pub threads: Vec<ThreadSample>,
     /// The cores that were online at `cores_monotonic_ns`.
     pub cores: Vec<CoreUsage>,
-    /// The time at which the cores were read, just before the threads of this sample or of an earlier one. They are read at
-    /// most [`Sampler::CORES_HZ`] times a second.
+    /// The time at which the cores were read, just before the threads of this sample or of an earlier one. They are
+    /// read at most [`Sampler::CORES_HZ`] times a second.
     pub cores_monotonic_ns: u64,
 }
 
@@ -69,8 +70,8 @@ pub struct Sample {
 pub struct ThreadSample {
     /// The thread's id, as gettid(2) and Python's `threading.get_native_id()` return it.
     pub tid: u32,
-    /// The CPU time. Exact in the own process; in another one exact while the thread does not run, and up to one tick of the
-    /// scheduler (1 to 10 ms) late while it runs.
+    /// The CPU time. Exact in the own process; in another one exact while the thread does not run, and up to one tick
+    /// of the scheduler (1 to 10 ms) late while it runs.
     pub cpu: Duration,
     /// The run delay: the time that the thread was runnable without a CPU. It is counted once it is over.
     pub run_delay: Duration,
@@ -83,8 +84,9 @@ struct Thread {
 }
 
 impl Sampler {
-    /// The largest number of times a second that the cores are read. Their figures move in steps of 10 ms, so between closer
-    /// readings a core would seem to be idle or fully busy; and one reading costs as much as those of ten threads.
+    /// The largest number of times a second that the cores are read. Their figures move in steps of 10 ms, so between
+    /// closer readings a core would seem to be idle or fully busy; and one reading costs as much as those of ten
+    /// threads.
     pub const CORES_HZ: u32 = 20;
 
     /// Prepares to sample process `pid`, which may be the own one.
@@ -119,12 +121,12 @@ impl Sampler {
         })
     }
 
-    /// Reads all threads, and the cores if they are due, into buffers that the next call reuses. Threads that have ended
-    /// since the last call are left out; threads that have started are included.
+    /// Reads all threads, and the cores if they are due, into buffers that the next call reuses. Threads that have
+    /// ended since the last call are left out; threads that have started are included.
     ///
     /// # Errors
-    /// NotFound once the process has ended. If the process has more threads than descriptors may be kept, also the error of
-    /// open(2) while the own process has no descriptor left (EMFILE); a later call may succeed.
+    /// NotFound once the process has ended. If the process has more threads than descriptors may be kept, also the
+    /// error of open(2) while the own process has no descriptor left (EMFILE); a later call may succeed.
     pub fn sample(&mut self) -> io::Result<&Sample> {
         self.read_cores()?;
         self.sample.monotonic_ns = monotonic_ns();
@@ -182,7 +184,8 @@ impl Sampler {
     }
 }
 
-/// Checks that the kernel has schedstat files. [`Sampler::sample`] takes a thread without one for a thread that has ended.
+/// Checks that the kernel has schedstat files. [`Sampler::sample`] takes a thread without one for a thread that has
+/// ended.
 fn expect_schedstat(task: &OwnedFd) -> io::Result<()> {
     for Thread { tid, .. } in started(task, &[])? {
         let is_there = |path: String| statat(task, path, AtFlags::empty()).is_ok();
@@ -197,8 +200,9 @@ fn expect_schedstat(task: &OwnedFd) -> io::Result<()> {
     Ok(())
 }
 
-/// Returns true if the cores are to be read: in the first sample of each step of [`Sampler::CORES_HZ`]. The first reading lies
-/// in the middle of its step, so that samples at that very rate stay clear of the ends of the steps, even if some are late.
+/// Returns true if the cores are to be read: in the first sample of each step of [`Sampler::CORES_HZ`]. The first
+/// reading lies in the middle of its step, so that samples at that very rate stay clear of the ends of the steps, even
+/// if some are late.
 fn is_due(first_ns: u64, last_ns: u64, now_ns: u64) -> bool {
     const STEP_NS: u64 = 1_000_000_000 / Sampler::CORES_HZ as u64;
     let step = |ns: u64| (ns - first_ns + STEP_NS / 2) / STEP_NS;

@@ -11,8 +11,8 @@ pub struct ThreadUsage {
     pub tid: u32,
     /// The CPU time, schedstat's first field: exact while the thread does not run, up to one tick late while it runs.
     pub cpu: Duration,
-    /// The run delay, schedstat's second field: the time that the thread was runnable without a CPU. A wait for a lock is not
-    /// part of it.
+    /// The run delay, schedstat's second field: the time that the thread was runnable without a CPU. A wait for a lock
+    /// is not part of it.
     pub run_delay: Duration,
     /// The CPU time in user mode, in steps of 10 ms.
     pub user: Duration,
@@ -80,8 +80,8 @@ pub(super) fn parse_schedstat(text: &str) -> Option<(Duration, Duration)> {
     Some((nanoseconds()?, nanoseconds()?))
 }
 
-/// Parses fields 14 and 15 of proc_pid_stat(5). The second field, the name, may contain blanks and parentheses, so counting
-/// starts behind its last parenthesis.
+/// Parses fields 14 and 15 of proc_pid_stat(5). The second field, the name, may contain blanks and parentheses, so
+/// counting starts behind its last parenthesis.
 fn user_and_system_ticks(stat: &str) -> Option<(u64, u64)> {
     let mut fields = stat.get(stat.rfind(')')? + 1..)?.split_ascii_whitespace().skip(11);
     Some((fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))

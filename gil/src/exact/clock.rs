@@ -1,4 +1,5 @@
-//! The clock of the hooks, in ticks and in nanoseconds: the time stamp counter where that is invariant, else CLOCK_MONOTONIC.
+//! The clock of the hooks, in ticks and in nanoseconds: the time stamp counter where that is invariant, else
+//! CLOCK_MONOTONIC.
 
 use busy_core::clock::monotonic_ns;
 use busy_core::tsc;
@@ -38,7 +39,8 @@ pub(super) fn settle() {
     }
 }
 
-/// The clock's rate from the first start to now. Two of them differ by less than CLOCK_MONOTONIC's own slewing in between.
+/// The clock's rate from the first start to now. Two of them differ by less than CLOCK_MONOTONIC's own slewing in
+/// between.
 pub(super) struct Scale {
     base: Reading,
     ns_per_tick: f64,
@@ -73,8 +75,8 @@ impl Scale {
     }
 }
 
-/// Reads both clocks five times and returns the fastest reading. One that was interrupted would be wrong by the time of the
-/// interruption.
+/// Reads both clocks five times and returns the fastest reading. One that was interrupted would be wrong by the time of
+/// the interruption.
 fn reading() -> Reading {
     let read = |_| {
         let before = tsc::read();

@@ -7,12 +7,14 @@ use super::hooking::{calibrate, semaphore};
 use super::state::{STATE, State};
 use std::sync::Once;
 
-/// Registers the handlers for every later fork. Children of vfork(2) share the parent's memory, and must not call in here.
+/// Registers the handlers for every later fork. Children of vfork(2) share the parent's memory, and must not call in
+/// here.
 pub(super) fn register() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
-        // SAFETY: the functions stay, since the library is never unmapped. If memory is exhausted, pthread_atfork(3) fails: then
-        // children go on under their parents' thread ids, and a fork during another thread's start or stop may do harm.
+        // SAFETY: the functions stay, since the library is never unmapped. If memory is exhausted, pthread_atfork(3)
+        // fails: then children go on under their parents' thread ids, and a fork during another thread's start or stop
+        // may do harm.
         unsafe { libc::pthread_atfork(Some(before), Some(in_parent), Some(in_child)) };
     });
 }

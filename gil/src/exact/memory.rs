@@ -6,8 +6,8 @@ pub(super) fn words<const N: usize>(address: usize) -> Option<[usize; N]> {
     let bytes = size_of_val(&words);
     let local = libc::iovec { iov_base: words.as_mut_ptr().cast(), iov_len: bytes };
     let remote = libc::iovec { iov_base: address as *mut libc::c_void, iov_len: bytes };
-    // SAFETY: errno is the thread's own; process_vm_readv(2) writes to the local buffer only, and fails with EFAULT if the
-    // other is not mapped.
+    // SAFETY: errno is the thread's own; process_vm_readv(2) writes to the local buffer only, and fails with EFAULT if
+    // the other is not mapped.
     let read = unsafe {
         let errno = libc::__errno_location();
         let before = *errno;

@@ -20,8 +20,8 @@ use std::time::Duration;
 pub struct Meter(());
 
 impl Meter {
-    /// Starts metering, or joins in. The calling thread must hold the GIL. The first start releases it and acquires it again
-    /// a few times, to learn and check how this CPython does that, and takes about a millisecond.
+    /// Starts metering, or joins in. The calling thread must hold the GIL. The first start releases it and acquires it
+    /// again a few times, to learn and check how this CPython does that, and takes about a millisecond.
     ///
     /// # Errors
     /// The first check that fails. Then everything is as it was before.
@@ -75,8 +75,8 @@ impl Drop for Meter {
     }
 }
 
-/// Starts metering from rest. `is_starting` keeps other threads from doing the same. The lock is released wherever the GIL is
-/// released. If this fails, some entries may be redirected.
+/// Starts metering from rest. `is_starting` keeps other threads from doing the same. The lock is released wherever the
+/// GIL is released. If this fails, some entries may be redirected.
 fn start_from_rest(python: &Python) -> Result<(), Refusal> {
     let object = Object::holding(python.save_thread)
         .ok_or_else(|| Refusal::StaticallyBound("the C library", "a static executable".into()))?;

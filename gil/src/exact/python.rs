@@ -1,4 +1,5 @@
-//! The CPython of this process, by its public functions. They are looked up at run time, so that nothing links a libpython.
+//! The CPython of this process, by its public functions. They are looked up at run time, so that nothing links a
+//! libpython.
 
 use crate::refusal::Refusal;
 use libc::c_void;
@@ -71,7 +72,8 @@ impl Python {
 
     /// Runs `body` without the GIL. Returns the thread state that released it.
     pub(super) fn without_gil(&self, body: impl FnOnce()) -> ThreadState {
-        // SAFETY: the calling thread holds the GIL, which was checked, and acquires it again with the thread state that it got.
+        // SAFETY: the calling thread holds the GIL, which was checked, and acquires it again with the thread state that
+        // it got.
         unsafe {
             let state = (self.save)();
             body();
@@ -121,7 +123,8 @@ fn holds_gil(version: (u32, u32)) -> bool {
         let current = symbol(c"_PyThreadState_Current");
         let own = function!(c"PyGILState_GetThisThreadState", unsafe extern "C" fn() -> ThreadState);
         return current.zip(own).is_some_and(|(current, own)| {
-            // SAFETY: the variable is a PyThreadState*, which the holder of the GIL writes; the function reads a thread-local.
+            // SAFETY: the variable is a PyThreadState*, which the holder of the GIL writes; the function reads a
+            // thread-local.
             let (current, own) = unsafe { ((current as *const ThreadState).read_volatile(), own()) };
             !current.is_null() && current == own
         });
@@ -131,7 +134,8 @@ fn holds_gil(version: (u32, u32)) -> bool {
     check.is_some_and(|check| unsafe { check() } != 0)
 }
 
-/// Checks that there is a GIL, by `sys._is_gil_enabled()` (3.13 on). Builds that are not free-threaded lack it or return True.
+/// Checks that there is a GIL, by `sys._is_gil_enabled()` (3.13 on). Builds that are not free-threaded lack it or
+/// return True.
 ///
 /// # Errors
 /// [`Refusal::NoGil`], or [`Refusal::NoAnswer`] if the call fails.

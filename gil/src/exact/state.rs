@@ -6,7 +6,8 @@ use crate::fork_lock::ForkLock;
 pub(super) struct State {
     /// The number of meters.
     pub(super) users: usize,
-    /// True while a thread starts the metering from rest. It releases the GIL meanwhile, and must not keep the lock then.
+    /// True while a thread starts the metering from rest. It releases the GIL meanwhile, and must not keep the lock
+    /// then.
     pub(super) is_starting: bool,
     /// True if the GIL is 2.7's.
     pub(super) is_semaphore: bool,

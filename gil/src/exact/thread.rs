@@ -1,9 +1,9 @@
 //! The calling thread: a word of its own, its identity, its id.
 //!
-//! The word is not one of std's `thread_local!`: in a library that was opened at run time, a thread's first access to one of
-//! these allocates and may take the dynamic linker's lock (glibc, elf/dl-tls.c, `tls_get_addr_tail`). The hooks run under the
-//! GIL's mutex, so a thread that waits for this mutex inside dlopen(3) would wait for ever. In the initial-exec model the
-//! word has a fixed place.
+//! The word is not one of std's `thread_local!`: in a library that was opened at run time, a thread's first access to
+//! one of these allocates and may take the dynamic linker's lock (glibc, elf/dl-tls.c, `tls_get_addr_tail`). The hooks
+//! run under the GIL's mutex, so a thread that waits for this mutex inside dlopen(3) would wait for ever. In the
+//! initial-exec model the word has a fixed place.
 
 use std::arch::{asm, global_asm};
 use std::ptr::null;
@@ -24,7 +24,8 @@ global_asm!(
 #[inline]
 pub(super) fn word() -> *const () {
     let mut word = null();
-    // SAFETY: the thread's own word, at the offset from %fs that the dynamic linker stored (ELF Handling For TLS, 4.4.6).
+    // SAFETY: the thread's own word, at the offset from %fs that the dynamic linker stored (ELF Handling For TLS,
+    // 4.4.6).
     unsafe {
         asm!(
             "mov {word}, qword ptr [rip + busy_gil_account@GOTTPOFF]",

@@ -36,8 +36,8 @@ pub enum RemoteError {
     /// The process contains no CPython.
     #[error(
         "no CPython symbols found in process {pid}: none of its {files} mapped ELF files has _PyRuntime or \
-         _PyThreadState_Current. If it has just started, its libpython may not be loaded yet. If the program contains a \
-         stripped Python, link it with -Wl,-E"
+         _PyThreadState_Current. If it has just started, its libpython may not be loaded yet. If the program contains \
+         a stripped Python, link it with -Wl,-E"
     )]
     NotPython {
         /// Its id.
@@ -62,7 +62,10 @@ pub enum RemoteError {
         version: String,
     },
     /// Python is not initialised yet, or was finalised.
-    #[error("process {pid} has loaded CPython ({}), but has not initialised it yet, or has finalised it", file.display())]
+    #[error(
+        "process {pid} has loaded CPython ({}), but has not initialised it yet, or has finalised it",
+        file.display()
+    )]
     NotInitialised {
         /// Its id.
         pid: u32,

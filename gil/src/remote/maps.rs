@@ -1,5 +1,5 @@
-//! The files that a process has mapped as executable, from proc_pid_maps(5). Paths may contain any bytes, so a crate that parses
-//! text can't be used.
+//! The files that a process has mapped as executable, from proc_pid_maps(5). Paths may contain any bytes, so a crate
+//! that parses text can't be used.
 
 use super::error::RemoteError;
 use super::target::Target;

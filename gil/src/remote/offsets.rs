@@ -1,9 +1,10 @@
 //! The place of the GIL in CPython's state, by version, for x86-64.
 //!
-//! Up to 3.12 it comes from tables, taken from each version's headers: struct _gil_runtime_state in Include/internal/pycore_gil.h
-//! (3.7: gil.h), its place in struct pyruntimestate (pycore_runtime.h; 3.8: pycore_pystate.h; 3.7: pystate.h) or struct
-//! _is (pycore_interp.h), struct _ts in Include/pystate.h (3.8 on: cpython/pystate.h). From 3.13 on CPython itself provides
-//! it: struct _Py_DebugOffsets at the beginning of `_PyRuntime` (pycore_runtime.h; 3.14 on: pycore_debug_offsets.h).
+//! Up to 3.12 it comes from tables, taken from each version's headers: struct _gil_runtime_state in
+//! Include/internal/pycore_gil.h (3.7: gil.h), its place in struct pyruntimestate (pycore_runtime.h; 3.8:
+//! pycore_pystate.h; 3.7: pystate.h) or struct _is (pycore_interp.h), struct _ts in Include/pystate.h (3.8 on:
+//! cpython/pystate.h). From 3.13 on CPython itself provides it: struct _Py_DebugOffsets at the beginning of
+//! `_PyRuntime` (pycore_runtime.h; 3.14 on: pycore_debug_offsets.h).
 
 use super::error::RemoteError;
 use super::target::Target;
@@ -20,10 +21,11 @@ pub(super) struct ThreadOffsets {
 /// The place where a version keeps its GIL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Place {
-    /// 2.7 and 3.6: the GIL can't be found. But a thread is the current one (`PyThreadState_Swap`) only while it holds the
-    /// GIL.
+    /// 2.7 and 3.6: the GIL can't be found. But a thread is the current one (`PyThreadState_Swap`) only while it holds
+    /// the GIL.
     None,
-    /// 3.7 to 3.11: in `_PyRuntime`, at `gil`. The list of interpreters at `head` is empty unless Python is initialised.
+    /// 3.7 to 3.11: in `_PyRuntime`, at `gil`. The list of interpreters at `head` is empty unless Python is
+    /// initialised.
     Runtime { gil: u64, head: u64 },
     /// From 3.12 on: each interpreter points to its GIL.
     Interpreter(InterpreterOffsets),

@@ -1,5 +1,5 @@
-//! Finds the GIL of a process: CPython's file, its version, its state, and the GIL in it. Checks later whether all that is still
-//! there.
+//! Finds the GIL of a process: CPython's file, its version, its state, and the GIL in it. Checks later whether all that
+//! is still there.
 
 use super::error::RemoteError;
 use super::locate::{Located, State, locate};
@@ -92,7 +92,8 @@ impl Gil {
             }
             // In 3.6 its conditions and mutexes are static variables (Python/ceval_gil.h), all other locks are not.
             Kind::Current { .. } if self.version.major == 3 => self.located.variables.clone(),
-            // In 2.7 it is a semaphore (sem_t) behind a pointer, which is NULL until a second thread starts (Python/ceval.c).
+            // In 2.7 it is a semaphore (sem_t) behind a pointer, which is NULL until a second thread starts
+            // (Python/ceval.c).
             Kind::Current { .. } => match self.located.interpreter_lock {
                 Some(pointer) => {
                     let lock = target.word(pointer)?.unwrap_or(0);
@@ -116,8 +117,8 @@ impl Gil {
     }
 }
 
-/// Returns the GIL of the interpreter whose id is 0, and the ids of the interpreters that have another GIL. `None` if there is no
-/// such interpreter.
+/// Returns the GIL of the interpreter whose id is 0, and the ids of the interpreters that have another GIL. `None` if
+/// there is no such interpreter.
 fn main_gil(
     target: &Target,
     runtime: u64,

@@ -17,11 +17,11 @@ use std::thread::{Builder, JoinHandle};
 /// The sampling rates of a [`Recorder`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rates {
-    /// The number of times a second that the holder is read. Each sample lies at a random moment of its 1/`hz` seconds, so that
-    /// all moments of a process with a period of its own are sampled equally.
+    /// The number of times a second that the holder is read. Each sample lies at a random moment of its 1/`hz` seconds,
+    /// so that all moments of a process with a period of its own are sampled equally.
     pub hz: NonZero<u32>,
-    /// The largest number of times a second that the states of the threads are read. If there are very many threads, the
-    /// readings are further apart, so that they take a twentieth of the time.
+    /// The largest number of times a second that the states of the threads are read. If there are very many threads,
+    /// the readings are further apart, so that they take a twentieth of the time.
     pub states_hz: NonZero<u32>,
 }
 

@@ -29,8 +29,8 @@ pub struct RemoteGil {
 #[derive(Debug, Clone, Copy)]
 struct Known {
     state: u64,
-    /// The GIL's `switch_number` at that time. As long as it stays the same, no other thread has held the GIL, so no other
-    /// thread's state can be at that address by now.
+    /// The GIL's `switch_number` at that time. As long as it stays the same, no other thread has held the GIL, so no
+    /// other thread's state can be at that address by now.
     switch_number: u64,
     holder: Holder,
 }
@@ -65,7 +65,8 @@ impl RemoteGil {
         &self.gil.located.file
     }
 
-    /// Returns the ids of the interpreters that have a GIL of their own, which is not sampled. As of the last [`Self::verify`].
+    /// Returns the ids of the interpreters that have a GIL of their own, which is not sampled. As of the last
+    /// [`Self::verify`].
     pub fn other_gils(&self) -> &[i64] {
         &self.gil.others
     }
@@ -73,7 +74,8 @@ impl RemoteGil {
     /// Reads which thread holds the GIL now. Takes some 2 to 8 µs.
     ///
     /// # Errors
-    /// Ended, Replaced, Unloaded, NotInitialised or NoGil once that is the case; Layout if the values read make no sense.
+    /// Ended, Replaced, Unloaded, NotInitialised or NoGil once that is the case; Layout if the values read make no
+    /// sense.
     pub fn sample(&mut self) -> Result<Sample, RemoteError> {
         let (state, switch_number) = match self.gil.kind {
             Kind::Struct { address, fields } => {
@@ -113,8 +115,8 @@ impl RemoteGil {
         Ok(Sample { at_ns, holder })
     }
 
-    /// Reads the state of each live thread now, in the order of their ids. Takes some 5 to 10 µs a thread, so call it a few
-    /// hundred times a second at most.
+    /// Reads the state of each live thread now, in the order of their ids. Takes some 5 to 10 µs a thread, so call it a
+    /// few hundred times a second at most.
     ///
     /// # Errors
     /// As [`Self::sample`].
@@ -130,9 +132,9 @@ impl RemoteGil {
         self.threads.states(&self.target, &mut self.sampler, sample, &waiting_at)
     }
 
-    /// Checks that the GIL is where it was, and reads again which interpreters have a GIL of their own. Call it from time to time
-    /// between samples: these do not notice if Python was finalised (up to 3.8), or unloaded and something else is at its
-    /// place.
+    /// Checks that the GIL is where it was, and reads again which interpreters have a GIL of their own. Call it from
+    /// time to time between samples: these do not notice if Python was finalised (up to 3.8), or unloaded and something
+    /// else is at its place.
     ///
     /// # Errors
     /// As [`Self::sample`].
@@ -162,8 +164,8 @@ impl RemoteGil {
 
     /// Checks that the holder, if there is one, is a thread of the process. That proves the offsets.
     fn expect_a_holder(&mut self) -> Result<(), RemoteError> {
-        /// A holder can't be identified while it changes, nor in a forked child that has not run yet: its memory has the ids
-        /// of its parent.
+        /// A holder can't be identified while it changes, nor in a forked child that has not run yet: its memory has
+        /// the ids of its parent.
         const PATIENCE: Duration = Duration::from_secs(1);
         let start = Instant::now();
         while start.elapsed() < PATIENCE {
@@ -173,7 +175,7 @@ impl RemoteGil {
             sleep(Duration::from_micros(100));
         }
         self.verify()?;
-        let found = "expected a thread of the process as the holder of the GIL, found another one".to_owned();
+        let found = "expected a thread of the process as the GIL's holder, found another one".to_owned();
         Err(self.gil.layout(&self.target, found))
     }
 }

@@ -39,9 +39,9 @@ fn explain(own: Option<u32>, owner: Option<u32>, scope: Option<u32>) -> String {
             "Yama's ptrace_scope is 3: no process can be read until the system boots with a lower one".to_owned()
         }
         _ => format!(
-            "this needs the right to ptrace(2) it. The program must belong to the same user, must not have disabled tracing \
-             (setuid, PR_SET_DUMPABLE), and must not run in a user namespace above this one. Otherwise CAP_SYS_PTRACE in its \
-             namespace is needed: {AS_ROOT}"
+            "this needs the right to ptrace(2) it. The program must belong to the same user, must not have disabled \
+             tracing (setuid, PR_SET_DUMPABLE), and must not run in a user namespace above this one. Otherwise this \
+             needs CAP_SYS_PTRACE in that namespace: {AS_ROOT}"
         ),
     }
 }

@@ -22,10 +22,11 @@ struct Latest {
     held_ns: u64,
     cpu: Duration,
     run_delay: Duration,
-    /// The time before that reading in which the thread did not hold the GIL, though it was found holding it at both ends.
+    /// The time before that reading in which the thread did not hold the GIL, though it was found holding it at both
+    /// ends.
     undivided_ns: u64,
-    /// The time credited as running since the thread was last found not running, less the part that turned out to be run
-    /// delay.
+    /// The time credited as running since the thread was last found not running, less the part that turned out to be
+    /// run delay.
     ran_ns: u64,
 }
 
@@ -111,7 +112,8 @@ fn nanoseconds(time: Duration) -> u64 {
 mod tests {
     use super::*;
 
-    /// Adds readings of one thread, 10 ms apart: its state, and the milliseconds of hold and of run delay since the last one.
+    /// Adds readings of one thread, 10 ms apart: its state, and the milliseconds of hold and of run delay since the
+    /// last one.
     fn times(readings: &[(State, u64, u64)]) -> ThreadWindow {
         let (mut times, mut window) = (StateTimes::default(), Window::default());
         let mut run_delay = Duration::ZERO;

@@ -1,9 +1,9 @@
 //! One process, by descriptors that refer to the process and not to its id: its folder in /proc, and its memory.
 //!
-//! The memory is read through /proc/PID/mem. The descriptor keeps the address space on which it was opened: once the process
-//! has ended or has called execve(2), every read returns 0 bytes (`mem_rw` in fs/proc/base.c). So neither another process
-//! with the same id nor another program in the same process can be mistaken for the target, as could happen with
-//! process_vm_readv(2). It is cheaper, too.
+//! The memory is read through /proc/PID/mem. The descriptor keeps the address space on which it was opened: once the
+//! process has ended or has called execve(2), every read returns 0 bytes (`mem_rw` in fs/proc/base.c). So neither
+//! another process with the same id nor another program in the same process can be mistaken for the target, as could
+//! happen with process_vm_readv(2). It is cheaper, too.
 
 use super::error::RemoteError;
 use super::rights;
@@ -92,8 +92,8 @@ impl Target {
         refused(self.pid, doing, error)
     }
 
-    /// Returns the reason why the address space is gone. An ending process has no program any more (`exit_mm` in kernel/exit.c);
-    /// after execve(2) it has one.
+    /// Returns the reason why the address space is gone. An ending process has no program any more (`exit_mm` in
+    /// kernel/exit.c); after execve(2) it has one.
     fn gone(&self) -> RemoteError {
         let pid = self.pid;
         if self.link("exe").is_ok() { RemoteError::Replaced { pid } } else { RemoteError::Ended { pid } }

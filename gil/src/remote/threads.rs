@@ -1,8 +1,8 @@
 //! The state of each thread of a process with respect to its GIL, as the kernel reports it.
 //!
-//! A thread that waits for the GIL sleeps in futex(2) at an address inside the GIL: `take_gil` in Python/ceval_gil.c waits on
-//! its condition, and a thread that dropped it on request waits on `switch_cond`. Other locks, sleeps and I/O show other
-//! addresses or calls. /proc/PID/task/TID/syscall has both (proc_pid_syscall(5)).
+//! A thread that waits for the GIL sleeps in futex(2) at an address inside the GIL: `take_gil` in Python/ceval_gil.c
+//! waits on its condition, and a thread that dropped it on request waits on `switch_cond`. Other locks, sleeps and I/O
+//! show other addresses or calls. /proc/PID/task/TID/syscall has both (proc_pid_syscall(5)).
 
 use super::error::RemoteError;
 use super::sample::{Holder, Sample};
@@ -83,7 +83,8 @@ impl Threads {
         Self { threads: BTreeMap::new(), budget: DescriptorBudget::of_process() }
     }
 
-    /// Returns the state of all live threads, in the order of their ids. `waiting_at` is the result of `Gil::waiting_at`.
+    /// Returns the state of all live threads, in the order of their ids. `waiting_at` is the result of
+    /// `Gil::waiting_at`.
     pub fn states(
         &mut self,
         target: &Target,

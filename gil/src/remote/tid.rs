@@ -8,13 +8,15 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-/// The offset of `tid` in glibc's struct pthread, which a pthread_t points to (nptl/descr.h). The same on x86-64 since 2.4.
+/// The offset of `tid` in glibc's struct pthread, which a pthread_t points to (nptl/descr.h). The same on x86-64 since
+/// 2.4.
 const TID_IN_PTHREAD: u64 = 720;
 
 /// The ids of a process's threads.
 #[derive(Debug)]
 pub(super) struct ThreadIds {
-    /// For a process in another PID namespace: the ids in this namespace by the ids in its own. `None` for a process in this one.
+    /// For a process in another PID namespace: the ids in this namespace by the ids in its own. `None` for a process in
+    /// this one.
     by_inner: Option<HashMap<u32, u32>>,
 }
 
@@ -31,7 +33,8 @@ impl ThreadIds {
         Ok(ids)
     }
 
-    /// Returns the thread of `state`. `None` if it is not a thread of the process, which happens if the state was freed meanwhile.
+    /// Returns the thread of `state`. `None` if it is not a thread of the process, which happens if the state was freed
+    /// meanwhile.
     pub fn of(&mut self, target: &Target, state: u64, offsets: ThreadOffsets) -> Result<Option<u32>, RemoteError> {
         let field = |offset: u64| target.word(state.wrapping_add(offset));
         // After fork(2), 3.11 keeps the native id of the parent's thread, while glibc updates its own.
@@ -66,8 +69,8 @@ impl ThreadIds {
     fn read_inner(&mut self, target: &Target) -> Result<(), RemoteError> {
         let Some(by_inner) = &mut self.by_inner else { return Ok(()) };
         by_inner.clear();
-        // By path, since std can't list the entries of a descriptor. If the id was reused, these are other threads, which the
-        // memory of the target does not refer to.
+        // By path, since std can't list the entries of a descriptor. If the id was reused, these are other threads,
+        // which the memory of the target does not refer to.
         let failed = |error: io::Error| target.failed("list /proc/PID/task", error);
         for entry in fs::read_dir(Path::new("/proc").join(target.pid.to_string()).join("task")).map_err(failed)? {
             let name = entry.map_err(failed)?.file_name();

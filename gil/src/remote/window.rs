@@ -20,8 +20,8 @@ pub struct Window {
     pub missed: u64,
     /// The longest time between two samples. In a difference: of all samples up to its end.
     pub longest_gap_ns: u64,
-    /// The time of which nothing is known, since two samples were more than ten of the rate's steps apart. It is not counted
-    /// anywhere else.
+    /// The time of which nothing is known, since two samples were more than ten of the rate's steps apart. It is not
+    /// counted anywhere else.
     pub unseen_ns: u64,
     /// The time that any thread held the GIL. Of the time between two samples, half is counted as each of them.
     pub held_ns: u64,
@@ -29,7 +29,8 @@ pub struct Window {
     pub held_by_unknown_ns: u64,
     /// Each thread that was seen, by its id, including those that have ended.
     pub threads: BTreeMap<u32, ThreadWindow>,
-    /// The ids of the interpreters that had a GIL of their own when the states were last read. Those GILs are not sampled.
+    /// The ids of the interpreters that had a GIL of their own when the states were last read. Those GILs are not
+    /// sampled.
     pub other_gils: Vec<i64>,
     /// The CPU time of the sampling thread.
     pub cost: Duration,
@@ -39,8 +40,8 @@ pub struct Window {
     pub(super) last: Option<Holder>,
 }
 
-/// The times of one thread's states. `held_ns` comes from the samples, the others from the readings of its state, which are
-/// fewer: the time between two readings, less the time held, is divided between the states found at both ends.
+/// The times of one thread's states. `held_ns` comes from the samples, the others from the readings of its state, which
+/// are fewer: the time between two readings, less the time held, is divided between the states found at both ends.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ThreadWindow {

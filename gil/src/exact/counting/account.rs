@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64};
 /// No account.
 pub(crate) const NONE: *mut Account = null_mut();
 
-/// In ticks, some 100 µs. A thread that was forced to release the GIL goes straight from waiting for the hand-over to waiting
-/// for the GIL.
+/// In ticks, some 100 µs. A thread that was forced to release the GIL goes straight from waiting for the hand-over to
+/// waiting for the GIL.
 const SAME_WAIT: u64 = 1 << 18;
 
 /// What one thread did with one GIL, in ticks. Memory full of zeros is an empty account of no session.
@@ -149,7 +149,8 @@ impl Account {
         self.was_forced.store(is_forced, Relaxed);
     }
 
-    /// Books the start of a wait, unless one goes on already. If the wait for the hand-over has just ended, both are one wait.
+    /// Books the start of a wait, unless one goes on already. If the wait for the hand-over has just ended, both are
+    /// one wait.
     #[inline]
     pub(crate) fn begins_wait(&self, now: u64) {
         if self.waits_since.load(Relaxed) != 0 || self.is_shared() {
@@ -222,7 +223,8 @@ impl Account {
         })
     }
 
-    /// The longest hold up to `now`, of the session or of the window in `slot`. `since` is the start of a hold that goes on.
+    /// The longest hold up to `now`, of the session or of the window in `slot`. `since` is the start of a hold that
+    /// goes on.
     pub(super) fn longest_hold(&self, slot: Option<Slot>, since: Option<u64>, now: u64) -> u64 {
         match slot {
             None => self.longest_hold.ever().max(since.map_or(0, |since| now.saturating_sub(since))),

@@ -180,8 +180,8 @@ impl Gil {
         self.sequence.end_cut_off_write();
     }
 
-    /// Books that the GIL is being created again at the same address: by a forked child (`_PyEval_ReInitThreads`), or for
-    /// another interpreter.
+    /// Books that the GIL is being created again at the same address: by a forked child (`_PyEval_ReInitThreads`), or
+    /// for another interpreter.
     #[cold]
     pub(crate) fn created_anew(&self, open: &Slots, session: u64, now: u64) {
         if self.holder().is_some() {

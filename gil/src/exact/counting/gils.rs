@@ -1,4 +1,5 @@
-//! The GILs of this process: the one under which the meter was started, and those of interpreters with a GIL of their own.
+//! The GILs of this process: the one under which the meter was started, and those of interpreters with a GIL of their
+//! own.
 
 use super::super::memory;
 use super::super::python::InterpreterId;
@@ -10,7 +11,8 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering, Ordering::Relaxed};
 pub(super) const CAPACITY: usize = 1024;
 /// The size of the hash table. More than twice the number of GILs, so that searches stay short.
 const PLACES: usize = 4096;
-/// The distance from `cond` to `switch_cond` in `struct _gil_runtime_state` (3.7 on, glibc on x86-64). Calibration checks it.
+/// The distance from `cond` to `switch_cond` in `struct _gil_runtime_state` (3.7 on, glibc on x86-64). Calibration
+/// checks it.
 pub(crate) const SWITCH_COND: usize = 88;
 /// The distance from `last_holder` to `cond`; `locked` is between them. Calibration checks it.
 pub(crate) const LAST_HOLDER: usize = 24;
@@ -26,7 +28,8 @@ pub(crate) struct Gils {
     used: AtomicUsize,
     /// Indexes into the table, plus 1, by hash of `cond`. GIL 0 is found without.
     by_cond: [AtomicUsize; PLACES],
-    /// The offset, in a PyInterpreterState, of the `cond` of its own GIL; 0 if unknown or if interpreters have no own GILs.
+    /// The offset, in a PyInterpreterState, of the `cond` of its own GIL; 0 if unknown or if interpreters have no own
+    /// GILs.
     to_cond: AtomicUsize,
     /// The address of `PyInterpreterState_GetID`, or 0.
     interpreter_id: AtomicUsize,
@@ -114,8 +117,8 @@ impl Gils {
         indexes.map(|index| &self.table[index - 1]).find(|gil| gil.is_at(cond))
     }
 
-    /// Enters a GIL that was not known, if `cond` is the one of a GIL: it is held, by a thread state of the very interpreter
-    /// that `cond` would belong to.
+    /// Enters a GIL that was not known, if `cond` is the one of a GIL: it is held, by a thread state of the very
+    /// interpreter that `cond` would belong to.
     #[cold]
     fn meet(&self, cond: usize) -> Option<&Gil> {
         let interpreter = cond.wrapping_sub(self.to_cond.load(Relaxed));
@@ -152,8 +155,8 @@ impl Gils {
         let id = if function == 0 {
             0
         } else {
-            // SAFETY: PyInterpreterState_GetID reads a field of an interpreter that is alive: one of its threads is running
-            // this code, or it was on the list of interpreters a moment ago.
+            // SAFETY: PyInterpreterState_GetID reads a field of an interpreter that is alive: one of its threads is
+            // running this code, or it was on the list of interpreters a moment ago.
             unsafe { std::mem::transmute::<usize, InterpreterId>(function)(interpreter) }
         };
         let gil = &self.table[index];
@@ -177,8 +180,8 @@ impl Gils {
 mod tests {
     use super::*;
 
-    /// The state of an interpreter, laid out so that its own GIL is met: `last_holder`, `locked` and both conds, and the
-    /// thread state that holds it.
+    /// The state of an interpreter, laid out so that its own GIL is met: `last_holder`, `locked` and both conds, and
+    /// the thread state that holds it.
     struct Interpreter {
         words: Box<[usize; 64]>,
     }

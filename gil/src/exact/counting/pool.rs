@@ -16,7 +16,8 @@ const ACCOUNTS: usize = 65_536;
 /// The accounts: those of the threads, then the shared one of each GIL.
 static POOL: AtomicPtr<Account> = AtomicPtr::new(null_mut());
 static USED: AtomicUsize = AtomicUsize::new(0);
-/// Grows with every start from rest and in every forked child; 0 before the first. An account of a former session is empty.
+/// Grows with every start from rest and in every forked child; 0 before the first. An account of a former session is
+/// empty.
 static SESSION: AtomicU64 = AtomicU64::new(0);
 
 /// The session that is being counted.

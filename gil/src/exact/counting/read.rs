@@ -8,8 +8,8 @@ use super::pool;
 use super::slots::Slot;
 use crate::snapshot::{GilTotals, Snapshot, ThreadTotals};
 
-/// Returns everything that was counted in this session: since metering began from rest, or since the fork. The longest hold
-/// and wait are those of the window in `slot`, if one is given.
+/// Returns everything that was counted in this session: since metering began from rest, or since the fork. The longest
+/// hold and wait are those of the window in `slot`, if one is given.
 pub(crate) fn snapshot(slot: Option<Slot>) -> Snapshot {
     Reader { session: pool::session(), slot, scale: Scale::now(), now: ticks }.snapshot(&GILS)
 }

@@ -9,8 +9,8 @@ pub(super) fn add(counter: &AtomicU64, more: u64) {
     counter.store(counter.load(Relaxed) + more, Relaxed);
 }
 
-/// A sequence lock (Boehm, "Can seqlocks get along with programming language memory models?", MSPC 2012): a reader sees all
-/// of what one write changed, or nothing of it. The number is odd during a write.
+/// A sequence lock (Boehm, "Can seqlocks get along with programming language memory models?", MSPC 2012): a reader sees
+/// all of what one write changed, or nothing of it. The number is odd during a write.
 #[repr(transparent)]
 pub(super) struct Sequence(AtomicU64);
 
@@ -29,8 +29,8 @@ impl Sequence {
         self.0.store(sequence + 2, Ordering::Release);
     }
 
-    /// Returns what `body` reads, all of it from one moment. If writes follow each other faster than `body` can read, the
-    /// result of the last try may mix several moments.
+    /// Returns what `body` reads, all of it from one moment. If writes follow each other faster than `body` can read,
+    /// the result of the last try may mix several moments.
     pub(super) fn read<T>(&self, mut body: impl FnMut() -> T) -> T {
         const TRIES: usize = 1000;
         for _ in 0..TRIES {

@@ -1,8 +1,8 @@
 //! One slot for each open window, and the longest hold and wait that every account keeps for each slot.
 //!
-//! The counts and times of a window are the difference of two snapshots. Its longest hold and wait are not, so each account
-//! keeps them for every open window. A hold or wait that is no longer than the least of these (the floor) costs one
-//! comparison, however many windows are open.
+//! The counts and times of a window are the difference of two snapshots. Its longest hold and wait are not, so each
+//! account keeps them for every open window. A hold or wait that is no longer than the least of these (the floor) costs
+//! one comparison, however many windows are open.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -117,7 +117,8 @@ impl Longest {
         }
     }
 
-    /// Books for the open windows, and computes the floor anew. The part before a window was opened does not count in it.
+    /// Books for the open windows, and computes the floor anew. The part before a window was opened does not count in
+    /// it.
     #[cold]
     #[inline(never)]
     fn book_in_slots(
@@ -149,8 +150,8 @@ impl Longest {
 }
 
 impl Slot {
-    /// Returns the longest hold or wait of this window up to `now`, given the figures of one account. `since` is the start
-    /// of a hold or wait that goes on.
+    /// Returns the longest hold or wait of this window up to `now`, given the figures of one account. `since` is the
+    /// start of a hold or wait that goes on.
     pub(super) fn longest(
         self,
         figures: &[SlotFigures; SLOTS],

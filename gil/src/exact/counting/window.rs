@@ -19,8 +19,8 @@ impl Window {
         Ok(Self { slot, before: read::snapshot(None) })
     }
 
-    /// Returns what happened since the window was opened, the longest hold and wait included. In a forked child: since the
-    /// fork.
+    /// Returns what happened since the window was opened, the longest hold and wait included. In a forked child: since
+    /// the fork.
     pub fn read(&self) -> Snapshot {
         let now = read::snapshot(Some(self.slot));
         let mut interval = now.since(&self.before);

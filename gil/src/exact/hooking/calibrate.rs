@@ -1,5 +1,5 @@
-//! Learns which cond, or which semaphore, is the GIL's, without symbols or tables: the calling thread releases the GIL once and
-//! acquires it again, and what it signals meanwhile belongs to the GIL. Then the struct around it is checked.
+//! Learns which cond, or which semaphore, is the GIL's, without symbols or tables: the calling thread releases the GIL
+//! once and acquires it again, and what it signals meanwhile belongs to the GIL. Then the struct around it is checked.
 
 use super::super::counting::gils::{INTERP, LAST_HOLDER, SWITCH_COND};
 use super::super::python::{self, Python, ThreadState, symbol};
@@ -61,7 +61,8 @@ pub(crate) fn conds(python: &Python) -> Result<Calibration, Refusal> {
     Ok(Calibration { address: cond, interpreter, to_cond: Some(to_cond), others })
 }
 
-/// Learns and checks 2.7's GIL, while sem_post, sem_wait and sem_trywait are redirected to [`post`], [`wait`] and [`trywait`].
+/// Learns and checks 2.7's GIL, while sem_post, sem_wait and sem_trywait are redirected to [`post`], [`wait`] and
+/// [`trywait`].
 pub(crate) fn semaphores(python: &Python) -> Result<Calibration, Refusal> {
     let (mut seen, _) = observe(python);
     if seen.is_empty() {
@@ -88,8 +89,8 @@ fn observe(python: &Python) -> (Vec<usize>, ThreadState) {
     (log.addresses, state)
 }
 
-/// Returns the offset of the GIL's cond in its interpreter's state, the other interpreters, and the id of this one. From 3.12
-/// on every interpreter has its own GIL at the same offset, unless it uses the main interpreter's.
+/// Returns the offset of the GIL's cond in its interpreter's state, the other interpreters, and the id of this one.
+/// From 3.12 on every interpreter has its own GIL at the same offset, unless it uses the main interpreter's.
 fn interpreters(python: &Python, cond: usize, state: ThreadState) -> Result<(usize, Vec<usize>, i64), Refusal> {
     const LARGEST_STATE: usize = 1 << 20;
     let own = memory::words::<1>(state as usize + INTERP).map(|[own]| own);

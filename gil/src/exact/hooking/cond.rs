@@ -1,6 +1,6 @@
-//! The functions that CPython 3 calls instead of pthread_cond_signal, _timedwait, _wait and _init, in the object that holds
-//! PyEval_SaveThread. They run under the GIL's mutexes: they make no system call, allocate nothing and take no lock, except
-//! at a thread's first event.
+//! The functions that CPython 3 calls instead of pthread_cond_signal, _timedwait, _wait and _init, in the object that
+//! holds PyEval_SaveThread. They run under the GIL's mutexes: they make no system call, allocate nothing and take no
+//! lock, except at a thread's first event.
 
 use super::super::clock;
 use super::super::counting::gils::{GILS, Meaning};
@@ -12,8 +12,8 @@ use std::arch::naked_asm;
 use std::ffi::c_int;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-/// The addresses of glibc's own functions. They must not be called by name, since this library may be part of the very object
-/// that is redirected.
+/// The addresses of glibc's own functions. They must not be called by name, since this library may be part of the very
+/// object that is redirected.
 pub(super) static REAL_SIGNAL: AtomicUsize = AtomicUsize::new(0);
 pub(super) static REAL_TIMEDWAIT: AtomicUsize = AtomicUsize::new(0);
 pub(super) static REAL_WAIT: AtomicUsize = AtomicUsize::new(0);
@@ -68,8 +68,8 @@ pub(super) unsafe extern "C-unwind" fn timedwait(
     result
 }
 
-/// pthread_cond_wait. On a GIL's `switch_cond` a thread that dropped the GIL on request waits until another one has acquired
-/// it (`drop_gil`, FORCE_SWITCHING).
+/// pthread_cond_wait. On a GIL's `switch_cond` a thread that dropped the GIL on request waits until another one has
+/// acquired it (`drop_gil`, FORCE_SWITCHING).
 pub(super) unsafe extern "C-unwind" fn wait(cond: *mut c_void, mutex: *mut c_void) -> c_int {
     // SAFETY: as above.
     let wait = || unsafe { std::mem::transmute::<usize, Wait>(REAL_WAIT.load(Relaxed))(cond, mutex) };

@@ -55,7 +55,8 @@ impl Object {
     /// Returns the object whose code contains `address`.
     pub(crate) fn holding(address: usize) -> Option<Self> {
         let mut search = (address, None::<Self>);
-        // SAFETY: the callback has the type that dl_iterate_phdr(3) asks for. It gets the search, which outlives the call.
+        // SAFETY: the callback has the type that dl_iterate_phdr(3) asks for. It gets the search, which outlives the
+        // call.
         unsafe { libc::dl_iterate_phdr(Some(find_object), (&raw mut search).cast()) };
         search.1
     }
@@ -111,7 +112,8 @@ impl Object {
 }
 
 impl Entry {
-    /// Redirects the entry to `function`. Other threads may call through it meanwhile: they reach the old or the new function.
+    /// Redirects the entry to `function`. Other threads may call through it meanwhile: they reach the old or the new
+    /// function.
     ///
     /// # Errors
     /// [`Refusal::System`] if the page can't be made writable.
@@ -137,7 +139,8 @@ impl Entry {
         // SAFETY: a word of the table.
         let now = unsafe { AtomicUsize::from_ptr(self.place as *mut usize) }.load(Ordering::Relaxed);
         if ours.contains(&now) {
-            // A page that could be made writable once can be so again. If not, the hook stays and only passes the calls on.
+            // A page that could be made writable once can be so again. If not, the hook stays and only passes the calls
+            // on.
             let _ = self.redirect(self.original);
         }
     }

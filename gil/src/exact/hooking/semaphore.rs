@@ -1,9 +1,9 @@
-//! The functions that CPython 2.7 calls instead of sem_post, sem_wait, sem_trywait and sem_init. Its GIL is a lock like any
-//! other (`interpreter_lock`, Python/ceval.c), and its locks are semaphores (Python/thread_pthread.h): sem_post releases,
-//! sem_wait and sem_trywait acquire.
+//! The functions that CPython 2.7 calls instead of sem_post, sem_wait, sem_trywait and sem_init. Its GIL is a lock like
+//! any other (`interpreter_lock`, Python/ceval.c), and its locks are semaphores (Python/thread_pthread.h): sem_post
+//! releases, sem_wait and sem_trywait acquire.
 //!
-//! A forked child creates a new lock (`PyEval_ReInitThreads`): it is the first semaphore that the child waits for after the
-//! child has initialised it.
+//! A forked child creates a new lock (`PyEval_ReInitThreads`): it is the first semaphore that the child waits for after
+//! the child has initialised it.
 
 use super::super::clock;
 use super::super::counting::gils::GILS;

@@ -1,5 +1,5 @@
-//! Recognises calls that come from `PyEval_SaveThread`, by the return addresses on the stack of a hook. Between the hook and
-//! PyEval_SaveThread there are the same frames each time, so the addresses stand at the same places.
+//! Recognises calls that come from `PyEval_SaveThread`, by the return addresses on the stack of a hook. Between the
+//! hook and PyEval_SaveThread there are the same frames each time, so the addresses stand at the same places.
 
 use super::got::Span;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -9,12 +9,13 @@ const DEPTH: usize = 96;
 
 /// The return address of a hook that PyEval_SaveThread has called; 0 if unknown.
 static HOOK: AtomicUsize = AtomicUsize::new(0);
-/// The return address into PyEval_SaveThread, and its place on the stack in words: 0 if it is the hook's own return address.
+/// The return address into PyEval_SaveThread, and its place on the stack in words: 0 if it is the hook's own return
+/// address.
 static INSIDE: AtomicUsize = AtomicUsize::new(0);
 static PLACE: AtomicUsize = AtomicUsize::new(0);
 
-/// Learns the places from inside such a call. The stack must have been clean before (see [`scrubbed`]), or the remains of
-/// other calls would be learnt.
+/// Learns the places from inside such a call. The stack must have been clean before (see [`scrubbed`]), or the remains
+/// of other calls would be learnt.
 ///
 /// # Safety
 /// `stack` is the stack pointer at a hook's entry, called by PyEval_SaveThread, which was called from Rust.
@@ -29,8 +30,8 @@ pub(super) unsafe fn learn(stack: *const usize, save_thread: &Span) {
     PLACE.store(place.unwrap_or(0), Ordering::Relaxed);
 }
 
-/// Returns true if the instruction before `address` is a call. The address of a function in a saved register is no return
-/// address.
+/// Returns true if the instruction before `address` is a call. The address of a function in a saved register is no
+/// return address.
 ///
 /// # Safety
 /// The six bytes before `address` are mapped.
@@ -52,8 +53,8 @@ pub(super) fn is_known() -> bool {
 /// `stack` is the stack pointer at a hook's entry.
 #[inline]
 pub(super) unsafe fn is_save_thread(stack: *const usize) -> bool {
-    // SAFETY: the return address. If the same function has called, its frame and those of its callers reach as far as they did
-    // during calibration.
+    // SAFETY: the return address. If the same function has called, its frame and those of its callers reach as far as
+    // they did during calibration.
     unsafe {
         stack.read() == HOOK.load(Ordering::Relaxed)
             && stack.add(PLACE.load(Ordering::Relaxed)).read() == INSIDE.load(Ordering::Relaxed)
