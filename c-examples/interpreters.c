@@ -1,19 +1,23 @@
-/* The interpreter as an instance: one process, some threads, each with a Python interpreter of its own (PEP 684), and one
- * state that all of them share through plain memory. For CPython 3.12 and later.
+/* The interpreter as an instance: one process with several threads, each with its own Python interpreter (PEP 684),
+ * and one state that all of them share in plain memory. Requires CPython 3.12 or later.
  *
  *     cc interpreters.c $(python3-config --includes) $(pkg-config --cflags --libs busy) \
  *         -Wl,-rpath,$(pkg-config --variable=libdir busy) $(python3-config --ldflags --embed) -pthread -o interpreters
  *     ./interpreters own-gil 3 2
  *
- * The first argument says how: own-gil, each interpreter with a GIL of its own; shared-gil, all under that of the main one; or
- * one-interpreter, plain threads of the main one. Then the seconds, and the number of threads. Each thread counts in
- * Python; the CPU time that it used is read by libbusy, and the time that it could have run but had no core, by the
- * kernel's account: who waits for the GIL does not count there.
+ * The arguments are the variant, the number of seconds, and the number of threads. The variants are:
+ *
+ *     own-gil            each interpreter has a GIL of its own
+ *     shared-gil         all interpreters share the GIL of the main one
+ *     one-interpreter    all threads run in the main interpreter
+ *
+ * Each thread counts in Python. libbusy reads the CPU time that the thread used. The kernel reports the thread's run
+ * delay, which is the time for which it was runnable but had no CPU. Waiting for the GIL does not count as run delay.
  */
 
-#define _DEFAULT_SOURCE /* pthread_barrier_t and clock_gettime(2) beside -std=c11 */
+#define _DEFAULT_SOURCE /* declares pthread_barrier_t and clock_gettime(2) despite -std=c11 */
 
-#include <Python.h> /* first of all headers: it defines feature macros that change the others */
+#include <Python.h> /* must come first: it defines feature macros that affect the other headers */
 
 #include <busy.h>
 
@@ -31,12 +35,12 @@
 
 enum { MOST_THREADS = 64 };
 
-/* What the interpreters share. A slot is a cache line, or threads on two cores would fight for it. */
+/* The state that the interpreters share. Each slot has its own cache line, so that threads do not contend for one. */
 static struct {
     _Alignas(64) _Atomic uint64_t count;
 } shared[MOST_THREADS];
 
-/* shared_state.add(slot, n) */
+/* shared_state.add(slot, n): adds n to the count of a thread */
 static PyObject *add(PyObject *self, PyObject *arguments)
 {
     unsigned int slot;
@@ -50,7 +54,7 @@ static PyObject *add(PyObject *self, PyObject *arguments)
     Py_RETURN_NONE;
 }
 
-/* shared_state.total(): what all interpreters have counted */
+/* shared_state.total(): returns the sum of the counts of all threads */
 static PyObject *total(PyObject *self, PyObject *nothing)
 {
     uint64_t sum = 0;
@@ -62,12 +66,12 @@ static PyObject *total(PyObject *self, PyObject *nothing)
 }
 
 static PyMethodDef methods[] = {
-    {"add", add, METH_VARARGS, "add(slot, n): adds to what a thread has counted"},
-    {"total", total, METH_NOARGS, "total(): what all have counted"},
+    {"add", add, METH_VARARGS, "add(slot, n): adds n to the count of a thread"},
+    {"total", total, METH_NOARGS, "total(): returns the sum of the counts of all threads"},
     {NULL, NULL, 0, NULL},
 };
 
-/* An interpreter with a GIL of its own takes only modules that say they can do with it. */
+/* An interpreter with a GIL of its own imports only modules that declare their support for it. */
 static PyModuleDef_Slot slots[] = {
     {Py_mod_multiple_interpreters, Py_MOD_PER_INTERPRETER_GIL_SUPPORTED},
 #if PY_VERSION_HEX >= 0x030d0000
@@ -105,7 +109,7 @@ struct worker {
     pthread_t thread;
     unsigned int slot, seconds;
     PyInterpreterState *interpreter;
-    uint64_t cpu_ns, waited_ns, ended_ns;
+    uint64_t cpu_ns, run_delay_ns, ended_ns;
     int failed;
 };
 
@@ -118,18 +122,18 @@ static uint64_t now_ns(void)
     return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
 }
 
-/* How long the calling thread was ready to run but had no core: the second field of schedstat (proc(5)), after each run. 0 if
- * the kernel keeps no such account. */
-static uint64_t waited_for_core_ns(void)
+/* Returns the run delay of the calling thread: the second field of schedstat (proc(5)), which the kernel updates after
+ * each run. Returns 0 if the kernel does not record it. */
+static uint64_t run_delay_now_ns(void)
 {
-    uint64_t waited = 0;
-    FILE *account = fopen("/proc/thread-self/schedstat", "r");
-    if (account == NULL)
+    uint64_t run_delay = 0;
+    FILE *schedstat = fopen("/proc/thread-self/schedstat", "r");
+    if (schedstat == NULL)
         return 0;
-    if (fscanf(account, "%*u %" SCNu64, &waited) != 1)
-        waited = 0;
-    fclose(account);
-    return waited;
+    if (fscanf(schedstat, "%*u %" SCNu64, &run_delay) != 1)
+        run_delay = 0;
+    fclose(schedstat);
+    return run_delay;
 }
 
 static void *work(void *argument)
@@ -138,21 +142,21 @@ static void *work(void *argument)
     char code[sizeof LOOP + 32];
     snprintf(code, sizeof code, LOOP, worker->slot, worker->seconds);
 
-    /* Before the GIL is taken: with a shared one the others could not come to the barrier. */
+    /* Wait before the thread acquires the GIL: if it held a shared GIL, the others could not reach the barrier. */
     pthread_barrier_wait(&start);
     PyThreadState *state = PyThreadState_New(worker->interpreter);
     PyEval_RestoreThread(state);
     uint64_t before = 0, after = 0;
-    const uint64_t waited_before = waited_for_core_ns();
+    const uint64_t run_delay_before = run_delay_now_ns();
     busy_status status = busy_thread_cpu_ns(0, &before);
     worker->failed = PyRun_SimpleString(code) != 0;
     if (status == BUSY_OK)
         status = busy_thread_cpu_ns(0, &after);
     worker->ended_ns = now_ns();
-    worker->waited_ns = waited_for_core_ns() - waited_before;
+    worker->run_delay_ns = run_delay_now_ns() - run_delay_before;
     worker->cpu_ns = after - before;
     PyThreadState_Clear(state);
-    PyThreadState_DeleteCurrent(); /* gives up the GIL too */
+    PyThreadState_DeleteCurrent(); /* releases the GIL too */
     if (status != BUSY_OK) {
         fprintf(stderr, "interpreters: busy_thread_cpu_ns: %s\n", busy_strerror(status));
         worker->failed = 1;
@@ -160,23 +164,23 @@ static void *work(void *argument)
     return NULL;
 }
 
-static void demand(PyStatus status)
+static void check(PyStatus status)
 {
     if (PyStatus_Exception(status))
         Py_ExitStatusException(status);
 }
 
-/* A new interpreter, left by the calling thread, which is back in the main one. */
+/* Returns a new interpreter. The calling thread is in the main interpreter again when the function returns. */
 static PyThreadState *new_interpreter(int own_gil)
 {
     const PyInterpreterConfig config = {
-        .use_main_obmalloc = !own_gil, /* the allocator has no lock but the GIL */
+        .use_main_obmalloc = !own_gil, /* only the GIL protects this allocator */
         .allow_threads = 1,
         .check_multi_interp_extensions = own_gil,
         .gil = own_gil ? PyInterpreterConfig_OWN_GIL : PyInterpreterConfig_SHARED_GIL,
     };
     PyThreadState *main_state = PyThreadState_Get(), *state = NULL;
-    demand(Py_NewInterpreterFromConfig(&state, &config));
+    check(Py_NewInterpreterFromConfig(&state, &config));
     PyThreadState_Swap(main_state);
     return state;
 }
@@ -202,7 +206,7 @@ int main(int argc, char **argv)
     const unsigned int seconds = (unsigned int)number(argv[2], 3600);
     const unsigned int threads = (unsigned int)number(argv[3], MOST_THREADS);
 
-    /* Of the environment only PYTHONHOME is of use here, which says where the standard library lies. */
+    /* The one useful environment variable here is PYTHONHOME, the place of the standard library. */
     PyImport_AppendInittab("shared_state", PyInit_shared_state);
     Py_Initialize();
 
@@ -224,10 +228,10 @@ int main(int argc, char **argv)
             return EXIT_FAILURE;
         }
     }
-    uint64_t began_ns = 0, ended_ns = 0, cpu_ns = 0, waited_ns = 0;
+    uint64_t started_ns = 0, ended_ns = 0, cpu_ns = 0, run_delay_ns = 0;
     Py_BEGIN_ALLOW_THREADS
     pthread_barrier_wait(&start);
-    began_ns = now_ns();
+    started_ns = now_ns();
     for (unsigned int i = 0; i < threads; i++)
         pthread_join(workers[i].thread, NULL);
     Py_END_ALLOW_THREADS
@@ -240,13 +244,13 @@ int main(int argc, char **argv)
         failed = failed || workers[i].failed;
         ended_ns = workers[i].ended_ns > ended_ns ? workers[i].ended_ns : ended_ns;
         cpu_ns += workers[i].cpu_ns;
-        waited_ns += workers[i].waited_ns;
+        run_delay_ns += workers[i].run_delay_ns;
         sum += count;
         printf("%s%" PRIu64, i ? ", " : "", count);
     }
-    const double wall_s = (double)(ended_ns - began_ns) / 1e9;
+    const double wall_s = (double)(ended_ns - started_ns) / 1e9;
     printf("], \"counts_per_s\": %.1f, \"cpu_percent\": %.3f, \"run_delay_percent\": %.3f, \"took_s\": %.3f}}\n",
-           (double)sum / wall_s, (double)cpu_ns / wall_s / 1e7, (double)waited_ns / wall_s / 1e7, wall_s);
+           (double)sum / wall_s, (double)cpu_ns / wall_s / 1e7, (double)run_delay_ns / wall_s / 1e7, wall_s);
 
     if (!one) {
         for (unsigned int i = 0; i < threads; i++) {

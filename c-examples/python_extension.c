@@ -1,29 +1,31 @@
-/* The talk's extension module on libbusy, by hand in CPython's C API: one file for CPython 2.7 and 3.6 to 3.15, and for
- * PyPy.
+/* The talk's extension module on top of libbusy, written by hand with CPython's C API. One file serves CPython 2.7 and
+ * 3.6 to 3.15, and PyPy.
  *
  *     cc -shared -fPIC python_extension.c $(python3-config --includes) $(pkg-config --cflags --libs busy) \
  *         -Wl,-rpath,$(pkg-config --variable=libdir busy) -lm -o busy_c.so
  *     python3 -c 'import busy_c; print(busy_c.without_lock(0.5))'
  *
- * It is the yardstick for the PyO3 module `busy`, which can do one thing more: a wait in here goes on to its end after
- * Ctrl-C, because nothing asks PyErr_CheckSignals() meanwhile, and KeyboardInterrupt comes when it returns.
+ * The module is the reference for the PyO3 module `busy`, which does one thing more: its waits end at Ctrl-C. A wait of
+ * this module goes on to its end, because nothing calls PyErr_CheckSignals() meanwhile. KeyboardInterrupt follows when
+ * the wait returns.
  */
 
-#include <Python.h> /* first of all headers: it defines feature macros that change the others */
+#include <Python.h> /* must come first: it defines feature macros that affect the other headers */
 
 #include <busy.h>
 
 #include <math.h>
 
-/* Rounds up, so that no wait ends early; in two parts, since a double has no whole nanoseconds beyond 2^53 of them. The
- * product of the second may have been rounded to a whole number: fma() knows it exactly. */
+/* Converts seconds to nanoseconds, and rounds up, so that no wait ends early. The whole seconds and the fraction are
+ * converted separately, because a double does not represent every whole nanosecond beyond 2^53 of them. The product
+ * `fraction * 1e9` may have been rounded to a whole number; fma() compares it exactly. */
 static int nanoseconds(PyObject *argument, uint64_t *ns)
 {
     const double seconds = PyFloat_AsDouble(argument);
     if (seconds == -1.0 && PyErr_Occurred())
         return -1;
     if (!isfinite(seconds) || seconds < 0) {
-        PyErr_SetString(PyExc_ValueError, "expected seconds of 0 or more, found a negative number, an infinity or NaN");
+        PyErr_SetString(PyExc_ValueError, "expected 0 or more seconds, found a negative number, an infinity or NaN");
         return -1;
     }
     if (seconds < (double)(BUSY_WAIT_MAX_NS / 1000000000 + 1)) {
@@ -44,7 +46,7 @@ static PyObject *count_or_error(busy_status status, uint64_t count)
     if (status != BUSY_OK)
         return PyErr_Format(PyExc_RuntimeError, "busy_wait_ns: %s", busy_strerror(status));
 #if PY_MAJOR_VERSION < 3
-    /* Python 2 has a second, slower type for what does not fit a C long. */
+    /* Python 2 has a second, slower type for numbers that do not fit into a C long. */
     if (count <= LONG_MAX)
         return PyInt_FromLong((long)count);
 #endif
@@ -70,7 +72,7 @@ static PyObject *without_lock(PyObject *self, PyObject *seconds)
     (void)self;
     if (nanoseconds(seconds, &ns) < 0)
         return NULL;
-    /* Between the two macros the thread holds no GIL, so nothing in there may touch a Python object. */
+    /* Between the two macros the thread does not hold the GIL, so the code there must not touch a Python object. */
     Py_BEGIN_ALLOW_THREADS
     status = busy_wait_ns(ns, NULL, &result);
     Py_END_ALLOW_THREADS
@@ -98,7 +100,7 @@ PyMODINIT_FUNC initbusy_c(void)
 
 #else
 
-/* The module has no state, and libbusy none either: it can promise all that the interpreter has a word for. */
+/* Neither the module nor libbusy has state, so the module can declare both. */
 static PyModuleDef_Slot slots[] = {
 #if PY_VERSION_HEX >= 0x030c0000
     {Py_mod_multiple_interpreters, Py_MOD_PER_INTERPRETER_GIL_SUPPORTED}, /* PEP 684 */

@@ -1,6 +1,6 @@
-"""What a script starts beside itself, and takes away with itself: programs in a session of their own, nameless files.
+"""Temporary files, and programs in sessions of their own, for the scripts: nothing of them outlives the script.
 
-Serves CPython 2.7 and 3.x on Linux, and needs only the standard library.
+Runs on CPython 2.7 and 3.x on Linux. Needs only the standard library.
 """
 
 import os
@@ -12,34 +12,36 @@ import time
 now = getattr(time, "monotonic", time.time)
 
 
-def nameless():
-    """A file that goes with this process, and its path for others meanwhile."""
+def temporary_file():
+    """Returns a file without a name, which vanishes with this process, and a path by which others can open it."""
     file = tempfile.TemporaryFile()
     return file, "/proc/%d/fd/%d" % (os.getpid(), file.fileno())
 
 
-def text(file):
-    """All of it, opened anew: those that write share the place in the file with each other."""
+def read_text(file):
+    """Returns the whole file as text. Opens it again, because its writers share one file offset with `file`."""
     with open("/proc/self/fd/%d" % file.fileno(), "rb") as own:
         return own.read().decode("utf-8", "replace")
 
 
-def report(path, line):
-    """Adds a line to a file of another process. One write to a file opened for appending is not torn by others."""
+def append_line(path, line):
+    """Appends a line to a file that other processes append to as well: a single write with O_APPEND is not torn."""
     file = os.open(path, os.O_WRONLY | os.O_APPEND)
     os.write(file, (line + "\n").encode("utf-8"))
     os.close(file)
 
 
-def start(command, output, **more):
-    """Starts a program that writes all to the file `output`."""
-    return subprocess.Popen(command, stdout=output, stderr=output, preexec_fn=os.setsid, **more)
+def start(command, output, **options):
+    """Starts a program in a session of its own, with stdout and stderr redirected to the file `output`."""
+    return subprocess.Popen(command, stdout=output, stderr=output, preexec_fn=os.setsid, **options)
 
 
-def end(child):
-    """Ends a program and all that it started, those too that are just being forked. They are asked first:
-    multiprocessing's resource tracker, which does not listen, has the others' semaphores to take away when they have
-    gone."""
+def terminate(child):
+    """Ends a program and all its descendants, including those that are being forked.
+
+    SIGTERM comes first: multiprocessing's resource tracker ignores it, and removes the semaphores of the other
+    processes once they have exited. SIGKILL follows after 5 s.
+    """
     number, start = signal.SIGTERM, now()
     try:
         while now() < start + 10:
@@ -48,15 +50,15 @@ def end(child):
             number = signal.SIGKILL if now() > start + 5 else 0
             time.sleep(0.01)
     except OSError:
-        pass  # Nobody is left.
+        pass  # The process group is empty.
     child.wait()
 
 
-def wait_for(there, seconds):
-    """What `there` returns once that is true; else what it returned last."""
+def wait_until(condition, seconds):
+    """Calls `condition` until it returns a true value, for at most `seconds`. Returns the last value."""
     end = now() + seconds
-    found = there()
-    while not found and now() < end:
+    value = condition()
+    while not value and now() < end:
         time.sleep(0.01)
-        found = there()
-    return found
+        value = condition()
+    return value

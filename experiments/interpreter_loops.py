@@ -1,6 +1,6 @@
-"""What the threads of slide 22 do, each inside the interpreter that it is in. Imported by every one of them.
+"""The loops of slide 22. Each interpreter imports this module, and its thread runs one of the loops.
 
-For CPython 3.8 and later. Needs only the standard library.
+Runs on CPython 3.8 and later. Needs only the standard library.
 """
 
 import os
@@ -9,7 +9,7 @@ import time
 
 
 def count(seconds, started):
-    """The loop of c-examples/interpreters.c. Calls `started` when its time runs."""
+    """Counts like c-examples/interpreters.c. Calls `started` once the clock runs."""
     clock = time.monotonic
     end = clock() + seconds
     started()
@@ -22,7 +22,7 @@ def count(seconds, started):
 
 
 def external(libbusy):
-    """The talk's call by ctypes, which releases the GIL."""
+    """Returns the talk's ctypes function, which releases the GIL."""
     import ctypes
 
     library = ctypes.CDLL(libbusy)
@@ -32,26 +32,29 @@ def external(libbusy):
 
 
 def with_lock(folder):
-    """The talk's call by the extension module in C, which keeps the GIL."""
+    """Returns the function of the talk's C extension module, which holds the GIL."""
     sys.path.insert(0, folder)
     import busy_c
 
     return busy_c.with_lock
 
 
-def waited_for_core_s():
-    """How long this thread was ready to run but had no core; waiting for the GIL is not that (proc(5), schedstat)."""
+def run_delay_s():
+    """Returns the run delay of this thread: its time runnable without a CPU (proc(5), schedstat).
+
+    Waiting for the GIL does not count, because a thread that waits for the GIL is asleep.
+    """
     try:
-        with open("/proc/thread-self/schedstat") as account:
-            return int(account.read().split()[1]) / 1e9
+        with open("/proc/thread-self/schedstat") as schedstat:
+            return int(schedstat.read().split()[1]) / 1e9
     except OSError:
         return 0.0
 
 
 def measured(work, *arguments):
-    """What `work` returns, and how long it waited for a core."""
-    before = waited_for_core_s()
-    return work(*arguments), waited_for_core_s() - before
+    """Returns the result of `work`, and its run delay."""
+    before = run_delay_s()
+    return work(*arguments), run_delay_s() - before
 
 
 def counted(seconds):
@@ -62,23 +65,24 @@ def nothing():
     pass
 
 
-def first(seconds, door):
-    """Counts, and opens the door to `second` when its time runs: a call that keeps the GIL would not let it begin."""
-    return measured(count, seconds, lambda: os.write(door, b"x"))
+def first(seconds, pipe):
+    """Counts, and starts `second` once its own clock runs. If a call that holds the GIL started first, `first` could
+    not start."""
+    return measured(count, seconds, lambda: os.write(pipe, b"x"))
 
 
-def second(seconds, door, work):
-    os.read(door, 1)
+def second(seconds, pipe, work):
+    os.read(pipe, 1)
     return measured(work, seconds)
 
 
 def hand_back(signal, answer, get, put):
-    """The other side of a handover: at each signal takes the state and hands it back, until the signals end."""
+    """The other side of an exchange: gets the state on each signal and puts it back, until the signals end."""
     while os.read(signal, 1) == b"x":
         put(get())
         os.write(answer, b"x")
 
 
 def change(state):
-    """The other side of a state in common memory."""
+    """Changes a state in shared memory, as the other side of an exchange."""
     state[0] = (state[0] + 1) % 256

@@ -1,6 +1,6 @@
-"""How an experiment's script is called, and how it tells what it found: one JSON line.
+"""The command line of the experiment scripts, and their report: one line of JSON.
 
-Shared by all of them. Serves CPython 2.7 and 3.x, and needs only the standard library.
+Shared by all of them. Runs on CPython 2.7 and 3.x. Needs only the standard library.
 """
 
 from __future__ import print_function
@@ -10,7 +10,7 @@ import sys
 
 
 def call(cases, usage):
-    """Calls the case that the command line names, as function(seconds, *rest), and returns what it returns."""
+    """Calls the case named on the command line as function(seconds, *rest), and returns its result."""
     arguments = sys.argv[1:]
     if len(arguments) < 2 or arguments[0] not in cases or not arguments[1].isdigit():
         sys.exit("usage: %s %s\nCASE is one of %s" % (sys.argv[0], usage, ", ".join(sorted(cases))))
@@ -18,14 +18,14 @@ def call(cases, usage):
 
 
 class Skip(Exception):
-    """This case can't be run here, for the reason given."""
+    """Raised with the reason if this interpreter cannot run the case."""
 
 
 def main(cases, usage="CASE SECONDS"):
-    """Tells the metrics, a dict by name, that the case returns."""
+    """Runs the case named on the command line, and prints the metrics that it returns, or why it was skipped."""
     try:
-        told = {"metrics": call(cases, usage)}
+        report = {"metrics": call(cases, usage)}
     except Skip as reason:
-        told = {"skipped": str(reason)}
-    print(json.dumps(told))
+        report = {"skipped": str(reason)}
+    print(json.dumps(report))
     sys.stdout.flush()

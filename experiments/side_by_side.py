@@ -1,7 +1,7 @@
-"""Runs named loops in threads that start together, and prints what each counted as one JSON line.
+"""Runs named loops in threads that start together, and prints their counts as one line of JSON.
 
-Shared by the experiments that put a pure Python thread (internal, as the talk calls it) beside another one. Serves
-CPython 2.7 and 3.x, and needs only the standard library.
+Shared by the experiments that run a pure Python thread (the talk calls it internal) beside another thread. Runs on
+CPython 2.7 and 3.x. Needs only the standard library.
 """
 
 from __future__ import print_function
@@ -14,13 +14,13 @@ import time
 
 from reporting import call
 
-# CLOCK_MONOTONIC, which a watching process reads too. Python 2 has only the wall clock.
+# The lab reads CLOCK_MONOTONIC too. Python 2 has only the wall clock.
 CLOCK = "monotonic" if hasattr(time, "monotonic") else "time"
 now = getattr(time, CLOCK)
 
 
 def internal(seconds):
-    """The talk's pure Python loop: how often can the clock be read within `seconds`?"""
+    """The talk's pure Python loop: counts how often it can read the clock within `seconds`."""
     clock = time.time
     start = clock()
     count = 0
@@ -30,7 +30,7 @@ def internal(seconds):
 
 
 def native_thread_id():
-    """The kernel's id of the calling thread."""
+    """Returns the kernel's id of the calling thread."""
     if hasattr(threading, "get_native_id"):  # from 3.8 on
         return threading.get_native_id()
     import ctypes
@@ -40,13 +40,13 @@ def native_thread_id():
 
 
 def run(loops, seconds):
-    """Runs each (name, function) of `loops` in a thread of its own as function(seconds), and prints the outcome.
+    """Runs each (name, function) of `loops` in a thread of its own as function(seconds), and prints a report.
 
-    All wait at one gate. A Python thread goes through it first and then lets the others in: if a call that keeps the
-    GIL came first, the Python thread could not even look at the clock before it ends.
+    The internal threads start first, and then let the others start. If a call that holds the GIL started first, an
+    internal thread could not read the clock until the call returns.
     """
     report = {"clock": CLOCK, "threads": [None] * len(loops)}
-    gate, door, leave = threading.Event(), threading.Event(), threading.Event()
+    may_start, others_may_start, may_exit = threading.Event(), threading.Event(), threading.Event()
     ready, done = threading.Semaphore(0), threading.Semaphore(0)
 
     def work(index, name, loop):
@@ -54,18 +54,18 @@ def run(loops, seconds):
         report["threads"][index] = thread
         ready.release()
         if loop is internal:
-            gate.wait()
-            door.set()
+            may_start.wait()
+            others_may_start.set()
         else:
-            door.wait()
+            others_may_start.wait()
         try:
             thread["count"] = loop(seconds)
         except BaseException as error:
             thread["error"] = "%s: %s" % (type(error).__name__, error)
         thread["end"] = now()
         done.release()
-        # CPU time is read from outside, which needs a thread that still lives.
-        leave.wait()
+        # The lab reads the CPU time of this thread from outside, while the thread is still alive.
+        may_exit.wait()
 
     threads = [threading.Thread(target=work, args=(i,) + loop) for i, loop in enumerate(loops)]
     for thread in threads:
@@ -74,25 +74,25 @@ def run(loops, seconds):
     for _ in threads:
         ready.acquire()
     report["start"] = now()
-    gate.set()
+    may_start.set()
     for _ in threads:
         done.acquire()
     report["end"] = max(thread.pop("end") for thread in report["threads"])
     print(json.dumps(report))
     sys.stdout.flush()
     if os.environ.get("BUSY_WATCHED"):
-        # Whoever watches closes stdin when it has read what it needs.
+        # The lab closes stdin when it has read the CPU times.
         sys.stdin.read()
-    leave.set()
+    may_exit.set()
     for thread in threads:
         thread.join()
     return 1 if any("error" in thread for thread in report["threads"]) else 0
 
 
 def main(cases, usage):
-    """Runs the case that the command line names; `cases` maps names to functions that return the loops for `run`."""
-    running = {name: runner(loops) for name, loops in cases.items()}
-    sys.exit(call(running, usage))
+    """Runs the case named on the command line. `cases` maps names to functions that return the loops for `run`."""
+    runners = {name: runner(loops) for name, loops in cases.items()}
+    sys.exit(call(runners, usage))
 
 
 def runner(loops):

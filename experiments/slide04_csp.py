@@ -1,16 +1,17 @@
-"""Slide 4: communicating sequential processes, which PyCSP makes of operating system processes and channels.
+"""Slide 4: communicating sequential processes. PyCSP builds them from operating system processes and channels.
 
-usage: slide04_csp.py CASE SECONDS, with CASE retire (the source has no more) or poison (the sink has enough)
+usage: slide04_csp.py CASE SECONDS
 
-A source sends numbers to three workers, and they their squares to a sink; who is told that a channel ends tells it on.
-The channels are sockets on 127.0.0.1; PyCSP knows no secret.
+CASE is retire (the source has sent its last number) or poison (the sink has received enough numbers).
+A source sends numbers to three workers, and the workers send the squares to a sink. A process that learns of the end of
+one channel ends its other channels too. The channels are sockets on 127.0.0.1; PyCSP does not support a secret.
 """
 
 import multiprocessing
 import os
 import time
 
-# Read when it is imported; else it takes the address of the network.
+# PyCSP reads this when it is imported. Without it, the channels listen on the address of the network.
 os.environ["PYCSP_HOST"] = "127.0.0.1"
 
 from pycsp.parallel import (  # noqa: E402
@@ -31,7 +32,7 @@ WORKERS, ITEMS = 3, 60
 
 @multiprocess
 def source(tasks, count):
-    """Without `count` it goes on until it is stopped."""
+    """Sends `count` numbers; if that is None, sends numbers until the channel is poisoned."""
     sent = 0
     try:
         while sent != count:
@@ -49,7 +50,7 @@ def worker(tasks, results):
     try:
         while True:
             i = tasks()
-            # Long enough for every worker to come to take one.
+            # Long enough for every worker to receive a number.
             time.sleep(0.002)
             results((i, i * i))
             done += 1
@@ -62,7 +63,7 @@ def worker(tasks, results):
 
 @multiprocess
 def sink(results, enough):
-    """Without `enough` it takes what comes."""
+    """Receives `enough` numbers; if that is None, receives numbers until the channel retires."""
     taken = []
     try:
         while len(taken) != enough:
@@ -75,7 +76,7 @@ def sink(results, enough):
 
 def network(count, enough):
     def run(_seconds):
-        # A process of PyCSP can't be sent to another: it has to be forked.
+        # A PyCSP process cannot be pickled, so it has to be forked.
         if hasattr(multiprocessing, "set_start_method"):
             multiprocessing.set_start_method("fork")
         tasks, results = Channel(), Channel()
@@ -86,7 +87,7 @@ def network(count, enough):
         shutdown()
         pids = set(pid for pid, _ in answers)
         taken = answers[-1][1]
-        # Who stops an endless source has no say in which numbers are still on their way.
+        # An endless source is stopped while numbers are in transit, so the sink need not receive a whole range.
         numbers = range(count) if count else [i for i, _ in taken]
         return {
             "release": ".".join(map(str, version[:3])),

@@ -1,6 +1,8 @@
-"""Slide 5: which worker of a pool takes which task differs from round to round; the results do not.
+"""Slide 5: the assignment of tasks to the workers of a pool differs from round to round. The results do not.
 
-usage: slide05_pool.py CASE SECONDS, with CASE a start method of multiprocessing
+usage: slide05_pool.py CASE SECONDS
+
+CASE is a start method of multiprocessing.
 """
 
 import multiprocessing
@@ -13,7 +15,7 @@ WORKERS, TASKS, ROUNDS = 4, 10, 10
 
 
 def task(i):
-    """Long enough for every worker to come to take one."""
+    """Sleeps long enough for every worker to receive a task."""
     time.sleep(0.002)
     return os.getpid(), os.getppid(), i
 
@@ -44,7 +46,7 @@ def rounds(start_method):
 
 
 def context(start_method):
-    """Before 3.4 there is but one start method, and no word for it."""
+    """Returns the context of a start method. Before Python 3.4 there are no contexts, and fork is the only method."""
     if not hasattr(multiprocessing, "get_context"):
         if start_method != "fork":
             raise Skip("multiprocessing has no start method %s before Python 3.4" % start_method)

@@ -1,10 +1,13 @@
-"""Slides 6-7: a pool that was made before its worker function exists loses tasks, and its map never returns.
+"""Slides 6-7: a pool that is created before its worker function is defined loses tasks, and its map never returns.
 
-usage: slide06_late_worker.py CASE SECONDS, with CASE a start method of multiprocessing, where the function is defined
-inside the main guard; one but fork with -module, where it is defined at module level; or unguarded, the talk's script
-as it stands, with the start method that this Python takes by itself
+usage: slide06_late_worker.py CASE SECONDS
 
-A task tells that it was done through a file of its own, since the map doesn't.
+CASE is one of
+    fork, forkserver, spawn            a start method of multiprocessing; the function is defined inside the main guard
+    forkserver-module, spawn-module    the same, but the function is defined at module level
+    unguarded                          the talk's script unchanged, with the default start method of this Python
+
+Each task reports its end through a temporary file, since the map does not return.
 """
 
 import multiprocessing
@@ -13,32 +16,32 @@ import re
 import sys
 import time
 
-from bounded import end, nameless, now, report, start, text
+from bounded import append_line, now, read_text, start, temporary_file, terminate
 from reporting import Skip, main
 
 WORKERS, TASKS = 4, 10
-# The latter two run the script anew in the workers, but for what the main guard keeps from them.
+# With forkserver and spawn, the workers run the script again, except for the code inside the main guard.
 METHODS = ("fork", "forkserver", "spawn")
-# Where the tasks report to, for every process that is to come.
+# The environment variable with the path of the report file, for all later processes.
 REPORTS = "BUSY_LATE_WORKER_REPORTS"
-# After the last task is done or lost, a map that is to return does so within this.
+# If the map returns at all, it does so within this time after the last task is done or lost.
 GRACE_S = 1
-# A task or a worker that has not come by then doesn't.
-PATIENCE_S = 30
-# More than this is written by a script that goes on without end.
-MOST_OUTPUT = 200000
+# A task or a worker that has not appeared by then never does.
+TIMEOUT_S = 30
+# Only a script that starts workers endlessly writes more bytes than this.
+MAX_OUTPUT = 200000
 
 
 def tasks_done():
-    return set(map(int, text(reports).split()))
+    return set(map(int, read_text(reports).split()))
 
 
 def metrics(died, settled, hung):
-    """`settled`: every task was done or cost a worker its life."""
+    """`settled` is true if every task was done or killed its worker."""
     done = tasks_done()
-    # The message of some begins on the next line, indented; that of others ends with the module's path.
-    said = re.search(r"^\w+Error:.*(?:\n {8}\S.*)*", text(errors), re.MULTILINE)
-    error = " ".join(said.group().split()).split(" on <module")[0] if said else None
+    # Some messages begin on the next line, indented; others end with the path of the module.
+    match = re.search(r"^\w+Error:.*(?:\n {8}\S.*)*", read_text(errors), re.MULTILINE)
+    error = " ".join(match.group().split()).split(" on <module")[0] if match else None
     return {
         "tasks": TASKS,
         "done": len(done),
@@ -68,7 +71,7 @@ def mapped(worker):
         seen = {}
 
         def died():
-            # The pool replaces those that died ten times a second at the most, so none is missed.
+            # The pool replaces dead workers at most ten times a second, so this misses none.
             seen.update((process.pid, process) for process in list(pool._pool))
             return sum(process.exitcode not in (None, 0) for process in seen.values())
 
@@ -83,13 +86,16 @@ def mapped(worker):
 
 
 def watch(ended, died, grace_s):
-    """Until all has `ended`; but no longer than `grace_s` after every task was done or lost. True if all were."""
-    give_up, settled = now() + PATIENCE_S, False
-    while not ended() and now() < give_up:
+    """Waits until `ended` returns true, but at most `grace_s` after every task is done or lost.
+
+    Returns true if every task was.
+    """
+    deadline, settled = now() + TIMEOUT_S, False
+    while not ended() and now() < deadline:
         if not settled and died() + len(tasks_done()) >= TASKS:
             settled = True
-            give_up = now() + grace_s
-        if os.fstat(errors.fileno()).st_size > MOST_OUTPUT:
+            deadline = now() + grace_s
+        if os.fstat(errors.fileno()).st_size > MAX_OUTPUT:
             break
         time.sleep(0.01)
     return settled or ended()
@@ -110,17 +116,17 @@ pool.map(worker, range(%d), 1)
 
 
 def unguarded(seconds):
-    """Runs the script in a session of its own, until it ends, or hangs, or goes on and on."""
-    file, path = nameless()
+    """Runs the script in a session of its own until it exits, hangs, or turns out to start workers endlessly."""
+    file, path = temporary_file()
     file.write(UNGUARDED.encode("ascii"))
     file.flush()
-    began = now()
+    started_at = now()
     child = start([sys.executable, path], errors)
-    # Time to tell a script that hangs from one that starts new workers on and on.
+    # Long enough to distinguish a script that hangs from one that starts new workers endlessly.
     settled = watch(lambda: child.poll() is not None, tracebacks, max(GRACE_S, seconds))
     hung = child.poll() is None
-    took = now() - began
-    end(child)
+    took = now() - started_at
+    terminate(child)
     found = metrics(tracebacks(), settled, hung)
     method = multiprocessing.get_start_method() if hasattr(multiprocessing, "get_start_method") else "fork"
     found.update(start_method=method, exit_code=None if hung else child.returncode, watched_s=took)
@@ -128,27 +134,27 @@ def unguarded(seconds):
 
 
 def tracebacks():
-    """As many as processes have died of an exception."""
-    return text(errors).count("Traceback (most recent call last)")
+    """Returns the number of processes that died of an exception."""
+    return read_text(errors).count("Traceback (most recent call last)")
 
 
 if __name__ == "__main__":
-    reports, os.environ[REPORTS] = nameless()
-    errors, _ = nameless()
-    told = os.dup(2)
+    reports, os.environ[REPORTS] = temporary_file()
+    errors, _ = temporary_file()
+    stderr = os.dup(2)
     os.dup2(errors.fileno(), 2)
-    # Before either of the workers below is there.
+    # The pool is created before the worker functions below are defined.
     pool = make_pool(sys.argv[1] if sys.argv[1:] else "")
 
 
 def at_module_level(i):
-    report(os.environ[REPORTS], str(i))
+    append_line(os.environ[REPORTS], str(i))
 
 
 if __name__ == "__main__":
 
     def in_main_guard(i):
-        report(os.environ[REPORTS], str(i))
+        append_line(os.environ[REPORTS], str(i))
 
     cases = {"unguarded": unguarded}
     for method in METHODS[1:]:
@@ -158,4 +164,4 @@ if __name__ == "__main__":
     try:
         main(cases)
     finally:
-        os.dup2(told, 2)
+        os.dup2(stderr, 2)

@@ -1,9 +1,9 @@
-"""Slide 8: what it costs to pass items through a queue to another process, to another thread, and to nobody.
+"""Slide 8: the cost of a queue between two processes, between two threads, and within one thread.
 
 usage: slide08_queues.py CASE SECONDS
 
-One side puts ITEMS numbers in, the other takes them out; the time goes from the start of the first to the last item
-taken out. As many such rounds as fit into SECONDS, at least one; the median counts.
+One side puts ITEMS numbers into the queue, and the other side gets them. A round lasts from the start of the first side
+to the last item received. As many rounds as fit into SECONDS are run, at least one, and the median is reported.
 """
 
 import multiprocessing
@@ -30,38 +30,38 @@ def fill(put):
 def empty(get):
     for i in range(ITEMS):
         if get() != i:
-            raise AssertionError("item %d came out of its order" % i)
+            raise AssertionError("item %d arrived out of order" % i)
 
 
 def process():
-    """As in the talk the process is forked: on Python 3.14 and later that has to be asked for."""
+    """Forks the process, as the talk does. Python 3.14 and later do so only if requested."""
     context = multiprocessing
     if hasattr(multiprocessing, "get_context"):
         context = multiprocessing.get_context("fork")
-    passage = context.Queue()
+    shared = context.Queue()
     start = now()
-    other = context.Process(target=put_all, args=(passage,))
+    other = context.Process(target=put_all, args=(shared,))
     other.start()
     try:
-        empty(passage.get)
+        empty(shared.get)
         return now() - start
     finally:
         other.terminate()
         other.join()
 
 
-def put_all(passage):
-    """Behind its last item the process stays until its queue's own thread has sent all."""
-    fill(passage.put)
+def put_all(shared):
+    """Puts all items. The process then stays alive until the feeder thread of its queue has sent them."""
+    fill(shared.put)
 
 
 def thread(new):
     def round():
-        passage = new()
+        shared = new()
         start = now()
-        other = threading.Thread(target=fill, args=(passage.put,))
+        other = threading.Thread(target=fill, args=(shared.put,))
         other.start()
-        empty(passage.get)
+        empty(shared.get)
         took = now() - start
         other.join()
         return took
@@ -70,42 +70,42 @@ def thread(new):
 
 
 def one_thread():
-    passage = queue.Queue()
+    own = queue.Queue()
     start = now()
-    fill(passage.put)
-    empty(passage.get)
+    fill(own.put)
+    empty(own.get)
     return now() - start
 
 
 def simple():
     if not hasattr(queue, "SimpleQueue"):
-        raise Skip("SimpleQueue came with Python 3.7")
+        raise Skip("SimpleQueue needs Python 3.7 or later")
     return thread(queue.SimpleQueue)()
 
 
 def interpreter():
-    """The other interpreter has its own GIL. It is there before the clock starts, and its thread is not."""
+    """Uses an interpreter with its own GIL. It is created before the clock starts, and its thread afterwards."""
     try:
         from concurrent import interpreters
     except ImportError:
         return interpreter_of_3_13()
-    passage = interpreters.create_queue()
+    shared = interpreters.create_queue()
     other = interpreters.create()
     try:
-        other.prepare_main(passage=passage)
-        # Python 2 takes other.exec for a statement.
-        return between(getattr(other, "exec"), FILL % ("passage.put(i)", ITEMS), passage.get)
+        other.prepare_main(shared=shared)
+        # Python 2 parses other.exec as a statement.
+        return between(getattr(other, "exec"), FILL % ("shared.put(i)", ITEMS), shared.get)
     finally:
         other.close()
 
 
 def interpreter_of_3_13():
-    """3.13 has what 3.14 builds on, without the face: no waiting, so this waits as 3.14's get does."""
+    """Uses the private modules of 3.13, on which 3.14 builds. They cannot wait, so this polls as 3.14's get() does."""
     try:
         import _interpqueues
         import _interpreters
     except ImportError:
-        raise Skip("queues between interpreters came with Python 3.13")
+        raise Skip("queues between interpreters need Python 3.13 or later")
 
     class QueueEmpty(_interpqueues.QueueError):
         pass
@@ -113,29 +113,29 @@ def interpreter_of_3_13():
     class QueueFull(_interpqueues.QueueError):
         pass
 
-    # Else it looks for these in CPython's own tests, which are not everywhere.
+    # Otherwise the module imports these from CPython's own tests, which are not always installed.
     _interpqueues._register_heap_types(int, QueueEmpty, QueueFull)
-    as_it_is, unbound = 0, 3
-    passage = _interpqueues.create(0, as_it_is, unbound)
+    shared_only, unbound = 0, 3
+    shared = _interpqueues.create(0, shared_only, unbound)
 
     def get():
         while True:
             try:
-                return _interpqueues.get(passage)[0]
+                return _interpqueues.get(shared)[0]
             except QueueEmpty:
                 time.sleep(0.01)
 
-    put = "_interpqueues.put(%d, i, %d, %d)" % (passage, as_it_is, unbound)
+    put = "_interpqueues.put(%d, i, %d, %d)" % (shared, shared_only, unbound)
     other = _interpreters.create()
     try:
         execute = getattr(_interpreters, "exec")
         return between(lambda text: execute(other, text), "import _interpqueues" + FILL % (put, ITEMS), get)
     finally:
         _interpreters.destroy(other)
-        _interpqueues.destroy(passage)
+        _interpqueues.destroy(shared)
 
 
-# In a function, since a module's names are slower than a function's.
+# In a function, since global names are slower than local ones.
 FILL = """
 def fill(items):
     for i in range(items):

@@ -1,9 +1,10 @@
-"""Slides 9-10: jobs that go to three nodes beside the own one, and come back in the order in which they were submitted.
+"""Slides 9-10: jobs run on the local node and on three others. Their results arrive in the order of submission.
 
-usage: slide09_pp_remote.py CASE SECONDS, with CASE pp (Parallel Python) or dask (dask.distributed, today)
+usage: slide09_pp_remote.py CASE SECONDS
 
-The talk's ten jobs sleep 1 to 3 s each; here that long if SECONDS is 3, and in proportion else. All nodes are processes
-on 127.0.0.1 that serve who knows their secret.
+CASE is pp (Parallel Python) or dask (dask.distributed, its equivalent today).
+The talk's ten jobs sleep for 1 to 3 s each; here this is so if SECONDS is 3, and in proportion otherwise. All nodes are
+processes on 127.0.0.1. They serve only clients with their secret.
 """
 
 import os
@@ -23,12 +24,12 @@ JOBS, REMOTE = 10, 3
 
 
 def sleeps(seconds):
-    """The first is the longest, so it can't be the first to be done."""
+    """Returns the duration of each job. The first is the longest, so it cannot be the first to finish."""
     return [seconds / 3.0 * (1 + 2 * ((i * 7 + 9) % JOBS) / (JOBS - 1.0)) for i in range(JOBS)]
 
 
 def job(i, seconds):
-    """Who did it: a worker, for a node that started it."""
+    """Returns the worker that ran the job, and its parent, which is the node."""
     time.sleep(seconds)
     print("job %d is done" % i)
     return i, os.getpid(), os.getppid(), time.time()
@@ -49,16 +50,17 @@ def pp(seconds):
     finally:
         if server:
             server.destroy()
-        pp_nodes.end_all(nodes)
-    starters = [os.getpid()] + [node.pid for node in nodes]
-    did = [sum(ppid == starter for _, _, ppid, _ in answers) for starter in starters]
-    return dict(metrics, release=pp_nodes.pp.__version__, jobs_by_node=did, local_jobs=did[0], nodes=sum(map(bool, did)))
+        pp_nodes.terminate_all(nodes)
+    parents = [os.getpid()] + [node.pid for node in nodes]
+    jobs = [sum(ppid == parent for _, _, ppid, _ in answers) for parent in parents]
+    nodes_used = sum(map(bool, jobs))
+    return dict(metrics, release=pp_nodes.pp.__version__, jobs_by_node=jobs, local_jobs=jobs[0], nodes=nodes_used)
 
 
 def dask(seconds):
-    """Its workers are processes as well, and who talks to them has to show a certificate made for this run."""
+    """Runs the jobs on worker processes. They accept only peers with a certificate made for this run."""
     scratch = tempfile.mkdtemp()
-    # For its workers too: no defaults written into the user's home, nothing into /tmp, no pages for a browser.
+    # The workers inherit this: no defaults written to the user's home, no files in /tmp, no HTTP pages.
     os.environ.update(
         DASK_CONFIG=scratch,
         DASK_TEMPORARY_DIRECTORY=scratch,
@@ -79,12 +81,15 @@ def dask(seconds):
             workers = sorted(client.run(os.getpid).values())
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-    did = [sum(pid == worker for _, pid, _, _ in answers) for worker in workers]
-    return dict(metrics, release=distributed.__version__, jobs_by_node=did, nodes=sum(map(bool, did)))
+    jobs = [sum(pid == worker for _, pid, _, _ in answers) for worker in workers]
+    return dict(metrics, release=distributed.__version__, jobs_by_node=jobs, nodes=sum(map(bool, jobs)))
 
 
 def start_dask(distributed, security, scratch):
-    """The cluster and its client, once all workers have come. Now and then one hangs as it starts (2026.8 on 3.14)."""
+    """Returns the cluster and its client, once all workers are connected.
+
+    Retries twice, because a worker sometimes hangs at startup (2026.8 on Python 3.14).
+    """
     for last in (False, False, True):
         cluster = distributed.LocalCluster(
             n_workers=REMOTE,
@@ -92,7 +97,7 @@ def start_dask(distributed, security, scratch):
             host="127.0.0.1",
             protocol="tls",
             security=security,
-            # The empty server of these pages, wherever there is room; None is port 8787.
+            # Any free port for the HTTP server, which has no pages; None would be port 8787.
             dashboard_address="127.0.0.1:0",
             local_directory=scratch,
         )
@@ -108,25 +113,26 @@ def start_dask(distributed, security, scratch):
 
 
 def dask_job(i, seconds):
-    """What it prints stays with the worker, unless dask prints it. (Python 2 takes its print for a statement.)"""
+    """Prints through dask; the output of Python's own print() stays with the worker."""
     import distributed
 
     time.sleep(seconds)
+    # Python 2 parses distributed.print as a statement.
     getattr(distributed, "print")("job %d is done" % i)
     return i, os.getpid(), os.getppid(), time.time()
 
 
 def collect(submit, result, sleep_s):
-    """Submits all, then takes the results in the same order, with what the jobs print."""
+    """Submits all jobs, then collects their results in the same order, together with their output."""
     start = time.time()
     submitted = [submit(i, sleep) for i, sleep in enumerate(sleep_s)]
-    shown, sys.stdout = sys.stdout, StringIO()
+    stdout, sys.stdout = sys.stdout, StringIO()
     try:
         answers = [result(job) for job in submitted]
         took = time.time() - start
         printed = sys.stdout.getvalue()
     finally:
-        sys.stdout = shown
+        sys.stdout = stdout
     done = [i for _, i in sorted((end, i) for i, _, _, end in answers)]
     return answers, {
         "jobs": len(answers),

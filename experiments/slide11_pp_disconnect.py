@@ -1,9 +1,9 @@
-"""Slide 11: a client of Parallel Python is killed in the middle of a job; its node lives on, and serves the next.
+"""Slide 11: a client of Parallel Python is killed during a job. Its node survives, and serves the next client.
 
-usage: slide11_pp_disconnect.py CASE SECONDS, with CASE pp
+usage: slide11_pp_disconnect.py CASE SECONDS
 
-The job that the first client leaves behind sleeps for SECONDS / 3. The node is a process on 127.0.0.1 that serves who
-knows its secret.
+CASE is pp. The abandoned job of the first client sleeps for SECONDS / 3. The node is a process on 127.0.0.1. It serves
+only clients with its secret.
 """
 
 import os
@@ -12,14 +12,14 @@ import sys
 import time
 
 import pp_nodes
-from bounded import end, nameless, start, text, wait_for
+from bounded import read_text, start, temporary_file, terminate, wait_until
 from reporting import main
 
-JOBS, PATIENCE_S = 5, 30
+JOBS, TIMEOUT_S = 5, 30
 
 
-def left_behind(path, seconds):
-    """Tells where it is done, and is long enough for its client to be killed meanwhile."""
+def abandoned_job(path, seconds):
+    """Reports the worker that runs it, and lasts long enough for the client to be killed meanwhile."""
     with open(path, "a") as reports:
         reports.write("%d " % os.getpid())
     time.sleep(seconds)
@@ -30,27 +30,28 @@ def job(i):
 
 
 def first_client(path, port, seconds):
-    """What the process that is to be killed does."""
+    """Runs in the process that will be killed."""
     server = pp_nodes.client([int(port)], 0)
-    server.submit(left_behind, (path, float(seconds)), (), ("os", "time"))()
+    server.submit(abandoned_job, (path, float(seconds)), (), ("os", "time"))()
 
 
 def pp(seconds):
-    reports, path = nameless()
-    said, _ = nameless()
+    reports, path = temporary_file()
+    output, _ = temporary_file()
     nodes = pp_nodes.nodes(1)
     (node,) = nodes
     try:
-        client = start([sys.executable, __file__, CLIENT, path, str(node.port), str(seconds / 3.0)], said)
+        client = start([sys.executable, __file__, CLIENT, path, str(node.port), str(seconds / 3.0)], output)
         try:
-            if not wait_for(lambda: text(reports), PATIENCE_S):
-                raise AssertionError("the first client's job did not start: %s" % text(said)[-500:])
+            if not wait_until(lambda: read_text(reports), TIMEOUT_S):
+                raise AssertionError("the first client's job did not start: %s" % read_text(output)[-500:])
         finally:
-            before = len(text(node.said))
+            before = len(read_text(node.output))
             client.kill()
-            end(client)
-        # Those of its threads that wait for the client notice at once, the one that has its result for it later.
-        wait_for(lambda: errors(node, before), PATIENCE_S)
+            terminate(client)
+        # The node's threads that wait for the client fail at once; the one that runs the job fails later, when it
+        # sends the result.
+        wait_until(lambda: errors(node, before), TIMEOUT_S)
         server = pp_nodes.client([node.port], 0)
         answers = [submitted() for submitted in [server.submit(job, (i,), (), ("os",)) for i in range(JOBS)]]
         server.destroy()
@@ -64,15 +65,15 @@ def pp(seconds):
             "next_jobs": JOBS,
             "next_right": sum(square == i * i for i, (square, _, _) in enumerate(answers)),
             "next_by_node": sum(ppid == node.pid for _, _, ppid in answers),
-            "same_worker": {pid for _, pid, _ in answers} == {int(text(reports))},
+            "same_worker": {pid for _, pid, _ in answers} == {int(read_text(reports))},
         }
     finally:
-        pp_nodes.end_all(nodes)
+        pp_nodes.terminate_all(nodes)
 
 
 def errors(node, before):
-    """What the node's threads have raised since."""
-    return re.findall(r"^\w+Error: .*", text(node.said)[before:], re.MULTILINE)
+    """Returns the errors that the node's threads have logged after the first `before` characters."""
+    return re.findall(r"^\w+Error: .*", read_text(node.output)[before:], re.MULTILINE)
 
 
 CLIENT = "first-client"

@@ -1,7 +1,7 @@
 # cython: language_level=3, freethreading_compatible=True
-"""Slide 12: Cython (Pyrex before it): a call into C keeps the GIL, unless it stands below `with nogil`.
+"""Slide 12: Cython, and Pyrex before it: a call into C holds the GIL, unless it stands inside `with nogil`.
 
-What slide15_extension.py imports for it, translated into C and compiled against libbusy at first use.
+slide15_extension.py imports this module. The lab translates it into C and compiles it against libbusy at first use.
 """
 
 cdef extern from "busy.h":

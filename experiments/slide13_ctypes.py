@@ -1,6 +1,8 @@
-"""Slides 13-14: two Python threads share one core; a Python thread beside a call by ctypes has one to itself.
+"""Slides 13-14: two Python threads share one core. A Python thread beside a ctypes call has a core of its own.
 
-usage: slide13_ctypes.py CASE SECONDS LIBBUSY, with LIBBUSY the path of libbusy.so
+usage: slide13_ctypes.py CASE SECONDS LIBBUSY
+
+LIBBUSY is the path of libbusy.so.
 """
 
 import ctypes
@@ -9,7 +11,7 @@ from side_by_side import internal, main
 
 
 def external(libbusy):
-    """The talk's call, as its slide has it: a CDLL function, so ctypes releases the GIL around it."""
+    """Returns the talk's call as on its slide: a CDLL function, so ctypes releases the GIL during the call."""
     library = ctypes.CDLL(libbusy)
     library.busy_wait.argtypes = [ctypes.c_uint]
     library.busy_wait.restype = ctypes.c_void_p

@@ -1,7 +1,8 @@
-"""Slides 15-17: a Python thread beside a native call that keeps the GIL, and beside one that releases it.
+"""Slides 15-17: a Python thread beside a native call that holds the GIL, and beside one that releases it.
 
-usage: slide15_extension.py CASE SECONDS FOLDER MODULE, with FOLDER/MODULE an extension module that has with_lock
-and without_lock: `busy` (PyO3), `busy_c` (C) or `slide12_cython`
+usage: slide15_extension.py CASE SECONDS FOLDER MODULE
+
+FOLDER/MODULE is an extension module with with_lock and without_lock: `busy` (PyO3), `busy_c` (C), or `slide12_cython`.
 """
 
 import importlib

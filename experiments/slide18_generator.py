@@ -1,7 +1,9 @@
-"""Slide 18: generators as coroutines: many tasks in one thread, none of which fights for the GIL, as long as none
-computes for long.
+"""Slide 18: generators as coroutines. Many tasks share one thread, and do not contend for the GIL; but a task that
+computes for long stalls the others.
 
-usage: slide18_generator.py CASE SECONDS GENERATORS_OR_THREADS
+usage: slide18_generator.py CASE SECONDS VARIANT
+
+VARIANT is generators or threads.
 """
 
 import heapq
@@ -13,14 +15,14 @@ from collections import deque
 from reporting import main
 
 TASKS = 4
-# How often a waiting task waits, in how many slices a computing one computes, of how many steps the order is told.
+# The number of waits of a waiting task, of slices of a computing task, and of steps whose order is reported.
 WAITS, SLICES, SHOWN = 10, 4, 12
 
 now = getattr(time, "monotonic", time.time)
 
 
 def schedule(tasks):
-    """The whole scheduler: whoever is ready in its turn, whoever yields a time once that has passed."""
+    """The whole scheduler. Ready tasks run in turn; a task that yields a delay is ready again when that has passed."""
     ready, waiting = deque(enumerate(tasks)), []
     while ready or waiting:
         if not ready:
@@ -50,7 +52,7 @@ def run_threads(functions):
 
 
 class Steps(object):
-    """What the tasks did, and in which threads."""
+    """Records the steps of the tasks, and the threads in which they ran."""
 
     def __init__(self):
         self.count, self.order, self.threads = 0, [], set()
@@ -73,7 +75,7 @@ def cpu_time():
 
 
 def in_turn(seconds, variant):
-    """Each task does one step and lets the next one have its turn."""
+    """Each task does one step, and then lets the next task run."""
     steps = Steps()
     switches, start = context_switches(), now()
     end = start + seconds
@@ -105,19 +107,19 @@ def steps_of_thread(task, steps, end, batons):
     mine, following = batons[task], batons[(task + 1) % TASKS]
 
     def work():
-        going = True
-        while going:
+        running = True
+        while running:
             mine.acquire()
-            going = now() < end
-            if going:
+            running = now() < end
+            if running:
                 steps.step(task)
             following.release()
 
     return work
 
 
-def waiting(seconds, _way):
-    """What they are for: while one waits, the others run, so all the waits together take as long as those of one."""
+def waiting(seconds, _variant):
+    """The use of generators: while one task waits, the others run, so all waits together take as long as one task's."""
     steps = Steps()
 
     def task(number):
@@ -136,7 +138,7 @@ def waiting(seconds, _way):
 
 
 def beside_computing(seconds, variant):
-    """What they are not for: one task computes for long, the others want to run a hundred times a second."""
+    """The limit of generators: one task computes for long, while the others are due a hundred times a second."""
     steps = Steps()
     pause, gaps, slices = 0.01, [0.0], [0.0]
     start, used = now(), cpu_time()
@@ -170,7 +172,7 @@ def beside_computing(seconds, variant):
         "threads": len(steps.threads),
         "slice_s": slices[0],
         "longest_gap_s": gaps[0],
-        # One task computes nearly all the time: less than a core is what others took.
+        # One task computes nearly all the time, so a share below 1 is time that other processes took.
         "cpu_share": (cpu_time() - used) / (now() - start),
     }
 
@@ -178,5 +180,5 @@ def beside_computing(seconds, variant):
 if __name__ == "__main__":
     main(
         {"in-turn": in_turn, "waiting": waiting, "beside-computing": beside_computing},
-        "CASE SECONDS GENERATORS_OR_THREADS",
+        "CASE SECONDS VARIANT",
     )

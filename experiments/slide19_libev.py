@@ -1,9 +1,9 @@
-"""Slides 19-20: an event loop of libev: a timer that ticks, one that stops, a watcher for SIGINT; and a watcher that
-nobody keeps.
+"""Slides 19-20: an event loop of libev with a timer that ticks, a timer that stops the loop, and a watcher for SIGINT;
+and a watcher without a reference to it.
 
 usage: slide19_libev.py CASE SECONDS
 
-The talk's binding, pyev, is gone; gevent has one of its own.
+The talk's binding, pyev, is no longer available; gevent has a binding of its own.
 """
 
 import gc
@@ -19,8 +19,8 @@ except ImportError as error:
 
 
 def run(ticks, keep=True):
-    """The talk's loop, until one of its watchers ends it."""
-    loop = libev.loop(default=True)  # which alone may watch signals
+    """Runs the talk's loop until one of its watchers ends it."""
+    loop = libev.loop(default=True)  # Only the default loop can watch signals.
     ended_by = []
 
     def end(by):
@@ -32,16 +32,16 @@ def run(ticks, keep=True):
         (loop.timer((TICKS - 1) * ticks.interval), (end, "stop timer")),
         (loop.signal(signal.SIGINT), (end, "SIGINT")),
     ]
-    # A timer counts from the time that the loop has last seen.
+    # A timer starts from the loop's cached time.
     loop.update_now()
     for watcher, callback in watchers:
         watcher.start(*callback)
     ticks.begin()
     if not keep:
-        # From here on only libev knows the timer that ticks, and to libev it is memory that belongs to others.
+        # From here on only libev has a pointer to the timer that ticks, and libev does not own that memory.
         del watchers[0], watcher
         gc.collect()
-        [loop.timer(ticks.interval) for _ in range(1000)]  # whatever was freed is written over
+        [loop.timer(ticks.interval) for _ in range(1000)]  # Overwrites the freed memory.
     loop.run()
     metrics = ticks.metrics(ended_by[0], libev=libev.get_version())
     for watcher, _ in watchers:
@@ -51,7 +51,7 @@ def run(ticks, keep=True):
 
 
 def dropped_watcher(seconds):
-    """In a child: the talk's process crashed."""
+    """Runs in a child process, because the talk's process crashed."""
     metrics = fork(lambda: run(Ticks(seconds), keep=False))()
     return dict(metrics or {}, crashed=metrics is None)
 
@@ -59,7 +59,7 @@ def dropped_watcher(seconds):
 def with_libev(function):
     def case(seconds):
         if libev is None:
-            raise Skip("this gevent came without its libev: %s" % why)
+            raise Skip("this gevent was built without libev: %s" % why)
         return function(seconds)
 
     return case

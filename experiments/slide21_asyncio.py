@@ -1,8 +1,8 @@
-"""Slides 18-21 in today's words: a coroutine of asyncio that ticks eleven times, or until SIGINT cancels it.
+"""Slides 18-21 as one would write them today: an asyncio coroutine that ticks eleven times, or until SIGINT cancels it.
 
-usage: slide21_asyncio.py CASE SECONDS LOOP, with LOOP asyncio or uvloop
+usage: slide21_asyncio.py CASE SECONDS LOOP
 
-From Python 3.5 on: it says `async def`.
+LOOP is asyncio or uvloop. Runs on Python 3.5 and later, because it uses `async def`.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ async def dots(ticks):
 
 
 async def ticking(ticks, loop):
-    task = loop.create_task(dots(ticks))  # which begins once this one waits
+    task = loop.create_task(dots(ticks))  # Starts once this coroutine awaits.
     loop.add_signal_handler(signal.SIGINT, task.cancel)
     ticks.begin()
     try:
@@ -33,7 +33,7 @@ async def ticking(ticks, loop):
 
 
 def run(ticks, library):
-    # What asyncio.run does, which is there from 3.7 on and takes another library's loop from 3.12 on.
+    # Like asyncio.run(), which exists from 3.7 on and accepts another library's loop from 3.12 on.
     loop = importlib.import_module(library).new_event_loop()
     try:
         ended_by = loop.run_until_complete(ticking(ticks, loop))

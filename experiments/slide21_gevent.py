@@ -1,4 +1,4 @@
-"""Slide 21: a greenlet of gevent that ticks eleven times, or until SIGINT sets a flag.
+"""Slide 21: a gevent greenlet that ticks eleven times, or until SIGINT sets a flag.
 
 usage: slide21_gevent.py CASE SECONDS
 """
@@ -17,7 +17,7 @@ def run(ticks):
     def dots():
         while len(ticks.came) < TICKS and not flag:
             gevent.sleep(ticks.until_next())
-            # It may have been set meanwhile.
+            # SIGINT may have set the flag meanwhile.
             if not flag:
                 ticks.tick()
 

@@ -1,11 +1,14 @@
-"""Slide 22: the interpreter as an instance: two threads, each in an interpreter of its own, with a GIL of its own or
-under a common one; and what it costs to hand a state over between threads, interpreters and processes.
+"""Slide 22: the interpreter as an instance. Two threads run in an interpreter each, with a GIL each or with a shared
+GIL; and the cost of an exchange of state between threads, interpreters and processes.
 
-usage: slide22_interpreters.py CASE SECONDS WAY [WHERE]
+usage: slide22_interpreters.py CASE SECONDS VARIANT [PATH]
 
-CASE own-gil or shared-gil, WAY python, ctypes (WHERE: the path of libbusy.so) or extension (WHERE: the folder of
-busy_c): one interpreter counts, the other one counts too, calls busy_wait, or calls with_lock. CASE pool-executor, WAY
-interpreters or threads. CASE sharing, WAY one of SHARING.
+CASE own-gil, shared-gil: one interpreter counts, and the other runs the VARIANT:
+    python       counts too
+    ctypes       calls busy_wait of libbusy.so, which is PATH
+    extension    calls with_lock of busy_c, which is in the folder PATH
+CASE pool-executor: VARIANT is interpreters or threads.
+CASE sharing: VARIANT is a key of SHARING.
 """
 
 import json
@@ -26,25 +29,25 @@ try:
     import _interpreters as low
 except ImportError:
     try:
-        import _xxsubinterpreters as low  # until 3.12
+        import _xxsubinterpreters as low  # 3.12 and earlier
     except ImportError:
         low = None
 
 try:
     from concurrent import interpreters as public
 except ImportError:
-    public = None  # until 3.13
+    public = None  # 3.13 and earlier
 
-NEW = sys.version_info >= (3, 13)
+HAS_EXEC = sys.version_info >= (3, 13)
 
 
 class Low:
-    """An interpreter by the module below the public one, which has no word for a common GIL."""
+    """An interpreter made with the private module. The public module cannot make one with a shared GIL."""
 
     def __init__(self, own_gil):
         if low is None:
-            raise Skip("this build has no module that makes interpreters")
-        if NEW:
+            raise Skip("this build has no module for subinterpreters")
+        if HAS_EXEC:
             self.id = low.create("isolated" if own_gil else "legacy")
         elif sys.version_info >= (3, 12):
             self.id = low.create(isolated=own_gil)
@@ -54,7 +57,7 @@ class Low:
             self.id = low.create()
 
     def execute(self, text):
-        if NEW:
+        if HAS_EXEC:
             failure = low.exec(self.id, text)
             if failure is not None:
                 raise RuntimeError(failure.formatted)
@@ -76,7 +79,7 @@ class Public:
 
 
 def interpreter(own_gil):
-    """Able to import what stands beside this script."""
+    """Returns an interpreter that can import the modules beside this script."""
     created = Public() if public and own_gil else Low(own_gil)
     folder = os.path.dirname(os.path.abspath(__file__))
     created.execute("import json, os, sys\nsys.path.insert(0, %r)\nimport interpreter_loops" % folder)
@@ -84,7 +87,7 @@ def interpreter(own_gil):
 
 
 def usage(seconds, work):
-    """What `work`, a call that returns [(count, waited for a core)], counted and used of the CPU."""
+    """Returns the counts and the CPU usage of `work`, a call that returns a list of (count, run delay)."""
     start, cpu = time.monotonic(), time.process_time()
     found = work(seconds)
     wall, cpu = time.monotonic() - start, time.process_time() - cpu
@@ -93,19 +96,19 @@ def usage(seconds, work):
         "counts": [count for count, _ in found],
         "counts_per_s": sum(count for count, _ in found) / wall,
         "cpu_percent": 100 * cpu / wall,
-        "run_delay_percent": 100 * sum(waited for _, waited in found) / wall,
+        "run_delay_percent": 100 * sum(run_delay for _, run_delay in found) / wall,
         "took_s": wall,
     }
 
 
 def side_by_side(own_gil):
-    def run(seconds, variant, *where):
+    def run(seconds, variant, *path):
         created = []
         try:
             created.extend(interpreter(own_gil) for _ in range(2))
-            # Alone: two threads that import ctypes at once end the process on 3.12.
+            # One interpreter at a time: on 3.12, two threads that import ctypes at once crash the process.
             if variant != "python":
-                get_ready(created[1], variant, where)
+                prepare(created[1], variant, path)
             metrics = usage(seconds, lambda seconds: in_both(created, seconds, variant))
         finally:
             for one in created:
@@ -118,10 +121,10 @@ def side_by_side(own_gil):
     return run
 
 
-def get_ready(one, variant, where):
+def prepare(one, variant, path):
     work = {
-        "ctypes": "interpreter_loops.external(*%r)" % (where,),
-        "extension": "interpreter_loops.with_lock(*%r)" % (where,),
+        "ctypes": "interpreter_loops.external(*%r)" % (path,),
+        "extension": "interpreter_loops.with_lock(*%r)" % (path,),
     }[variant]
     try:
         one.execute("work = " + work)
@@ -133,15 +136,15 @@ def get_ready(one, variant, where):
 
 
 def in_both(created, seconds, variant):
-    """Each in a thread of its own; what they find comes by a pipe, which a process's interpreters have in common."""
-    door, opener = os.pipe()
-    result, results = os.pipe()
-    tell = "os.write(%d, (json.dumps([%%d, interpreter_loops.%%s]) + '\\n').encode())" % results
+    """Runs each interpreter in a thread of its own. Results arrive by a pipe: interpreters share file descriptors."""
+    start_reader, start_writer = os.pipe()
+    result_reader, result_writer = os.pipe()
+    report = "os.write(%d, (json.dumps([%%d, interpreter_loops.%%s]) + '\\n').encode())" % result_writer
     if variant == "python":
         calls = ["counted(%d)" % seconds] * 2
     else:
-        calls = ["first(%d, %d)" % (seconds, opener), "second(%d, %d, work)" % (seconds, door)]
-    texts = [tell % numbered for numbered in enumerate(calls)]
+        calls = ["first(%d, %d)" % (seconds, start_writer), "second(%d, %d, work)" % (seconds, start_reader)]
+    texts = [report % numbered for numbered in enumerate(calls)]
     failures = []
 
     def work(one, text):
@@ -149,18 +152,18 @@ def in_both(created, seconds, variant):
             one.execute(text)
         except Exception as error:
             failures.append(error)
-            os.write(opener, b"x")
+            os.write(start_writer, b"x")
 
     threads = [threading.Thread(target=work, args=both) for both in zip(created, texts)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    os.close(results)
-    with open(result) as lines:
+    os.close(result_writer)
+    with open(result_reader) as lines:
         found = dict(map(json.loads, lines))
-    os.close(door)
-    os.close(opener)
+    os.close(start_reader)
+    os.close(start_writer)
     if failures:
         raise failures[0]
     return [found[0], found[1]]
@@ -172,9 +175,9 @@ def pool_executor(seconds, variant):
     elif hasattr(futures, "InterpreterPoolExecutor"):
         executor = futures.InterpreterPoolExecutor
     else:
-        raise Skip("InterpreterPoolExecutor came with Python 3.14")
+        raise Skip("InterpreterPoolExecutor needs Python 3.14 or later")
     with executor(2) as pool:
-        # Both workers are there before the clock starts.
+        # Starts both workers before the clock.
         list(pool.map(time.sleep, [0.5, 0.5]))
         return usage(seconds, lambda seconds: list(pool.map(interpreter_loops.counted, [seconds] * 2)))
 
@@ -184,8 +187,10 @@ ROUNDS = 100
 
 
 def sharing(seconds, variant):
-    """The state goes to the other side and comes back, again and again: each of the two is a handover. The fastest
-    ROUNDS rounds count, as in timeit: what slows others down is other processes."""
+    """Sends the state to the other side and back, repeatedly; each direction is one transfer.
+
+    The fastest block of ROUNDS rounds is reported, as in timeit: other processes slow the rest down.
+    """
     exchange, close = SHARING[variant]()
     took, now = [], time.monotonic()
     end = now + seconds
@@ -197,11 +202,11 @@ def sharing(seconds, variant):
             took.append(now - start)
     finally:
         close()
-    handovers = 2 * ROUNDS
+    transfers = 2 * ROUNDS
     return {
         "state_bytes": STATE_BYTES,
-        "handovers": handovers * len(took),
-        "handover_us": 1e6 * min(took) / handovers,
+        "handovers": transfers * len(took),
+        "handover_us": 1e6 * min(took) / transfers,
     }
 
 
@@ -211,7 +216,7 @@ def expect(found, expected):
 
 
 def among_threads():
-    """A reference goes over, and back."""
+    """Exchanges a reference."""
     there, back = queue.SimpleQueue(), queue.SimpleQueue()
 
     def other():
@@ -236,7 +241,7 @@ def among_threads():
 
 
 def signals():
-    """A pipe for each direction, and the call that wakes the other side and waits for it."""
+    """Returns a pipe for each direction, and a function that wakes the other side and waits for its answer."""
     (signal, wake), (answered, answer) = os.pipe(), os.pipe()
 
     def call():
@@ -247,11 +252,11 @@ def signals():
 
 
 def other_interpreter(names, text):
-    """Runs hand_back(signal, answer, get, put) in an interpreter with `names`, `text` saying what get and put are."""
+    """Runs hand_back(signal, answer, get, put) in an interpreter with `names`. `text` defines get and put."""
     signal, answer, wake, call = signals()
     other = interpreter(own_gil=True)
     if names:
-        other.share(**names)  # from 3.14 on
+        other.share(**names)  # 3.14 and later
     hand_back = "\ninterpreter_loops.hand_back(%d, %d, get, put)" % (signal, answer)
     thread = threading.Thread(target=other.execute, args=(text + hand_back,))
     thread.start()
@@ -265,9 +270,9 @@ def other_interpreter(names, text):
 
 
 def by_interpreter_queue():
-    """The queue copies the bytes. A pipe wakes the other side: by itself its get() looks every 10 ms."""
-    if not NEW:
-        raise Skip("queues between interpreters came with Python 3.13")
+    """Exchanges copies through a queue. A pipe wakes the other side, since the queue's own get() polls every 10 ms."""
+    if not HAS_EXEC:
+        raise Skip("queues between interpreters need Python 3.13 or later")
     if public:
         there, back = public.create_queue(), public.create_queue()
         names, text = {"there": there, "back": back}, "get, put = there.get_nowait, back.put"
@@ -280,7 +285,7 @@ def by_interpreter_queue():
 
 
 def queues_of_3_13():
-    """What 3.14's queues are made of (see slide08_queues.py)."""
+    """Uses the private module on which 3.14's queues build (see slide08_queues.py)."""
     import _interpqueues as queues
 
     class QueueEmpty(queues.QueueError):
@@ -290,20 +295,20 @@ def queues_of_3_13():
         pass
 
     queues._register_heap_types(int, QueueEmpty, QueueFull)
-    as_it_is, unbound = 0, 3
-    there, back = (queues.create(0, as_it_is, unbound) for _ in range(2))
+    shared_only, unbound = 0, 3
+    there, back = (queues.create(0, shared_only, unbound) for _ in range(2))
     text = (
         "import _interpqueues\n"
         "get = lambda: _interpqueues.get(%d)[0]\n"
-        "put = lambda state: _interpqueues.put(%d, state, %d, %d)" % (there, back, as_it_is, unbound)
+        "put = lambda state: _interpqueues.put(%d, state, %d, %d)" % (there, back, shared_only, unbound)
     )
-    return lambda state: queues.put(there, state, as_it_is, unbound), lambda: queues.get(back)[0], text
+    return lambda state: queues.put(there, state, shared_only, unbound), lambda: queues.get(back)[0], text
 
 
 def by_interpreter_memoryview():
-    """All of them see the same bytes. Only the signal goes over."""
+    """All interpreters see the same bytes, so only the signal is sent."""
     if public is None:
-        raise Skip("a memoryview can be shared between interpreters from Python 3.14 on")
+        raise Skip("sharing a memoryview between interpreters needs Python 3.14 or later")
     state = bytearray(STATE_BYTES)
     text = "get = lambda: state\nput = interpreter_loops.change"
     call, close = other_interpreter({"state": memoryview(state)}, text)
@@ -332,7 +337,7 @@ def in_place(state, call):
 
 
 def forked(target, *arguments):
-    """A process that ends with the experiment."""
+    """Starts a process, and returns a function that ends it."""
     process = multiprocessing.get_context("fork").Process(target=target, args=arguments, daemon=True)
     process.start()
 
@@ -354,7 +359,7 @@ def by_process_pipe():
 
 
 def by_process_shared_memory():
-    """Memory that both have mapped. Only the signal goes over."""
+    """Both processes map the same memory, so only the signal is sent."""
     signal, answer, _, call = signals()
     state = mmap.mmap(-1, STATE_BYTES)
     arguments = signal, answer, lambda: state, interpreter_loops.change
@@ -376,4 +381,4 @@ if __name__ == "__main__":
         "pool-executor": pool_executor,
         "sharing": sharing,
     }
-    main(cases, "CASE SECONDS WAY [WHERE]")
+    main(cases, "CASE SECONDS VARIANT [PATH]")

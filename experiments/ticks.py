@@ -1,6 +1,6 @@
-"""The talk's dots, one an interval, eleven in all, and the Ctrl-C that may end them earlier (slides 19-21).
+"""The talk's dots, one per interval and eleven in all, and the Ctrl-C that may end them earlier (slides 19-21).
 
-Shared by the experiments with an event loop. Serves CPython 2.7 and 3.x, and needs only the standard library.
+Shared by the experiments with an event loop. Runs on CPython 2.7 and 3.x. Needs only the standard library.
 """
 
 import json
@@ -8,17 +8,17 @@ import os
 import signal
 import time
 
-# The last of them is due ten intervals after the first.
+# The last tick is due ten intervals after the first.
 TICKS = 11
 
 now = getattr(time, "monotonic", time.time)
 
 
 class Ticks(object):
-    """When each came, against when it was due.
+    """Records when each tick came, and how late it was.
 
-    The talk's interval was a second; here it is so much of `seconds` that all of them take a third. With `ctrl_c` a
-    child sends this process SIGINT midway between two of them.
+    The talk's interval was one second. Here it is a thirtieth of `seconds`, so all ticks together take a third. With
+    `ctrl_c`, a child sends SIGINT to this process midway between two ticks.
     """
 
     def __init__(self, seconds, ctrl_c=False):
@@ -27,7 +27,7 @@ class Ticks(object):
         self.ctrl_c, self.sent = ctrl_c, None
 
     def begin(self):
-        """The first tick is due, and whoever watches for SIGINT is ready."""
+        """Starts the clock: the first tick is due now. The handler for SIGINT must be ready."""
         self.start = now()
         if self.ctrl_c:
             target, delay = os.getpid(), 4.5 * self.interval
@@ -38,7 +38,7 @@ class Ticks(object):
         self.threads = threads()
 
     def until_next(self):
-        """Seconds until the next one is due."""
+        """Returns the number of seconds until the next tick is due."""
         return max(0.0, self.start + len(self.came) * self.interval - now())
 
     def metrics(self, ended_by, **others):
@@ -59,7 +59,7 @@ class Ticks(object):
 
 
 def threads():
-    """All threads of this process, known to Python or not; but not those of io_uring, which the kernel runs."""
+    """Returns the number of threads in this process, known to Python or not, without the kernel's for io_uring."""
     folder = "/proc/self/task"
     names = []
     for thread in os.listdir(folder):
@@ -76,7 +76,10 @@ def press_ctrl_c(target, delay):
 
 
 def fork(function):
-    """Calls the function in a child. Returns a function that waits for what it returns; None if a signal killed it."""
+    """Calls `function` in a child process.
+
+    Returns a function that waits for the child and returns the result, or None if a signal killed the child.
+    """
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
@@ -89,12 +92,12 @@ def fork(function):
 
     def answer():
         with os.fdopen(reader) as pipe:
-            told = pipe.read()
+            result = pipe.read()
         status = os.waitpid(child, 0)[1]
         if os.WIFSIGNALED(status):
             return None
-        if not told:
+        if not result:
             raise RuntimeError("the child exited with %d" % os.WEXITSTATUS(status))
-        return json.loads(told)
+        return json.loads(result)
 
     return answer

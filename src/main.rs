@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    busy_lab::main(std::env::args_os())
+    busy_lab::command::main(std::env::args_os())
 }

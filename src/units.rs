@@ -1,13 +1,13 @@
-//! The units of all figures: percent of one core, counts a second, times.
+//! Numbers as people read them: percentages, rates, durations.
 
 use std::time::Duration;
 
-/// `part` in percent of `whole`.
+/// Returns `part` in percent of `whole`.
 pub fn percent_of(part: Duration, whole: Duration) -> f64 {
     100.0 * part.as_secs_f64() / whole.as_secs_f64()
 }
 
-/// Counts a second for people: "8.93 M", "17.7 k", "3.50", "0.0004".
+/// Formats a number of counts per second: "8.93 M", "17.7 k", "3.50", "0.0004".
 pub fn per_second(rate: f64) -> String {
     let (value, unit) = match rate {
         1e6.. => (rate / 1e6, " M"),
@@ -22,7 +22,7 @@ pub fn per_second(rate: f64) -> String {
     format!("{value:.digits$}{unit}")
 }
 
-/// A time for people: "1.20 s", "35.1 ms", "7 us".
+/// Formats a duration: "1.20 s", "35.1 ms", "7 us".
 pub fn duration(seconds: f64) -> String {
     match seconds {
         1.0.. => format!("{seconds:.2} s"),

@@ -1,4 +1,4 @@
-//! Each C example is compiled against an installed busy and must do what it shows; busy.h must serve C and C++ alike.
+//! Compiles each C example against an installed busy and checks its behaviour. Checks that busy.h serves C and C++.
 
 #![cfg(target_os = "linux")]
 
@@ -19,32 +19,32 @@ use std::process::{Command, Output};
 use tempfile::TempDir;
 
 impl Prefix {
-    /// The value of `key` in busy.pc, in words.
+    /// Returns the words in the value of `key` in busy.pc.
     fn pkg_config(&self, key: &str) -> Vec<String> {
         let description = fs::read_to_string(self.path("lib/pkgconfig/busy.pc")).unwrap();
         let value = description.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(": "));
         value.unwrap().split_whitespace().map(str::to_owned).collect()
     }
 
-    /// Compiles the example `name`.c.
+    /// Compiles the example `name`.c and returns the program.
     fn example<Argument: AsRef<OsStr>>(&self, name: &str, arguments: impl IntoIterator<Item = Argument>) -> PathBuf {
         self.compile(&source(&format!("c-examples/{name}.c")), "c11", name, arguments)
     }
 
-    /// Compiles python_extension.c for the interpreter `python`; returns the folder to import it from.
+    /// Compiles python_extension.c for the interpreter `python`. Returns the folder from which it can be imported.
     fn python_extension(&self, python: &Path) -> TempDir {
         let folder = TempDir::new_in(self.0.path()).unwrap();
-        let suffix = ask(python, "sysconfig.get_config_var('EXT_SUFFIX') or '.so'");
+        let suffix = evaluate(python, "sysconfig.get_config_var('EXT_SUFFIX') or '.so'");
         let module = folder.path().join(format!("busy_c{suffix}"));
-        // -isystem: a warning about Python's own headers would be none about this file.
-        let include = ask(python, "sysconfig.get_paths()['include']");
+        // -isystem suppresses warnings about Python's own headers; they are not about this file.
+        let include = evaluate(python, "sysconfig.get_paths()['include']");
         let arguments = ["-shared", "-fPIC", "-isystem", &include].map(str::to_owned).into_iter();
         let source_file = source("c-examples/python_extension.c");
         self.compile(&source_file, "c11", &text(&module), arguments.chain(self.shared()).chain(["-lm".into()]));
         folder
     }
 
-    /// A shared library that is not libbusy, though it may look so.
+    /// Compiles `code` into a shared library that imitates libbusy.
     fn fake_library(&self, code: &str) -> PathBuf {
         let source = self.path("fake.c");
         fs::write(&source, format!("#include <busy.h>\n{code}\n")).unwrap();
@@ -55,19 +55,19 @@ impl Prefix {
 fn has(program: &str) -> bool {
     let found = Command::new(program).arg("--version").output().is_ok_and(|output| output.status.success());
     if !found {
-        eprintln!("skipped: no {program}");
+        eprintln!("skipped: {program} not found");
     }
     found
 }
 
-/// What `link` printed, by the first word of each line.
+/// Runs `link` and checks the values that it prints, one per line.
 fn assert_waited(link: &Path) {
     let shown = printed(Command::new(link).arg("1500"));
     let value = |key: &str| -> u64 {
         let line = shown.lines().find(|line| line.starts_with(key)).unwrap_or_else(|| panic!("no {key}: {shown}"));
         line.split_whitespace().nth(1).unwrap().parse().unwrap()
     };
-    assert_eq!(value("asked"), 1_500_000);
+    assert_eq!(value("requested"), 1_500_000);
     assert!(value("elapsed") >= 1_500_000 && value("cpu") > 0 && value("count") > 0, "{shown}");
 }
 
@@ -77,7 +77,7 @@ fn link_runs_on_the_shared_library() {
     let link = prefix.example("link", prefix.shared());
     assert_waited(&link);
 
-    // It asks for the soname, not for the file that it was linked with.
+    // The program names the soname, not the file that it was linked with.
     fs::remove_file(prefix.path("lib/libbusy.so")).unwrap();
     assert_waited(&link);
     fs::remove_file(prefix.path("lib/libbusy.so.1")).unwrap();
@@ -95,7 +95,7 @@ fn link_runs_on_the_static_library() {
 }
 
 #[test]
-fn link_refuses_what_is_no_number_of_microseconds() {
+fn link_refuses_invalid_numbers_of_microseconds() {
     let prefix = Prefix::new();
     let link = prefix.example("link", prefix.shared());
     for wrong in ["", "-1", " 1", "1x", "9223372036854776", "99999999999999999999"] {
@@ -106,8 +106,9 @@ fn link_refuses_what_is_no_number_of_microseconds() {
 }
 
 #[test]
-fn the_header_serves_c_and_cpp() {
-    // Twice, for the guard. It is linked and run: in C++ that proves the extern "C".
+fn the_headers_serve_c_and_cpp() {
+    // The headers are included twice to test their include guards. The program is linked and run; in C++ this tests
+    // that the headers declare extern "C".
     const USE: &str = r#"
         #include <busy_gil.h>
         #include <busy.h>
@@ -146,7 +147,7 @@ fn the_header_serves_c_and_cpp() {
     let source = prefix.path("use.cpp");
     fs::write(&source, USE).unwrap();
     for standard in ["c++98", "c++11", "c++17", "c++20"] {
-        // C++98 knows no long long, and <stdint.h> itself needs it.
+        // C++98 has no long long, but <stdint.h> itself needs it.
         let arguments = prefix.shared().into_iter().chain(["-Wno-long-long".into()]);
         printed(&mut Command::new(prefix.compile(&source, standard, standard, arguments)));
     }
@@ -156,13 +157,13 @@ fn version_function(major: u32, minor: u32) -> String {
     format!("uint32_t busy_abi_version(void) {{ return {}; }}", major << 16 | minor)
 }
 
-/// What the example looks up before busy_wait_ns().
-const OTHERS: &str = "
+/// The functions that the example looks up before busy_wait_ns().
+const OTHER_FUNCTIONS: &str = "
     const char *busy_version(void) { return \"fake\"; }
     const char *busy_strerror(busy_status status) { return status == BUSY_OK ? \"\" : NULL; }
     ";
 
-/// `dlopen` must refuse `library`: with code 1, all `words` on stderr, and nothing on stdout.
+/// Checks that `dlopen` refuses `library` with code 1, prints all of `words` on stderr, and prints nothing on stdout.
 fn assert_refused(program: &Path, library: &Path, words: &[&str]) {
     let Output { status, stdout, stderr } = run(Command::new(program).arg(library));
     let stderr = String::from_utf8(stderr).unwrap();
@@ -170,7 +171,7 @@ fn assert_refused(program: &Path, library: &Path, words: &[&str]) {
     assert!(stdout.is_empty(), "{stdout:?}");
     let advice = format!("\nInstall libbusy {MAJOR}.{MINOR} or a later {MAJOR}.x, or give its file: ");
     for word in words.iter().copied().chain([advice.as_str(), library.to_str().unwrap()]) {
-        assert!(stderr.contains(word), "no {word:?} in {stderr:?}");
+        assert!(stderr.contains(word), "{word:?} not found in {stderr:?}");
     }
 }
 
@@ -187,11 +188,11 @@ fn dlopen_runs_by_path_and_by_soname() {
 }
 
 #[test]
-fn dlopen_refuses_what_is_not_its_libbusy() {
+fn dlopen_refuses_other_libraries_and_other_versions() {
     let prefix = Prefix::new();
     let dlopen = prefix.example("dlopen", ["-ldl"]);
 
-    assert_refused(&dlopen, Path::new("libbusy-of-nobody.so"), &["cannot open libbusy", "No such file"]);
+    assert_refused(&dlopen, Path::new("libbusy-missing.so"), &["cannot open libbusy", "No such file"]);
     assert_refused(&dlopen, &source("Cargo.toml"), &["cannot open libbusy", "invalid ELF header"]);
     assert_refused(&dlopen, Path::new("libm.so.6"), &["not libbusy", "lacks busy_abi_version"]);
 
@@ -201,12 +202,12 @@ fn dlopen_refuses_what_is_not_its_libbusy() {
         assert_refused(&dlopen, &fake, &[&format!("has ABI {major}.{minor}, {expected}")]);
     }
 
-    let fake = prefix.fake_library(&(version_function(MAJOR, MINOR) + OTHERS));
-    assert_refused(&dlopen, &fake, &[&format!("says that it has ABI {MAJOR}.{MINOR} but lacks busy_wait_ns")]);
+    let fake = prefix.fake_library(&(version_function(MAJOR, MINOR) + OTHER_FUNCTIONS));
+    assert_refused(&dlopen, &fake, &[&format!("reports ABI {MAJOR}.{MINOR} but lacks busy_wait_ns")]);
 }
 
 #[test]
-fn dlopen_takes_a_later_minor_version() {
+fn dlopen_accepts_a_later_minor_version() {
     let prefix = Prefix::new();
     let dlopen = prefix.example("dlopen", ["-ldl"]);
     let wait_ns = "busy_status busy_wait_ns(uint64_t ns, const busy_wait_options *options, busy_wait_result *result)
@@ -215,13 +216,13 @@ fn dlopen_takes_a_later_minor_version() {
             result->elapsed_ns = ns;
             return BUSY_OK;
         }";
-    let fake = prefix.fake_library(&(version_function(MAJOR, MINOR + 7) + OTHERS + wait_ns));
+    let fake = prefix.fake_library(&(version_function(MAJOR, MINOR + 7) + OTHER_FUNCTIONS + wait_ns));
     let shown = printed(Command::new(dlopen).arg(fake));
     assert_eq!(shown, format!("libbusy fake, ABI {MAJOR}.{}: 1 polls in 1000000 ns\n", MINOR + 7));
 }
 
 #[test]
-fn threads_are_all_called_back() {
+fn all_threads_are_cancelled() {
     let prefix = Prefix::new();
     let threads = prefix.example("threads", prefix.shared().into_iter().chain(["-pthread".into()]));
     let shown = printed(&mut Command::new(threads));
@@ -233,16 +234,16 @@ fn threads_are_all_called_back() {
     }
 }
 
-/// What the interpreter prints for `expression`.
-fn ask(python: &Path, expression: &str) -> String {
-    let question = format!("import os, sys, sysconfig; print({expression})");
-    printed(Command::new(python).args(["-c", &question])).trim_end().to_owned()
+/// Returns the text that the interpreter prints for `expression`.
+fn evaluate(python: &Path, expression: &str) -> String {
+    let code = format!("import os, sys, sysconfig; print({expression})");
+    printed(Command::new(python).args(["-c", &code])).trim_end().to_owned()
 }
 
 fn has_headers(python: &Path) -> bool {
-    let found = ask(python, "os.path.exists(sysconfig.get_paths()['include'] + '/Python.h')") == "True";
+    let found = evaluate(python, "os.path.exists(sysconfig.get_paths()['include'] + '/Python.h')") == "True";
     if !found {
-        eprintln!("skipped: no Python.h of {}", python.display());
+        eprintln!("skipped: {} has no Python.h", python.display());
     }
     found
 }
@@ -251,8 +252,8 @@ fn has_headers(python: &Path) -> bool {
 fn python_extension_serves_every_python() {
     let prefix = Prefix::new();
     for Python { path, name } in pythons() {
-        if ask(&path, "(3, 0) <= sys.version_info < (3, 6)") == "True" {
-            eprintln!("skipped: {name}, since python_extension.c is for 2.7 and 3.6 on");
+        if evaluate(&path, "(3, 0) <= sys.version_info < (3, 6)") == "True" {
+            eprintln!("skipped: {name}, because python_extension.c requires 2.7, or 3.6 or later");
             continue;
         }
         if !has_headers(&path) {
@@ -274,7 +275,7 @@ fn python_extension_rounds_up_and_never_down() {
     }
     let prefix = Prefix::new();
     let folder = prefix.python_extension(python);
-    let telltale = prefix.fake_library(
+    let reporting = prefix.fake_library(
         "busy_status busy_wait_ns(uint64_t ns, const busy_wait_options *options, busy_wait_result *result)
         {
             (void)options;
@@ -284,60 +285,60 @@ fn python_extension_rounds_up_and_never_down() {
     );
     let mut check = Command::new(python);
     check.arg(source("tests/python_extension_rounding.py")).env("PYTHONPATH", folder.path());
-    assert_eq!(printed(check.env("LD_PRELOAD", telltale)), "all as expected\n");
+    assert_eq!(printed(check.env("LD_PRELOAD", reporting)), "all as expected\n");
 }
 
-/// What interpreters.c is linked with, where the interpreter is to be had as a library.
+/// Returns the flags to compile interpreters.c with, if the interpreter comes as a shared library.
 fn embedding(python: &Path) -> Option<Vec<String>> {
-    if ask(python, "sys.version_info >= (3, 12) and sys.implementation.name == 'cpython'") != "True" {
+    if evaluate(python, "sys.version_info >= (3, 12) and sys.implementation.name == 'cpython'") != "True" {
         return None;
     }
     let library = "next((path for path in (os.path.join(folder, sysconfig.get_config_var('INSTSONAME')) for folder in \
                    (sys.base_prefix + '/lib', sysconfig.get_config_var('LIBDIR'))) if os.path.exists(path)), '')";
-    let library = ask(python, library);
+    let library = evaluate(python, library);
     if !library.contains(".so") {
-        eprintln!("skipped: no shared libpython near {}", python.display());
+        eprintln!("skipped: no shared libpython for {}", python.display());
         return None;
     }
     let folder = text(Path::new(&library).parent().unwrap());
-    let include = ask(python, "sysconfig.get_paths()['include']");
+    let include = evaluate(python, "sysconfig.get_paths()['include']");
     let flags = ["-pthread", "-isystem", &include, &library].map(str::to_owned).into_iter();
     Some(flags.chain([format!("-Wl,-rpath,{folder}")]).collect())
 }
 
 #[test]
-fn interpreters_share_memory_and_only_as_many_cores_as_there_are_gils() {
+fn interpreters_share_memory_and_use_one_core_per_gil() {
     let prefix = Prefix::new();
     for Python { path, name } in pythons() {
         let Some(flags) = embedding(&path).filter(|_| has_headers(&path)) else { continue };
-        let gil = ask(&path, "getattr(sys, '_is_gil_enabled', lambda: True)()") == "True";
+        let gil = evaluate(&path, "getattr(sys, '_is_gil_enabled', lambda: True)()") == "True";
         let program = prefix.example("interpreters", flags.into_iter().chain(prefix.shared()));
         let run = |arguments: &[&str]| {
             let mut command = Command::new(&program);
-            run(command.env("PYTHONHOME", ask(&path, "sys.base_prefix")).args(arguments))
+            run(command.env("PYTHONHOME", evaluate(&path, "sys.base_prefix")).args(arguments))
         };
         for wrong in [&[][..], &["own-gil", "1"], &["none", "1", "2"], &["own-gil", "1", "65"], &["own-gil", "0", "1"]]
         {
             let output = run(wrong);
             assert_eq!(output.status.code(), Some(2), "{name}, {wrong:?}: {}", told(&output));
         }
-        let metrics = |way: &str| {
-            let output = run(&[way, "1", "2"]);
-            assert!(output.status.success(), "{name}, {way}: {}", told(&output));
+        let metrics = |variant: &str| {
+            let output = run(&[variant, "1", "2"]);
+            assert!(output.status.success(), "{name}, {variant}: {}", told(&output));
             let metrics = serde_json::from_slice::<serde_json::Value>(&output.stdout).unwrap()["metrics"].take();
             let counts: Vec<_> = metrics["counts"].as_array().unwrap().iter().map(serde_json::Value::as_u64).collect();
-            assert!(counts.len() == 2 && counts.iter().all(|count| *count > Some(0)), "{name}, {way}: {metrics}");
+            assert!(counts.len() == 2 && counts.iter().all(|count| *count > Some(0)), "{name}, {variant}: {metrics}");
             let number = |metric: &str| metrics[metric].as_f64().unwrap();
             (number("cpu_percent"), number("run_delay_percent"))
         };
-        // How many cores others leave them is theirs. But a thread with a GIL of its own always runs or waits for a core; the
-        // hypervisor may take some, but not each time.
-        let is_busy = |(cpu, waited): (f64, f64)| cpu + waited > 150.0 && cpu < 202.0;
-        assert!((0..5).any(|_| is_busy(metrics("own-gil"))), "{name}: one thread waits for the other");
-        // And one GIL lets through one thread at a time. A free-threaded build refuses interpreters that share one.
-        for way in ["shared-gil", "one-interpreter"].into_iter().filter(|_| gil) {
-            let (cpu, _) = metrics(way);
-            assert!(cpu > 0.0 && cpu < 110.0, "{name}, {way}: {cpu} %");
+        // Other processes may use the cores too. But a thread with a GIL of its own always runs or is runnable. The
+        // hypervisor may take away CPU time, but not in every attempt.
+        let is_parallel = |(cpu, run_delay): (f64, f64)| cpu + run_delay > 150.0 && cpu < 202.0;
+        assert!((0..5).any(|_| is_parallel(metrics("own-gil"))), "{name}: one thread waits for the other");
+        // One GIL lets one thread run at a time. A free-threaded build refuses interpreters that share one.
+        for variant in ["shared-gil", "one-interpreter"].into_iter().filter(|_| gil) {
+            let (cpu, _) = metrics(variant);
+            assert!(cpu > 0.0 && cpu < 110.0, "{name}, {variant}: {cpu} %");
         }
         eprintln!("{name}: as expected");
     }
@@ -351,7 +352,7 @@ fn the_examples_makefile_builds_and_runs_them_all() {
     let prefix = Prefix::new();
     let make = |arguments: &[&str]| {
         let mut command = Command::new("make");
-        // `make test` would hand down its own variables.
+        // Without this, `make test` would pass its own variables on.
         command.env_remove("MAKEFLAGS").env_remove("MAKELEVEL").arg("-C").arg(source("c-examples"));
         command.arg(format!("BUILD={}", text(&prefix.path("build")))).args(arguments);
         run(&mut command)
@@ -366,18 +367,18 @@ fn the_examples_makefile_builds_and_runs_them_all() {
 }
 
 #[test]
-fn the_manuals_snippets_stand_in_the_examples() {
+fn the_snippets_of_the_manual_come_from_the_examples() {
     let manual = fs::read_to_string(source("docs/c-api.md")).unwrap();
     let examples = ["link", "dlopen", "threads", "python_extension"]
         .map(|name| fs::read_to_string(source(&format!("c-examples/{name}.c"))).unwrap());
     let snippets: Vec<_> = manual.split("```c\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
     assert!(!snippets.is_empty());
     for snippet in snippets {
-        // Line by line in one example, in order: the indentation may differ, and lines between may be left out.
-        let follows = |example: &String| {
+        // The lines of a snippet occur in one example, in order. The indentation may differ, and lines may be left out.
+        let contains = |example: &String| {
             let mut lines = example.lines().map(str::trim);
             snippet.lines().map(str::trim).all(|wanted| wanted.is_empty() || lines.any(|line| line == wanted))
         };
-        assert!(examples.iter().any(follows), "docs/c-api.md shows what no example does:\n{snippet}");
+        assert!(examples.iter().any(contains), "docs/c-api.md shows code that is in no example:\n{snippet}");
     }
 }

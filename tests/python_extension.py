@@ -1,4 +1,4 @@
-"""What the module busy_c must do, on CPython 2.7 as on 3.x; tests/c_examples.rs compiles it and runs this."""
+"""Tests the module busy_c on CPython 2.7 and 3.x. tests/c_examples.rs compiles the module and runs this script."""
 
 import signal
 import sys
@@ -9,13 +9,13 @@ from fractions import Fraction
 import busy_c
 
 BOTH = [busy_c.with_lock, busy_c.without_lock]
-# 2.7 has but a clock that drops what is less than a microsecond.
+# The only clock of 2.7 drops fractions of a microsecond.
 clock = getattr(time, "monotonic", time.time)
 DROPPED = 0 if hasattr(time, "monotonic") else 2e-6
 
 
 def end_if_stuck():
-    """By the signal's default action, which ends the process also where no Python code runs any more."""
+    """Arranges for SIGALRM to end the process. Its default action works even if no Python code runs any more."""
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.alarm(60)
 
@@ -28,14 +28,16 @@ def error_of(function, argument):
     return None
 
 
-def runs_meanwhile(function, times):
-    """Whether another thread gets on while `function` is called up to `times` times, 10 ms each. The interpreter is
-    told never to switch threads by itself, so only an explicit release of the GIL lets it."""
+def other_thread_runs_during(function, times):
+    """Returns whether another thread runs while `function` is called up to `times` times, for 10 ms each.
+
+    The switch interval is set so high that only an explicit release of the GIL lets the other thread run.
+    """
     if hasattr(sys, "setswitchinterval"):
         sys.setswitchinterval(1000)
     else:
         sys.setcheckinterval(2**30)
-        for _ in range(1000):  # the interval that was set before runs out
+        for _ in range(1000):  # lets the previous check interval run out
             pass
     ran = []
     gate = threading.Lock()
@@ -61,7 +63,7 @@ def check_results():
     for function in BOTH:
         for argument in [0.001, 0, -0.0, False, Fraction(1, 1000)]:
             count = function(argument)
-            # Not bool, not 2.7's long.
+            # The type is neither bool nor 2.7's long.
             assert type(count) is int, type(count)
             assert (count > 0) == bool(float(argument)), (argument, count)
         before = clock()
@@ -72,7 +74,7 @@ def check_results():
 def check_errors():
     refused = [
         (ValueError, [-1, -1e-300, float("nan"), float("inf"), -float("inf")]),
-        # 9223372036.854776 is the first double beyond 2**63 - 1 nanoseconds.
+        # 9223372036.854776 is the first double greater than 2**63 - 1 nanoseconds.
         (OverflowError, [9223372036.854776, 9223372037, 1e300, 10**400]),
         (TypeError, ["1", None, [], 1j]),
     ]
@@ -82,7 +84,7 @@ def check_errors():
                 assert error_of(function, argument) is expected, (argument, error_of(function, argument))
 
 
-def check_ctrl_c_waits_for_the_end():
+def check_ctrl_c_takes_effect_after_the_wait():
     def interrupt(number, frame):
         raise KeyboardInterrupt
 
@@ -93,7 +95,7 @@ def check_ctrl_c_waits_for_the_end():
         signal.setitimer(signal.ITIMER_REAL, 0.01)
         try:
             function(0.05)
-            for _ in range(1000):  # CPython runs the handler between two byte codes
+            for _ in range(1000):  # CPython runs the handler between two bytecodes
                 pass
         except KeyboardInterrupt:
             interrupted = True
@@ -101,21 +103,21 @@ def check_ctrl_c_waits_for_the_end():
     end_if_stuck()
 
 
-def check_the_lock():
+def check_the_gil():
     if not getattr(sys, "_is_gil_enabled", lambda: True)():
         return
-    assert not runs_meanwhile(busy_c.with_lock, 3)
-    assert runs_meanwhile(busy_c.without_lock, 1000)
+    assert not other_thread_runs_during(busy_c.with_lock, 3)
+    assert other_thread_runs_during(busy_c.without_lock, 1000)
 
 
-def check_an_interpreter_with_a_gil_of_its_own():
+def check_an_interpreter_with_its_own_gil():
     if sys.version_info < (3, 12):
         return
     try:
         import _interpreters as interpreters
     except ImportError:
         import _xxsubinterpreters as interpreters
-    own = interpreters.create()  # isolated, which is the default, means a GIL of its own
+    own = interpreters.create()  # by default it is isolated, and so has its own GIL
     failure = interpreters.run_string(own, "import busy_c; assert busy_c.with_lock(0.001) > 0")
     assert failure is None, failure
     interpreters.destroy(own)
@@ -124,7 +126,7 @@ def check_an_interpreter_with_a_gil_of_its_own():
 end_if_stuck()
 check_results()
 check_errors()
-check_ctrl_c_waits_for_the_end()
-check_the_lock()
-check_an_interpreter_with_a_gil_of_its_own()
+check_ctrl_c_takes_effect_after_the_wait()
+check_the_gil()
+check_an_interpreter_with_its_own_gil()
 print("all as expected")

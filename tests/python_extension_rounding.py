@@ -1,7 +1,7 @@
-"""How python_extension.c turns seconds into nanoseconds: always up, never down, held against exact arithmetic.
+"""Tests, by exact arithmetic, that python_extension.c rounds up and never down when it converts seconds to nanoseconds.
 
-tests/c_examples.rs runs this with a libbusy whose busy_wait_ns() waits for nothing and gives back as its count what it
-was asked to wait for. So the functions return their nanoseconds.
+tests/c_examples.rs runs this script with a libbusy whose busy_wait_ns() does not wait: it returns the requested
+nanoseconds as its count. So the functions of busy_c return their nanoseconds.
 """
 
 import math
@@ -16,7 +16,7 @@ SEED = random.randrange(2**32)
 
 
 def expected(seconds):
-    """What a call has to return or to raise."""
+    """Returns the value that a call must return, or the type of the exception that it must raise."""
     if math.isnan(seconds) or math.isinf(seconds) or seconds < 0:
         return ValueError
     numerator, denominator = seconds.as_integer_ratio()
@@ -32,7 +32,7 @@ def found(function, seconds):
 
 
 def steps(seconds, count):
-    """The float that is `count` floats away, of those above zero."""
+    """Returns the non-negative float that is `count` floats away from `seconds`."""
     (bits,) = struct.unpack("<q", struct.pack("<d", seconds))
     return struct.unpack("<d", struct.pack("<q", max(bits + count, 0)))[0]
 
@@ -55,6 +55,6 @@ for draw in [any_float, near_whole_nanoseconds, near_the_longest, random.random]
     for _ in range(20000):
         seconds = draw()
         for function in BOTH:
-            told = (seconds.hex(), found(function, seconds), expected(seconds), f"seed {SEED}")
-            assert told[1] == told[2], told
+            result, wanted = found(function, seconds), expected(seconds)
+            assert result == wanted, (seconds.hex(), result, wanted, f"seed {SEED}")
 print("all as expected")

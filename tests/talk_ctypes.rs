@@ -1,4 +1,4 @@
-//! The talk's call (slide 13), unchanged, on every Python found: ctypes on libbusy's `busy_wait`.
+//! Makes the talk's call (slide 13) unchanged on every Python found: `busy_wait` of libbusy, with ctypes.
 
 #![cfg(target_os = "linux")]
 
@@ -18,7 +18,7 @@ before = clock()
 n = lib.busy_wait(1)
 after = clock()
 assert isinstance(n, int) and n > 0, n
-# 2.7 has but a clock that drops what is less than a microsecond.
+# The only clock of 2.7 drops fractions of a microsecond.
 assert after - before > 1 - 2e-6, after - before
 print("nothing else was printed")
 "#;
@@ -26,7 +26,7 @@ print("nothing else was printed")
 #[test]
 fn the_talks_call_works_unchanged() {
     let library = libbusy();
-    // All at once: a wait is as long by the clock, whoever shares the CPU.
+    // All run at once: a wait takes the same time by the clock, even if it shares the CPU.
     thread::scope(|scope| {
         for python in pythons() {
             let mut command = Command::new(&python.path);

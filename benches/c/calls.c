@@ -1,9 +1,9 @@
-/* The functions of `import busy` as an extension module by hand, in the two ways that a C programmer chooses from:
- * METH_VARARGS with PyArg_ParseTuple, as tutorials have it and the talk had, and METH_O, the cheapest. Compiled for the
- * very version, not for the stable ABI. No Ctrl-C, no words about wrong arguments.
+/* The functions of `import busy` as a hand-written extension module, with both common calling conventions:
+ * METH_VARARGS with PyArg_ParseTuple, as in tutorials and in the talk, and METH_O, which is the cheapest. Compiled for one
+ * Python version, not for the stable ABI. It does not handle Ctrl-C, and its errors do not explain wrong arguments.
  */
 
-#include <Python.h> /* first of all headers: it defines feature macros that change the others */
+#include <Python.h> /* before all other headers, because it defines feature macros that affect them */
 
 #include "spin.h"
 

@@ -1,10 +1,11 @@
-/* One round: how long from the call that cancels, in one thread, to the return of the wait, in another.
+/* Measures one round of the cancellation latency: from the call that cancels in one thread to the return of the wait in
+ * another thread.
  *
  *     cancel LIBBUSY PEERS CANCELLER_CORE WAITER_CORE CANCELS
  *
- * Both threads are pinned, to cores of their own. The C loop, which polls the clock and an atomic flag, and libbusy take
- * turns. Late ones (over 1 ms) are counted, and of them those during which neither thread lost its core (ru_nivcsw,
- * getrusage(2)): these alone the code would have to answer for. The same once more under SCHED_FIFO, where permitted.
+ * Each thread is pinned to a core of its own. libbusy and the C loop, which polls the clock and an atomic flag, take turns.
+ * The program counts latencies over 1 ms, and those of them during which neither thread was preempted (ru_nivcsw,
+ * getrusage(2)): only these can be the fault of the code. The measurement is repeated under SCHED_FIFO, if permitted.
  */
 
 #define _GNU_SOURCE
@@ -24,20 +25,20 @@ typedef busy_status (*cancel_function)(busy_cancel *);
 enum { BUSY, CLOCK_LOOP, SIDES };
 enum { TURN = 20 };
 static const double LATE_NS = 1e6;
-/* Should a cancel get lost, the wait ends all the same. */
+/* The wait ends after this time even if a cancellation is lost. */
 static const uint64_t LONGEST_NS = 2000000000;
 
 static wait_function waits[SIDES];
 static cancel_function cancels[SIDES];
 
 static busy_cancel flag = BUSY_CANCEL_INIT;
-/* The wait that is to run, that runs, and that has returned, by number. */
-static atomic_size_t wanted, running, returned;
+/* The numbers of the requested wait, the running wait and the last wait that returned. */
+static atomic_size_t requested, running, returned;
 static atomic_int side;
 static uint64_t returned_at;
-static long lost_core;
+static long waiter_preemptions;
 
-static long times_core_was_lost(void)
+static long preemptions(void)
 {
     struct rusage usage;
     getrusage(RUSAGE_THREAD, &usage);
@@ -59,18 +60,18 @@ static void *waiter(void *last)
     options.cancel = &flag;
     for (size_t number = 1; number <= count; number++) {
         busy_wait_result result;
-        while (atomic_load(&wanted) < number)
+        while (atomic_load(&requested) < number)
             ;
         const wait_function wait = waits[atomic_load(&side)];
-        const long before = times_core_was_lost();
+        const long before = preemptions();
         atomic_store(&running, number);
         wait(LONGEST_NS, &options, &result);
         returned_at = monotonic_ns();
-        lost_core = times_core_was_lost() - before;
+        waiter_preemptions = preemptions() - before;
         atomic_store(&returned, number);
     }
-    /* A thread that ends may have to wait, spinning in the kernel, for whoever reads its entry in /proc: not as SCHED_FIFO,
-     * which would keep that one from the core. */
+    /* An exiting thread may have to spin in the kernel until a reader of its entry in /proc is done. Under SCHED_FIFO, it
+     * would keep the reader from the core. */
     const struct sched_param none = {0};
     pthread_setschedparam(pthread_self(), SCHED_OTHER, &none);
     return NULL;
@@ -86,13 +87,13 @@ static void cancel_one(size_t number, struct latencies *latencies)
 {
     uint64_t elapsed;
     atomic_store_explicit((_Atomic uint32_t *)&flag.flag, 0, memory_order_relaxed);
-    atomic_store(&wanted, number);
+    atomic_store(&requested, number);
     while (atomic_load(&running) < number)
         ;
-    /* So that the wait is well under way, and not always at the same poll. */
+    /* Cancels well after the start of the wait, and at a different poll each time. */
     spin_ns(20000 + number * 7919 % 30000, &elapsed);
     const cancel_function cancel = cancels[atomic_load(&side)];
-    const long before = times_core_was_lost();
+    const long before = preemptions();
     const uint64_t start = monotonic_ns();
     cancel(&flag);
     while (atomic_load(&returned) < number)
@@ -101,7 +102,7 @@ static void cancel_one(size_t number, struct latencies *latencies)
     latencies->ns[latencies->count++] = ns;
     if (ns > LATE_NS) {
         latencies->late++;
-        latencies->late_unpreempted += lost_core == 0 && times_core_was_lost() == before;
+        latencies->late_unpreempted += waiter_preemptions == 0 && preemptions() == before;
     }
 }
 
@@ -109,15 +110,15 @@ static void measure(const char *name, size_t count, const int *cores)
 {
     struct latencies latencies[SIDES];
     const size_t last = SIDES * count;
-    atomic_store(&wanted, 0);
+    atomic_store(&requested, 0);
     atomic_store(&running, 0);
     atomic_store(&returned, 0);
     for (int i = 0; i < SIDES; i++)
         latencies[i] = (struct latencies){calloc(count, sizeof(double)), 0, 0, 0};
     pthread_t thread;
-    /* Inherits the scheduling policy of this thread. */
+    /* The new thread inherits the scheduling policy of this one. */
     if (pthread_create(&thread, NULL, waiter, (void *)&last) || pin(pthread_self(), cores[0]) || pin(thread, cores[1])) {
-        fprintf(stderr, "can't have two threads pinned to cores %d and %d\n", cores[0], cores[1]);
+        fprintf(stderr, "cannot pin two threads to cores %d and %d\n", cores[0], cores[1]);
         exit(1);
     }
     for (size_t number = 1; number <= last; number++) {
@@ -129,11 +130,11 @@ static void measure(const char *name, size_t count, const int *cores)
     pthread_join(thread, NULL);
 
     char row[64];
-    const struct { const char *name; double share; } told[] = {{"p50", 0.5}, {"p99", 0.99}, {"max", 1}};
-    for (size_t i = 0; i < sizeof told / sizeof *told; i++) {
-        snprintf(row, sizeof row, "%s-%s", name, told[i].name);
-        figure(row, quantile(latencies[BUSY].ns, count, told[i].share),
-               quantile(latencies[CLOCK_LOOP].ns, count, told[i].share));
+    const struct { const char *name; double share; } reported[] = {{"p50", 0.5}, {"p99", 0.99}, {"max", 1}};
+    for (size_t i = 0; i < sizeof reported / sizeof *reported; i++) {
+        snprintf(row, sizeof row, "%s-%s", name, reported[i].name);
+        figure(row, quantile(latencies[BUSY].ns, count, reported[i].share),
+               quantile(latencies[CLOCK_LOOP].ns, count, reported[i].share));
     }
     snprintf(row, sizeof row, "%s-late", name);
     figure(row, latencies[BUSY].late, latencies[CLOCK_LOOP].late);
@@ -159,7 +160,7 @@ int main(int argc, char **argv)
         measure("fifo", count, cores);
         figures_end(NULL, NULL);
     } else {
-        figures_end("fifo", "SCHED_FIFO is for root (or CAP_SYS_NICE)");
+        figures_end("fifo", "SCHED_FIFO needs root or CAP_SYS_NICE");
     }
     return 0;
 }

@@ -1,4 +1,4 @@
-/* What the measuring programs share: symbols of shared libraries, order statistics, figures as one JSON object. */
+/* Shared by the measuring programs: symbols of shared libraries, order statistics, and figures as one JSON object. */
 
 #ifndef HARNESS_H
 #define HARNESS_H
@@ -24,7 +24,7 @@ static inline int by_size(const void *one, const void *other)
     return (a > b) - (a < b);
 }
 
-/* Sorts `values`; `share` from 0 to 1. */
+/* Returns the quantile at `share`, which is from 0 to 1. Sorts `values`. */
 static inline double quantile(double *values, size_t count, double share)
 {
     qsort(values, count, sizeof *values, by_size);
@@ -46,12 +46,12 @@ static inline void figure(const char *name, double ours, double theirs)
     separator = ", ";
 }
 
-/* `what` is a row or the beginning of several; NULL if nothing is missing. */
-static inline void figures_end(const char *what, const char *why)
+/* `row` is the name of a missing row or a common prefix of several, NULL if no row is missing. */
+static inline void figures_end(const char *row, const char *reason)
 {
     printf("}, \"missing\": {");
-    if (what)
-        printf("\"%s\": \"%s\"", what, why);
+    if (row)
+        printf("\"%s\": \"%s\"", row, reason);
     printf("}}\n");
 }
 

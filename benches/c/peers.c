@@ -1,4 +1,4 @@
-/* The peers in C as a shared library, called the way libbusy is: opened by dlopen(), through the same kind of pointer. */
+/* The peers in C as a shared library. It is called like libbusy: opened with dlopen(), through the same pointer type. */
 
 #include "spin.h"
 
@@ -11,7 +11,7 @@ busy_status clock_loop(uint64_t ns, const busy_wait_options *options, busy_wait_
     return BUSY_OK;
 }
 
-/* The same with a flag to end it. */
+/* clock_loop() with a flag that ends it. */
 busy_status clock_loop_cancellable(uint64_t ns, const busy_wait_options *options, busy_wait_result *result)
 {
     const uint64_t start = monotonic_ns();
@@ -30,7 +30,7 @@ busy_status clock_loop_cancel(busy_cancel *cancel)
     return BUSY_OK;
 }
 
-/* For ctypes: what with_lock() and without_lock() do, between the conversions. */
+/* For ctypes: does the same work as with_lock() and without_lock(), without the conversions of Python objects. */
 uint64_t clock_loop_seconds(double seconds)
 {
     uint64_t ns;

@@ -1,4 +1,4 @@
-/* What a C programmer writes by hand for a busy wait: the yardstick of libbusy and of `import busy`. */
+/* A busy wait as a C programmer writes it by hand, with which libbusy and `import busy` are compared. */
 
 #ifndef SPIN_H
 #define SPIN_H
@@ -14,7 +14,7 @@ static inline uint64_t monotonic_ns(void)
     return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
 }
 
-/* Counts the polls that found time left, as busy_wait_ns() does. */
+/* Counts the polls before the end of the wait, as busy_wait_ns() does. */
 static inline uint64_t spin_ns(uint64_t ns, uint64_t *elapsed)
 {
     const uint64_t start = monotonic_ns();
@@ -24,7 +24,7 @@ static inline uint64_t spin_ns(uint64_t ns, uint64_t *elapsed)
     return count;
 }
 
-/* Rounded up, as `import busy` does; -1 where that raises. */
+/* Rounds up, as `import busy` does. Returns -1 if `import busy` would raise. */
 static inline int to_nanoseconds(double seconds, uint64_t *ns)
 {
     if (!(seconds >= 0 && seconds < 9223372036.0))
@@ -36,7 +36,7 @@ static inline int to_nanoseconds(double seconds, uint64_t *ns)
     return 0;
 }
 
-/* Zero reads no clock, as in `import busy`, so that the bare call can be timed. */
+/* Does not read the clock if `ns` is zero, like `import busy`, so that the bare call can be timed. */
 static inline uint64_t spin_seconds_of(uint64_t ns)
 {
     uint64_t elapsed;

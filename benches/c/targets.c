@@ -1,5 +1,8 @@
-/* A process to be sampled: `targets THREADS` has so many threads, its first included, that sleep until it is killed;
- * `targets THREADS HZ` has them wake up so often a second; `targets` alone has one that spins.
+/* A process to be sampled.
+ *
+ *     targets THREADS       THREADS threads, including the first, sleep until the process is killed
+ *     targets THREADS HZ    the same, but each thread wakes up HZ times a second
+ *     targets               one thread spins
  */
 
 #include <pthread.h>

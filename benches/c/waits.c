@@ -1,11 +1,11 @@
-/* One round: by how much waits overshoot, and how often they poll.
+/* Measures one round of the overshoot and the polling rate of waits.
  *
  *     waits LIBBUSY PEERS CALLS
  *
- * All are called through one pointer type at one place, in turns of some calls each. Stamped by CLOCK_MONOTONIC before
- * and after the call, so what is told holds the call itself and one reading of the clock, for all alike. Each call asks
- * for a nanosecond more than the one before, ten times, then again from the first: the counter behind the clock steps by
- * up to 10 ns, and a median of steps would jump by whole ones.
+ * All sides are called through one pointer type at one call site, and take turns of some calls each. CLOCK_MONOTONIC is
+ * read before and after each call, so every overshoot includes the call itself and one reading of the clock. The requested
+ * duration increases by one nanosecond from call to call, and restarts after ten calls: the counter behind the clock
+ * advances in steps of up to 10 ns, and with a fixed duration the median would jump by whole steps.
  */
 
 #include "harness.h"
@@ -30,17 +30,17 @@ static void turn(const struct side *side, uint64_t ns, size_t calls, double *ove
 {
     busy_wait_result result;
     for (size_t call = 0; call < calls; call++) {
-        const uint64_t asked = ns + call % STEPS;
+        const uint64_t requested = ns + call % STEPS;
         const uint64_t before = monotonic_ns();
-        side->wait(asked, side->options, &result);
+        side->wait(requested, side->options, &result);
         const uint64_t after = monotonic_ns();
-        overshoot[call] = (double)(after - before - asked);
+        overshoot[call] = (double)(after - before - requested);
     }
 }
 
 static void overshoots(const struct side *sides, size_t count, uint64_t ns, size_t calls)
 {
-    static const struct { const char *name; double share; } told[] = {{"p50", 0.5}, {"p99", 0.99}};
+    static const struct { const char *name; double share; } reported[] = {{"p50", 0.5}, {"p99", 0.99}};
     double *overshoot[SIDES];
     for (size_t side = 0; side < count; side++)
         overshoot[side] = calloc(calls, sizeof(double));
@@ -48,17 +48,17 @@ static void overshoots(const struct side *sides, size_t count, uint64_t ns, size
         for (size_t side = 0; side < count; side++)
             turn(&sides[side], ns, calls - done < TURN ? calls - done : TURN, overshoot[side] + done);
     for (size_t side = CLOCK_LOOP + 1; side < count; side++)
-        for (size_t i = 0; i < sizeof told / sizeof *told; i++) {
+        for (size_t i = 0; i < sizeof reported / sizeof *reported; i++) {
             char name[64];
-            snprintf(name, sizeof name, "%s-%lu-us-%s", sides[side].name, (unsigned long)(ns / 1000), told[i].name);
-            figure(name, quantile(overshoot[side], calls, told[i].share),
-                   quantile(overshoot[CLOCK_LOOP], calls, told[i].share));
+            snprintf(name, sizeof name, "%s-%lu-us-%s", sides[side].name, (unsigned long)(ns / 1000), reported[i].name);
+            figure(name, quantile(overshoot[side], calls, reported[i].share),
+                   quantile(overshoot[CLOCK_LOOP], calls, reported[i].share));
         }
     for (size_t side = 0; side < count; side++)
         free(overshoot[side]);
 }
 
-static double polls_a_second(const struct side *side, uint64_t ns)
+static double polls_per_second(const struct side *side, uint64_t ns)
 {
     busy_wait_result result;
     side->wait(ns, side->options, &result);
@@ -83,7 +83,7 @@ int main(int argc, char **argv)
     const int has_tsc = busy(0, &tsc, &result) == BUSY_OK;
     const size_t count = has_tsc ? SIDES : TSC;
 
-    /* The counter's rate is learnt within the first milliseconds, and code comes into the caches. */
+    /* Warm-up: libbusy measures the counter's rate within the first milliseconds, and the caches fill with the code. */
     for (int i = 0; i < 200; i++)
         for (size_t side = 0; side < count; side++)
             sides[side].wait(50000, sides[side].options, &result);
@@ -92,9 +92,9 @@ int main(int argc, char **argv)
     static const uint64_t lengths[] = {1000, 10000, 100000};
     for (size_t i = 0; i < sizeof lengths / sizeof *lengths; i++)
         overshoots(sides, count, lengths[i], calls);
-    const uint64_t polled = calls * 100000;
-    const double theirs = polls_a_second(&sides[CLOCK_LOOP], polled);
-    figure("polls", polls_a_second(&sides[MONOTONIC], polled), theirs);
-    figures_end(has_tsc ? NULL : "tsc", "this machine's time stamp counter is no clock (no x86-64, or no invariant TSC)");
+    const uint64_t duration = calls * 100000;
+    const double theirs = polls_per_second(&sides[CLOCK_LOOP], duration);
+    figure("polls", polls_per_second(&sides[MONOTONIC], duration), theirs);
+    figures_end(has_tsc ? NULL : "tsc", "no usable time stamp counter (needs x86-64 with an invariant TSC)");
     return 0;
 }

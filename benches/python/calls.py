@@ -1,9 +1,9 @@
-"""One round: what a call costs that does nothing, in nanoseconds.
+"""Measures one round of the cost of a call that does nothing, in nanoseconds.
 
 python -I calls.py FOLDER LIBBUSY PEERS CALLS
 
-FOLDER holds the extension modules `calls` and `busy_cffi`. All are timed in turns of some hundred calls; a turn is a
-loop whose body is 20 calls, so that the loop itself weighs little. Of its turns, each has the median told.
+FOLDER contains the extension modules `calls` and `busy_cffi`. The sides take turns of some hundred calls. A turn is a
+loop whose body is 20 calls, so that the loop itself costs little. The median of the turns of each side is reported.
 """
 
 import ctypes
@@ -29,7 +29,7 @@ def by_ctypes(kind, library, name, argument):
     return function
 
 
-# What is called, by the name that its rows begin with.
+# The function and the argument of each side, by the name with which its rows begin.
 sides = {
     "with_lock": (busy.with_lock, 0.0),
     "without_lock": (busy.without_lock, 0.0),
@@ -49,8 +49,7 @@ try:
 except ImportError as error:
     missing["without_lock-cffi"] = str(error)
 
-# From the first extra thread on, to give up the GIL and ask for it again costs more: so it does in any program with a
-# use for it.
+# A release and reacquire of the GIL costs more once a second thread has been started, as in any program that needs it.
 threading.Thread(target=threading.Event().wait, daemon=True).start()
 
 timers = {
@@ -61,7 +60,7 @@ times = {name: [] for name in timers}
 for turn in range(1 + max(3, calls // (UNROLLED * LOOPS))):
     for name, timer in timers.items():
         time = timer.timeit(LOOPS)
-        if turn > 0:  # the first warms up: CPython specialises the code
+        if turn > 0:  # The first turn is a warm-up, in which CPython specializes the code.
             times[name].append(time / (UNROLLED * LOOPS) * 1e9)
 
 medians = {name: statistics.median(turns) for name, turns in times.items()}

@@ -1,4 +1,7 @@
-"""Writes the C source of `busy_cffi`, cffi's API mode of the peers, to FILE. python -I cffi_source.py FILE"""
+"""Writes the C source of `busy_cffi`, a binding of the peers in cffi's API mode, to FILE.
+
+python -I cffi_source.py FILE
+"""
 
 import sys
 

@@ -1,9 +1,9 @@
-"""What does busy's exact meter cost what it meters?
+"""Measures one round of the overhead of busy's exact meter on the metered program.
 
 python gil_cost.py LIBBUSY CALLS
 
-Prints a round: nanoseconds of a call that releases the GIL and takes it again, and of a step of a loop in pure Python,
-while metered and while not.
+Prints the nanoseconds of a call that releases and reacquires the GIL, and of a step of a pure Python loop, each with
+and without the meter.
 """
 
 import ctypes
@@ -34,7 +34,7 @@ def loop_ns(steps):
 
 
 def main(libbusy, calls):
-    # Giving up the GIL costs more from the second thread on, whoever starts it.
+    # Releasing the GIL costs more once a second thread has been started, by whatever means.
     threading.Thread(target=threading.Event().wait, daemon=True).start()
     meter, calls, function = Meter(libbusy), int(calls), ctypes.CDLL(libbusy).busy_abi_version
     pairs, loops = ([], []), ([], [])
@@ -46,7 +46,7 @@ def main(libbusy, calls):
             loops[metered].append(loop_ns(calls * 5))
             if metered:
                 meter.stop()
-    # What disturbs only ever adds.
+    # The minimum, because disturbances only add time.
     (pair, metered_pair), (loop, metered_loop) = map(min, pairs), map(min, loops)
     print(
         json.dumps(

@@ -1,10 +1,11 @@
-"""How far off is a meter of the GIL? This process holds the GIL for a known time and releases it for a known time,
-natively and again and again, while METER tells what share of the time it was held.
+"""Measures the error of a GIL meter. Native code in this process repeatedly holds the GIL for a known time and releases
+it for a known time, while METER measures the held share.
 
 python gil_truth.py METER LIBBUSY PERIOD_US SECONDS [CORE COMMAND...]
 
-METER: busy, gilknocker or gil_load, in this process; or sampler, py-spy or profiling.sampling, a COMMAND that is run on
-core CORE and told this process's id. Prints a round: a value for each of DUTIES, in points and microseconds.
+METER is busy, gilknocker or gil_load, which run in this process; or sampler, py-spy or profiling.sampling, for which
+COMMAND is run on core CORE with the id of this process. Prints one round: a value for each of DUTIES, in percentage
+points and microseconds.
 """
 
 import ctypes
@@ -23,7 +24,7 @@ CLOCK = getattr(time, "perf_counter", time.time)
 
 
 class InProcess(object):
-    """A meter in this process, for so many seconds from each `begin` on."""
+    """A meter in this process. Each measurement lasts `seconds`."""
 
     def __init__(self, seconds):
         self._seconds = seconds
@@ -57,7 +58,7 @@ class GilKnocker(InProcess):
         from gilknocker import KnockKnock
 
         InProcess.__init__(self, seconds)
-        anywhere()
+        use_all_cores()
         self._knocker = KnockKnock(polling_interval_micros=1000)
         self._knocker.start()
 
@@ -69,17 +70,17 @@ class GilKnocker(InProcess):
 
 
 class GilLoad(InProcess):
-    """At the rate of busy's sampler: by default it looks 200 times a second."""
+    """gil_load at the sampling rate of busy's sampler; its default is 200 Hz."""
 
     def __init__(self, _libbusy, seconds):
         import gil_load
 
-        # What it counts with has to be there before Python is.
+        # gil_load's library has to be loaded before Python starts.
         if gil_load.preload_path not in os.environ.get("LD_PRELOAD", ""):
             os.environ["LD_PRELOAD"] = gil_load.preload_path
             os.execv(sys.executable, [sys.executable, "-B"] + sys.argv)
         InProcess.__init__(self, seconds)
-        anywhere()
+        use_all_cores()
         gil_load.init()
         self._load = gil_load
 
@@ -91,64 +92,64 @@ class GilLoad(InProcess):
         return {"share": self._load.get()[0]["held"]}
 
 
-def anywhere():
-    """On any core: a thread of the meter's own would stand behind the one that it meters."""
+def use_all_cores():
+    """Unpins this process: on one core, the meter's own thread would have to wait for the metered thread."""
     os.sched_setaffinity(0, range(os.cpu_count()))
 
 
-class Beside(object):
-    """A sampler in a process of its own, which ends by itself after so many seconds."""
+class OtherProcess(object):
+    """A sampler in a process of its own, which exits after `seconds`."""
 
     def __init__(self, _libbusy, seconds, core, *command):
         self._seconds, self._core, self._command = seconds, int(core), list(command)
-        # The peers take whole ones.
+        # The peers accept only whole seconds.
         self._whole = max(1, round(seconds))
 
     def begin(self):
-        self._told, self._file = tempfile.TemporaryFile(), tempfile.NamedTemporaryFile()
+        self._output, self._file = tempfile.TemporaryFile(), tempfile.NamedTemporaryFile()
         command = self._command + self.arguments(str(os.getpid()), self._file.name)
-        self._sampler = subprocess.Popen(command, stdout=self._told, stderr=subprocess.STDOUT)
+        self._sampler = subprocess.Popen(command, stdout=self._output, stderr=subprocess.STDOUT)
         os.sched_setaffinity(self._sampler.pid, {self._core})
 
     def is_over(self):
         return self._sampler.poll() is not None
 
     def found(self):
-        self._told.seek(0)
-        told = self._told.read().decode("utf-8", "replace")
+        self._output.seek(0)
+        output = self._output.read().decode("utf-8", "replace")
         if self._sampler.returncode:
-            raise SystemExit("{}: {}".format(self._command[0], told.strip()[-300:]))
-        with self._told, self._file:
-            return self.read(told)
+            raise SystemExit("{}: {}".format(self._command[0], output.strip()[-300:]))
+        with self._output, self._file:
+            return self.read(output)
 
 
-class Sampler(Beside):
+class Sampler(OtherProcess):
     def arguments(self, pid, _file):
         return [pid, str(self._seconds)]
 
-    def read(self, told):
-        return json.loads(told)
+    def read(self, output):
+        return json.loads(output)
 
 
-class PySpy(Beside):
+class PySpy(OtherProcess):
     HZ = 1000
 
     def arguments(self, pid, file):
         length = ["--rate", str(self.HZ), "--duration", str(self._whole)]
         return ["record", "--gil"] + length + ["--format", "raw", "--output", file, "--pid", pid]
 
-    def read(self, _told):
+    def read(self, _output):
         with open(self._file.name) as lines:
             samples = sum(int(line.rsplit(" ", 1)[1]) for line in lines)
         return {"share": samples / self.HZ / self._whole}
 
 
-class ProfilingSampling(Beside):
+class ProfilingSampling(OtherProcess):
     def arguments(self, pid, file):
         length = ["-r", "10khz", "-d", str(self._whole)]
         return ["-m", "profiling.sampling", "attach", "-a", "--gecko"] + length + ["-o", file, pid]
 
-    def read(self, _told):
+    def read(self, _output):
         with open(self._file.name) as file:
             profile = json.load(file)
         names, times = profile["shared"]["stringArray"], {"Has GIL": 0, "No GIL": 0}
@@ -171,27 +172,27 @@ METERS = {
 }
 
 
-class Waited(ctypes.Structure):
-    """busy_wait_result."""
+class WaitResult(ctypes.Structure):
+    """The struct busy_wait_result."""
 
     _fields_ = [("count", ctypes.c_uint64), ("elapsed_ns", ctypes.c_uint64)]
 
 
 def waiter(library):
-    function, waited = library.busy_wait_ns, Waited()
+    function, result = library.busy_wait_ns, WaitResult()
     function.argtypes = [ctypes.c_uint64, ctypes.c_void_p, ctypes.c_void_p]
-    pointer = ctypes.addressof(waited)
+    pointer = ctypes.addressof(result)
 
     def wait(ns):
         function(ns, None, pointer)
-        return waited.elapsed_ns
+        return result.elapsed_ns
 
     return wait
 
 
-def main(name, libbusy, period_us, seconds, *beside):
+def main(name, libbusy, period_us, seconds, *core_and_command):
     hold, release = waiter(ctypes.PyDLL(libbusy)), waiter(ctypes.CDLL(libbusy))
-    meter = METERS[name](libbusy, float(seconds), *beside)
+    meter = METERS[name](libbusy, float(seconds), *core_and_command)
     figures = {}
     for duty in DUTIES:
         hold_ns = int(period_us) * 10 * duty
@@ -206,9 +207,9 @@ def main(name, libbusy, period_us, seconds, *beside):
                 released += release(release_ns)
         took = CLOCK() - start
         found = meter.found()
-        # All but the time in released waits is held: the interpreter's own work between the calls too.
+        # Everything but the released waits counts as held, including the interpreter's own work between the calls.
         found["share"] = 100 * abs(found["share"] - (1 - released * 1e-9 / took))
-        # What lies between the calls belongs to the hold, so its truth is a lower bound.
+        # The hold also includes the time between the calls, so `longest` is a lower bound of its true length.
         if "hold" in found and hold_ns and release_ns:
             found["hold"] = abs(found["hold"] - longest / 1e3)
         else:

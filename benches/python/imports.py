@@ -1,9 +1,9 @@
-"""One round: how long `import busy` takes in a fresh interpreter, against `import ctypes`, in microseconds.
+"""Measures one round of the duration of `import busy` and `import ctypes` in fresh interpreters, in microseconds.
 
 python -I imports.py PAIRS
 
-The statement alone is timed, inside. The interpreters are those of this environment, in which pip has installed busy
-with its .pyc; a pair that is not counted writes what bytecode may be missing, and warms the caches.
+Each interpreter times the import statement alone. All are the interpreter of this environment, in which pip has
+installed busy with its .pyc files. The first pair is not counted: it writes missing bytecode, and warms the caches.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""One round of psutil: the cost of Process(PID).threads() at HZ for SECONDS, in percent of a core.
+"""Measures one round of the cost of psutil's Process(PID).threads(), called at HZ for SECONDS, in percent of a core.
 
 python -I threads.py PID HZ SECONDS
 """

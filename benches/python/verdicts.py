@@ -1,10 +1,10 @@
-"""How often is a verdict right? Calls from 0.5 ms to 1 s, of the standard library and of packages from PyPI, whose
-answers their sources give, each checked TIMES times, beside BESIDE other processes that spin.
+"""Counts wrong verdicts. Checks calls of the standard library and of packages from PyPI, each TIMES times, beside
+SPINNERS other processes that spin. The calls last from 0.5 ms to 1 s, and their sources show the right verdict.
 
-python verdicts.py LIBBUSY [TIMES [BESIDE]]
+python verdicts.py LIBBUSY [TIMES [SPINNERS]]
 
-Prints a row a call, and at last how many verdicts were wrong and how many inconclusive; exit code 1 if one was wrong,
-or more than 2 % were inconclusive. 20 times take a quarter of an hour: not for a continuous integration.
+Prints a row per call, and finally the numbers of wrong and inconclusive verdicts. The exit code is 1 if a verdict was
+wrong, or if more than 2 % were inconclusive. With TIMES 20 it runs for a quarter of an hour, so CI does not run it.
 """
 
 import array
@@ -198,7 +198,7 @@ def of_lxml():
 
     parsed = etree.fromstring(document)
     return {
-        # Parses without the GIL, and takes the tree down with it.
+        # Parses without the GIL, and frees the tree with it.
         "partly": {"lxml fromstring": lambda: etree.fromstring(document)},
         "releases": {"lxml xpath": lambda: parsed.xpath("count(//b[@c='d' and ../b])")},
         "holds": {"lxml iter": lambda: consume(parsed.iter())},
@@ -215,7 +215,7 @@ def of_cryptography():
         digest.update(zeros)
         digest.finalize()
 
-    # Hashes and RSA do so from 2026 on (pyca/cryptography, pull requests 15359 and 14370).
+    # Hashes and RSA release the GIL since 2026 (pyca/cryptography, pull requests 15359 and 14370).
     return {
         "releases": {
             "cryptography Scrypt": lambda: Scrypt(b"a", 32, 1024, 8, 1).derive(b"b"),
@@ -247,40 +247,39 @@ def of_zstandard():
 
 
 def of_packages():
-    """Those that are installed."""
+    """Adds the calls of the packages that are installed."""
     for package in (of_numpy, of_orjson, of_lxml, of_cryptography, of_pillow, of_zstandard):
         try:
             found = package()
         except ImportError as error:
-            print(f"left out: {error}")
+            print(f"skipped: {error}")
             continue
         for expected, calls in found.items():
             CALLS.setdefault(expected, {}).update(calls)
 
 
-def main(libbusy, times=20, beside=1):
+def main(libbusy, times=20, spinners=1):
     of_packages()
     meter = Meter(libbusy)
-    spinners = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(int(beside))]
+    spinning = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(int(spinners))]
     tally = collections.Counter()
     try:
         for expected, calls in CALLS.items():
             for name, call in calls.items():
-                told = [verdict(meter, call) for _ in range(int(times))]
-                words = collections.Counter(one["verdict"] for one in told)
-                tally["right"] += words.pop(expected, 0)
-                tally["inconclusive"] += words.pop("inconclusive", 0)
-                tally["wrong"] += sum(words.values())
-                hold = sorted(one["longest_hold_s"] or 0 for one in told)[len(told) // 2]
-                found = collections.Counter(one["verdict"] for one in told)
+                verdicts = [verdict(meter, call) for _ in range(int(times))]
+                found = collections.Counter(one["verdict"] for one in verdicts)
+                hold = sorted(one["longest_hold_s"] or 0 for one in verdicts)[len(verdicts) // 2]
                 print(f"{expected:9} {name:24} {1e3 * hold:9.3f} ms  {dict(found)}", flush=True)
-                for reason in {one["reason"] for one in told if one["verdict"] == "inconclusive"}:
+                tally["right"] += found.pop(expected, 0)
+                tally["inconclusive"] += found.pop("inconclusive", 0)
+                tally["wrong"] += sum(found.values())
+                for reason in {one["reason"] for one in verdicts if one["verdict"] == "inconclusive"}:
                     print(f"          {reason}")
     finally:
-        for spinner in spinners:
+        for spinner in spinning:
             spinner.kill()
             spinner.wait()
-    print(f"{sum(map(len, CALLS.values()))} calls, {times} times, beside {beside}: {dict(tally)}")
+    print(f"{sum(map(len, CALLS.values()))} calls, {times} times, beside {spinners} spinners: {dict(tally)}")
     return tally["wrong"] > 0 or tally["inconclusive"] > 0.02 * sum(tally.values())
 
 

@@ -1,7 +1,7 @@
-//! Programs that a bench runs: compiled here, pinned to a core, under the lab's guard.
+//! Compiles the programs that a bench measures, and runs them pinned to a core under the lab's guard.
 
 use crate::row::Round;
-use busy_lab::guard::{GuardError, Guarded, Spec};
+use busy_lab::process::{Spec, Supervised, SupervisorError};
 use rustix::thread::{CpuSet, sched_setaffinity};
 use std::ffi::OsString;
 use std::io;
@@ -9,22 +9,22 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
-/// The hidden subcommand that pins itself to a core and becomes another program.
+/// The hidden subcommand that pins itself to a core and executes another program.
 pub const ON_CORE: &str = "__on-core";
 
 /// Why something could not be measured.
 #[derive(Debug)]
 pub enum Trouble {
-    /// Ctrl-C: the end of all.
+    /// The user pressed Ctrl-C, which ends the whole run.
     Interrupted,
-    /// The reason, for the rows that it concerns.
+    /// The measurement failed. The reason is shown for the rows without figures.
     Failed(String),
 }
 
-impl From<GuardError> for Trouble {
-    fn from(error: GuardError) -> Self {
+impl From<SupervisorError> for Trouble {
+    fn from(error: SupervisorError) -> Self {
         match error {
-            GuardError::Interrupted => Self::Interrupted,
+            SupervisorError::Interrupted => Self::Interrupted,
             other => Self::Failed(other.to_string()),
         }
     }
@@ -36,18 +36,18 @@ impl From<io::Error> for Trouble {
     }
 }
 
-/// The spec of `command` that runs on `core` alone, as do the threads and processes that it starts.
+/// Returns the spec that runs `command`, with all its threads and child processes, only on `core`.
 ///
 /// # Errors
-/// This executable has gone.
+/// This executable no longer exists.
 pub fn on_core(core: usize, command: &[String], timeout_s: f64) -> Result<Spec, Trouble> {
     let own = text(&std::env::current_exe()?);
     let command = [own, ON_CORE.into(), core.to_string()].into_iter().chain(command.iter().cloned());
     Ok(Spec::new(command, timeout_s))
 }
 
-/// What [`ON_CORE`] does: becomes `arguments[1..]` on core `arguments[0]`.
-pub fn become_pinned(arguments: &[OsString]) -> ExitCode {
+/// Runs the subcommand [`ON_CORE`]: executes `arguments[1..]` on core `arguments[0]`.
+pub fn exec_on_core(arguments: &[OsString]) -> ExitCode {
     let [core, program, arguments @ ..] = arguments else { return ExitCode::from(2) };
     let Some(core) = core.to_str().and_then(|core| core.parse().ok()) else { return ExitCode::from(2) };
     let error = match pin(core) {
@@ -58,47 +58,47 @@ pub fn become_pinned(arguments: &[OsString]) -> ExitCode {
     ExitCode::from(127)
 }
 
-/// Pins the calling thread, and those that it starts from now on.
+/// Pins the calling thread, and all threads that it starts from now on, to `core`.
 ///
 /// # Errors
-/// There is no such core, or this process may not use it.
+/// The core does not exist, or this process may not use it.
 pub fn pin(core: usize) -> io::Result<()> {
     let mut set = CpuSet::new();
     set.set(core);
     Ok(sched_setaffinity(None, &set)?)
 }
 
-/// Runs `command` on `core` to its end and reads the one line that it prints: a [`Round`].
+/// Runs `command` on `core` and parses its last line as a [`Round`].
 ///
 /// # Errors
-/// It could not be run, failed, took longer than a minute, or said something else.
+/// The program could not be run, failed, took longer than a minute, or printed something else.
 pub fn round(core: usize, command: &[String]) -> Result<Round, Trouble> {
-    let lines = Guarded::start(&on_core(core, command, 60.0)?)?.output()?.success().map_err(Trouble::Failed)?;
+    let lines = Supervised::start(&on_core(core, command, 60.0)?)?.output()?.success().map_err(Trouble::Failed)?;
     let last = lines.last().map_or("", String::as_str);
     serde_json::from_str(last).map_err(|error| Trouble::Failed(format!("{}: {error}: {last:.80}", command[0])))
 }
 
-/// Compiles `source` into `output`: with $CC (cc), for speed, and with `arguments` behind it.
+/// Compiles `source` into `output` with $CC (by default cc), with optimizations, and with `arguments` at the end.
 ///
 /// # Errors
-/// There is no compiler, or it refuses.
+/// There is no compiler, or the compilation fails.
 pub fn compile(source: &Path, output: &Path, arguments: &[String]) -> Result<(), Trouble> {
     let compiler = std::env::var("CC").ok().filter(|name| !name.is_empty()).unwrap_or_else(|| "cc".into());
     let mut command: Vec<String> = compiler.split_whitespace().map(str::to_owned).collect();
     command.extend(["-std=gnu11", "-O2", "-o"].map(str::to_owned));
     command.extend([text(output), text(source)]);
     command.extend_from_slice(arguments);
-    let compiled = Guarded::start(&Spec::new(command, 120.0))?.output()?.success();
+    let compiled = Supervised::start(&Spec::new(command, 120.0))?.output()?.success();
     let failed = |why| Trouble::Failed(format!("`{compiler}` could not compile {}: {why}", source.display()));
     compiled.map(drop).map_err(failed)
 }
 
-/// A file of this folder, as it lies in the source tree: benches are never installed.
+/// Returns the path of a file of this crate in the source tree. Benches are never installed.
 pub fn source(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
 }
 
-/// A path as a program's argument.
+/// Converts a path to a command-line argument.
 pub fn text(path: &Path) -> String {
     path.display().to_string()
 }

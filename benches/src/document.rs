@@ -1,45 +1,45 @@
-//! A run as it is kept, and held against an earlier one.
+//! The JSON document of a run, and its comparison with an earlier run.
 
 use crate::row::Row;
-use busy_lab::host::Host;
+use busy_lab::results::Host;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
-/// One file of results, in the form of the lab's.
+/// A results file, in the format of the lab.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Document {
-    /// Version of this layout.
+    /// Version of this format.
     pub schema: u32,
-    /// When the first measurement began, RFC 3339.
+    /// Start of the first measurement, RFC 3339.
     pub started_at: String,
-    /// How long all took.
+    /// Total duration.
     pub took_s: f64,
-    /// The machine, and how loaded it was.
+    /// The machine and its load.
     pub host: Host,
-    /// What called from Python.
+    /// The interpreter of the Python rows.
     pub python: Option<String>,
-    /// The cores of the observer and of what is measured.
+    /// The core of the observer, and the core of the measured program.
     pub pinned_to: [usize; 2],
-    /// The findings.
+    /// The rows with their figures.
     pub results: Vec<Row>,
 }
 
 impl Document {
-    /// The run kept at `path`.
+    /// Reads the run saved at `path`.
     ///
     /// # Errors
-    /// Why it can't be read as one.
+    /// The file cannot be read, or is not a saved run; returns the message.
     pub fn read(path: &Path) -> Result<Self, String> {
         let expected = |error: &dyn std::fmt::Display| {
-            format!("{}: expected a run that `make bench` kept (build/bench/*.json): {error}", path.display())
+            format!("{}: expected a run saved by `make bench` (build/bench/*.json): {error}", path.display())
         };
         let text = std::fs::read(path).map_err(|error| expected(&error))?;
         serde_json::from_slice(&text).map_err(|error| expected(&error))
     }
 
-    /// Whether the figure of `row` lies among the rounds of this run; nothing if either has none.
+    /// Returns whether the figure of `row` lies within the range of this run's rounds, or `None` if one has no figure.
     pub fn agrees_with(&self, row: &Row) -> Option<bool> {
         let before = self.results.iter().find(|before| (&before.group, &before.row) == (&row.group, &row.row))?;
-        Some(before.found?.holds(row.found?.median))
+        Some(before.found?.contains(row.found?.median))
     }
 }

@@ -1,5 +1,6 @@
-//! busy side by side with its peers: one table of the ratios of one run, and the JSON of it. What each row measures is
-//! in docs/bench.md. It stands above all: the core, libbusy, the Python module and the lab are what it measures and uses.
+//! Compares busy with its peers. Prints one table of the ratios within one run, and saves them as JSON. docs/bench.md
+//! describes what each row measures. No other crate depends on this one; it measures and uses the core, libbusy, the
+//! Python module and the lab.
 
 mod child;
 mod document;
@@ -10,12 +11,12 @@ mod spread;
 mod table;
 mod task_clock;
 
-use busy_lab::guard;
-use busy_lab::host::Host;
-use busy_lab::interpreter::Interpreter;
-use busy_lab::output::{Output, note};
-use busy_lab::publish::NewFile;
-use busy_lab::{interrupt, output, places};
+use busy_lab::command::{Output, note, print};
+use busy_lab::interpreter::identify;
+use busy_lab::measure::host;
+use busy_lab::process::{interrupt, reentered};
+use busy_lab::provision::installation;
+use busy_lab::results::{Host, Interpreter, NewFile};
 use child::Trouble;
 use clap::Parser;
 use document::Document;
@@ -27,41 +28,41 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-/// Compares busy with its peers and keeps the figures as JSON.
+/// Compares busy with its peers and saves the figures as JSON.
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// Groups of rows: waits, cancel, load, calls, import, sampler, gil; all if none is named
+    /// Groups of rows to measure: waits, cancel, load, calls, import, sampler, gil [default: all]
     #[arg(value_name = "GROUP")]
     groups: Vec<String>,
 
-    /// The interpreter, in whose environment busy, cffi and psutil are installed
+    /// Python interpreter of an environment with busy, cffi and psutil
     #[arg(long, value_name = "PATH", default_value = "python3")]
     python: String,
 
-    /// Where to compile, and to keep the results
+    /// Folder for compiled programs and results
     #[arg(long, value_name = "FOLDER", default_value = "build/bench")]
     folder: PathBuf,
 
-    /// An earlier run: says of each figure whether it lies among that run's rounds
+    /// Compare with an earlier run: does each figure lie within the range of that run's rounds?
     #[arg(long, value_name = "FILE")]
     against: Option<PathBuf>,
 
-    /// Shows a run that was kept, and measures nothing
+    /// Show a saved run instead of measuring
     #[arg(long, value_name = "FILE")]
     show: Option<PathBuf>,
 
-    /// Few, short rounds: to see whether all works, the figures mean nothing
+    /// Run few, short rounds to try out the bench; their figures are meaningless
     #[arg(long)]
     quick: bool,
 }
 
 fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().collect();
-    if let Some(code) = guard::reentered(&arguments) {
+    if let Some(code) = reentered(&arguments) {
         return code;
     }
     if arguments.get(1).is_some_and(|argument| argument == child::ON_CORE) {
-        return child::become_pinned(&arguments[2..]);
+        return child::exec_on_core(&arguments[2..]);
     }
     if arguments.get(1).is_some_and(|argument| argument == groups::gil::SAMPLE) {
         return groups::gil::sample(&arguments[2..]);
@@ -85,19 +86,19 @@ fn run(arguments: &Arguments) -> Result<ExitCode, Box<dyn Error>> {
     interrupt::catch()?;
     std::fs::create_dir_all(&arguments.folder)?;
     let bench = bench(arguments)?;
-    // Before this process is down to one core.
-    let host = Host::observe(bench.patience())?;
+    // Observed before this process is pinned to one core.
+    let host = host::observe(bench.patience())?;
     child::pin(bench.observer)?;
     let document = match measure(&bench, host, &chosen) {
         Ok(document) => document,
         Err(Trouble::Interrupted) => return Ok(ExitCode::from(interrupt::EXIT_CODE)),
         Err(Trouble::Failed(why)) => return Err(why.into()),
     };
-    // A colon in a file name is a nuisance on the command line.
+    // Colons in file names are inconvenient on the command line.
     let name = format!("{}.json", document.started_at.replace(':', "-"));
-    let kept = NewFile::open(&arguments.folder.join(name))?.publish(&serde_json::to_vec_pretty(&document)?)?;
+    let saved = NewFile::open(&arguments.folder.join(name))?.replace(&serde_json::to_vec_pretty(&document)?)?;
     show(&document, before.as_ref())?;
-    output::say(&format!("Kept as {}\n", kept.display()))?;
+    print(&format!("Saved as {}\n", saved.display()))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -111,7 +112,7 @@ fn chosen(names: &[String]) -> Result<Vec<Group>, String> {
     let known = || groups::ALL.map(|group| group.name).join(", ");
     let find = |name: &String| {
         let found = groups::ALL.into_iter().find(|group| group.name == name);
-        found.ok_or_else(|| format!("there is no group {name:?}, only {}", known()))
+        found.ok_or_else(|| format!("unknown group {name:?}; the groups are {}", known()))
     };
     if names.is_empty() { Ok(groups::ALL.to_vec()) } else { names.iter().map(find).collect() }
 }
@@ -119,15 +120,15 @@ fn chosen(names: &[String]) -> Result<Vec<Group>, String> {
 fn bench(arguments: &Arguments) -> Result<Bench, Box<dyn Error>> {
     let allowed = rustix::thread::sched_getaffinity(None)?;
     let mut cores = (0..rustix::thread::CpuSet::MAX_CPU).filter(|core| allowed.is_set(*core));
-    let observer = cores.next().ok_or("this process may use no core")?;
-    let libbusy = places::libbusy()?;
+    let observer = cores.next().ok_or("the CPU affinity of this process is empty")?;
+    let libbusy = installation::libbusy()?;
     Ok(Bench {
         busy: libbusy.with_file_name("busy"),
         libbusy,
-        python: Interpreter::identify(arguments.python.as_ref()).map_err(|error| error.to_string()),
+        python: identify(arguments.python.as_ref()).map_err(|error| error.to_string()),
         folder: arguments.folder.canonicalize()?,
         observer,
-        // Far from the first, which interrupts like best.
+        // The last core, because the first one handles most interrupts.
         measured: cores.next_back().unwrap_or(observer),
         quick: arguments.quick,
     })

@@ -1,52 +1,55 @@
-//! Rounds, as far as possible while nobody else works: what other processes take spoils a round, which is then repeated.
+//! Runs rounds on a machine that is as quiet as possible. A round disturbed by other processes is repeated.
 
 use crate::child::Trouble;
 use crate::row::Round;
 use busy_core::cpu::{CoreUsage, cores};
-use busy_lab::host::{TOO_LOADED_PERCENT, busy_percent, settle};
+use busy_lab::measure::host::{busy_percent, settle};
+use busy_lab::results::TOO_LOADED_PERCENT;
 use procfs::process::Process;
 use std::time::{Duration, Instant};
 
-/// Rounds, and how many of them others disturbed.
+/// Completed rounds.
 pub struct Rounds {
-    /// What each told.
+    /// The report of each round.
     pub rounds: Vec<Round>,
-    /// So many were disturbed, for as often as they were repeated.
+    /// Number of rounds that are disturbed in spite of the repetitions.
     pub disturbed: usize,
 }
 
 /// How many rounds, and how long to wait for a quiet machine.
 #[derive(Clone, Copy)]
 pub struct Plan {
-    /// How many.
+    /// Number of rounds.
     pub rounds: usize,
-    /// How long to wait before the first, at the most.
+    /// Longest wait before the first round.
     pub patience: Duration,
 }
 
-/// `plan.rounds` rounds. One in which others used more than a tenth of a core is run again, half as many in all as
-/// there are rounds; of the disturbed ones the least disturbed are then kept.
+/// Runs `plan.rounds` rounds.
+///
+/// A round is disturbed if other processes use more than a tenth of a core meanwhile. Disturbed rounds are repeated, at
+/// most half as many in all as there are rounds. If too few rounds are quiet, the least disturbed ones are kept.
 pub fn rounds(plan: Plan, mut one: impl FnMut() -> Result<Round, Trouble>) -> Result<Rounds, Trouble> {
     settle(plan.patience)?;
-    let mut seen: Vec<(f64, Round)> = Vec::new();
-    let quiet = |seen: &[(f64, Round)]| seen.iter().filter(|(others, _)| *others <= TOO_LOADED_PERCENT).count();
-    while quiet(&seen) < plan.rounds && seen.len() < plan.rounds + plan.rounds / 2 {
+    let mut done: Vec<(f64, Round)> = Vec::new();
+    let quiet = |done: &[(f64, Round)]| done.iter().filter(|(others, _)| *others <= TOO_LOADED_PERCENT).count();
+    while quiet(&done) < plan.rounds && done.len() < plan.rounds + plan.rounds / 2 {
         let before = Usage::now()?;
         let round = one()?;
-        seen.push((before.others_since()?, round));
+        done.push((before.others_since()?, round));
     }
-    Ok(kept(plan.rounds, seen))
+    Ok(quietest(plan.rounds, done))
 }
 
-fn kept(count: usize, mut seen: Vec<(f64, Round)>) -> Rounds {
-    // Stable: those equally quiet stay in their order.
-    seen.sort_by(|(one, _), (other, _)| one.max(TOO_LOADED_PERCENT).total_cmp(&other.max(TOO_LOADED_PERCENT)));
-    seen.truncate(count);
-    let disturbed = seen.iter().filter(|(others, _)| *others > TOO_LOADED_PERCENT).count();
-    Rounds { rounds: seen.into_iter().map(|(_, round)| round).collect(), disturbed }
+fn quietest(count: usize, mut done: Vec<(f64, Round)>) -> Rounds {
+    // The sort is stable, so the quiet rounds keep their order.
+    done.sort_by(|(one, _), (other, _)| one.max(TOO_LOADED_PERCENT).total_cmp(&other.max(TOO_LOADED_PERCENT)));
+    done.truncate(count);
+    let disturbed = done.iter().filter(|(others, _)| *others > TOO_LOADED_PERCENT).count();
+    Rounds { rounds: done.into_iter().map(|(_, round)| round).collect(), disturbed }
 }
 
-/// What all, and what this process with its ended children, have used so far.
+/// The CPU time of all processes, and of this process with its reaped descendants.
 struct Usage {
     time: Instant,
     cores: Vec<CoreUsage>,
@@ -58,7 +61,8 @@ impl Usage {
         Ok(Self { time: Instant::now(), cores: cores()?, own: own()? })
     }
 
-    /// What others used of a core since, in percent; time that the hypervisor took counts as theirs.
+    /// Returns the CPU usage of other processes since `self`, in percent of one core. It includes time that the
+    /// hypervisor took (steal time).
     fn others_since(&self) -> Result<f64, Trouble> {
         let now = Self::now()?;
         let span = now.time - self.time;
@@ -69,7 +73,7 @@ impl Usage {
     }
 }
 
-/// This process and its children that have ended, theirs included: the guard waits for all that it started.
+/// Returns the CPU time of this process and of its reaped descendants. The guard reaps everything that it starts.
 fn own() -> Result<Duration, Trouble> {
     let stat = Process::myself().and_then(|own| own.stat()).map_err(|error| Trouble::Failed(error.to_string()))?;
     let ticks = stat.utime + stat.stime + stat.cutime.unsigned_abs() + stat.cstime.unsigned_abs();
@@ -89,16 +93,16 @@ mod tests {
     }
 
     #[test]
-    fn quiet_rounds_are_kept_in_their_order_and_then_the_least_disturbed() {
-        let seen = [(3.0, "a"), (90.0, "b"), (0.0, "c"), (20.0, "d")].map(|(others, name)| (others, round(name)));
-        let both = kept(3, seen.to_vec());
+    fn quiet_rounds_keep_their_order_and_the_least_disturbed_follow() {
+        let done = [(3.0, "a"), (90.0, "b"), (0.0, "c"), (20.0, "d")].map(|(others, name)| (others, round(name)));
+        let both = quietest(3, done.to_vec());
         assert_eq!((names(&both).as_str(), both.disturbed), ("acd", 1));
-        let quiet = kept(2, seen.to_vec());
+        let quiet = quietest(2, done.to_vec());
         assert_eq!((names(&quiet).as_str(), quiet.disturbed), ("ac", 0));
     }
 
     #[test]
-    fn there_are_as_many_rounds_as_planned_however_loaded_the_machine_is() {
+    fn the_planned_number_of_rounds_is_run_on_a_loaded_machine_too() {
         let mut run = 0;
         let plan = Plan { rounds: 4, patience: Duration::ZERO };
         let found = rounds(plan, || {
@@ -110,18 +114,18 @@ mod tests {
     }
 
     #[test]
-    fn own_work_is_that_of_this_process_and_of_its_ended_children() {
+    fn own_cpu_time_includes_reaped_children() {
         let spent = Duration::from_millis(200);
         let before = own().unwrap();
         let start = busy_core::cpu::current_thread();
         while busy_core::cpu::current_thread() - start < spent {}
         let between = own().unwrap();
-        // Both in steps of 10 ms.
+        // The kernel reports both in steps of 10 ms.
         let step = Duration::from_millis(10);
         assert!(between - before >= spent - 2 * step, "{:?}", between - before);
 
         let script = "i=0; while [ $i -lt 200000 ]; do i=$((i + 1)); done; times";
         assert!(std::process::Command::new("sh").args(["-c", script]).output().unwrap().status.success());
-        assert!(own().unwrap() > between + 2 * step, "a loop of 200,000 rounds in a shell takes longer");
+        assert!(own().unwrap() > between + 2 * step, "a loop of 200,000 rounds in a shell takes more than 20 ms");
     }
 }

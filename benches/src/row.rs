@@ -1,50 +1,50 @@
-//! A row: one thing that is compared or measured, what is wanted of it, and what was found.
+//! A row: one comparison or measurement, with its target and its result.
 
 use crate::spread::Spread;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// One thing that is compared or measured.
+/// One comparison or measurement.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Row {
     /// Always "bench".
     pub kind: String,
-    /// The group that it is measured with.
+    /// The group with which the row is measured.
     pub group: String,
-    /// Its own name within the group.
+    /// The row's name within the group.
     pub row: String,
-    /// What is measured, in words.
+    /// Description of the measured quantity.
     pub what: String,
-    /// In which case, in words.
+    /// Description of the case.
     pub case: String,
-    /// Against what, in words.
+    /// Description of the peer.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub peer: Option<String>,
     /// The unit of `ours` and `theirs`.
     pub unit: Unit,
-    /// Which figure counts.
+    /// The figure that is computed from the rounds.
     pub figure: Figure,
-    /// What it should be; information only.
+    /// The target of the figure, for information only.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub wanted: Option<Wanted>,
-    /// What busy did, a value a round.
+    /// busy's values, one per round.
     pub ours: Vec<f64>,
-    /// What the peer did, a value a round.
+    /// The peer's values, one per round.
     pub theirs: Vec<f64>,
     /// The figure and its spread over the rounds.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub found: Option<Spread>,
-    /// Whether the figure is as wanted.
+    /// Whether the figure meets its target.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub met: Option<bool>,
-    /// Rounds that other processes disturbed, for as often as they were repeated.
+    /// Number of rounds that other processes disturbed, in spite of the repetitions.
     pub disturbed: usize,
-    /// Why there is no figure.
+    /// The reason if there is no figure.
     #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
     pub missing: BTreeMap<String, String>,
 }
 
-/// What a value counts.
+/// The unit of a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Unit {
@@ -52,17 +52,17 @@ pub enum Unit {
     Ns,
     /// Microseconds.
     Us,
-    /// Times a second.
+    /// Events per second.
     PerSecond,
     /// Percentage points of a core.
     Points,
     /// Percent of a core.
     Percent,
-    /// A number of things.
+    /// A number of events.
     Count,
 }
 
-/// Which figure of the rounds counts.
+/// The figure that is computed from the rounds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Figure {
@@ -72,33 +72,33 @@ pub enum Figure {
     Value,
     /// The largest of ours.
     Largest,
-    /// All of ours together.
+    /// The sum of ours.
     Sum,
 }
 
-/// What a figure should be.
+/// The target of a figure.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Wanted {
-    /// This or less.
+    /// The figure should be this or less.
     AtMost(f64),
-    /// This or more.
+    /// The figure should be this or more.
     AtLeast(f64),
 }
 
-/// What one round told: each row's values, ours and, where there is a peer, the peer's; and the rows (or beginnings of
-/// their names) that could not be had, with the reason.
+/// The report of one round: the values of each row (ours, and the peer's if there is one), and the reasons for missing
+/// rows.
 #[derive(Debug, Default, Clone, Deserialize)]
 pub struct Round {
-    /// By row.
+    /// Values by row.
     pub figures: BTreeMap<String, Vec<f64>>,
-    /// By row, or the beginning of several.
+    /// Reasons by row, or by a common prefix of several rows.
     #[serde(default)]
     pub missing: BTreeMap<String, String>,
 }
 
 impl Row {
-    /// `case` of `what` as a ratio of ours to that of `peer`.
+    /// Creates a row for the ratio of ours to that of `peer`, in the case `case` of `what`.
     pub fn ratio(row: impl Into<String>, what: &str, peer: &str, case: impl Into<String>, unit: Unit) -> Self {
         Self {
             kind: "bench".into(),
@@ -119,22 +119,22 @@ impl Row {
         }
     }
 
-    /// Shown by ours, be there a peer's value beside it or not.
-    pub fn by(self, figure: Figure) -> Self {
+    /// Sets the figure.
+    pub fn with_figure(self, figure: Figure) -> Self {
         Self { figure, ..self }
     }
 
-    /// Without a peer.
-    pub fn alone(self) -> Self {
+    /// Removes the peer.
+    pub fn without_peer(self) -> Self {
         Self { peer: None, ..self }
     }
 
-    /// With a bound that the figure should keep.
+    /// Sets the target of the figure.
     pub fn wanted(self, wanted: Wanted) -> Self {
         Self { wanted: Some(wanted), ..self }
     }
 
-    /// Takes from the rounds what is this row's; `disturbed` of them were.
+    /// Computes the row from its values in `rounds`, of which `disturbed` were disturbed.
     pub fn fill(&mut self, rounds: &[Round], disturbed: usize) {
         let values: Vec<_> = rounds.iter().filter_map(|round| round.figures.get(&self.row)).collect();
         self.ours = values.iter().filter_map(|values| values.first().copied()).collect();
@@ -143,19 +143,19 @@ impl Row {
         self.found = self.spread();
         let Some(found) = &self.found else {
             let reasons = rounds.iter().flat_map(|round| &round.missing);
-            let reason = reasons.filter(|(what, _)| self.row.starts_with(*what)).map(|(_, why)| why.clone()).next();
-            self.miss(&reason.unwrap_or_else(|| "no round told a finite figure".into()));
+            let reason = reasons.filter(|(row, _)| self.row.starts_with(*row)).map(|(_, why)| why.clone()).next();
+            self.set_missing(&reason.unwrap_or_else(|| "no round reported a finite figure".into()));
             return;
         };
         self.met = self.wanted.map(|wanted| wanted.is_met(found.median));
     }
 
-    /// Says why there is no figure.
-    pub fn miss(&mut self, reason: &str) {
+    /// Records the reason why there is no figure.
+    pub fn set_missing(&mut self, reason: &str) {
         self.missing.insert("found".into(), reason.into());
     }
 
-    /// Of a sum or a largest there is one only: it stands for all of them.
+    /// Returns the figure with its spread. A sum or a maximum takes the place of the median.
     fn spread(&self) -> Option<Spread> {
         match self.figure {
             Figure::Ratio => {
@@ -169,7 +169,7 @@ impl Row {
         }
     }
 
-    /// What stands for a side's rounds: their median, or what the figure says.
+    /// Returns one value for all rounds of a side: the median, or the sum or maximum, as the figure requires.
     pub fn overall(&self, values: &[f64]) -> Option<f64> {
         let spread = Spread::of(values)?;
         Some(match self.figure {
@@ -181,14 +181,14 @@ impl Row {
 }
 
 impl Round {
-    /// True if it tells of `row`, be it only why there is no figure.
-    pub fn knows(&self, row: &str) -> bool {
-        self.figures.contains_key(row) || self.missing.keys().any(|what| row.starts_with(what))
+    /// Returns whether the round has values for `row`, or a reason why they are missing.
+    pub fn covers(&self, row: &str) -> bool {
+        self.figures.contains_key(row) || self.missing.keys().any(|prefix| row.starts_with(prefix))
     }
 }
 
 impl Wanted {
-    /// Whether `figure` is as wanted.
+    /// Returns whether `figure` meets the target.
     pub fn is_met(self, figure: f64) -> bool {
         match self {
             Self::AtMost(bound) => figure <= bound,
@@ -218,10 +218,10 @@ mod tests {
     }
 
     #[test]
-    fn a_sum_and_a_largest_stand_for_all_rounds() {
+    fn a_sum_and_a_maximum_cover_all_rounds() {
         let rounds = [round("a", &[1.0, 7.0]), round("a", &[4.0, 7.0])];
         for (figure, expected) in [(Figure::Sum, 5.0), (Figure::Largest, 4.0), (Figure::Value, 2.5)] {
-            let mut row = row().by(figure).wanted(Wanted::AtLeast(4.5));
+            let mut row = row().with_figure(figure).wanted(Wanted::AtLeast(4.5));
             row.fill(&rounds, 0);
             assert_eq!(row.found.unwrap().median, expected, "{figure:?}");
             assert_eq!(row.met, Some(expected >= 4.5));
@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_had_has_its_reason_and_no_figure() {
+    fn a_missing_row_has_its_reason_and_no_figure() {
         let mut row = row().wanted(Wanted::AtMost(1.0));
         let reason = [("0", "another row's reason"), ("a", "no such clock")].map(|(row, why)| (row.into(), why.into()));
         row.fill(&[Round { figures: BTreeMap::new(), missing: reason.into() }], 0);
@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn a_peer_of_zero_makes_no_figure() {
+    fn a_peer_value_of_zero_gives_no_figure() {
         let mut row = row();
         row.fill(&[round("a", &[1.0, 0.0])], 0);
         assert_eq!(row.found, None);

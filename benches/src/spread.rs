@@ -1,24 +1,24 @@
-//! Order statistics of a row's rounds.
+//! Statistics of a row's rounds.
 
 use serde::{Deserialize, Serialize};
 
-/// Where a row's rounds lie.
+/// The distribution of a row's rounds.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Spread {
-    /// Half of the rounds lie on either side.
+    /// The median, or the sum or maximum for a row with that figure.
     pub median: f64,
-    /// A quarter lies below.
+    /// The first quartile.
     pub lower_quartile: f64,
-    /// A quarter lies above.
+    /// The third quartile.
     pub upper_quartile: f64,
-    /// The least.
+    /// The minimum.
     pub min: f64,
-    /// The most.
+    /// The maximum.
     pub max: f64,
 }
 
 impl Spread {
-    /// Of at least one value, all finite; else there is none.
+    /// Returns the spread of `values`, or `None` if there is no value or one is not finite.
     pub fn of(values: &[f64]) -> Option<Self> {
         if values.is_empty() || !values.iter().all(|value| value.is_finite()) {
             return None;
@@ -34,20 +34,20 @@ impl Spread {
         })
     }
 
-    /// True if it lies among the rounds.
-    pub fn holds(&self, value: f64) -> bool {
+    /// Returns whether `value` lies between the minimum and the maximum, inclusive.
+    pub fn contains(&self, value: f64) -> bool {
         (self.min..=self.max).contains(&value)
     }
 }
 
-/// The value below which `share` (0 to 1) of `sorted` lies, on the line between its two neighbours.
+/// Returns the quantile of `sorted` at `share` (0 to 1), interpolated linearly between its two neighbours.
 pub fn quantile(sorted: &[f64], share: f64) -> f64 {
     let place = share * (sorted.len() - 1) as f64;
     let (below, above) = (sorted[place.floor() as usize], sorted[place.ceil() as usize]);
     below + (above - below) * place.fract()
 }
 
-/// The standard deviation of a sample of at least two.
+/// Returns the sample standard deviation of at least two values.
 pub fn standard_deviation(values: &[f64]) -> f64 {
     let count = values.len() as f64;
     let mean = values.iter().sum::<f64>() / count;
@@ -66,28 +66,28 @@ mod tests {
     }
 
     #[test]
-    fn between_two_values_lies_the_line() {
+    fn quantiles_are_interpolated_linearly() {
         assert_eq!(quantile(&[1.0, 2.0], 0.5), 1.5);
         assert_eq!(quantile(&[0.0, 10.0, 20.0], 0.99), 19.8);
         assert_eq!((quantile(&[7.0], 0.0), quantile(&[7.0], 1.0)), (7.0, 7.0));
     }
 
     #[test]
-    fn nothing_and_what_is_no_number_have_no_spread() {
+    fn no_values_and_non_finite_values_have_no_spread() {
         assert_eq!(Spread::of(&[]), None);
         assert_eq!(Spread::of(&[1.0, f64::NAN]), None);
         assert_eq!(Spread::of(&[1.0, f64::INFINITY]), None);
     }
 
     #[test]
-    fn the_bounds_belong_to_the_spread() {
+    fn a_spread_contains_its_bounds() {
         let spread = Spread::of(&[1.0, 2.0]).unwrap();
-        assert!(spread.holds(1.0) && spread.holds(2.0) && spread.holds(1.5));
-        assert!(!spread.holds(0.99) && !spread.holds(2.01));
+        assert!(spread.contains(1.0) && spread.contains(2.0) && spread.contains(1.5));
+        assert!(!spread.contains(0.99) && !spread.contains(2.01));
     }
 
     #[test]
-    fn the_standard_deviation_is_that_of_a_sample() {
+    fn the_standard_deviation_is_the_sample_standard_deviation() {
         assert_eq!(standard_deviation(&[2.0, 4.0]), 2f64.sqrt());
         assert_eq!(standard_deviation(&[3.0, 3.0, 3.0]), 0.0);
     }

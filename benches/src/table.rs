@@ -1,14 +1,14 @@
-//! The run as people read it: one table, what the words in it mean, and what spoiled it.
+//! Renders a run as one table with notes, and warns of disturbances.
 
 use crate::document::Document;
 use crate::row::{Figure, Row, Unit, Wanted};
-use busy_lab::host::TOO_LOADED_PERCENT;
-use busy_lab::table::new;
+use busy_lab::results::TOO_LOADED_PERCENT;
+use busy_lab::show;
 use busy_lab::units::per_second;
 use comfy_table::{CellAlignment, ColumnConstraint, Table};
 use std::fmt::Write;
 
-/// The table and its notes; with `before`, whether each figure agrees with that run.
+/// Renders the table and its notes. With `before`, the table shows whether each figure agrees with that run.
 pub fn render(document: &Document, before: Option<&Document>) -> String {
     let mut text = format!("{}\n", table(document, before));
     for row in &document.results {
@@ -21,8 +21,9 @@ pub fn render(document: &Document, before: Option<&Document>) -> String {
     let took = document.took_s;
     writeln!(
         text,
-        "\nEvery figure is the median over the rounds of one run, ours and the peer's in turns; behind it the least and the most.\n\
-         What is wanted is information: no speed fails. Measured on core {measured}, observed from core {observer}; {took:.0} s.\n\
+        "\nEvery figure is the median over the rounds of one run, in which busy and the peer took turns; min and max are\n\
+         over the same rounds. Targets are for information: missing one is not a failure.\n\
+         Measured on core {measured}, observed from core {observer}, in {took:.0} s.\n\
          {}{python}",
         document.host.title()
     )
@@ -31,14 +32,14 @@ pub fn render(document: &Document, before: Option<&Document>) -> String {
 }
 
 fn table(document: &Document, before: Option<&Document>) -> Table {
-    let mut table = new(["", "ours", "peer's", "ratio", "min - max", "wanted", "", "before"]);
+    let mut table = show::table(["", "ours", "peer's", "ratio", "min - max", "target", "", "before"]);
     let mut heading = String::new();
     for row in &document.results {
-        let against = row.peer.as_ref().map_or(String::new(), |peer| format!("\n: {peer}"));
-        let own = format!("{}{against}", row.what);
-        if own != heading {
-            table.add_row([&own]);
-            heading = own;
+        let peer = row.peer.as_ref().map_or(String::new(), |peer| format!("\n: {peer}"));
+        let row_heading = format!("{}{peer}", row.what);
+        if row_heading != heading {
+            table.add_row([&row_heading]);
+            heading = row_heading;
         }
         let side = |values: &[f64]| row.overall(values).map_or("-".into(), |value| number(value, row.unit));
         table.add_row([
@@ -112,7 +113,7 @@ fn number(value: f64, unit: Unit) -> String {
     }
 }
 
-/// Three digits that count, four behind the point at the most.
+/// Formats a number with three significant digits, and at most four decimal places.
 fn plain(value: f64) -> String {
     let digits = match value.abs() {
         100.0.. => 0,
@@ -124,11 +125,12 @@ fn plain(value: f64) -> String {
     format!("{value:.digits$}")
 }
 
-/// What spoiled the run, if anything did, and what to do about it.
+/// Returns a warning for each disturbance of the run, with the remedy.
 pub fn warnings(document: &Document) -> Vec<String> {
     let mut warnings = Vec::new();
     if document.host.cores < 2 {
-        warnings.push("warning: this process may use one core only, so the observer disturbs what it watches.".into());
+        warnings
+            .push("warning: this process may use only one core, so the observer disturbs the measured program.".into());
     }
     let others = document.host.others_percent;
     if others > TOO_LOADED_PERCENT {
@@ -143,8 +145,8 @@ pub fn warnings(document: &Document) -> Vec<String> {
     }
     for (group, disturbed) in groups {
         warnings.push(format!(
-            "warning: {group}: others used over {TOO_LOADED_PERCENT:.0} % of a core, or the hypervisor took it, in {disturbed} \
-             rounds, also when repeated: see who it is (top), end it, and run again."
+            "warning: {group}: other processes or the hypervisor used over {TOO_LOADED_PERCENT:.0} % of a core in \
+             {disturbed} rounds, even after repetitions: find the processes (top), stop them, and run again."
         ));
     }
     warnings
@@ -157,15 +159,16 @@ mod tests {
 
     fn document() -> Document {
         let mut ratio = Row::ratio("a", "overshoot", "C loop", "1 us", Unit::Ns).wanted(Wanted::AtMost(1.1));
-        let mut sum =
-            Row::ratio("b", "cancel", "C loop", "late", Unit::Count).by(Figure::Sum).wanted(Wanted::AtMost(0.0));
+        let mut sum = Row::ratio("b", "cancel", "C loop", "late", Unit::Count)
+            .with_figure(Figure::Sum)
+            .wanted(Wanted::AtMost(0.0));
         let mut absent = Row::ratio("c", "evenness", "stress-ng", "10%", Unit::Points);
         let figures =
             |ours: f64| [("a", vec![ours, 64.0]), ("b", vec![1.0])].map(|(row, values)| (row.to_owned(), values));
         let rounds = [62.0, 64.0, 72.0].map(|ours| Round { figures: figures(ours).into(), ..Round::default() });
         ratio.fill(&rounds, 0);
         sum.fill(&rounds, 2);
-        absent.miss("it is not installed");
+        absent.set_missing("it is not installed");
         for (row, group) in [(&mut ratio, "waits"), (&mut sum, "waits"), (&mut absent, "load")] {
             row.group = group.into();
         }
@@ -182,7 +185,7 @@ mod tests {
         }
     }
 
-    /// The words of the table's line that holds `what`.
+    /// Returns the cells of the line that contains `what`.
     fn line(text: &str, what: &str) -> Vec<String> {
         let line = text.lines().find(|line| line.contains(what)).unwrap_or_else(|| panic!("no {what} in\n{text}"));
         line.split("  ").map(str::trim).filter(|cell| !cell.is_empty()).map(str::to_owned).collect()
@@ -196,14 +199,14 @@ mod tests {
         assert_eq!(line(&text, " late"), ["late", "3", "-", "1 - 1", "<= 0", "missed"]);
         assert_eq!(line(&text, " 10%"), ["10%", "-", "-", "absent"]);
         assert!(text.contains("load, evenness, 10%: absent: it is not installed"));
-        // What is compared stands above its rows, once.
+        // The heading appears once, above its rows.
         let above: Vec<_> = text.lines().map(str::trim).skip_while(|line| *line != "overshoot").take(3).collect();
         assert!(above[1] == ": C loop" && above[2].starts_with("1 us"), "{text}");
         assert!(text.contains("Some CPU, 2 cores, Linux 6.1, clock source tsc. CPython 3.11.7."));
     }
 
     #[test]
-    fn a_run_is_held_against_the_spread_of_an_earlier_one() {
+    fn a_run_is_compared_with_the_spread_of_an_earlier_run() {
         let (before, mut now) = (document(), document());
         now.results[0].found.as_mut().unwrap().median = 1.2;
         let text = render(&now, Some(&before));
@@ -213,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn a_disturbed_run_is_called_one() {
+    fn a_disturbed_run_causes_warnings() {
         let warnings = warnings(&document());
         assert_eq!(warnings.len(), 2);
         assert!(

@@ -1,13 +1,14 @@
-//! The CPU time of another process, exact also while it runs.
+//! Reads the CPU time of another process exactly, even while it runs.
 //!
-//! What the kernel tells otherwise of a running thread of another process is up to one tick (1 to 10 ms) old: schedstat, and
-//! the process's CPU clock too (thread_group_cputime() updates the caller's own threads only, kernel/sched/cputime.c).
-//! So there are two ways here, each for its own use:
+//! The kernel's usual values for a running thread of another process are up to one tick (1 to 10 ms) old. This is true
+//! of schedstat, and of the process's CPU clock (thread_group_cputime() updates only the caller's own threads,
+//! kernel/sched/cputime.c). So this module reads the CPU time in two other ways:
 //!
-//! - A perf event of a thread: reading it makes the thread's core bring the count up to date (perf_event_read(),
-//!   kernel/events/core.c). It leaves out the context switches themselves, 0.1 points where there are 200 a second: good for
-//!   what differs from window to window, not for the whole.
-//! - The CPU clock of a process that is stopped for the moment: the clock that it sees itself, and nothing runs meanwhile.
+//! - A perf event of each thread. Reading it makes the thread's core update the count (perf_event_read(),
+//!   kernel/events/core.c). It excludes the context switches themselves, which are 0.1 points at 200 switches per
+//!   second, so it is suitable for the differences between windows, but not for the total.
+//! - The CPU clock of a process that is stopped for a moment. This is the process's own clock, and nothing runs
+//!   meanwhile.
 
 use crate::child::Trouble;
 use busy_core::clock::monotonic_ns;
@@ -18,19 +19,19 @@ use procfs::process::{Process, all_processes};
 use rustix::process::{Pid, Signal, kill_process};
 use std::time::Duration;
 
-/// The CPU time of a program, and of all that it had started by then.
+/// The CPU time of a process and of its descendants at the time of opening.
 pub struct TaskClock {
     processes: Vec<Process>,
     threads: Vec<Counter>,
 }
 
 impl TaskClock {
-    /// Of process `pid`, its descendants, and all their threads.
+    /// Opens the counters of process `pid`, its descendants, and all their threads.
     ///
     /// # Errors
-    /// It has ended, or this process may not count (perf_event_paranoid).
+    /// The process has exited, or this process has no permission to count (perf_event_paranoid).
     pub fn open(pid: u32) -> Result<Self, Trouble> {
-        let pid = pid.try_into().map_err(|_| Trouble::Failed(format!("{pid} is no process id")))?;
+        let pid = pid.try_into().map_err(|_| Trouble::Failed(format!("{pid} is not a process id")))?;
         let processes = family(pid);
         let mut threads = Vec::new();
         for thread in processes.iter().filter_map(|process| process.tasks().ok()).flatten().flatten() {
@@ -42,7 +43,7 @@ impl TaskClock {
         Ok(Self { processes, threads })
     }
 
-    /// CPU time used since it was opened, without context switches, while all goes on.
+    /// Returns the CPU time since opening, without context switches. The processes keep running.
     ///
     /// # Errors
     /// None in practice.
@@ -51,10 +52,11 @@ impl TaskClock {
         Ok(Duration::from_nanos(counts?))
     }
 
-    /// Stops all for the moment, some 0.1 ms, and returns when that was (CLOCK_MONOTONIC, ns) and all CPU time so far.
+    /// Stops the processes for some 0.1 ms, and returns the time of the stop (CLOCK_MONOTONIC, ns) and their total CPU
+    /// time.
     ///
     /// # Errors
-    /// They have ended, or are another user's.
+    /// The processes have exited, or belong to another user.
     pub fn read_stopped(&self) -> Result<(u64, Duration), Trouble> {
         let time = monotonic_ns();
         self.signal(Signal::STOP)?;
@@ -76,7 +78,7 @@ impl TaskClock {
     }
 }
 
-/// `pid` and all its descendants.
+/// Returns process `pid` and all its descendants.
 fn family(pid: i32) -> Vec<Process> {
     let mut all: Vec<_> = all_processes().into_iter().flatten().flatten().collect();
     let mut family: Vec<Process> = Vec::new();
@@ -96,7 +98,7 @@ fn family(pid: i32) -> Vec<Process> {
 
 fn refused(error: std::io::Error) -> Trouble {
     Trouble::Failed(format!(
-        "the CPU time of a running process can't be read by perf_event_open(2): {error}; run as root, or with \
-         kernel.perf_event_paranoid at 2 or less"
+        "perf_event_open(2) cannot read the CPU time of a running process: {error}; run as root, or set the sysctl \
+         kernel.perf_event_paranoid to 2 or less"
     ))
 }

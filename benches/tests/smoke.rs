@@ -1,4 +1,4 @@
-//! One group from end to end: compiled, run, shown, kept, and held against itself. No figure is judged.
+//! Tests groups from end to end: compile, run, show, save, and compare a run with itself. The tests do not judge speeds.
 
 #![cfg(target_os = "linux")]
 
@@ -8,15 +8,15 @@ use std::process::{Command, Output};
 
 fn bench(arguments: &[&str]) -> Output {
     let output = Command::new(env!("CARGO_BIN_EXE_busy-bench")).args(arguments).output().unwrap();
-    let told = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{arguments:?}: {told}");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{arguments:?}: {stderr}");
     output
 }
 
-fn kept(folder: &Path) -> (String, Value) {
+fn saved(folder: &Path) -> (String, Value) {
     let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     let found: Vec<_> = files.filter(|path| path.extension().is_some_and(|extension| extension == "json")).collect();
-    let [path] = found.as_slice() else { panic!("one run, and these files: {found:?}") };
+    let [path] = found.as_slice() else { panic!("expected one saved run, found {found:?}") };
     (path.display().to_string(), serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap())
 }
 
@@ -24,7 +24,7 @@ fn kept(folder: &Path) -> (String, Value) {
 fn every_row_of_a_group_gets_its_figures_and_a_place_in_the_table() {
     let folder = tempfile::tempdir().unwrap();
     let output = bench(&["waits", "--quick", "--folder", folder.path().to_str().unwrap()]);
-    let (path, document) = kept(folder.path());
+    let (path, document) = saved(folder.path());
     let rows = document["results"].as_array().unwrap();
     let has_tsc = cfg!(target_arch = "x86_64");
     assert_eq!(rows.len(), 3 * 3 * 2 + 1);
@@ -32,7 +32,7 @@ fn every_row_of_a_group_gets_its_figures_and_a_place_in_the_table() {
         for side in ["ours", "theirs"] {
             let rounds = row[side].as_array().unwrap();
             assert_eq!(rounds.len(), 2, "{row}");
-            // A wait that ended early would be below zero.
+            // Negative if a wait ends early.
             assert!(rounds.iter().all(|round| round.as_f64().is_some_and(|value| value > 0.0)), "{row}");
         }
         let found = |figure: &str| row["found"][figure].as_f64().unwrap_or_else(|| panic!("no {figure} in {row}"));
@@ -44,38 +44,38 @@ fn every_row_of_a_group_gets_its_figures_and_a_place_in_the_table() {
         assert!(shown.contains(row["case"].as_str().unwrap()), "{row} is not in\n{shown}");
     }
 
-    // A run's own medians lie among its own rounds.
+    // The medians of a run lie within the range of its own rounds.
     let compared = bench(&["--show", &path, "--against", &path]);
     let compared = String::from_utf8(compared.stdout).unwrap();
     assert!(compared.contains("agrees") && !compared.contains("differs"), "{compared}");
 }
 
 #[test]
-fn what_is_not_there_makes_rows_absent_with_the_reason() {
+fn a_missing_interpreter_makes_rows_absent_with_the_reason() {
     let folder = tempfile::tempdir().unwrap();
     let folder_name = folder.path().to_str().unwrap();
     bench(&["import", "--quick", "--python", "/no/such/python", "--folder", folder_name]);
-    let (_, document) = kept(folder.path());
+    let (_, document) = saved(folder.path());
     let row = &document["results"][0];
     assert!(row["found"].is_null() && row["missing"]["found"].as_str().unwrap().contains("/no/such/python"), "{row}");
 }
 
 #[test]
-fn a_group_or_a_file_that_does_not_exist_is_wrong_usage() {
+fn an_unknown_group_or_file_is_wrong_usage() {
     for arguments in [["--quick", "nonsense"], ["--show", "/no/such/run.json"]] {
         let output = Command::new(env!("CARGO_BIN_EXE_busy-bench")).args(arguments).output().unwrap();
         assert_eq!(output.status.code(), Some(2), "{arguments:?}");
-        let told = String::from_utf8_lossy(&output.stderr);
-        assert!(told.contains("waits, cancel") || told.contains("make bench"), "{told}");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(stderr.contains("waits, cancel") || stderr.contains("make bench"), "{stderr}");
     }
 }
 
 #[cfg(target_arch = "x86_64")]
 #[test]
-fn the_gil_meter_is_held_against_what_is_known_and_peers_that_are_missing_are_named() {
+fn the_gil_meter_is_compared_with_the_truth_and_missing_peers_have_reasons() {
     let folder = tempfile::tempdir().unwrap();
     let output = bench(&["gil", "--quick", "--folder", folder.path().to_str().unwrap()]);
-    let (_, document) = kept(folder.path());
+    let (_, document) = saved(folder.path());
     let row =
         |name: &str| document["results"].as_array().unwrap().iter().find(|row| row["row"] == name).unwrap().clone();
     for name in ["new-mean", "new-max", "pair", "loop"] {

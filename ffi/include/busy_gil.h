@@ -1,66 +1,74 @@
 #ifndef BUSY_GIL_H
 #define BUSY_GIL_H
 
-/* Generated from ffi/src/gil.rs by cbindgen; do not edit. `make generate` writes it anew. */
+/* Generated from ffi/src/gil.rs by cbindgen; do not edit. `make generate` writes it. */
 
 #include "busy.h"
 
 /*
- * busy_gil: the event-exact meter of the GIL of the process that it is loaded into. Every acquire, release and wait of
- * every thread is counted and timed, by redirecting the calls by which CPython does them (docs/measuring.md).
+ * busy_gil.h: the exact meter of Python's global interpreter lock (GIL) in the process that has loaded the library.
  *
- * Where      CPython 2.7 and 3.7 or later with a GIL, on Linux with glibc on x86-64. Elsewhere busy_gil_start()
- *            refuses, and busy_gil_reason() says why: there is never a figure without a GIL.
- * The GIL    busy_gil_start() must be called with it held (ctypes.PyDLL). The others neither need it nor take it, and
- *            may be called either way.
- * Threads    May come and go, and hold the GIL or wait for it at any start and stop.
- * fork()     The child goes on metering from nothing, as a session of its own.
- * The rest   Names, results, ownership, NULL, prints and unloading are as busy.h says, but for hidden state: there is one meter,
- *            shared by all that start it.
+ * The meter counts and times every acquire, every release and every wait of every thread. It takes no samples: it
+ * redirects the calls with which CPython acquires and releases the GIL (docs/measuring.md).
+ *
+ * Platforms  CPython 2.7, and CPython 3.7 or later with a GIL, on Linux with glibc on x86-64. Everywhere else
+ *            busy_gil_start() fails and busy_gil_reason() returns the reason. Without a GIL there are no figures.
+ * The GIL    The thread that calls busy_gil_start() must hold the GIL; ctypes.PyDLL keeps it held. The other functions
+ *            neither need the GIL nor acquire it, and may be called with or without it.
+ * Threads    Threads may start and end at any time. At a start or a stop of the meter, any thread may hold the GIL or
+ *            wait for it.
+ * fork()     In a forked child the meter keeps running. Its counts begin at zero, as those of a new session.
+ * State      The library has one meter, which all callers of busy_gil_start() share. This is the one exception to the
+ *            rule of busy.h that functions share no hidden state.
+ * Signals    The functions are not safe to call from a signal handler.
+ * The rest   For names, results, times, ownership, NULL, printing, errors and unloading, see busy.h.
  */
 
-/* busy_gil_totals totals = BUSY_GIL_TOTALS_INIT; */
+/* Initialises a busy_gil_totals: busy_gil_totals totals = BUSY_GIL_TOTALS_INIT; */
 #define BUSY_GIL_TOTALS_INIT {sizeof(busy_gil_totals), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
 
 /**
- * The thread holds the GIL.
+ * A value of busy_gil_thread.state: the thread holds the GIL.
  */
 #define BUSY_GIL_HOLDS 1
 
 /**
- * The thread waits for the GIL.
+ * A value of busy_gil_thread.state: the thread waits for the GIL.
  */
 #define BUSY_GIL_WAITS 2
 
 /**
- * One GIL of the process. Set it to BUSY_GIL_TOTALS_INIT, then `gil` and `window` to what you want to be told. Times in nanoseconds;
- * a hold or wait that goes on counts up to `at_ns`.
+ * The totals of one GIL. Initialise the struct with BUSY_GIL_TOTALS_INIT, then set `gil` and `window` to select what
+ * busy_gil_snapshot() reports. All times are in nanoseconds. A hold or a wait that is still going on counts up to
+ * `at_ns`.
  */
 typedef struct busy_gil_totals {
     /**
-     * sizeof(busy_gil_totals); you set it.
+     * Set by the caller: sizeof(busy_gil_totals).
      */
     size_t size;
     /**
-     * Which GIL: 0 is the one that busy_gil_start() was called under, 1 to `gils` - 1 those of interpreters that have
-     * their own (CPython 3.12 and later), in the order in which they were met; you set it.
+     * Set by the caller: the index of the GIL, less than `gils`. Index 0 is the GIL under which busy_gil_start() was
+     * called. The others are the GILs of interpreters that have their own (CPython 3.12 and later), in the order in
+     * which the meter met them.
      */
     uint32_t gil;
     /**
-     * Since when: 0 is since the metering began, else what busy_gil_window_open() gave; you set it.
+     * Set by the caller: the number of an open window, from busy_gil_window_open(), to report the counts since it was
+     * opened; or 0 to report the counts since the metering began.
      */
     uint32_t window;
     /**
-     * How many GILs there are.
+     * The number of GILs that `gil` can select.
      */
     uint32_t gils;
     /**
-     * 1 if the counts below mean anything; 0 as long as this GIL was held, or idle, ever since the metering began, so
-     * that nothing can be told.
+     * 1 if the counts below are valid. 0 if the meter has not seen any change of this GIL yet, because the GIL has
+     * been held, or has been idle, ever since the metering began.
      */
     uint32_t metered;
     /**
-     * The id of the interpreter whose GIL it is; 0 is the main one.
+     * The id of the interpreter that owns this GIL; 0 is the main interpreter.
      */
     int64_t interpreter;
     /**
@@ -68,27 +76,28 @@ typedef struct busy_gil_totals {
      */
     uint64_t at_ns;
     /**
-     * For how long it has been metered, or the window has been open.
+     * The time for which this GIL has been metered, or for which the window has been open.
      */
     uint64_t metered_ns;
     /**
-     * How long some thread held it.
+     * The time for which any thread held the GIL.
      */
     uint64_t held_ns;
     /**
-     * How long threads waited for it, all together.
+     * The time for which threads waited for the GIL, summed over all threads.
      */
     uint64_t waited_ns;
     /**
-     * How often it was acquired.
+     * The number of times that a thread acquired the GIL.
      */
     uint64_t acquisitions;
     /**
-     * How often a thread gave it up by itself.
+     * The number of times that a thread released the GIL voluntarily.
      */
     uint64_t voluntary_releases;
     /**
-     * How often a thread gave it up because another one asked for it, or, in CPython 2.7, because its ticks were used up.
+     * The number of times that a thread dropped the GIL because another thread requested it or, in CPython 2.7,
+     * because the thread had used up its ticks.
      */
     uint64_t forced_drops;
     /**
@@ -100,42 +109,44 @@ typedef struct busy_gil_totals {
      */
     uint64_t longest_wait_ns;
     /**
-     * Grows when the metering begins, and in a forked child: counts of two sessions don't compare.
+     * The number of the session. It grows when the metering begins, and in a forked child. Counts of two sessions
+     * can't be compared.
      */
     uint64_t session;
     /**
-     * GILs that are not metered, since the process has had over 1024.
+     * The number of GILs that are not metered because the process has had more than 1024.
      */
     uint64_t unlisted_gils;
 } busy_gil_totals;
 
 /**
- * One thread, as far as it had to do with one GIL. Times in nanoseconds; a hold or wait that goes on counts up to
- * the snapshot.
+ * The totals of one thread with one GIL. All times are in nanoseconds. A hold or a wait that is still going on counts
+ * up to the time of the snapshot.
  */
 typedef struct busy_gil_thread {
     /**
-     * gettid(2). 0 stands for all threads beyond the 65536th together; their waits are not counted.
+     * The thread id, as gettid(2) returns it. The row with the id 0 sums up all threads beyond the 65536th; their
+     * waits are not counted.
      */
     uint32_t tid;
     /**
-     * BUSY_GIL_HOLDS, BUSY_GIL_WAITS, or 0.
+     * BUSY_GIL_HOLDS, BUSY_GIL_WAITS, or 0 if the thread neither holds the GIL nor waits for it.
      */
     uint32_t state;
     /**
-     * How long it held the GIL.
+     * The time for which the thread held the GIL.
      */
     uint64_t held_ns;
     /**
-     * How long it waited for it.
+     * The time for which the thread waited for the GIL.
      */
     uint64_t waited_ns;
     /**
-     * How often it acquired it.
+     * The number of times that the thread acquired the GIL.
      */
     uint64_t acquisitions;
     /**
-     * How often it had to wait.
+     * The number of times that the thread had to wait for the GIL.
      */
     uint64_t waits;
     /**
@@ -147,11 +158,11 @@ typedef struct busy_gil_thread {
      */
     uint64_t forced_drops;
     /**
-     * Its longest hold.
+     * The thread's longest hold.
      */
     uint64_t longest_hold_ns;
     /**
-     * Its longest wait.
+     * The thread's longest wait.
      */
     uint64_t longest_wait_ns;
 } busy_gil_thread;
@@ -161,36 +172,63 @@ extern "C" {
 #endif // __cplusplus
 
 /**
- * Starts metering, or joins in: each start wants one stop. Call it with the GIL held, as ctypes.PyDLL does and
- * ctypes.CDLL does not: the first start gives the GIL up and takes it again a few times, to learn and check how this
- * Python does that, within about a millisecond if nobody else wants it.
+ * Starts the meter. If it is running already, the caller joins it: each start needs one busy_gil_stop(). The calling
+ * thread must hold the GIL. From Python, ctypes.PyDLL keeps it held during a call, and ctypes.CDLL releases it.
  *
- * Blocking: as long as others keep the GIL meanwhile. Threads: safe from any that holds the GIL. Signals: not in a handler.
+ * The first start releases the GIL and acquires it again a few times, to learn and check how this CPython does it.
+ * This takes about a millisecond if no other thread wants the GIL.
  *
- * BUSY_OK. BUSY_GIL_NOT_HELD: the caller came without the GIL. BUSY_GIL_REFUSED: there is no GIL that can be metered;
- * busy_gil_reason() says why. After both everything is as it was.
+ * Blocking: for as long as other threads hold the GIL meanwhile.
+ * Threads: safe to call from any thread that holds the GIL.
+ * Signals: not safe to call from a signal handler.
+ *
+ * Returns:
+ * - BUSY_OK: the meter is running.
+ * - BUSY_GIL_NOT_HELD: the calling thread does not hold the GIL. Nothing has changed.
+ * - BUSY_GIL_REFUSED: there is no GIL that can be metered; busy_gil_reason() returns the reason. Nothing has changed.
  */
 busy_status busy_gil_start(void);
 
 /**
- * Takes one start back. The last one ends the metering and closes all windows: what Python calls is what it called before.
+ * Undoes one busy_gil_start(). The last stop ends the metering, closes all windows, and undoes the redirection of
+ * CPython's calls.
  *
- * GIL: not needed. Blocking: no. Threads: safe from any, while others hold the GIL or wait for it. Signals: not in a handler.
+ * GIL: not needed.
+ * Blocking: no.
+ * Threads: safe to call from any thread, also while other threads hold the GIL or wait for it.
+ * Signals: not safe to call from a signal handler.
  *
- * BUSY_OK; BUSY_GIL_OFF: it was not started.
+ * Returns:
+ * - BUSY_OK: one start is undone.
+ * - BUSY_GIL_OFF: the meter is not running.
  */
 busy_status busy_gil_stop(void);
 
 /**
- * Writes what was counted so far to `totals`, of the GIL and since the moment that it names, and one row a thread to
- * `threads`, at most `capacity`. `needed` gets the number of rows that there are: if that is more, only the first ones
- * were written. In a forked child, everything counts from the fork.
+ * Writes the totals of one GIL to `*totals`, and one row per thread to `threads`. The fields `totals->gil` and
+ * `totals->window` select the GIL and the time at which the counts begin. In a forked child, all counts begin at the
+ * fork.
  *
- * NULL: `threads` may be NULL if `capacity` is 0; `needed` may be NULL. Ownership: all stay yours. GIL: not needed, and never
- * taken. Blocking: while another of these calls runs, microseconds. Threads: safe from any number at once. Signals: not in a handler.
+ * - `totals`: see busy_gil_totals; must not be NULL.
+ * - `threads`: an array that receives the rows. It may be NULL if `capacity` is 0.
+ * - `capacity`: the number of rows that `threads` has space for.
+ * - `needed`: receives the number of rows that exist. It may be NULL. If the number is greater than `capacity`, only
+ *   the first `capacity` rows are written.
  *
- * BUSY_OK. BUSY_GIL_OFF: it was not started. BUSY_BAD_OPTION: there is no such GIL or window. BUSY_BAD_SIZE: `totals->size` is not
- * set. BUSY_NULL_POINTER. After these nothing was written.
+ * Ownership: the caller owns `totals`, `threads` and `needed`; the library does not keep the pointers.
+ * GIL: not needed, and never acquired.
+ * Blocking: for some microseconds, if another of these functions is running.
+ * Threads: safe to call from any number of threads at once.
+ * Signals: not safe to call from a signal handler.
+ *
+ * Returns:
+ * - BUSY_OK: the totals and the rows are written.
+ * - BUSY_GIL_OFF: the meter is not running.
+ * - BUSY_BAD_OPTION: no GIL has the index `totals->gil`, or `totals->window` is neither 0 nor an open window.
+ * - BUSY_BAD_SIZE: `totals->size` is not set, or it breaks the rule for `options->size` in busy_wait_ns().
+ * - BUSY_NULL_POINTER: `totals` is NULL, or `threads` is NULL and `capacity` is not 0.
+ *
+ * After every status except BUSY_OK, nothing has been written.
  */
 busy_status busy_gil_snapshot(struct busy_gil_totals *totals,
                               struct busy_gil_thread *threads,
@@ -198,30 +236,52 @@ busy_status busy_gil_snapshot(struct busy_gil_totals *totals,
                               size_t *needed);
 
 /**
- * Begins a stretch that has counts, times and a longest hold and wait of its own, and writes its number to `window`, never
- * 0. At most 16 may be open.
+ * Opens a window: an interval that begins now and has counts, times, a longest hold and a longest wait of its own.
+ * Writes the number of the window, never 0, to `*window`. Up to 16 windows can be open at once.
  *
- * GIL: not needed. Blocking: no. Threads: safe from any number at once. Signals: not in a handler.
+ * Ownership: the caller owns `window`.
+ * GIL: not needed.
+ * Blocking: no.
+ * Threads: safe to call from any number of threads at once.
+ * Signals: not safe to call from a signal handler.
  *
- * BUSY_OK; BUSY_GIL_OFF: it was not started; BUSY_NO_WINDOWS: all are open; BUSY_NULL_POINTER.
+ * Returns:
+ * - BUSY_OK: the window is open.
+ * - BUSY_GIL_OFF: the meter is not running.
+ * - BUSY_NO_WINDOWS: 16 windows are open already.
+ * - BUSY_NULL_POINTER: `window` is NULL.
  */
 busy_status busy_gil_window_open(uint32_t *window);
 
 /**
- * Ends a stretch. Its number may come again.
+ * Closes the window with the number `window`. A later window may have the same number.
  *
- * GIL: not needed. Blocking: no. Threads: safe from any number at once. Signals: not in a handler.
+ * GIL: not needed.
+ * Blocking: no.
+ * Threads: safe to call from any number of threads at once.
+ * Signals: not safe to call from a signal handler.
  *
- * BUSY_OK; BUSY_BAD_OPTION: no such window is open.
+ * Returns:
+ * - BUSY_OK: the window is closed.
+ * - BUSY_BAD_OPTION: no window with this number is open.
  */
 busy_status busy_gil_window_close(uint32_t window);
 
 /**
- * Writes the words for the latest BUSY_GIL_REFUSED or BUSY_GIL_NOT_HELD of any thread to `text`, ended by NUL and cut to
- * `capacity` bytes; returns the number of bytes that the whole needs, the NUL included: 1 if there was none.
+ * Writes to `text` the reason for the latest BUSY_GIL_REFUSED or BUSY_GIL_NOT_HELD that any thread received, and
+ * returns the number of bytes that the whole text needs, including the terminating NUL. If there was no such status,
+ * the text is empty and the function returns 1.
  *
- * NULL: `text` may be NULL if `capacity` is 0. Ownership: `text` stays yours. Blocking: no. Threads: safe from any number at
- * once. Signals: not in a handler.
+ * - `text`: receives the text, cut to `capacity` bytes and always terminated by NUL. It may be NULL if `capacity` is
+ *   0.
+ * - `capacity`: the number of bytes that `text` has space for.
+ *
+ * Ownership: the caller owns `text`.
+ * GIL: not needed.
+ * Blocking: no.
+ * Threads: safe to call from any number of threads at once.
+ * Signals: not safe to call from a signal handler.
+ * Errors: none.
  */
 size_t busy_gil_reason(char *text,
                        size_t capacity);

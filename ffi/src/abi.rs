@@ -1,8 +1,10 @@
-// The version of the C ABI. Apart from the crate's: docs/abi-policy.md says when which number grows.
+// The version of the C ABI. It is independent of the crate version: docs/abi-policy.md defines when each number grows.
 // build.rs reads this file too.
 
-/// Grows when a program built against an older header could break; the N of libbusy.so.N.
+/// The major version of the ABI. It grows when a change could break a program that was built against an older header.
+/// It is the N of the soname libbusy.so.N.
 pub const BUSY_ABI_MAJOR: u32 = 1;
 
-/// Grows when functions, fields or codes are added; 0 again with a new major.
+/// The minor version of the ABI. It grows when functions, fields or statuses are added, and returns to 0 when
+/// BUSY_ABI_MAJOR grows.
 pub const BUSY_ABI_MINOR: u32 = 1;

@@ -1,9 +1,9 @@
-//! The one place where Rust ends and C begins.
+//! The boundary between Rust and C. A panic becomes a status here, and its message is not printed.
 
 use crate::status::{BUSY_OK, BUSY_PANIC, busy_status};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// Runs `body` for C: its error becomes the status, and a panic becomes [`BUSY_PANIC`] without a word on stderr.
+/// Runs `body` and returns its status to C. A panic becomes [`BUSY_PANIC`] and prints nothing.
 #[inline]
 pub(crate) fn status(body: impl FnOnce() -> Result<(), busy_status>) -> busy_status {
     match caught(body) {
@@ -13,7 +13,7 @@ pub(crate) fn status(body: impl FnOnce() -> Result<(), busy_status>) -> busy_sta
     }
 }
 
-/// [`status`] for functions whose result is a plain count: a panic counts 0.
+/// Runs `body` and returns its count to C. A panic becomes the count 0.
 #[inline]
 pub(crate) fn count(body: impl FnOnce() -> u64) -> u64 {
     caught(body).unwrap_or(0)
@@ -21,13 +21,13 @@ pub(crate) fn count(body: impl FnOnce() -> u64) -> u64 {
 
 #[inline]
 fn caught<T>(body: impl FnOnce() -> T) -> Option<T> {
-    // AssertUnwindSafe: the bodies write through their out-pointers only as their last step.
+    // AssertUnwindSafe: each body writes through its out-pointers only as its last step.
     catch_unwind(AssertUnwindSafe(body)).ok()
 }
 
-/// Takes the panic message off stderr when the library is loaded, before any call: doing it at the first call would
-/// make that one unsafe in a signal handler. libbusy.so has a standard library of its own, so no other Rust in
-/// the process loses its messages. (Not in the unit tests, which are one program with what they test.)
+/// Silences panic messages when the library is loaded. Doing this at the first call instead would make that call unsafe
+/// in a signal handler. libbusy.so has its own copy of the standard library, so other Rust code in the process keeps
+/// its messages. The unit tests leave this out, because they are in one program with the code that they test.
 #[cfg_attr(target_vendor = "apple", unsafe(link_section = "__DATA,__mod_init_func"))]
 #[cfg_attr(not(target_vendor = "apple"), unsafe(link_section = ".init_array"))]
 #[cfg(not(test))]

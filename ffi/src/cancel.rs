@@ -1,15 +1,15 @@
 use crate::status::{BUSY_NULL_POINTER, BUSY_OK, busy_status};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// A flag that ends waits before their time. It is yours: declare it anywhere (also in shared memory), initialise it
-/// by BUSY_CANCEL_INIT, and keep it alive until every wait that was given it has returned. One flag may serve many
-/// waits. Touch it only through the functions below.
+/// A flag that ends waits and loads early. The caller owns it: declare it anywhere (also in shared memory), initialise
+/// it with BUSY_CANCEL_INIT, and keep it alive until every call that uses it has returned. One flag may serve any
+/// number of calls. Access it only through busy_cancel_set() and busy_cancel_reset().
 #[repr(C)]
 pub struct busy_cancel {
     flag: u32,
 }
 
-/// The flag as a wait looks at it.
+/// The flag as a wait reads it.
 pub(crate) struct Flag<'a>(&'a AtomicU32);
 
 impl Flag<'_> {
@@ -20,7 +20,7 @@ impl Flag<'_> {
 }
 
 impl busy_cancel {
-    /// The flag at `cancel`; NULL gives one that is never set.
+    /// Returns the flag at `cancel`. For NULL it returns a flag that is never set.
     ///
     /// # Safety
     /// `cancel` is NULL, or points to a live, aligned `busy_cancel` for `'a`.
@@ -29,28 +29,42 @@ impl busy_cancel {
         if cancel.is_null() {
             return Flag(&NEVER);
         }
-        // SAFETY: as the caller promises; the one field is only ever accessed as an atomic.
+        // SAFETY: the caller promises a live busy_cancel; its only field is only ever accessed as an atomic.
         Flag(unsafe { AtomicU32::from_ptr((&raw const (*cancel).flag).cast_mut()) })
     }
 }
 
-/// Ends every wait that was given `cancel`, running or to come, with BUSY_CANCELLED: a running one within a
-/// few microseconds, if it has a CPU.
+/// Sets the flag `cancel`. This ends every wait and every load that uses the flag with BUSY_CANCELLED: those that are
+/// running, and those that start later. Only a call whose time has already passed returns BUSY_OK. A running wait
+/// returns within a few microseconds if it has a CPU; a running load checks the flag every 10 ms. Setting the flag
+/// twice is harmless.
 ///
-/// NULL: BUSY_NULL_POINTER. Blocking: no. Threads, signals: safe from any thread and from a signal handler; setting
-/// it twice does no harm.
+/// Ownership: the caller owns `cancel`; see busy_cancel.
+/// Blocking: no.
+/// Threads and signals: safe to call from any thread and from a signal handler.
+///
+/// Returns:
+/// - BUSY_OK: the flag is set.
+/// - BUSY_NULL_POINTER: `cancel` is NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn busy_cancel_set(cancel: *mut busy_cancel) -> busy_status {
-    // SAFETY: the header asks for a live busy_cancel or NULL.
+    // SAFETY: the header requires a live busy_cancel or NULL.
     unsafe { store(cancel, 1) }
 }
 
-/// Makes `cancel` ready for new waits. Call it only after the waits that it cancelled have returned, or they may go on.
+/// Clears the flag `cancel`, so that it can serve new calls. Clear it only after all calls that it cancelled have
+/// returned; otherwise they may continue.
 ///
-/// NULL: BUSY_NULL_POINTER. Blocking: no. Threads, signals: safe from any thread and from a signal handler.
+/// Ownership: the caller owns `cancel`; see busy_cancel.
+/// Blocking: no.
+/// Threads and signals: safe to call from any thread and from a signal handler.
+///
+/// Returns:
+/// - BUSY_OK: the flag is clear.
+/// - BUSY_NULL_POINTER: `cancel` is NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn busy_cancel_reset(cancel: *mut busy_cancel) -> busy_status {
-    // SAFETY: the header asks for a live busy_cancel or NULL.
+    // SAFETY: the header requires a live busy_cancel or NULL.
     unsafe { store(cancel, 0) }
 }
 
@@ -58,7 +72,7 @@ unsafe fn store(cancel: *mut busy_cancel, value: u32) -> busy_status {
     if cancel.is_null() {
         return BUSY_NULL_POINTER;
     }
-    // SAFETY: not NULL, so by the header's word a live busy_cancel.
+    // SAFETY: the pointer is not NULL, so the header requires a live busy_cancel.
     unsafe { busy_cancel::flag(cancel) }.0.store(value, Ordering::Relaxed);
     BUSY_OK
 }

@@ -2,13 +2,21 @@ use crate::boundary;
 use crate::status::{BUSY_NO_SUCH_THREAD, BUSY_NULL_POINTER, BUSY_UNSUPPORTED, busy_status};
 use std::io::ErrorKind;
 
-/// Writes to `ns` the CPU time that thread `tid` of the calling process has used since its start, in nanoseconds,
-/// exact also while it runs. `tid` is what gettid(2) returns; 0 is the calling thread. Costs one system call.
+/// Writes to `*ns` the CPU time that the thread `tid` of the calling process has used since the thread started, in
+/// nanoseconds. The value is exact even while the thread is running. The function makes one system call.
 ///
-/// Ownership: `ns` stays yours. Blocking: no. Threads, signals: safe from any thread and from a signal handler.
+/// - `tid`: the thread id, as gettid(2) returns it; 0 is the calling thread.
+/// - `ns`: receives the CPU time.
 ///
-/// BUSY_OK; BUSY_NULL_POINTER: `ns` is NULL; BUSY_NO_SUCH_THREAD: the thread has ended, or is another process's;
-/// BUSY_UNSUPPORTED: not on Linux.
+/// Ownership: the caller owns `ns`.
+/// Blocking: no.
+/// Threads and signals: safe to call from any thread and from a signal handler.
+///
+/// Returns:
+/// - BUSY_OK: `*ns` is written.
+/// - BUSY_NULL_POINTER: `ns` is NULL.
+/// - BUSY_NO_SUCH_THREAD: the thread has ended, or it belongs to another process.
+/// - BUSY_UNSUPPORTED: the operating system is not Linux.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn busy_thread_cpu_ns(tid: u32, ns: *mut u64) -> busy_status {
     boundary::status(|| {
@@ -19,7 +27,7 @@ pub unsafe extern "C" fn busy_thread_cpu_ns(tid: u32, ns: *mut u64) -> busy_stat
             ErrorKind::Unsupported => BUSY_UNSUPPORTED,
             _ => BUSY_NO_SUCH_THREAD,
         })?;
-        // SAFETY: not NULL, so by the header's word a place for one number.
+        // SAFETY: the pointer is not NULL, so the header requires space for one number.
         unsafe { ns.write(used.as_nanos() as u64) };
         Ok(())
     })

@@ -8,81 +8,87 @@ use std::ffi::c_char;
 #[cfg(unix)]
 use std::sync::Once;
 
-/// One GIL of the process. Set it to BUSY_GIL_TOTALS_INIT, then `gil` and `window` to what you want to be told. Times in nanoseconds;
-/// a hold or wait that goes on counts up to `at_ns`.
+/// The totals of one GIL. Initialise the struct with BUSY_GIL_TOTALS_INIT, then set `gil` and `window` to select what
+/// busy_gil_snapshot() reports. All times are in nanoseconds. A hold or a wait that is still going on counts up to
+/// `at_ns`.
 #[repr(C)]
 pub struct busy_gil_totals {
-    /// sizeof(busy_gil_totals); you set it.
+    /// Set by the caller: sizeof(busy_gil_totals).
     pub size: usize,
-    /// Which GIL: 0 is the one that busy_gil_start() was called under, 1 to `gils` - 1 those of interpreters that have
-    /// their own (CPython 3.12 and later), in the order in which they were met; you set it.
+    /// Set by the caller: the index of the GIL, less than `gils`. Index 0 is the GIL under which busy_gil_start() was
+    /// called. The others are the GILs of interpreters that have their own (CPython 3.12 and later), in the order in
+    /// which the meter met them.
     pub gil: u32,
-    /// Since when: 0 is since the metering began, else what busy_gil_window_open() gave; you set it.
+    /// Set by the caller: the number of an open window, from busy_gil_window_open(), to report the counts since it was
+    /// opened; or 0 to report the counts since the metering began.
     pub window: u32,
-    /// How many GILs there are.
+    /// The number of GILs that `gil` can select.
     pub gils: u32,
-    /// 1 if the counts below mean anything; 0 as long as this GIL was held, or idle, ever since the metering began, so
-    /// that nothing can be told.
+    /// 1 if the counts below are valid. 0 if the meter has not seen any change of this GIL yet, because the GIL has
+    /// been held, or has been idle, ever since the metering began.
     pub metered: u32,
-    /// The id of the interpreter whose GIL it is; 0 is the main one.
+    /// The id of the interpreter that owns this GIL; 0 is the main interpreter.
     pub interpreter: i64,
     /// The time of this snapshot on CLOCK_MONOTONIC.
     pub at_ns: u64,
-    /// For how long it has been metered, or the window has been open.
+    /// The time for which this GIL has been metered, or for which the window has been open.
     pub metered_ns: u64,
-    /// How long some thread held it.
+    /// The time for which any thread held the GIL.
     pub held_ns: u64,
-    /// How long threads waited for it, all together.
+    /// The time for which threads waited for the GIL, summed over all threads.
     pub waited_ns: u64,
-    /// How often it was acquired.
+    /// The number of times that a thread acquired the GIL.
     pub acquisitions: u64,
-    /// How often a thread gave it up by itself.
+    /// The number of times that a thread released the GIL voluntarily.
     pub voluntary_releases: u64,
-    /// How often a thread gave it up because another one asked for it, or, in CPython 2.7, because its ticks were used up.
+    /// The number of times that a thread dropped the GIL because another thread requested it or, in CPython 2.7,
+    /// because the thread had used up its ticks.
     pub forced_drops: u64,
     /// The longest hold.
     pub longest_hold_ns: u64,
     /// The longest wait.
     pub longest_wait_ns: u64,
-    /// Grows when the metering begins, and in a forked child: counts of two sessions don't compare.
+    /// The number of the session. It grows when the metering begins, and in a forked child. Counts of two sessions
+    /// can't be compared.
     pub session: u64,
-    /// GILs that are not metered, since the process has had over 1024.
+    /// The number of GILs that are not metered because the process has had more than 1024.
     pub unlisted_gils: u64,
 }
 
-/// One thread, as far as it had to do with one GIL. Times in nanoseconds; a hold or wait that goes on counts up to
-/// the snapshot.
+/// The totals of one thread with one GIL. All times are in nanoseconds. A hold or a wait that is still going on counts
+/// up to the time of the snapshot.
 #[repr(C)]
 pub struct busy_gil_thread {
-    /// gettid(2). 0 stands for all threads beyond the 65536th together; their waits are not counted.
+    /// The thread id, as gettid(2) returns it. The row with the id 0 sums up all threads beyond the 65536th; their
+    /// waits are not counted.
     pub tid: u32,
-    /// BUSY_GIL_HOLDS, BUSY_GIL_WAITS, or 0.
+    /// BUSY_GIL_HOLDS, BUSY_GIL_WAITS, or 0 if the thread neither holds the GIL nor waits for it.
     pub state: u32,
-    /// How long it held the GIL.
+    /// The time for which the thread held the GIL.
     pub held_ns: u64,
-    /// How long it waited for it.
+    /// The time for which the thread waited for the GIL.
     pub waited_ns: u64,
-    /// How often it acquired it.
+    /// The number of times that the thread acquired the GIL.
     pub acquisitions: u64,
-    /// How often it had to wait.
+    /// The number of times that the thread had to wait for the GIL.
     pub waits: u64,
     /// As in busy_gil_totals.
     pub voluntary_releases: u64,
     /// As in busy_gil_totals.
     pub forced_drops: u64,
-    /// Its longest hold.
+    /// The thread's longest hold.
     pub longest_hold_ns: u64,
-    /// Its longest wait.
+    /// The thread's longest wait.
     pub longest_wait_ns: u64,
 }
 
-/// The thread holds the GIL.
+/// A value of busy_gil_thread.state: the thread holds the GIL.
 pub const BUSY_GIL_HOLDS: u32 = 1;
-/// The thread waits for the GIL.
+/// A value of busy_gil_thread.state: the thread waits for the GIL.
 pub const BUSY_GIL_WAITS: u32 = 2;
 
 struct State {
-    /// One meter for each start that has not been stopped.
+    /// One meter for each start that has not been stopped yet.
     meters: Vec<Meter>,
     windows: Vec<(u32, Window)>,
     reason: String,
@@ -90,30 +96,43 @@ struct State {
 
 static STATE: ForkLock<State> = ForkLock::new(State { meters: Vec::new(), windows: Vec::new(), reason: String::new() });
 
-/// Starts metering, or joins in: each start wants one stop. Call it with the GIL held, as ctypes.PyDLL does and
-/// ctypes.CDLL does not: the first start gives the GIL up and takes it again a few times, to learn and check how this
-/// Python does that, within about a millisecond if nobody else wants it.
+/// Starts the meter. If it is running already, the caller joins it: each start needs one busy_gil_stop(). The calling
+/// thread must hold the GIL. From Python, ctypes.PyDLL keeps it held during a call, and ctypes.CDLL releases it.
 ///
-/// Blocking: as long as others keep the GIL meanwhile. Threads: safe from any that holds the GIL. Signals: not in a handler.
+/// The first start releases the GIL and acquires it again a few times, to learn and check how this CPython does it.
+/// This takes about a millisecond if no other thread wants the GIL.
 ///
-/// BUSY_OK. BUSY_GIL_NOT_HELD: the caller came without the GIL. BUSY_GIL_REFUSED: there is no GIL that can be metered;
-/// busy_gil_reason() says why. After both everything is as it was.
+/// Blocking: for as long as other threads hold the GIL meanwhile.
+/// Threads: safe to call from any thread that holds the GIL.
+/// Signals: not safe to call from a signal handler.
+///
+/// Returns:
+/// - BUSY_OK: the meter is running.
+/// - BUSY_GIL_NOT_HELD: the calling thread does not hold the GIL. Nothing has changed.
+/// - BUSY_GIL_REFUSED: there is no GIL that can be metered; busy_gil_reason() returns the reason. Nothing has changed.
 #[unsafe(no_mangle)]
 pub extern "C" fn busy_gil_start() -> busy_status {
     boundary::status(|| {
-        keep_whole_in_children();
-        // Not under the lock: it may give the GIL up, and the next caller waits for the lock with it.
+        register_fork_handlers();
+        // Without the lock: this call may release the GIL, and the next caller may wait for the lock while it holds the
+        // GIL.
         let meter = Meter::start().map_err(refused)?;
         STATE.lock().meters.push(meter);
         Ok(())
     })
 }
 
-/// Takes one start back. The last one ends the metering and closes all windows: what Python calls is what it called before.
+/// Undoes one busy_gil_start(). The last stop ends the metering, closes all windows, and undoes the redirection of
+/// CPython's calls.
 ///
-/// GIL: not needed. Blocking: no. Threads: safe from any, while others hold the GIL or wait for it. Signals: not in a handler.
+/// GIL: not needed.
+/// Blocking: no.
+/// Threads: safe to call from any thread, also while other threads hold the GIL or wait for it.
+/// Signals: not safe to call from a signal handler.
 ///
-/// BUSY_OK; BUSY_GIL_OFF: it was not started.
+/// Returns:
+/// - BUSY_OK: one start is undone.
+/// - BUSY_GIL_OFF: the meter is not running.
 #[unsafe(no_mangle)]
 pub extern "C" fn busy_gil_stop() -> busy_status {
     boundary::status(|| {
@@ -129,15 +148,30 @@ pub extern "C" fn busy_gil_stop() -> busy_status {
     })
 }
 
-/// Writes what was counted so far to `totals`, of the GIL and since the moment that it names, and one row a thread to
-/// `threads`, at most `capacity`. `needed` gets the number of rows that there are: if that is more, only the first ones
-/// were written. In a forked child, everything counts from the fork.
+/// Writes the totals of one GIL to `*totals`, and one row per thread to `threads`. The fields `totals->gil` and
+/// `totals->window` select the GIL and the time at which the counts begin. In a forked child, all counts begin at the
+/// fork.
 ///
-/// NULL: `threads` may be NULL if `capacity` is 0; `needed` may be NULL. Ownership: all stay yours. GIL: not needed, and never
-/// taken. Blocking: while another of these calls runs, microseconds. Threads: safe from any number at once. Signals: not in a handler.
+/// - `totals`: see busy_gil_totals; must not be NULL.
+/// - `threads`: an array that receives the rows. It may be NULL if `capacity` is 0.
+/// - `capacity`: the number of rows that `threads` has space for.
+/// - `needed`: receives the number of rows that exist. It may be NULL. If the number is greater than `capacity`, only
+///   the first `capacity` rows are written.
 ///
-/// BUSY_OK. BUSY_GIL_OFF: it was not started. BUSY_BAD_OPTION: there is no such GIL or window. BUSY_BAD_SIZE: `totals->size` is not
-/// set. BUSY_NULL_POINTER. After these nothing was written.
+/// Ownership: the caller owns `totals`, `threads` and `needed`; the library does not keep the pointers.
+/// GIL: not needed, and never acquired.
+/// Blocking: for some microseconds, if another of these functions is running.
+/// Threads: safe to call from any number of threads at once.
+/// Signals: not safe to call from a signal handler.
+///
+/// Returns:
+/// - BUSY_OK: the totals and the rows are written.
+/// - BUSY_GIL_OFF: the meter is not running.
+/// - BUSY_BAD_OPTION: no GIL has the index `totals->gil`, or `totals->window` is neither 0 nor an open window.
+/// - BUSY_BAD_SIZE: `totals->size` is not set, or it breaks the rule for `options->size` in busy_wait_ns().
+/// - BUSY_NULL_POINTER: `totals` is NULL, or `threads` is NULL and `capacity` is not 0.
+///
+/// After every status except BUSY_OK, nothing has been written.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn busy_gil_snapshot(
     totals: *mut busy_gil_totals,
@@ -149,30 +183,38 @@ pub unsafe extern "C" fn busy_gil_snapshot(
         if totals.is_null() || (threads.is_null() && capacity != 0) {
             return Err(BUSY_NULL_POINTER);
         }
-        // SAFETY: not NULL, so by the header's word live totals.
+        // SAFETY: the pointer is not NULL, so the header requires live totals.
         let busy_gil_totals { gil: which, window, .. } = unsafe { known_prefix(totals) }?;
         let snapshot = snapshot(window)?;
         let gil = snapshot.gils.get(which as usize).ok_or(BUSY_BAD_OPTION)?;
         for (index, row) in rows(gil).take(capacity).enumerate() {
-            // SAFETY: by the header's word there is place for `capacity` rows.
+            // SAFETY: the header requires space for `capacity` rows.
             unsafe { threads.add(index).write(row) };
         }
-        // SAFETY: NULL, or by the header's word a place for one number.
+        // SAFETY: the header requires NULL or space for one number.
         if let Some(needed) = unsafe { needed.as_mut() } {
             *needed = gil.threads.len();
         }
-        // SAFETY: as above; it is as large as it says.
+        // SAFETY: the totals are live, as above, and as large as their first field states.
         unsafe { write(totals, &snapshot, gil) };
         Ok(())
     })
 }
 
-/// Begins a stretch that has counts, times and a longest hold and wait of its own, and writes its number to `window`, never
-/// 0. At most 16 may be open.
+/// Opens a window: an interval that begins now and has counts, times, a longest hold and a longest wait of its own.
+/// Writes the number of the window, never 0, to `*window`. Up to 16 windows can be open at once.
 ///
-/// GIL: not needed. Blocking: no. Threads: safe from any number at once. Signals: not in a handler.
+/// Ownership: the caller owns `window`.
+/// GIL: not needed.
+/// Blocking: no.
+/// Threads: safe to call from any number of threads at once.
+/// Signals: not safe to call from a signal handler.
 ///
-/// BUSY_OK; BUSY_GIL_OFF: it was not started; BUSY_NO_WINDOWS: all are open; BUSY_NULL_POINTER.
+/// Returns:
+/// - BUSY_OK: the window is open.
+/// - BUSY_GIL_OFF: the meter is not running.
+/// - BUSY_NO_WINDOWS: 16 windows are open already.
+/// - BUSY_NULL_POINTER: `window` is NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn busy_gil_window_open(window: *mut u32) -> busy_status {
     boundary::status(|| {
@@ -184,17 +226,22 @@ pub unsafe extern "C" fn busy_gil_window_open(window: *mut u32) -> busy_status {
         let is_free = |number: &u32| state.windows.iter().all(|(taken, _)| taken != number);
         let number = (1..).find(is_free).expect("few are open");
         state.windows.push((number, opened));
-        // SAFETY: not NULL, so by the header's word a place for one number.
+        // SAFETY: the pointer is not NULL, so the header requires space for one number.
         unsafe { window.write(number) };
         Ok(())
     })
 }
 
-/// Ends a stretch. Its number may come again.
+/// Closes the window with the number `window`. A later window may have the same number.
 ///
-/// GIL: not needed. Blocking: no. Threads: safe from any number at once. Signals: not in a handler.
+/// GIL: not needed.
+/// Blocking: no.
+/// Threads: safe to call from any number of threads at once.
+/// Signals: not safe to call from a signal handler.
 ///
-/// BUSY_OK; BUSY_BAD_OPTION: no such window is open.
+/// Returns:
+/// - BUSY_OK: the window is closed.
+/// - BUSY_BAD_OPTION: no window with this number is open.
 #[unsafe(no_mangle)]
 pub extern "C" fn busy_gil_window_close(window: u32) -> busy_status {
     boundary::status(|| {
@@ -205,18 +252,27 @@ pub extern "C" fn busy_gil_window_close(window: u32) -> busy_status {
     })
 }
 
-/// Writes the words for the latest BUSY_GIL_REFUSED or BUSY_GIL_NOT_HELD of any thread to `text`, ended by NUL and cut to
-/// `capacity` bytes; returns the number of bytes that the whole needs, the NUL included: 1 if there was none.
+/// Writes to `text` the reason for the latest BUSY_GIL_REFUSED or BUSY_GIL_NOT_HELD that any thread received, and
+/// returns the number of bytes that the whole text needs, including the terminating NUL. If there was no such status,
+/// the text is empty and the function returns 1.
 ///
-/// NULL: `text` may be NULL if `capacity` is 0. Ownership: `text` stays yours. Blocking: no. Threads: safe from any number at
-/// once. Signals: not in a handler.
+/// - `text`: receives the text, cut to `capacity` bytes and always terminated by NUL. It may be NULL if `capacity` is
+///   0.
+/// - `capacity`: the number of bytes that `text` has space for.
+///
+/// Ownership: the caller owns `text`.
+/// GIL: not needed.
+/// Blocking: no.
+/// Threads: safe to call from any number of threads at once.
+/// Signals: not safe to call from a signal handler.
+/// Errors: none.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn busy_gil_reason(text: *mut c_char, capacity: usize) -> usize {
     boundary::count(|| {
         let reason = &STATE.lock().reason;
         if !text.is_null() && capacity > 0 {
             let length = reason.len().min(capacity - 1);
-            // SAFETY: by the header's word there is place for `capacity` bytes.
+            // SAFETY: the header requires space for `capacity` bytes.
             unsafe {
                 text.copy_from_nonoverlapping(reason.as_ptr().cast(), length);
                 text.add(length).write(0);
@@ -226,9 +282,9 @@ pub unsafe extern "C" fn busy_gil_reason(text: *mut c_char, capacity: usize) -> 
     }) as usize
 }
 
-/// A child must not inherit the lock from a thread that it does not have.
+/// Makes fork(2) wait for the lock, so that a child never inherits it locked by a thread that the child does not have.
 #[cfg(unix)]
-fn keep_whole_in_children() {
+fn register_fork_handlers() {
     static ONCE: Once = Once::new();
     extern "C" fn before() {
         STATE.before_fork();
@@ -237,13 +293,13 @@ fn keep_whole_in_children() {
         // SAFETY: `before` has run in this thread, which has the lock.
         drop(unsafe { STATE.after_fork() });
     }
-    // SAFETY: pthread_atfork(3) with functions that stay: the library is never unmapped. Should it fail, which only want of
-    // memory makes it do, a fork must come in the middle of another thread's call to do harm.
+    // SAFETY: pthread_atfork(3) gets functions that stay mapped, because the library is never unmapped. It fails only for
+    // lack of memory; even then, a fork does harm only in the middle of another thread's call.
     ONCE.call_once(|| unsafe { _ = libc::pthread_atfork(Some(before), Some(after), Some(after)) });
 }
 
 #[cfg(not(unix))]
-fn keep_whole_in_children() {}
+fn register_fork_handlers() {}
 
 fn refused(refusal: Refusal) -> busy_status {
     STATE.lock().reason = refusal.to_string();
@@ -284,7 +340,7 @@ fn rows(gil: &GilTotals) -> impl Iterator<Item = busy_gil_thread> {
 /// # Safety
 /// `totals` points to live totals.
 unsafe fn write(totals: *mut busy_gil_totals, snapshot: &Snapshot, gil: &GilTotals) {
-    // SAFETY: as the caller promises; a longer struct of a newer header keeps its last fields.
+    // SAFETY: the caller promises live totals. In a longer struct of a newer header, the last fields keep their values.
     unsafe {
         let (size, which, window) = ((*totals).size, (*totals).gil, (*totals).window);
         totals.write(busy_gil_totals {

@@ -1,8 +1,8 @@
-//! The C ABI of busy: one thin function for each thing the core can do, and the boundary that no panic and no
-//! print crosses. Nothing is decided here; `include/busy.h` and `include/busy_gil.h` are generated from these
-//! signatures and comments.
+//! The C ABI of busy: one thin function for each operation of the core and of the GIL meter, behind a boundary that
+//! stops panics and printing. `include/busy.h` and `include/busy_gil.h` are generated from the signatures and comments
+//! of this crate.
 
-#![allow(non_camel_case_types, unsafe_code, reason = "C names are the public ones; unsafe belongs to a C ABI")]
+#![allow(non_camel_case_types, unsafe_code, reason = "the public names are C names; a C ABI needs unsafe")]
 
 mod abi;
 mod boundary;

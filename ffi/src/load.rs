@@ -4,68 +4,82 @@ use crate::options::known_prefix;
 use crate::status::{
     BUSY_BAD_OPTION, BUSY_CANCELLED, BUSY_NO_THREADS, BUSY_NULL_POINTER, BUSY_OUT_OF_RANGE, busy_status,
 };
-use crate::wait::BUSY_WAIT_MAX_NS;
+use busy_core::MAX_WAIT_NS;
 use busy_core::load::{Load, LoadError};
 use std::time::Duration;
 
-/// A load. Initialise it by BUSY_LOAD_OPTIONS_INIT (one thread, half a core, periods of 10 ms, one second), then set
-/// what you need.
+/// The options of busy_load(). Initialise them with BUSY_LOAD_OPTIONS_INIT (one thread that uses half a core for one
+/// second, in periods of 10 ms), then set the fields that you need.
 #[repr(C)]
 pub struct busy_load_options {
     /// sizeof(busy_load_options).
     pub size: usize,
-    /// The flag that may end the load before its time, or NULL for none.
+    /// The flag that can end the load early, or NULL for no flag.
     pub cancel: *const busy_cancel,
-    /// What each thread uses of a core, 0 to 1.
+    /// The share of a core that each thread uses, from 0 to 1.
     pub share: f64,
-    /// How long one round of spinning and sleeping takes, in nanoseconds, more than 0; under 100000 it counts as 100000.
+    /// The length of one period of spinning and sleeping, in nanoseconds: from 1 to BUSY_WAIT_MAX_NS. A period under
+    /// 100000 counts as 100000.
     pub period_ns: u64,
-    /// How long all goes on, in nanoseconds, up to BUSY_WAIT_MAX_NS.
+    /// The total duration in nanoseconds, at most BUSY_WAIT_MAX_NS.
     pub duration_ns: u64,
-    /// How many threads, 1 to 4096.
+    /// The number of threads, from 1 to 4096.
     pub threads: u32,
-    /// 0.
+    /// Must be 0.
     pub reserved: u32,
 }
 
-/// What a load achieved.
+/// The result of busy_load().
 #[repr(C)]
 pub struct busy_load_result {
-    /// Nanoseconds from the first thread's start to the last one's end.
+    /// The time from the start of the first thread to the end of the last one, in nanoseconds.
     pub elapsed_ns: u64,
-    /// CPU time of all threads together, in nanoseconds.
+    /// The CPU time that all threads together used, in nanoseconds.
     pub cpu_ns: u64,
-    /// What the threads used of a core, on average.
+    /// The share of a core that each thread used, on average.
     pub share: f64,
 }
 
-/// Uses a given share of a core in each of some threads of its own, and writes to `result` what was achieved. Each
-/// thread spins until its own CPU clock says that its share of the period is used, then sleeps until the period ends.
+/// Runs threads that each use a given share of a core, and writes the achieved load to `*result`. In each period, a
+/// thread spins until its own CPU clock shows that it has used its share of the period. Then it sleeps until the period
+/// ends.
 ///
-/// Ownership: both stay yours, and are not kept. Blocking: until all threads have ended. Threads: safe from any number
-/// at once. Signals: handlers run during it and do not end it (but may set the flag, which is looked at every 10 ms);
-/// not to be called in a handler.
+/// - `options`: the number of threads, their share of a core, and the duration; must not be NULL.
+/// - `result`: receives the result; must not be NULL.
 ///
-/// BUSY_OK: the time has passed. BUSY_CANCELLED: it was ended by the flag; the result is filled. BUSY_NULL_POINTER: one
-/// of the two is NULL. BUSY_OUT_OF_RANGE: the period or the duration is over BUSY_WAIT_MAX_NS. BUSY_BAD_SIZE: as of
-/// busy_wait_ns(). BUSY_BAD_OPTION: no thread or too many, no period, a share that is not from 0 to 1, or `reserved` is set.
-/// BUSY_NO_THREADS: the system gives no more. After all but the first two nothing is left running and nothing was written.
+/// Ownership: the caller owns `options` and `result`; the library does not keep the pointers.
+/// Blocking: until all threads of the load have ended.
+/// Threads: safe to call from any number of threads at once.
+/// Signals: not safe to call from a signal handler. A handler that runs during the call does not end the load, but may
+/// set the cancel flag, which the load checks every 10 ms.
+///
+/// Returns:
+/// - BUSY_OK: the time has passed. `*result` is written.
+/// - BUSY_CANCELLED: the cancel flag ended the load early. `*result` is written.
+/// - BUSY_NULL_POINTER: `options` or `result` is NULL.
+/// - BUSY_OUT_OF_RANGE: `period_ns` or `duration_ns` is greater than BUSY_WAIT_MAX_NS.
+/// - BUSY_BAD_SIZE: as for busy_wait_ns().
+/// - BUSY_BAD_OPTION: `threads` is not from 1 to 4096, `share` is not from 0 to 1, `period_ns` is 0, or `reserved` is
+///   not 0.
+/// - BUSY_NO_THREADS: the system could not create a thread.
+///
+/// After every status except BUSY_OK and BUSY_CANCELLED, no thread of the load is left and `*result` is not written.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn busy_load(options: *const busy_load_options, result: *mut busy_load_result) -> busy_status {
     boundary::status(|| {
         if options.is_null() || result.is_null() {
             return Err(BUSY_NULL_POINTER);
         }
-        // SAFETY: not NULL, so by the header's word live options.
+        // SAFETY: the pointer is not NULL, so the header requires live options.
         let busy_load_options { cancel, share, period_ns, duration_ns, threads, reserved, .. } =
             unsafe { known_prefix(options) }?;
         if reserved != 0 {
             return Err(BUSY_BAD_OPTION);
         }
-        if period_ns.max(duration_ns) > BUSY_WAIT_MAX_NS {
+        if period_ns.max(duration_ns) > MAX_WAIT_NS {
             return Err(BUSY_OUT_OF_RANGE);
         }
-        // SAFETY: NULL, or by the header's word alive until this call returns.
+        // SAFETY: the header requires NULL or a flag that is alive until this call returns.
         let flag = unsafe { busy_cancel::flag(cancel) };
         let load = Load {
             threads: threads as usize,
@@ -79,7 +93,7 @@ pub unsafe extern "C" fn busy_load(options: *const busy_load_options, result: *m
         })?;
         let cpu_ns = achieved.threads.iter().map(|thread| thread.cpu.as_nanos() as u64).sum();
         let elapsed_ns = achieved.elapsed.as_nanos() as u64;
-        // SAFETY: not NULL, so by the header's word a place for one result.
+        // SAFETY: the pointer is not NULL, so the header requires space for one result.
         unsafe { result.write(busy_load_result { elapsed_ns, cpu_ns, share: achieved.share() }) };
         if achieved.completed { Ok(()) } else { Err(BUSY_CANCELLED) }
     })

@@ -1,42 +1,46 @@
 use std::ffi::{CStr, c_char};
 
-/// What a function of this library answers: BUSY_OK, or the reason why not. Numbers keep their meaning for as long
-/// as BUSY_ABI_MAJOR does; later versions may add codes, so treat an unknown one as a failure.
+/// The status that a function returns: BUSY_OK, or the reason why it did not succeed. A status keeps its number for as
+/// long as BUSY_ABI_MAJOR stays the same. Later versions may add statuses, so treat an unknown one as a failure.
 pub type busy_status = i32;
 
-/// Done as asked.
+/// The call succeeded.
 pub const BUSY_OK: busy_status = 0;
-/// The wait was ended by busy_cancel_set(). The result is filled all the same.
+/// busy_cancel_set() ended the call early. The result is still written.
 pub const BUSY_CANCELLED: busy_status = 1;
 /// A pointer that must not be NULL was NULL.
 pub const BUSY_NULL_POINTER: busy_status = 2;
-/// A number is larger than the function's comment allows.
+/// A number is greater than the maximum that the function accepts.
 pub const BUSY_OUT_OF_RANGE: busy_status = 3;
-/// The `size` of an options struct is none that this library knows: set it by the struct's _INIT macro.
+/// The field `size` of a struct has a value that this library does not accept, or the struct sets a field that this
+/// library does not know. Initialise the struct with its _INIT macro, which sets the size.
 pub const BUSY_BAD_SIZE: busy_status = 4;
-/// The calling process has no thread of that id.
+/// The calling process has no thread with this id.
 pub const BUSY_NO_SUCH_THREAD: busy_status = 5;
-/// This operating system does not offer it.
+/// This machine or its operating system does not support the operation.
 pub const BUSY_UNSUPPORTED: busy_status = 6;
-/// A defect inside libbusy was caught at its boundary; nothing was done. Please report it.
+/// The library caught a defect of its own, and the call had no effect. Please report it.
 pub const BUSY_PANIC: busy_status = 7;
-/// A field of an options struct has a value that it can't have.
+/// A field of a struct, or an argument, has a value that the function does not accept.
 pub const BUSY_BAD_OPTION: busy_status = 8;
-/// The system gives no more threads.
+/// The system could not create a thread.
 pub const BUSY_NO_THREADS: busy_status = 9;
 /// The GIL meter is not running.
 pub const BUSY_GIL_OFF: busy_status = 10;
-/// There is no GIL here that can be metered; busy_gil_reason() says why.
+/// This process has no GIL that can be metered; busy_gil_reason() returns the reason.
 pub const BUSY_GIL_REFUSED: busy_status = 11;
 /// The calling thread does not hold the GIL.
 pub const BUSY_GIL_NOT_HELD: busy_status = 12;
-/// All windows of the GIL meter are open.
+/// All windows of the GIL meter are open already.
 pub const BUSY_NO_WINDOWS: busy_status = 13;
 
-/// The meaning of a status, in a short English sentence without a full stop.
+/// Returns the meaning of `status` as a short English text without a full stop.
 ///
-/// Ownership: static text, never freed. NULL: never returned, an unknown status gets a text too. Blocking: no.
-/// Threads, signals: safe from any thread and from a signal handler.
+/// Ownership: the text is static; do not free it.
+/// NULL: never returned. An unknown status has a text too.
+/// Blocking: no.
+/// Threads and signals: safe to call from any thread and from a signal handler.
+/// Errors: none.
 #[unsafe(no_mangle)]
 pub extern "C" fn busy_strerror(status: busy_status) -> *const c_char {
     text(status).as_ptr()
@@ -44,21 +48,21 @@ pub extern "C" fn busy_strerror(status: busy_status) -> *const c_char {
 
 fn text(status: busy_status) -> &'static CStr {
     match status {
-        BUSY_OK => c"done as asked",
+        BUSY_OK => c"success",
         BUSY_CANCELLED => c"the wait was cancelled",
-        BUSY_NULL_POINTER => c"a pointer is NULL that must not be: pass the address of a variable",
+        BUSY_NULL_POINTER => c"a required pointer is NULL: pass the address of a variable",
         BUSY_OUT_OF_RANGE => c"a number is too large: busy.h states the limit of each argument",
-        BUSY_BAD_SIZE => c"an options struct has a size that this libbusy does not know: set it by its _INIT macro",
-        BUSY_NO_SUCH_THREAD => c"this process has no thread of that id: pass gettid() of a live one, or 0",
-        BUSY_UNSUPPORTED => c"this operating system does not offer it",
-        BUSY_BAD_OPTION => c"a field of an options struct has a value that busy.h does not name",
-        BUSY_NO_THREADS => c"the system gives no more threads: ask for fewer",
+        BUSY_BAD_SIZE => c"a struct has a size that this libbusy does not accept: initialise it with its _INIT macro",
+        BUSY_NO_SUCH_THREAD => c"this process has no thread with this id: pass the gettid() of a live thread, or 0",
+        BUSY_UNSUPPORTED => c"this machine or its operating system does not support the operation",
+        BUSY_BAD_OPTION => c"a field or an argument has a value that its comment in the header does not allow",
+        BUSY_NO_THREADS => c"the system could not create a thread: request fewer threads",
         BUSY_GIL_OFF => c"the GIL meter is not running: call busy_gil_start() first",
-        BUSY_GIL_REFUSED => c"the GIL can't be metered here: busy_gil_reason() says why",
-        BUSY_GIL_NOT_HELD => c"the caller does not hold the GIL: from Python, call by ctypes.PyDLL, not by CDLL",
+        BUSY_GIL_REFUSED => c"this process has no GIL that can be metered: busy_gil_reason() returns the reason",
+        BUSY_GIL_NOT_HELD => c"the calling thread does not hold the GIL: from Python, call by ctypes.PyDLL, not CDLL",
         BUSY_NO_WINDOWS => c"all windows of the GIL meter are open: close one first",
         BUSY_PANIC => c"libbusy caught a defect of its own: please report it",
-        _ => c"unknown status: it may come from a newer libbusy than this text",
+        _ => c"unknown status: it may come from a newer libbusy",
     }
 }
 

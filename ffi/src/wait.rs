@@ -4,74 +4,100 @@ use crate::options::known_prefix;
 use crate::status::{
     BUSY_BAD_OPTION, BUSY_CANCELLED, BUSY_NULL_POINTER, BUSY_OUT_OF_RANGE, BUSY_UNSUPPORTED, busy_status,
 };
+use busy_core::MAX_WAIT_NS;
 use std::ffi::c_uint;
 use std::time::Duration;
 
-/// The longest wait that busy_wait_ns() takes, in nanoseconds: 2^63 - 1, 292 years.
+/// The longest duration that busy_wait_ns() and busy_load() accept, in nanoseconds: 2^63 - 1, which is 292 years.
 pub const BUSY_WAIT_MAX_NS: u64 = 9223372036854775807;
+// cbindgen copies the literal into busy.h; it can't evaluate the core's constant.
+const _: () = assert!(BUSY_WAIT_MAX_NS == MAX_WAIT_NS, "busy.h must state the core's longest wait");
 
-/// Poll CLOCK_MONOTONIC: everywhere, the default.
+/// Poll CLOCK_MONOTONIC. This clock is the default, and every platform has it.
 pub const BUSY_CLOCK_MONOTONIC: u32 = 0;
-/// Poll the processor's time stamp counter, and CLOCK_MONOTONIC for the last word: ends closer to the time asked for.
-/// x86-64 with an invariant counter; BUSY_UNSUPPORTED elsewhere.
+/// Poll the processor's time stamp counter, and read CLOCK_MONOTONIC to confirm that the time has passed. The wait
+/// never ends early, and it ends closer to the requested time than with BUSY_CLOCK_MONOTONIC. It requires an x86-64
+/// processor with an invariant time stamp counter; on any other machine the status is BUSY_UNSUPPORTED.
 pub const BUSY_CLOCK_TSC: u32 = 1;
 
-/// How a wait is to be done. Initialise it by BUSY_WAIT_OPTIONS_INIT, then set what you need: the size tells the
-/// library which fields your header knew, so fields can be added without breaking you.
+/// The options of busy_wait_ns(). Initialise them with BUSY_WAIT_OPTIONS_INIT, then set the fields that you need. The
+/// field `size` shows the library which fields your header has, so later versions can add fields without breaking your
+/// program.
 #[repr(C)]
 pub struct busy_wait_options {
     /// sizeof(busy_wait_options).
     pub size: usize,
-    /// The flag that may end the wait before its time, or NULL for none.
+    /// The flag that can end the wait early, or NULL for no flag.
     pub cancel: *const busy_cancel,
-    /// What to poll: BUSY_CLOCK_MONOTONIC or BUSY_CLOCK_TSC.
+    /// The clock to poll: BUSY_CLOCK_MONOTONIC or BUSY_CLOCK_TSC.
     pub clock: u32,
-    /// 0.
+    /// Must be 0.
     pub reserved: u32,
 }
 
-/// What a wait did.
+/// The result of busy_wait_ns().
 #[repr(C)]
 pub struct busy_wait_result {
-    /// Polls of the clock that found time left.
+    /// The number of polls of the clock that found time left.
     pub count: u64,
-    /// Nanoseconds from the first poll to the last: at least what was asked for, unless cancelled.
+    /// The time from the first poll to the last, in nanoseconds: at least the requested time, unless the wait was
+    /// cancelled.
     pub elapsed_ns: u64,
 }
 
-/// Spins on CLOCK_MONOTONIC for `seconds`, never less, and returns how many polls found time left. Prints nothing.
-/// The symbol of the talk (slide 13): `ctypes.CDLL("libbusy.so.1").busy_wait(ctypes.c_uint(10))` works as it did.
+/// Spins on CLOCK_MONOTONIC for `seconds` seconds, never less, and returns the number of polls that found time left.
 ///
-/// Blocking: for the whole time, on the CPU; it can't be cancelled. Threads: safe from any number at once. Signals:
-/// handlers run during it and do not end it; itself safe in a handler. Errors: none.
+/// This is the function of the talk "Global Interpreter Lock, Episode I: Break the Seal" (PyCon APAC 2015, slide 13).
+/// The talk's call works unchanged: `ctypes.CDLL("libbusy.so.1").busy_wait(ctypes.c_uint(10))`.
+///
+/// Blocking: on the CPU, until the time has passed. The wait can't be cancelled.
+/// Threads: safe to call from any number of threads at once.
+/// Signals: safe to call from a signal handler. A handler that runs during the wait does not end it.
+/// Errors: none.
 #[unsafe(no_mangle)]
 pub extern "C" fn busy_wait(seconds: c_uint) -> u64 {
     boundary::count(|| busy_core::busy_wait(Duration::from_secs(u64::from(seconds))).count)
 }
 
-/// The talk's own loop, for counts like with like: counts how often time(2) can be read until more than `seconds`
-/// whole seconds have passed. So it runs anything from `seconds` to `seconds + 1` seconds, and longer if the clock
-/// is set back meanwhile. To wait for an exact time, take busy_wait() or busy_wait_ns().
+/// Reads time(2) in a loop until more than `seconds` whole seconds have passed, and returns the number of reads that
+/// found time left. This is the loop of the talk (see busy_wait()), for comparing counts with those of the talk.
 ///
-/// Blocking, threads, signals, errors: as busy_wait().
+/// The loop takes between `seconds` and `seconds + 1` seconds, and longer if the clock is set back meanwhile. To wait
+/// for an exact time, use busy_wait() or busy_wait_ns().
+///
+/// Blocking, threads, signals and errors: as for busy_wait().
 #[unsafe(no_mangle)]
 pub extern "C" fn busy_wait_time(seconds: c_uint) -> u64 {
-    // SAFETY: time(2) with NULL only returns the time.
+    // SAFETY: with NULL, time(2) only returns the time.
     let time = || unsafe { libc::time(std::ptr::null_mut()) };
     boundary::count(|| busy_core::busy_wait_whole_seconds(u64::from(seconds), time))
 }
 
-/// Spins on the CPU for `ns` nanoseconds of CLOCK_MONOTONIC, never less, and writes to `result` what it did. 0 returns at once.
+/// Spins on the CPU for `ns` nanoseconds of CLOCK_MONOTONIC, never less, and writes the result of the wait to
+/// `*result`.
 ///
-/// `options`: NULL for the defaults. `result`: must not be NULL. Ownership: both stay yours, and are not kept.
-/// Blocking: for the whole time, on the CPU, or until the options' cancel flag is set. Threads: safe from any number
-/// at once. Signals: handlers run during it and do not end it (but may set the flag); itself safe in a handler.
+/// - `ns`: the time to wait, at most BUSY_WAIT_MAX_NS. If it is 0, the call returns at once.
+/// - `options`: the clock and the cancel flag, or NULL for the defaults of BUSY_WAIT_OPTIONS_INIT.
+/// - `result`: receives the result; must not be NULL.
 ///
-/// BUSY_OK: the time has passed. BUSY_CANCELLED: it was ended by the flag; the result is filled. BUSY_NULL_POINTER:
-/// `result` is NULL. BUSY_OUT_OF_RANGE: `ns` is over BUSY_WAIT_MAX_NS. BUSY_BAD_SIZE: `options->size` is smaller than
-/// any version's or over 4096, or fields that this library does not know are set. BUSY_BAD_OPTION: `options->clock` is no
-/// clock, or `reserved` is set. BUSY_UNSUPPORTED: this machine has not got that clock. After these nothing was waited or
-/// written.
+/// Ownership: the caller owns `options` and `result`; the library does not keep the pointers.
+/// Blocking: on the CPU, until the time has passed or the cancel flag is set.
+/// Threads: safe to call from any number of threads at once.
+/// Signals: safe to call from a signal handler. A handler that runs during the wait does not end it, but may set the
+/// cancel flag.
+///
+/// Returns:
+/// - BUSY_OK: the time has passed. `*result` is written.
+/// - BUSY_CANCELLED: the cancel flag ended the wait early. `*result` is written.
+/// - BUSY_NULL_POINTER: `result` is NULL.
+/// - BUSY_OUT_OF_RANGE: `ns` is greater than BUSY_WAIT_MAX_NS.
+/// - BUSY_BAD_SIZE: `options->size` is smaller than the first version of the struct or greater than 4096, or `options`
+///   has a nonzero field that this library does not know.
+/// - BUSY_BAD_OPTION: `options->clock` is neither BUSY_CLOCK_MONOTONIC nor BUSY_CLOCK_TSC, or `options->reserved` is
+///   not 0.
+/// - BUSY_UNSUPPORTED: this machine does not have the clock that `options->clock` selects.
+///
+/// After every status except BUSY_OK and BUSY_CANCELLED, the call has not waited and has not written to `*result`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn busy_wait_ns(
     ns: u64,
@@ -82,21 +108,21 @@ pub unsafe extern "C" fn busy_wait_ns(
         if result.is_null() {
             return Err(BUSY_NULL_POINTER);
         }
-        if ns > BUSY_WAIT_MAX_NS {
+        if ns > MAX_WAIT_NS {
             return Err(BUSY_OUT_OF_RANGE);
         }
         let duration = Duration::from_nanos(ns);
         let (cancel, clock) = if options.is_null() {
             (std::ptr::null(), BUSY_CLOCK_MONOTONIC)
         } else {
-            // SAFETY: not NULL, so by the header's word live options.
+            // SAFETY: the pointer is not NULL, so the header requires live options.
             let busy_wait_options { cancel, clock, reserved, .. } = unsafe { known_prefix(options) }?;
             if reserved != 0 {
                 return Err(BUSY_BAD_OPTION);
             }
             (cancel, clock)
         };
-        // SAFETY: NULL, or by the header's word alive until this wait returns.
+        // SAFETY: the header requires NULL or a flag that is alive until this wait returns.
         let flag = unsafe { busy_cancel::flag(cancel) };
         let waited = match clock {
             BUSY_CLOCK_MONOTONIC => busy_core::busy_wait_while(duration, |_| !flag.is_set()),
@@ -104,7 +130,7 @@ pub unsafe extern "C" fn busy_wait_ns(
             _ => return Err(BUSY_BAD_OPTION),
         };
         let elapsed_ns = waited.elapsed.as_nanos() as u64;
-        // SAFETY: not NULL, so by the header's word a place for one result.
+        // SAFETY: the pointer is not NULL, so the header requires space for one result.
         unsafe { result.write(busy_wait_result { count: waited.count, elapsed_ns }) };
         if waited.completed { Ok(()) } else { Err(BUSY_CANCELLED) }
     })

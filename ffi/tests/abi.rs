@@ -1,4 +1,4 @@
-//! What libbusy.so promises as a file, held against what is committed: its symbols, its soname, what it needs.
+//! Compares the file libbusy.so with the committed ABI: its symbols, its soname, its flags and its dependencies.
 
 #![cfg(target_os = "linux")]
 
@@ -22,7 +22,7 @@ fn read(name: &str) -> String {
     fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// The library's dynamic symbols that others can link with.
+/// Returns the dynamic symbols of the library that other programs can link with.
 fn exported() -> BTreeSet<String> {
     let file = fs::read(common::libbusy()).unwrap();
     let library = ElfFile64::<Endianness>::parse(file.as_slice()).unwrap();
@@ -30,7 +30,7 @@ fn exported() -> BTreeSet<String> {
     symbols.map(|symbol| symbol.name().unwrap().to_owned()).collect()
 }
 
-/// The values of `tag` in the library's dynamic section: its numbers, and as text where they are names.
+/// Returns the values of `tag` in the dynamic section of the library: each as a number and, if it is a name, as text.
 fn dynamic(tag: DynamicTag) -> Vec<(u64, String)> {
     let file = fs::read(common::libbusy()).unwrap();
     let library = ElfFile64::<Endianness>::parse(file.as_slice()).unwrap();
@@ -42,7 +42,7 @@ fn dynamic(tag: DynamicTag) -> Vec<(u64, String)> {
         .collect()
 }
 
-/// The functions that the headers declare: the names before a parenthesis, outside comments and macros.
+/// Returns the functions that the headers declare: the names before a parenthesis, outside comments and macros.
 fn declared() -> BTreeSet<String> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(HEADERS);
     let headers = fs::read_dir(folder).unwrap().map(|header| fs::read_to_string(header.unwrap().path()).unwrap());
@@ -55,7 +55,7 @@ fn declared_in(header: &str) -> BTreeSet<String> {
         .enumerate()
         .map(|(index, part)| if index == 0 { part } else { part.split_once("*/").expect("an open comment").1 })
         .collect();
-    // A macro goes on where its line ends in a backslash.
+    // A backslash at the end of a line continues a macro.
     let joined = without_comments.replace("\\\n", " ");
     let declarations = joined.lines().filter(|line| !line.trim_start().starts_with('#')).collect::<Vec<_>>().join("\n");
     let name = |before: &str| {
@@ -67,7 +67,7 @@ fn declared_in(header: &str) -> BTreeSet<String> {
 }
 
 #[test]
-fn the_exported_symbols_are_those_of_the_list() {
+fn the_exported_symbols_match_the_list() {
     let list = read(SYMBOLS);
     let listed: BTreeSet<String> = list.lines().map(str::to_owned).collect();
     let sorted: String = listed.iter().map(|symbol| format!("{symbol}\n")).collect();
@@ -78,20 +78,20 @@ fn the_exported_symbols_are_those_of_the_list() {
     let gone: Vec<_> = listed.difference(&exported).collect();
     assert!(
         new.is_empty() && gone.is_empty(),
-        "libbusy.so exports {new:?}, which ffi/{SYMBOLS} does not list, and lacks {gone:?}, which it lists. If that is \
-         meant, change the list and, in ffi/src/abi.rs, BUSY_ABI_MINOR for a new symbol or BUSY_ABI_MAJOR for one that \
-         is gone (docs/abi-policy.md)"
+        "libbusy.so exports {new:?}, which ffi/{SYMBOLS} does not list, and lacks {gone:?}, which ffi/{SYMBOLS} lists. \
+         If this change is intended, update the list, and in ffi/src/abi.rs raise BUSY_ABI_MINOR for a new symbol or \
+         BUSY_ABI_MAJOR for a removed one (docs/abi-policy.md)"
     );
 }
 
 #[test]
-fn the_headers_declare_what_is_exported_and_nothing_else() {
+fn the_headers_declare_exactly_the_exported_symbols() {
     let (declared, exported) = (declared(), exported());
     let missing: Vec<_> = declared.difference(&exported).collect();
     let hidden: Vec<_> = exported.difference(&declared).collect();
     assert!(
         missing.is_empty(),
-        "ffi/{HEADERS} declares {missing:?}, which libbusy.so lacks: is #[unsafe(no_mangle)] there?"
+        "ffi/{HEADERS} declares {missing:?}, which libbusy.so lacks: check that it is #[unsafe(no_mangle)]"
     );
     assert!(
         hidden.is_empty(),
@@ -100,7 +100,7 @@ fn the_headers_declare_what_is_exported_and_nothing_else() {
 }
 
 #[test]
-fn declarations_are_told_from_comments_and_macros() {
+fn declarations_are_distinguished_from_comments_and_macros() {
     let header =
         "/* busy_a() */\n#define B(x) \\\n    busy_c(x)\nint busy_d(void);\nconst char *busy_e(int f,\n  int g);\n";
     assert_eq!(declared_in(header), ["busy_d", "busy_e"].map(str::to_owned).into());
@@ -109,7 +109,7 @@ fn declarations_are_told_from_comments_and_macros() {
 #[test]
 fn the_soname_carries_the_major_version() {
     let sonames: Vec<_> = dynamic(DT_SONAME).into_iter().map(|(_, name)| name).collect();
-    assert_eq!(sonames, [format!("libbusy.so.{}", abi::BUSY_ABI_MAJOR)], "ffi/build.rs sets it");
+    assert_eq!(sonames, [format!("libbusy.so.{}", abi::BUSY_ABI_MAJOR)], "ffi/build.rs sets the soname");
 }
 
 #[test]
@@ -122,13 +122,19 @@ fn the_header_states_the_version_of_the_library() {
 }
 
 #[test]
+fn the_header_states_the_longest_wait_of_the_core() {
+    let line = format!("#define BUSY_WAIT_MAX_NS {}", busy_core::MAX_WAIT_NS);
+    assert!(read("include/busy.h").lines().any(|found| found == line), "no `{line}` in busy.h: run `make generate`");
+}
+
+#[test]
 fn the_library_stays_mapped_once_loaded() {
     let flags = dynamic(DT_FLAGS_1).iter().fold(0, |all, (flags, _)| all | flags);
     assert_ne!(flags & DF_1_NODELETE.0, 0, "no DF_1_NODELETE in {flags:#x}: ffi/build.rs passes -z nodelete");
 }
 
 #[test]
-fn it_needs_the_c_library_and_no_python() {
+fn the_library_needs_libc_and_no_libpython() {
     let needed: Vec<_> = dynamic(DT_NEEDED).into_iter().map(|(_, name)| name).collect();
     assert!(needed.iter().any(|name| name.starts_with("libc.")), "{needed:?}");
     assert!(!needed.iter().any(|name| name.starts_with("libpython")), "{needed:?}");

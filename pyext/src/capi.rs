@@ -1,17 +1,17 @@
-//! Calls of CPython's C API that can fail: the exception stays in the thread state, where CPython keeps it, or goes.
+//! Calls of CPython's C API that can fail. The exception stays in the thread state, where CPython keeps it, or is cleared.
 //!
-//! PyO3 would carry it about as a `PyErr`. To raise or drop one takes a thread that PyO3 counts as attached, which it
-//! does not in a call by [`one_argument`](crate::one_argument). `Python::attach` would make it, by PyGILState_Ensure,
-//! which is of no use here: that knows the thread state of the main interpreter only, so in another one (3.10, 3.11) it
-//! waits for the GIL that its own thread has; and while the interpreter shuts down (`__del__`), PyO3 panics there.
+//! PyO3 would represent it as a `PyErr`. Raising or dropping a `PyErr` requires a thread that PyO3 counts as attached, and
+//! PyO3 does not count a call through [`one_argument`](crate::one_argument). `Python::attach` does not help: it calls
+//! PyGILState_Ensure, which knows only the thread state of the main interpreter. So in another interpreter (3.10, 3.11) it
+//! would wait for the GIL that its own thread holds; and while the interpreter shuts down (`__del__`), PyO3 panics there.
 
-#![allow(unsafe_code, reason = "calls of the C API; this is the one room for them")]
+#![allow(unsafe_code, reason = "calls of the C API, which are all in this module")]
 
 use pyo3::ffi;
 use pyo3::prelude::*;
 use std::ptr::null_mut;
 
-/// An exception is set in the calling thread's state, and the function that CPython called is to return NULL.
+/// Proof that an exception is set in the calling thread's state, so the function that CPython called must return NULL.
 #[must_use]
 pub struct Raised(());
 
@@ -25,9 +25,9 @@ pub enum Exception {
 }
 
 impl Exception {
-    /// Its type, alive for as long as any interpreter.
+    /// Returns its type, which lives as long as any interpreter.
     fn as_ptr(self) -> *mut ffi::PyObject {
-        // SAFETY: libpython sets them before it loads any module, and never again.
+        // SAFETY: libpython sets these pointers before it loads any module, and never changes them.
         unsafe {
             match self {
                 Self::Type => ffi::PyExc_TypeError,
@@ -42,7 +42,7 @@ impl Exception {
 /// Raises `exception`, or MemoryError if there is no room for `message`.
 #[cold]
 pub fn raise(_py: Python<'_>, exception: Exception, message: &str) -> Raised {
-    // SAFETY: attached; a string of `len` bytes of UTF-8, and a type; what is made here is also given up here.
+    // SAFETY: attached; `message` is `len` bytes of UTF-8; as_ptr() is a type; the string is released here.
     unsafe {
         let text = ffi::PyUnicode_FromStringAndSize(message.as_ptr().cast(), message.len() as ffi::Py_ssize_t);
         if !text.is_null() {
@@ -54,14 +54,14 @@ pub fn raise(_py: Python<'_>, exception: Exception, message: &str) -> Raised {
 }
 
 impl Raised {
-    /// Is it one of `exception`'s kind?
+    /// Returns whether it is an instance of `exception`.
     pub fn is(&self, _py: Python<'_>, exception: Exception) -> bool {
         // SAFETY: attached, and an exception is set.
         unsafe { ffi::PyErr_ExceptionMatches(exception.as_ptr()) != 0 }
     }
 
-    /// Makes it the `__cause__` of what `ours` raises; while that runs, no exception is set.
-    pub fn becomes_the_cause(self, py: Python<'_>, ours: impl FnOnce() -> Raised) -> Raised {
+    /// Makes it the `__cause__` of the exception that `ours` raises. While `ours` runs, no exception is set.
+    pub fn into_cause_of(self, py: Python<'_>, ours: impl FnOnce() -> Raised) -> Raised {
         let cause = take(py);
         let Self(()) = ours();
         let raised = take(py);
@@ -77,12 +77,13 @@ impl Raised {
     }
 }
 
-/// Takes the exception that is set, as PyErr_GetRaisedException does from 3.12 on: a new reference to its instance,
-/// which has its traceback.
+/// Takes the exception out of the thread state, as PyErr_GetRaisedException does from 3.12 on. Returns a new reference to
+/// the instance, with its traceback.
 fn take(_py: Python<'_>) -> *mut ffi::PyObject {
     let (mut kind, mut value, mut traceback) = (null_mut(), null_mut(), null_mut());
-    // SAFETY: attached, and an exception is set, so type and value are not NULL once normalised. All three are ours.
-    #[allow(deprecated, reason = "what came instead is not in the stable ABI of 3.10")]
+    // SAFETY: attached, and an exception is set, so type and value are not NULL once normalised. This function owns all
+    // three references.
+    #[allow(deprecated, reason = "the replacement is not in the stable ABI of 3.10")]
     unsafe {
         ffi::PyErr_Fetch(&mut kind, &mut value, &mut traceback);
         ffi::PyErr_NormalizeException(&mut kind, &mut value, &mut traceback);
@@ -95,25 +96,25 @@ fn take(_py: Python<'_>) -> *mut ffi::PyObject {
     value
 }
 
-/// The value of a float, else what `__float__` or `__index__` answers.
+/// Returns the value of a float, or the result of `__float__` or `__index__`.
 #[inline]
 pub fn as_f64(number: &Bound<'_, PyAny>) -> Result<f64, Raised> {
-    // SAFETY: attached, as `number` says.
+    // SAFETY: attached, as the existence of `number` shows.
     let value = unsafe { ffi::PyFloat_AsDouble(number.as_ptr()) };
     // SAFETY: attached.
     if value == -1.0 && !unsafe { ffi::PyErr_Occurred() }.is_null() { Err(Raised(())) } else { Ok(value) }
 }
 
-/// Runs the handlers of the signals that have arrived. Does nothing on any but the main thread.
+/// Runs the Python handlers of the signals that have arrived. Does nothing on a thread other than the main one.
 pub fn check_signals(_py: Python<'_>) -> Result<(), Raised> {
     // SAFETY: attached.
     if unsafe { ffi::PyErr_CheckSignals() } == 0 { Ok(()) } else { Err(Raised(())) }
 }
 
-/// Is `number < 0`? No, if it can't be compared.
+/// Returns whether `number < 0`; false if it cannot be compared.
 #[cold]
 pub fn is_negative(number: &Bound<'_, PyAny>) -> bool {
-    // SAFETY: attached; the zero is made and given up here; an exception that is set here is cleared.
+    // SAFETY: attached; the zero is created and released here; an exception that is set here is cleared.
     unsafe {
         let zero = ffi::PyLong_FromLong(0);
         let less = if zero.is_null() { -1 } else { ffi::PyObject_RichCompareBool(number.as_ptr(), zero, ffi::Py_LT) };
@@ -125,10 +126,10 @@ pub fn is_negative(number: &Bound<'_, PyAny>) -> bool {
     }
 }
 
-/// The `__name__` of the type of `object`; "?" if it has no readable one.
+/// Returns the `__name__` of the type of `object`, or "?" if it cannot be read.
 #[cold]
 pub fn type_name(object: &Bound<'_, PyAny>) -> String {
-    // SAFETY: attached; `name` is made and given up here, and its text read before that.
+    // SAFETY: attached; `name` is created and released here, and its text is read before the release.
     unsafe {
         let name = ffi::PyObject_GetAttrString(ffi::Py_TYPE(object.as_ptr()).cast(), c"__name__".as_ptr());
         if name.is_null() {

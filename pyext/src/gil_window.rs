@@ -1,4 +1,5 @@
-//! A stretch of GIL metering as a Python object, and the CPU clocks of threads: what busy/_watch.py and busy/_check.py stand on.
+//! A window of the GIL meter as a Python object, and the CPU clocks of threads: the base of busy/_watch.py and
+//! busy/_check.py.
 
 use busy_core::cpu;
 use busy_gil::{GilTotals, Meter, Refusal, ThreadTotals, Window};
@@ -14,32 +15,32 @@ create_exception!(
     busy,
     GilNotMeterable,
     PyRuntimeError,
-    "The GIL of this process can't be metered; the message says why, and what to do."
+    "The GIL of this process cannot be metered; the message gives the reason and what to do."
 );
 
-/// The GIL's metering from here until `close()`, or until it is given up, with a longest hold and wait of its own.
+/// Meters the GIL until `close()`, or until it is deallocated, with a longest hold and wait of its own.
 #[pyclass(frozen, module = "busy._busy")]
 pub struct GilWindow {
     open: Mutex<Option<Open>>,
 }
 
-/// In the order in which they are to be dropped.
+/// The window and its meter. The order of the fields is the order in which they must be dropped.
 struct Open {
     window: Window,
     _meter: Meter,
 }
 
-/// What happened in a window; a dict in Python.
+/// The totals of a window; a dict in Python.
 #[derive(IntoPyObject)]
 pub struct Reading {
     gil: GilRow,
-    /// By native thread id: those that had to do with the GIL since the metering began.
+    /// The threads that held the GIL or waited for it since the meter started, by native thread id.
     threads: HashMap<u32, ThreadRow>,
     /// The GILs of other interpreters.
     others: Vec<GilRow>,
 }
 
-/// One GIL in a window. Times in nanoseconds; `metered_ns` is the window's length.
+/// One GIL in a window. Times are in nanoseconds; `metered_ns` is the length of the window.
 #[pyclass(frozen, get_all, module = "busy._busy")]
 pub struct GilRow {
     interpreter: i64,
@@ -48,7 +49,7 @@ pub struct GilRow {
     held_ns: u64,
 }
 
-/// One thread in a window. Times in nanoseconds.
+/// One thread in a window. Times are in nanoseconds.
 #[pyclass(frozen, get_all, module = "busy._busy")]
 #[derive(Default)]
 pub struct ThreadRow {
@@ -61,7 +62,8 @@ pub struct ThreadRow {
     longest_wait_ns: u64,
 }
 
-/// Opens one. The classes are no attributes of the module: making them would add a tenth to the time that importing it takes.
+/// Starts the meter if needed, and opens a window. The classes are not attributes of the module, because creating them
+/// would add a tenth to the time of its import.
 #[pyfunction]
 pub fn gil_window(py: Python<'_>) -> PyResult<GilWindow> {
     let meter = Meter::start().map_err(not_meterable)?;
@@ -74,7 +76,7 @@ pub fn gil_window(py: Python<'_>) -> PyResult<GilWindow> {
     }
 }
 
-/// The exception, made when it is first asked for.
+/// Returns the exception class GilNotMeterable, created on first use.
 #[pyfunction]
 pub fn gil_not_meterable(py: Python<'_>) -> Bound<'_, PyType> {
     py.get_type::<GilNotMeterable>()
@@ -82,14 +84,14 @@ pub fn gil_not_meterable(py: Python<'_>) -> Bound<'_, PyType> {
 
 #[pymethods]
 impl GilWindow {
-    /// What happened so far; in a forked child, since the fork.
+    /// Returns the totals since the window was opened; in a forked child, since the fork.
     fn read(&self) -> PyResult<Reading> {
         let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(open) = open.as_ref() else { return Err(PyValueError::new_err("this window is closed")) };
         let snapshot = open.window.read();
         let mut gils = snapshot.gils.iter();
-        // The module is not loaded where there are other GILs than the main interpreter's, so the first is the caller's.
-        let own = gils.next().ok_or_else(|| PyRuntimeError::new_err("the meter knows of no GIL"))?;
+        // The module refuses to load in an interpreter with a GIL of its own, so the first GIL is the caller's.
+        let own = gils.next().ok_or_else(|| PyRuntimeError::new_err("the meter reports no GIL"))?;
         let mut threads: HashMap<u32, ThreadRow> = HashMap::new();
         for thread in &own.threads {
             threads.entry(thread.tid).or_default().add(thread);
@@ -97,7 +99,7 @@ impl GilWindow {
         Ok(Reading { gil: GilRow::new(own), threads, others: gils.map(GilRow::new).collect() })
     }
 
-    /// Ends it. With the last window of the process the metering ends.
+    /// Closes the window. Closing the last window of the process stops the meter.
     fn close(&self, py: Python<'_>) {
         let open = self.open.lock().unwrap_or_else(PoisonError::into_inner).take();
         stop(py, open);
@@ -107,14 +109,14 @@ impl GilWindow {
 impl Drop for GilWindow {
     fn drop(&mut self) {
         if let Some(open) = self.open.get_mut().unwrap_or_else(PoisonError::into_inner).take() {
-            // At the end of the interpreter there is nobody left to wait for.
+            // If the interpreter has ended, attaching fails and `open` is dropped below: no thread is left to wait for.
             let mut open = Some(open);
             Python::try_attach(|py| stop(py, open.take()));
         }
     }
 }
 
-/// Ends it without the GIL: a thread that is just starting one may need it to come to an end.
+/// Closes the window with the GIL released: a thread that is just starting a meter may need the GIL to finish.
 fn stop(py: Python<'_>, open: Option<Open>) {
     py.detach(|| drop(open));
 }
@@ -123,7 +125,8 @@ fn not_meterable(refusal: Refusal) -> PyErr {
     GilNotMeterable::new_err(refusal.to_string())
 }
 
-/// CPU time of each living thread of this process, in nanoseconds, by native thread id. Empty where there is no /proc.
+/// Returns the CPU time of each living thread of this process, in nanoseconds, by native thread id. The map is empty where
+/// there is no /proc.
 #[pyfunction]
 pub fn cpu_clocks() -> HashMap<u32, u64> {
     let tasks = fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
@@ -138,7 +141,7 @@ impl GilRow {
 }
 
 impl ThreadRow {
-    /// Threads that have ended and a living one may have had the same id.
+    /// Adds another thread with the same id: the id of a thread that has ended may have been reused.
     fn add(&mut self, more: &ThreadTotals) {
         self.held_ns += more.held_ns;
         self.waited_ns += more.waited_ns;

@@ -1,6 +1,6 @@
-//! `busy._busy`, the compiled half of `import busy`: busy-core's wait as two Python functions, one that keeps the GIL
-//! and one that gives it up; and the GIL meter's windows, for busy/_watch.py to tell of. It counts and waits by busy-core and meters
-//! by busy-gil-meter, and knows nothing of the lab or of the C ABI.
+//! `busy._busy`, the compiled half of `import busy`: busy-core's wait as two Python functions, one that holds the GIL and
+//! one that releases it; and the windows of busy-gil-meter, on which busy/_watch.py and busy/_check.py are built. It does
+//! not depend on the lab or on the C ABI.
 
 mod capi;
 mod gil_window;
@@ -10,7 +10,7 @@ mod seconds;
 mod sigint;
 mod wait;
 
-/// Waits that spin on the CPU for an exact time, with and without the GIL.
+/// Waits that spin on the CPU for an exact time and hold or release the GIL.
 #[pyo3::pymodule(gil_used = false)]
 mod _busy {
     use crate::one_argument;

@@ -1,10 +1,11 @@
-//! Python functions of one argument by METH_O, the cheapest way in for one. PyO3 makes every function that takes
-//! arguments a METH_FASTCALL | METH_KEYWORDS one, which costs 10 ns more a call: two thirds of all that this call costs.
+//! Python functions of one argument through METH_O, the cheapest calling convention for them. PyO3 makes every function
+//! with arguments METH_FASTCALL | METH_KEYWORDS, which costs 10 ns more a call: two thirds of the whole cost of this call.
 //!
-//! The price: PyO3 does not count this call as attached, and where it counts none it puts off every decref of a `Py` or
-//! a `PyErr`, for ever. So there are none of these here: [`capi`](crate::capi) raises without them.
+//! The drawback: PyO3 does not count the thread as attached during such a call, and defers every decref of a `Py` or a
+//! `PyErr` of a thread that it does not count, for ever. So this module uses neither: [`capi`](crate::capi) raises without
+//! them.
 
-#![allow(unsafe_code, reason = "a method table is a C structure of C functions; this is the one room for them")]
+#![allow(unsafe_code, reason = "a method table is a C structure of C functions; this module defines the only one")]
 
 use crate::capi::{self, Exception, Raised};
 use pyo3::prelude::*;
@@ -13,14 +14,14 @@ use std::ffi::CStr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::null_mut;
 
-/// A function of one positional argument that counts something.
+/// A Python function of one positional argument that returns a count.
 pub trait OneArgument {
     /// Its name in Python.
     const NAME: &CStr;
     /// Its signature, as inspect reads it, and its docstring: `name(argument, /)\n--\n\n...`.
     const DOC: &CStr;
 
-    /// What it does. It neither makes nor drops a `Py` or a `PyErr`.
+    /// The body of the function. It must neither create nor drop a `Py` or a `PyErr`.
     fn call(py: Python<'_>, argument: &Bound<'_, PyAny>) -> Result<u64, Raised>;
 }
 
@@ -32,27 +33,27 @@ pub fn add<F: OneArgument>(module: &Bound<'_, PyModule>) -> PyResult<()> {
         ml_flags: ffi::METH_O,
         ml_doc: F::DOC.as_ptr(),
     };
-    // Kept for ever: the function objects refer to it.
+    // Leaked, since the function objects refer to it.
     let table = Box::leak(Box::new([method, ffi::PyMethodDef::zeroed()]));
-    // SAFETY: attached, as `module` says; a table that ends by a zeroed entry and is never freed.
+    // SAFETY: attached, as the existence of `module` shows; the table ends with a zeroed entry and is never freed.
     if unsafe { ffi::PyModule_AddFunctions(module.as_ptr(), table.as_mut_ptr()) } != 0 {
         return Err(PyErr::fetch(module.py()));
     }
-    // As PyO3's own way of adding does.
+    // As PyO3 does for the functions that it adds.
     module.index()?.append(F::NAME)
 }
 
-/// What CPython calls: no panic leaves it, and of NULL and an exception there are both or neither.
+/// The function that CPython calls. It lets no panic through, and returns NULL exactly if an exception is set.
 unsafe extern "C" fn entry<F: OneArgument>(
     _module: *mut ffi::PyObject,
     argument: *mut ffi::PyObject,
 ) -> *mut ffi::PyObject {
     // SAFETY: CPython calls its functions attached.
     let py = unsafe { Python::assume_attached() };
-    // SAFETY: METH_O gives one object, which the caller owns until the call returns.
+    // SAFETY: METH_O passes one object, which the caller owns until the call returns.
     let argument = unsafe { Borrowed::from_ptr(py, argument) };
     let outcome = catch_unwind(AssertUnwindSafe(|| F::call(py, &argument))).unwrap_or_else(|_| {
-        Err(capi::raise(py, Exception::Runtime, "busy panicked: this is a defect of busy, please report it"))
+        Err(capi::raise(py, Exception::Runtime, "busy panicked: this is a bug in busy, please report it"))
     });
     match outcome {
         // SAFETY: attached.

@@ -1,45 +1,46 @@
-//! The argument of both functions: any real number of seconds, into whole nanoseconds.
+//! The argument of both functions: converts any real number of seconds to whole nanoseconds.
 
 use crate::capi::{self, Exception, Raised};
-use crate::nanoseconds::{self, Unfit};
+use crate::nanoseconds::{self, Invalid};
+use busy_core::MAX_WAIT_NS;
 use pyo3::prelude::*;
 
-/// The nanoseconds of a Python number of seconds, rounded up: whatever has `__float__` or `__index__`.
+/// Returns a Python number of seconds, any object with `__float__` or `__index__`, in nanoseconds, rounded up.
 #[inline]
 pub fn to_nanoseconds(seconds: &Bound<'_, PyAny>) -> Result<u64, Raised> {
     let value = capi::as_f64(seconds).map_err(|raised| not_a_float(seconds, raised))?;
-    nanoseconds::from_seconds(value).map_err(|why| unfit(seconds.py(), why, value))
+    nanoseconds::from_seconds(value).map_err(|why| invalid(seconds.py(), why, value))
 }
 
 #[cold]
-fn unfit(py: Python<'_>, why: Unfit, value: f64) -> Raised {
+fn invalid(py: Python<'_>, why: Invalid, value: f64) -> Raised {
     match why {
-        Unfit::Negative => negative(py, &format!("{value:?}")),
-        Unfit::NotFinite => {
+        Invalid::Negative => negative(py, &format!("{value:?}")),
+        Invalid::NotFinite => {
             capi::raise(py, Exception::Value, &format!("expected a finite number of seconds, found {value:?}"))
         }
-        Unfit::TooLong => too_long(py, &format!("{value:?}")),
+        Invalid::TooLong => too_long(py, &format!("{value:?}")),
     }
 }
 
-/// Says what was expected, where it is the type or the size that CPython objects to. What the object's own
-/// `__float__` raised is kept: as it is, or as the cause.
+/// Replaces a TypeError or an OverflowError by one that names the expected type or size, with the former as its cause.
+/// Any other exception, which the object's own `__float__` raised, stays as it is.
 #[cold]
 fn not_a_float(seconds: &Bound<'_, PyAny>, raised: Raised) -> Raised {
     let py = seconds.py();
     if raised.is(py, Exception::Type) {
-        raised.becomes_the_cause(py, || {
+        raised.into_cause_of(py, || {
             let found = capi::type_name(seconds);
             let message = format!("expected a real number of seconds, such as 0.5, found {found}");
             capi::raise(py, Exception::Type, &message)
         })
     } else if raised.is(py, Exception::Overflow) {
-        // Not shown by its digits: there are at least 309 of them.
-        raised.becomes_the_cause(py, || {
+        // The message does not show the number, which has at least 309 digits.
+        raised.into_cause_of(py, || {
             if capi::is_negative(seconds) {
-                negative(py, "less than any float")
+                negative(py, "a number below the range of float")
             } else {
-                too_long(py, "more than any float")
+                too_long(py, "a number above the range of float")
             }
         })
     } else {
@@ -52,7 +53,7 @@ fn negative(py: Python<'_>, found: &str) -> Raised {
 }
 
 fn too_long(py: Python<'_>, found: &str) -> Raised {
-    let most = nanoseconds::MAX / 1_000_000_000;
-    let message = format!("expected at most {most} seconds (292 years), found {found}");
+    let max = MAX_WAIT_NS / 1_000_000_000;
+    let message = format!("expected at most {max} seconds (292 years), found {found}");
     capi::raise(py, Exception::Overflow, &message)
 }

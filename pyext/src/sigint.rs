@@ -1,15 +1,15 @@
-//! Learning of a Ctrl-C without the GIL: for the length of a wait the process's SIGINT action is ours, which calls the
-//! former one and then sets a flag.
+//! Detects Ctrl-C while the GIL is released: during a wait, the SIGINT action of the process is our handler, which calls
+//! the previous handler and then sets a flag.
 //!
-//! What runs in the handler is two atomic accesses and that call, so it is async-signal-safe (signal-safety(7)) if the
-//! former handler is. CPython's is: `signal_handler` in Modules/signalmodule.c notes the signal (`trip_signal`) and
+//! Our handler performs two atomic accesses and that call, so it is async-signal-safe (signal-safety(7)) if the previous
+//! handler is. CPython's handler is: `signal_handler` in Modules/signalmodule.c records the signal (`trip_signal`) and
 //! leaves the Python handler to `PyErr_CheckSignals`.
 //!
-//! Only the main thread installs it: there alone can `PyErr_CheckSignals` run Python handlers, and there alone can
-//! `signal.signal` be called, so that it can't be called while ours is in place. C code of another thread can
-//! (`faulthandler.register` does), and that case is dealt with: see [`OVERLAID`].
+//! Only the main thread installs our handler, since `PyErr_CheckSignals` runs Python handlers on the main thread only.
+//! `signal.signal`, too, works on the main thread only, so it cannot be called while our handler is installed. C code on
+//! another thread can change the action (`faulthandler.register` does); [`WRAPPED`] deals with that.
 
-#![allow(unsafe_code, reason = "sigaction(2) takes and gives raw handlers; this is the one room for them")]
+#![allow(unsafe_code, reason = "sigaction(2) takes and returns raw handlers; only this module uses it")]
 
 use libc::{c_int, c_void, sigaction, siginfo_t};
 use std::mem::{MaybeUninit, transmute};
@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 type Plain = unsafe extern "C" fn(c_int);
 type WithInfo = unsafe extern "C" fn(c_int, *mut siginfo_t, *mut c_void);
 
-/// A handler in either of the forms of sigaction(2).
+/// A handler in one of the two forms of sigaction(2).
 #[derive(Clone, Copy, PartialEq)]
 struct Handler {
     address: usize,
@@ -27,7 +27,7 @@ struct Handler {
 }
 
 impl Handler {
-    /// The handler of an action; None for SIG_DFL and SIG_IGN.
+    /// Returns the handler of an action, or None for SIG_DFL and SIG_IGN.
     fn of(action: &sigaction) -> Option<Self> {
         match action.sa_sigaction {
             libc::SIG_DFL | libc::SIG_IGN => None,
@@ -35,10 +35,10 @@ impl Handler {
         }
     }
 
-    /// Calls it with what the kernel, or whoever calls us in its place, gave us.
+    /// Calls it with the arguments that our handler received.
     fn call(self, signal: c_int, info: *mut siginfo_t, context: *mut c_void) {
-        // SAFETY: the address is from sigaction(2), and by its flag a function of this form or of the other; it was to
-        // be called with this signal.
+        // SAFETY: sigaction(2) returned the address, and its flag gives the form of the function; it was installed for
+        // this signal.
         unsafe {
             if self.with_info {
                 transmute::<usize, WithInfo>(self.address)(signal, info, context);
@@ -49,61 +49,61 @@ impl Handler {
     }
 }
 
-/// The handler that ours calls: the former one, also after the wait. Once stored, a handler is never changed or freed,
-/// since a signal on another thread may be reading it; another is stored only if the former handler is another.
-static FORMER: AtomicPtr<Handler> = AtomicPtr::new(null_mut());
+/// The previous handler, which ours calls. It stays stored after the wait. A stored handler is never changed or freed,
+/// since a signal on another thread may be reading it; a new one is stored only if the previous handler has changed.
+static PREVIOUS: AtomicPtr<Handler> = AtomicPtr::new(null_mut());
 
-/// Set by the handler, once the former one is done.
+/// Set by our handler when the previous one has returned.
 static ARRIVED: AtomicBool = AtomicBool::new(false);
 
-/// Somebody put a handler on top of ours during a wait. Theirs may call ours for as long as the process lives; so from
-/// then on FORMER stays as it is, or the two could come to call each other for ever. Waits still end if theirs does
-/// call ours.
-static OVERLAID: AtomicBool = AtomicBool::new(false);
+/// Set once other code has installed a handler over ours during a wait. That handler may call ours for as long as the
+/// process lives. So PREVIOUS must not change any more, or the two handlers could call each other for ever. Ctrl-C still
+/// ends a wait if that handler calls ours.
+static WRAPPED: AtomicBool = AtomicBool::new(false);
 
-/// In a static to have one address, by which it is known again.
+/// Our handler. It is a static so that it has one address, by which it can be recognised.
 static OURS: WithInfo = on_sigint;
 
 extern "C" fn on_sigint(signal: c_int, info: *mut siginfo_t, context: *mut c_void) {
-    // SAFETY: not NULL, since stored before this handler is installed; what it points to is never freed or written.
-    let former = unsafe { *FORMER.load(Ordering::Acquire) };
-    former.call(signal, info, context);
-    // Last: this may be another thread than the one that waits, which is to find CPython's own note when it looks.
+    // SAFETY: not NULL, since it is stored before this handler is installed; its target is never freed or written.
+    let previous = unsafe { *PREVIOUS.load(Ordering::Acquire) };
+    previous.call(signal, info, context);
+    // Last: this may not be the waiting thread, and when that one sees the flag, CPython must have recorded the signal.
     ARRIVED.store(true, Ordering::Release);
 }
 
-/// Our handler in front of the former one, until it is dropped.
+/// Our handler, installed before the previous one until this is dropped.
 pub struct Chain {
-    /// What to put back; None if there was nothing to install.
-    former: Option<sigaction>,
+    /// The action to restore; None if our handler was not installed.
+    previous: Option<sigaction>,
 }
 
 impl Chain {
-    /// Installs our handler, unless SIGINT is ignored or kills the process (either shall stay as it is), or ours is in
-    /// place from a wait around this one. On the main thread only.
+    /// Installs our handler. Does nothing if SIGINT is ignored or kills the process, since both must stay so, or if an
+    /// outer wait has already installed our handler. To be called on the main thread only.
     pub fn install() -> Self {
-        // Before the installation: a SIGINT after it is not to be missed.
+        // Reset before the installation, so that no later SIGINT is missed.
         ARRIVED.store(false, Ordering::Relaxed);
-        let former = act(None);
-        let Some(handler) = Handler::of(&former) else { return Self { former: None } };
+        let previous = act(None);
+        let Some(handler) = Handler::of(&previous) else { return Self { previous: None } };
         // SAFETY: NULL, or stored below and never freed.
-        let known = unsafe { FORMER.load(Ordering::Relaxed).as_ref() } == Some(&handler);
-        if handler.address == OURS as usize || OVERLAID.load(Ordering::Relaxed) && !known {
-            return Self { former: None };
+        let known = unsafe { PREVIOUS.load(Ordering::Relaxed).as_ref() } == Some(&handler);
+        if handler.address == OURS as usize || WRAPPED.load(Ordering::Relaxed) && !known {
+            return Self { previous: None };
         }
         if !known {
-            FORMER.store(Box::into_raw(Box::new(handler)), Ordering::Release);
+            PREVIOUS.store(Box::into_raw(Box::new(handler)), Ordering::Release);
         }
-        let mut ours = former;
+        let mut ours = previous;
         ours.sa_sigaction = OURS as usize;
-        // The former's mask and flags stay, as it runs inside ours. SA_ONSTACK only matters to a thread that has an
-        // alternative stack, and such a thread may have too little of the other (CPython: PyOS_setsig).
+        // The mask and the flags of the previous handler stay, since it runs inside ours. SA_ONSTACK matters only to a
+        // thread with an alternative stack, and the normal stack of such a thread may be too small (CPython: PyOS_setsig).
         ours.sa_flags |= libc::SA_SIGINFO | libc::SA_ONSTACK;
         act(Some(&ours));
-        Self { former: Some(former) }
+        Self { previous: Some(previous) }
     }
 
-    /// Did a SIGINT arrive since the installation?
+    /// Returns whether a SIGINT has arrived since the installation.
     #[inline]
     pub fn arrived(&self) -> bool {
         ARRIVED.load(Ordering::Acquire)
@@ -112,20 +112,20 @@ impl Chain {
 
 impl Drop for Chain {
     fn drop(&mut self) {
-        let Some(former) = &self.former else { return };
-        let replaced = act(Some(former));
+        let Some(previous) = &self.previous else { return };
+        let replaced = act(Some(previous));
         if replaced.sa_sigaction != OURS as usize {
-            // Somebody else's by now: that stays.
+            // Other code has installed a handler during the wait: that one stays.
             act(Some(&replaced));
-            if Handler::of(&replaced).is_some_and(|theirs| Handler::of(former) != Some(theirs)) {
-                OVERLAID.store(true, Ordering::Relaxed);
+            if Handler::of(&replaced).is_some_and(|other| Handler::of(previous) != Some(other)) {
+                WRAPPED.store(true, Ordering::Relaxed);
             }
         }
     }
 }
 
-/// Is this the thread that the process started with? It is the one whose signal handlers Python runs, except where
-/// Python was embedded in another thread; nothing is lost there but the early end.
+/// Returns whether this is the thread that the process started with. Python runs signal handlers on it, unless Python was
+/// embedded in another thread; in that case only the early end of a wait is lost.
 pub fn on_main_thread() -> bool {
     #[cfg(target_os = "linux")]
     return rustix::thread::gettid() == rustix::process::getpid();
@@ -136,13 +136,13 @@ pub fn on_main_thread() -> bool {
     return false;
 }
 
-/// Sets the action of SIGINT, if one is given, and returns the one before.
+/// Sets the action of SIGINT to `new`, if given, and returns the previous action.
 fn act(new: Option<&sigaction>) -> sigaction {
     let mut old = MaybeUninit::uninit();
-    // SAFETY: both pointers are NULL or valid; `new` holds OURS or what sigaction(2) itself gave.
+    // SAFETY: both pointers are NULL or valid; `new` is OURS or an action that sigaction(2) returned.
     let result = unsafe { sigaction(libc::SIGINT, new.map_or(null(), std::ptr::from_ref), old.as_mut_ptr()) };
-    // It fails for a bad signal number or a bad pointer only.
+    // It fails only for an invalid signal number or pointer.
     assert_eq!(result, 0, "sigaction(2) on SIGINT failed");
-    // SAFETY: written, since it did not fail.
+    // SAFETY: initialised, since the call did not fail.
     unsafe { old.assume_init() }
 }

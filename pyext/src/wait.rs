@@ -1,5 +1,5 @@
-//! The two functions: the same wait, with the GIL kept and with the GIL given up. What differs besides is how each
-//! learns of a Ctrl-C, since Python runs its signal handlers on the main thread only, and only with the GIL.
+//! The two functions: the same wait with the GIL held and with the GIL released. They also differ in how they detect
+//! Ctrl-C, since Python runs signal handlers only on the main thread and only with the GIL held.
 
 use crate::capi::{Raised, check_signals};
 use crate::one_argument::OneArgument;
@@ -11,9 +11,9 @@ use pyo3::prelude::*;
 use std::ffi::CStr;
 use std::time::Duration;
 
-/// A wait up to this long leaves signals to the interpreter, which looks for them after the call; with_lock looks this
-/// often itself. Well below what a person takes for a delay, and too seldom to cost anything.
-const SIGNALS_EVERY_NS: u64 = 10_000_000;
+/// The period at which with_lock checks for signals. A wait up to this long leaves signals to the interpreter, which checks
+/// after the call. The period is too short to be noticed as a delay, and long enough that the checks cost nothing.
+const SIGNAL_CHECK_PERIOD_NS: u64 = 10_000_000;
 
 /// `busy.with_lock`.
 pub struct WithLock;
@@ -21,28 +21,28 @@ pub struct WithLock;
 impl OneArgument for WithLock {
     const NAME: &CStr = c"with_lock";
     const DOC: &CStr = c"with_lock(seconds, /)\n--\n\n\
-Spin for `seconds`, never less, with the GIL held, and return the number of clock polls.
+Spin for at least `seconds` with the GIL held, and return the number of clock polls.
 
-No other thread runs Python code meanwhile, unless a signal handler of this thread does. `seconds` is any real
-number: whatever has `__float__` or `__index__`. On the main thread signal handlers run within 10 ms and what they
-raise, such as KeyboardInterrupt, ends the wait; if they return, it goes on.
+No other thread runs Python code during the wait, except while a Python signal handler runs. `seconds` is any real
+number: an object with `__float__` or `__index__`. On the main thread, signal handlers run within 10 ms. If a handler
+raises an exception, such as KeyboardInterrupt, the wait ends; if it returns, the wait continues.
 
-Raises ValueError if `seconds` is negative, NaN or infinite, OverflowError if it is over 292 years, TypeError if it
-is not a real number.";
+Raises ValueError if `seconds` is negative, NaN or infinite, OverflowError if it is over 292 years, and TypeError if
+it is not a real number.";
 
     fn call(py: Python<'_>, seconds: &Bound<'_, PyAny>) -> Result<u64, Raised> {
         let length = to_nanoseconds(seconds)?;
-        // Saves the two clock readings, so that the bare call can be timed.
+        // Avoids the two clock reads, so that the cost of the bare call can be measured.
         if length == 0 {
             return Ok(0);
         }
-        let mut next = SIGNALS_EVERY_NS;
+        let mut next = SIGNAL_CHECK_PERIOD_NS;
         let mut signals = Ok(());
         let waited = busy_wait_while(Duration::from_nanos(length), |elapsed| {
             if elapsed < next {
                 return true;
             }
-            next = elapsed + SIGNALS_EVERY_NS;
+            next = elapsed + SIGNAL_CHECK_PERIOD_NS;
             signals = check_signals(py);
             signals.is_ok()
         });
@@ -56,23 +56,24 @@ pub struct WithoutLock;
 impl OneArgument for WithoutLock {
     const NAME: &CStr = c"without_lock";
     const DOC: &CStr = c"without_lock(seconds, /)\n--\n\n\
-Spin for `seconds`, never less, with the GIL released, and return the number of clock polls.
+Spin for at least `seconds` with the GIL released, and return the number of clock polls.
 
-Other threads run Python code meanwhile: the GIL is given up once, and asked for again when the wait is over.
-`seconds` is any real number: whatever has `__float__` or `__index__`. On the main thread a SIGINT (Ctrl-C) has its
-Python handler run as soon as the GIL can be had; what that raises, such as KeyboardInterrupt, ends the wait; if it
-returns, the wait goes on. Handlers of other signals run after the wait. Meanwhile the process's SIGINT action is
-this module's, which calls the former one, unless that was SIG_DFL or SIG_IGN, which stay and do as they do.
+Other threads run Python code during the wait: the GIL is released once, and acquired again when the wait is over.
+`seconds` is any real number: an object with `__float__` or `__index__`. If SIGINT (Ctrl-C) arrives on the main
+thread, its Python handler runs as soon as the thread has acquired the GIL. If the handler raises an exception, such
+as KeyboardInterrupt, the wait ends; if it returns, the wait continues. Handlers of other signals run after the wait.
+For the time of the wait this module installs a SIGINT handler that calls the previous one; if SIGINT is ignored or
+kills the process (SIG_IGN, SIG_DFL), it stays so.
 
-Raises ValueError if `seconds` is negative, NaN or infinite, OverflowError if it is over 292 years, TypeError if it
-is not a real number.";
+Raises ValueError if `seconds` is negative, NaN or infinite, OverflowError if it is over 292 years, and TypeError if
+it is not a real number.";
 
     fn call(py: Python<'_>, seconds: &Bound<'_, PyAny>) -> Result<u64, Raised> {
         let length = to_nanoseconds(seconds)?;
         if length == 0 {
             py.detach(|| ());
             Ok(0)
-        } else if length > SIGNALS_EVERY_NS && sigint::on_main_thread() {
+        } else if length > SIGNAL_CHECK_PERIOD_NS && sigint::on_main_thread() {
             without_lock_until_sigint(py, length)
         } else {
             Ok(py.detach(|| busy_wait(Duration::from_nanos(length))).count)
@@ -80,16 +81,18 @@ is not a real number.";
     }
 }
 
-/// Reattaching now and then to look for signals would cost a switch interval each time: every 40 ms, and the wait and
-/// one thread of Python code together use 88 % of two cores instead of 99 %. So the signal itself ends the wait.
+/// Waits with the GIL released, and reattaches only when a SIGINT has arrived or the time is over. Reattaching
+/// periodically to check for signals would cost a switch interval each time: at a period of 40 ms, the wait and one thread
+/// of Python code together use 88 % of two cores instead of 99 %.
 fn without_lock_until_sigint(py: Python<'_>, length: u64) -> Result<u64, Raised> {
     let deadline = monotonic_ns() + length;
     let mut count = 0;
     loop {
-        // Runs the handler of the SIGINT that ended the wait so far, with SIGINT's action as that handler knows it.
+        // Runs the Python handler of the SIGINT that ended the previous part, before our handler is installed again: the
+        // Python handler must find the action that it knows.
         check_signals(py)?;
         let chain = Chain::install();
-        // A SIGINT between the two has told CPython only, and would not end the wait.
+        // A SIGINT between the two calls reached CPython's handler only, and would not end the wait.
         check_signals(py)?;
         let waited = py.detach(move || {
             let left = Duration::from_nanos(deadline.saturating_sub(monotonic_ns()));
@@ -99,7 +102,7 @@ fn without_lock_until_sigint(py: Python<'_>, length: u64) -> Result<u64, Raised>
         });
         count += waited.count;
         if waited.completed {
-            // A SIGINT of the last moment.
+            // A SIGINT may have arrived at the last moment.
             return check_signals(py).map(|()| count);
         }
     }

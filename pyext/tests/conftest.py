@@ -1,4 +1,4 @@
-"""What the tests share: both functions by name, and a child process that is sent signals while it waits."""
+"""Fixtures that the tests share: both functions by name, and child processes that receive signals while they wait."""
 
 import json
 import os
@@ -12,14 +12,14 @@ import time
 import busy
 import pytest
 
-# How long a child may take, to bound a hang; nothing here takes more than a few seconds.
-TIME_OUT = 60
+# Bounds a child that hangs; no child here takes more than a few seconds.
+TIMEOUT = 60
 
 PRELUDE = """
 import ctypes, json, os, platform, signal, sys, threading, time
 from busy import with_lock, without_lock
 
-# A shell that starts the tests in the background has SIGINT ignored, and children inherit that.
+# A shell that starts the tests in the background ignores SIGINT, and children inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 def ready():
@@ -29,7 +29,7 @@ def report(**values):
     print(json.dumps(values), flush=True)
 
 def sigint_action():
-    # By the system call itself: of the mask, glibc's sigaction() fills in a part only.
+    # The system call itself, since glibc's sigaction() fills in a part of the mask only.
     rt_sigaction = {"x86_64": 13, "aarch64": 134}[platform.machine()]
     action = ctypes.create_string_buffer(64)
     assert ctypes.CDLL(None).syscall(rt_sigaction, int(signal.SIGINT), None, action, 8) == 0
@@ -38,7 +38,7 @@ def sigint_action():
 
 
 class Child:
-    """A Python process that runs `script` after PRELUDE, says ready(), and reports what it found."""
+    """A Python process that runs PRELUDE and `script`, calls ready(), and reports its results."""
 
     def __init__(self, script, *arguments):
         code = PRELUDE + textwrap.dedent(script)
@@ -49,18 +49,16 @@ class Child:
             stderr=subprocess.PIPE,
             text=True,
         )
-        self.watchdog = threading.Timer(TIME_OUT, self.process.kill)
+        self.watchdog = threading.Timer(TIMEOUT, self.process.kill)
         self.watchdog.start()
 
     def wait_until_ready(self):
         line = self.process.stdout.readline()
         if line != "ready\n":
-            pytest.fail(
-                f"expected the child to say it is ready, found {line!r}\n{self.process.stderr.read()}"
-            )
+            pytest.fail(f"expected the child to print ready, found {line!r}\n{self.process.stderr.read()}")
 
     def interrupt(self, after=0.3):
-        """Sends SIGINT `after` the child has had some time to get into its wait; returns when it was sent."""
+        """Sends SIGINT, `after` seconds from now so that the child has begun to wait. Returns the time of sending."""
         time.sleep(after)
         now = time.monotonic()
         os.kill(self.process.pid, signal.SIGINT)
@@ -70,14 +68,14 @@ class Child:
         return self.process.stdout.readline()
 
     def end(self):
-        """Waits for the end of the child; returns its exit code and what it wrote to stderr."""
-        out, err = self.process.communicate(timeout=TIME_OUT)
+        """Waits for the child to end. Returns its exit code and its stderr."""
+        out, err = self.process.communicate(timeout=TIMEOUT)
         self.watchdog.cancel()
         self.out = out
         return self.process.returncode, err
 
     def report(self):
-        """What the child reported; it must have ended well."""
+        """Returns the values that the child reported. Fails if its exit code is not 0."""
         code, err = self.end()
         assert code == 0, f"the child ended with {code}\n{err}"
         return json.loads(self.out)
@@ -90,7 +88,7 @@ class Child:
 
 @pytest.fixture
 def child():
-    """Starts children, which don't outlive the test."""
+    """Starts children, and kills them at the end of the test."""
     children = []
 
     def start(script, *arguments):

@@ -1,6 +1,6 @@
-"""Any object as a number of seconds (hypothesis): a count, or the error that CPython's own reading of it calls for.
+"""Any object as the number of seconds (hypothesis): a count, or the error that CPython's own conversion implies.
 
-Lengths that somebody would have to wait for are left out.
+Durations long enough to slow the tests down are left out.
 """
 
 import math
@@ -13,16 +13,16 @@ import pytest
 from hypothesis import configuration, example, given, settings
 from hypothesis import strategies as st
 
-# Where everything else that is built lies; hypothesis would make a folder beside the sources.
+# With everything else that is built; by default hypothesis creates a folder beside the sources.
 configuration.set_hypothesis_home_dir(Path(__file__).parents[2] / "build/hypothesis")
 
-# In seconds: the longest wait that is really made, and the first length that is refused.
+# In seconds: the longest wait that the tests make, and the first duration that is refused.
 SHORT = 1e-5
 TOO_LONG = 9223372036.854776
 
 
 class Odd:
-    """An object whose __float__ or __index__, where it has one, gives `result`, or raises it."""
+    """An object whose __float__ or __index__, if it has one, returns `result`, or raises it."""
 
     def __init__(self, result):
         self.result = result
@@ -48,7 +48,7 @@ class OddBoth(Odd):
     __float__ = Odd.answer
 
     def __index__(self):
-        raise AssertionError("asked for __index__ though there is __float__")
+        raise AssertionError("__index__ was called although there is __float__")
 
 
 class NoFloat(Odd):
@@ -64,15 +64,15 @@ class OwnInt(int):
     pass
 
 
-class Again(Odd):
-    """Calls one of the two functions while its seconds are asked for."""
+class Reentrant(Odd):
+    """Calls both functions from its __float__."""
 
     def __float__(self):
         return float(busy.without_lock(0)) + busy.with_lock(self.result)
 
 
-def is_bounded(number):
-    """Whether nobody has to wait for `number` seconds: they are few, or refused."""
+def is_quick(number):
+    """Returns whether a call with `number` seconds takes no time: they are few, or refused."""
     return not SHORT < number < TOO_LONG
 
 
@@ -81,13 +81,11 @@ floats = st.one_of(
     st.floats(min_value=TOO_LONG),
     st.sampled_from([math.nan, -0.0, 5e-324, -5e-324, TOO_LONG]),
 )
-ints = st.integers().filter(is_bounded) | st.integers(min_value=10**308, max_value=10**400).map(
+ints = st.integers().filter(is_quick) | st.integers(min_value=10**308, max_value=10**400).map(
     lambda n: n * 10
 )
-fractions = st.fractions().filter(is_bounded) | st.fractions(min_value=0, max_value=Fraction(SHORT))
-decimals = st.decimals(allow_nan=False).filter(is_bounded) | st.sampled_from(
-    [Decimal("NaN"), Decimal("sNaN")]
-)
+fractions = st.fractions().filter(is_quick) | st.fractions(min_value=0, max_value=Fraction(SHORT))
+decimals = st.decimals(allow_nan=False).filter(is_quick) | st.sampled_from([Decimal("NaN"), Decimal("sNaN")])
 numbers = floats | ints | st.booleans().filter(lambda value: not value) | fractions | decimals
 errors = st.sampled_from([RuntimeError, TypeError, ValueError, OverflowError, KeyError, KeyboardInterrupt])
 others = st.one_of(
@@ -112,16 +110,17 @@ objects = (
     | floats.map(OwnFloat)
     | ints.map(OwnInt)
     | floats.map(OwnFloat).map(OddFloat)
-    | st.sampled_from([Again(0), Again(-1), Again("1")])
+    | st.sampled_from([Reentrant(0), Reentrant(-1), Reentrant("1")])
 )
 
 
 def expected(seconds):
-    """The error that `seconds` calls for, by CPython's own reading of a C double (PyFloat_AsDouble); None for none."""
+    """Returns the type of the error that `seconds` should raise, by CPython's own conversion to a C double
+    (PyFloat_AsDouble), or None."""
     try:
         value = math.ldexp(seconds, 0)
     except BaseException as error:
-        # What is below all floats is negative before it is anything else.
+        # A number below the range of float is reported as negative, not as too large.
         if type(error) is OverflowError and isinstance(seconds, (int, Fraction)) and seconds < 0:
             return ValueError
         return type(error)
@@ -135,18 +134,18 @@ def expected(seconds):
 @given(seconds=objects)
 @example(seconds=OddIndex(10**400))
 @example(seconds=Fraction(-(10**400)))
-def test_any_object_is_waited_for_or_refused_as_cpython_reads_it(function, seconds):
+def test_any_object_is_accepted_or_refused_as_cpython_converts_it(function, seconds):
     error = expected(seconds)
     try:
         count = function(seconds)
     except BaseException as found:
         assert error is not None, f"refused: {found!r}"
         assert type(found) is error, f"expected {error.__name__}, found {found!r}"
-        # What the object itself raised, if it was asked, is passed on, or told as the cause.
+        # An exception that the object itself raised propagates, or becomes the cause.
         if type(seconds) not in (Odd, NoFloat) and isinstance(
             getattr(seconds, "result", None), BaseException
         ):
             assert seconds.result in (found, found.__cause__)
     else:
-        assert error is None, f"taken, expected {error.__name__}"
+        assert error is None, f"accepted, expected {error.__name__}"
         assert type(count) is int and count >= 0

@@ -1,4 +1,4 @@
-"""What counts as a number of seconds, and what is said of anything else."""
+"""The objects that are accepted as a number of seconds, and the errors for all others."""
 
 import math
 import sys
@@ -44,7 +44,7 @@ class OwnFloat(float):
     ],
     ids=repr,
 )
-def test_any_real_number_of_seconds_is_taken(wait, seconds):
+def test_any_real_number_of_seconds_is_accepted(wait, seconds):
     assert type(wait(seconds)) is int
 
 
@@ -55,7 +55,7 @@ def test_any_real_number_of_seconds_is_taken(wait, seconds):
         (-1e-300, ValueError, "expected zero or more seconds, found -1e-300"),
         (Fraction(-1, 2), ValueError, "expected zero or more seconds, found -0.5"),
         (-math.inf, ValueError, "expected zero or more seconds, found -inf"),
-        (-(10**400), ValueError, "expected zero or more seconds, found less than any float"),
+        (-(10**400), ValueError, "expected zero or more seconds, found a number below the range of float"),
         (math.inf, ValueError, "expected a finite number of seconds, found inf"),
         (math.nan, ValueError, "expected a finite number of seconds, found NaN"),
         (Decimal("NaN"), ValueError, "expected a finite number of seconds, found NaN"),
@@ -64,7 +64,7 @@ def test_any_real_number_of_seconds_is_taken(wait, seconds):
         (
             10**400,
             OverflowError,
-            "expected at most 9223372036 seconds (292 years), found more than any float",
+            "expected at most 9223372036 seconds (292 years), found a number above the range of float",
         ),
         ("1", TypeError, "expected a real number of seconds, such as 0.5, found str"),
         (None, TypeError, "expected a real number of seconds, such as 0.5, found NoneType"),
@@ -73,14 +73,14 @@ def test_any_real_number_of_seconds_is_taken(wait, seconds):
         (HasFloat("1"), TypeError, "expected a real number of seconds, such as 0.5, found HasFloat"),
     ],
 )
-def test_anything_else_is_refused_with_what_was_expected_and_found(wait, seconds, error, message):
+def test_other_objects_are_refused_with_the_expected_and_the_found_value(wait, seconds, error, message):
     with pytest.raises(error) as caught:
         wait(seconds)
     assert type(caught.value) is error
     assert str(caught.value) == message
 
 
-def test_what_the_number_itself_raises_is_not_lost(wait):
+def test_an_exception_of_the_number_itself_is_kept(wait):
     error = RuntimeError("from __float__")
     with pytest.raises(RuntimeError) as caught:
         wait(HasFloat(error))
@@ -92,7 +92,7 @@ def test_what_the_number_itself_raises_is_not_lost(wait):
     assert caught.value.__cause__ is error
 
 
-def test_a_type_whose_name_cannot_be_read_is_refused_all_the_same(wait):
+def test_an_object_whose_type_name_cannot_be_read_is_refused_too(wait):
     def unreadable(_):
         raise RuntimeError("from __name__")
 
@@ -105,7 +105,7 @@ def test_a_type_whose_name_cannot_be_read_is_refused_all_the_same(wait):
 @pytest.mark.parametrize(
     "seconds", [0, Fraction(0), -1, math.nan, 1e300, 10**400, "1", None, HasFloat("1")], ids=repr
 )
-def test_no_call_leaves_objects_behind(wait, seconds):
+def test_no_call_leaks_objects(wait, seconds):
     def blocks_after_calls():
         for _ in range(1000):
             try:

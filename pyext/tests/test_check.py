@@ -1,4 +1,4 @@
-"""busy.check over the module's own meter: calls whose answers are known, callables of every kind, what it refuses."""
+"""busy.check over the module's own meter: calls with known verdicts, callables of every kind, and refusals."""
 
 import asyncio
 import functools
@@ -18,7 +18,7 @@ VERDICTS = ("releases", "partly", "yields", "holds", "no-gil", "inconclusive")
 
 
 class Python:
-    """Work in pure Python, as a method, by a call, and by making one."""
+    """Pure Python work in a method, in __call__ and in __init__."""
 
     def __init__(self, steps=200_000):
         self.count = 0
@@ -46,15 +46,15 @@ class Python:
     ],
     ids=["builtin", "partial", "function", "released", "type of C", "bound method", "class", "callable"],
 )
-def test_any_callable_is_told_what_it_does(expected, function, args):
-    # A machine that gives it no core may leave it undecided, but never lets it say the contrary.
+def test_any_callable_gets_its_verdict(expected, function, args):
+    # On a busy machine a verdict may be inconclusive, but must never be wrong.
     found = busy.check(function, *args)
     assert found.verdict in (expected, "inconclusive"), found
     assert found.calls >= 1
     assert (found.reason is None) or isinstance(found.reason, str)
 
 
-def test_a_verdict_shows_its_figures():
+def test_the_text_of_a_verdict_has_its_figures():
     found = busy.Verdict("partly", 0.25, 0.02, 0.0005, 3, "it holds on")
     assert found.to_dict() == {
         "verdict": "partly",
@@ -65,7 +65,7 @@ def test_a_verdict_shows_its_figures():
         "reason": "it holds on",
     }
     assert json.loads(json.dumps(found.to_dict())) == found.to_dict()
-    line = "partly: holds the GIL for 25.0 % of its time, longest hold 20 ms, longest stall of others 500 µs, 3 calls"
+    line = "partly: holds the GIL for 25.0 % of its time, longest hold 20 ms, longest stall of others 500 us, 3 calls"
     assert str(found) == line + " (it holds on)"
     assert repr(found) == f"<busy.Verdict {found}>"
     assert str(busy.Verdict("inconclusive", None, None, None, 1, None)) == "inconclusive: 1 call"
@@ -73,21 +73,21 @@ def test_a_verdict_shows_its_figures():
         found.verdict = "releases"
 
 
-def test_arguments_are_handed_on_and_exceptions_come_through():
+def test_arguments_are_passed_on_and_exceptions_propagate():
     got = []
 
     def take(*args, **kwargs):
         got.append((args, kwargs))
-        raise LookupError("as asked")
+        raise LookupError("as expected")
 
-    with pytest.raises(LookupError, match="as asked"):
+    with pytest.raises(LookupError, match="as expected"):
         busy.check(take, 1, function=2, meter=3)
     assert got == [((1,), {"function": 2, "meter": 3})]
     with busy.watch():
         pass
 
 
-def test_everything_is_as_it_was_afterwards():
+def test_a_check_restores_what_it_changes():
     interval = sys.getswitchinterval()
     threads = set(threading.enumerate())
     assert gc.isenabled()
@@ -127,9 +127,9 @@ class Awaitable:
         5,
     ],
 )
-def test_what_would_not_run_is_refused_with_the_reason(function):
+def test_functions_that_a_call_does_not_run_are_refused_with_the_reason(function):
     with pytest.raises(
-        TypeError, match="check a function that runs it to its end|expected a function to call"
+        TypeError, match="check a function that runs it to completion|expected a function to call"
     ):
         busy.check(function)
 
@@ -155,10 +155,10 @@ def test_checks_of_several_threads_take_turns():
 def test_a_call_that_is_too_short_is_inconclusive():
     found = busy.check(int)
     assert found.verdict == "inconclusive"
-    assert "give it more to do" in found.reason
+    assert "give the call more work" in found.reason
 
 
-def test_where_the_gil_can_not_be_metered_the_reason_is_told():
+def test_if_the_gil_cannot_be_metered_the_verdict_has_the_reason():
     watches = [busy.watch().__enter__() for _ in range(16)]
     try:
         found = busy.check(busy.with_lock, 0.01)
@@ -169,7 +169,7 @@ def test_where_the_gil_can_not_be_metered_the_reason_is_told():
     assert "close one first" in found.reason
 
 
-def test_a_check_inside_a_watch_and_a_watch_inside_a_check():
+def test_a_check_works_inside_a_watch_and_a_watch_inside_a_check():
     @busy.watch()
     def wait():
         busy.with_lock(0.01)

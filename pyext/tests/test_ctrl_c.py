@@ -1,4 +1,4 @@
-"""Ctrl-C during a wait: it ends it, unless the Python handler says otherwise; and never is one lost."""
+"""Ctrl-C during a wait: it ends the wait unless the Python handler returns, and no SIGINT is lost."""
 
 import json
 import os
@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-# Far above the 50 ms promised, since the machine may be busy; docs and benches have the figures.
+# In seconds: far above the promised 50 ms, since the machine may be busy. The docs and the benches have the figures.
 LATENCY = 5
 
 WAIT = """
@@ -37,7 +37,7 @@ def test_ctrl_c_ends_the_wait(child, name, beside):
     assert 0 <= latency < LATENCY
 
 
-def test_a_signal_that_another_thread_receives_ends_the_wait_too(child):
+def test_a_signal_to_another_thread_ends_the_wait_too(child):
     waiting = child("""
         def send():
             time.sleep(0.3)
@@ -57,7 +57,7 @@ def test_a_signal_that_another_thread_receives_ends_the_wait_too(child):
     assert caught["caught"] - sent["sent"] < LATENCY
 
 
-def test_whatever_the_handler_raises_comes_out(child, name):
+def test_any_exception_of_the_handler_propagates(child, name):
     waiting = child(
         """
         class Stop(Exception):
@@ -78,7 +78,7 @@ def test_whatever_the_handler_raises_comes_out(child, name):
     assert waiting.report() == {"error": "by the handler"}
 
 
-def test_after_a_handler_that_returns_the_wait_goes_on_to_its_full_time(child, name):
+def test_if_the_handler_returns_the_wait_continues_for_its_full_time(child, name):
     waiting = child(
         """
         calls = []
@@ -95,17 +95,17 @@ def test_after_a_handler_that_returns_the_wait_goes_on_to_its_full_time(child, n
         name,
     )
     waiting.wait_until_ready()
-    # As long as it runs: a wait that began anew after each would never end.
+    # Signals arrive until the child ends: a wait that started over after each one would never end.
     while waiting.process.poll() is None:
         waiting.interrupt(after=0.1)
     found = waiting.report()
     assert found["elapsed"] >= 2
     assert found["called_after"] < found["elapsed"] / 2
-    # The count is that of all parts, not of the last one, which was shorter than the short one.
+    # The count includes all parts; the last part alone was shorter than the short wait.
     assert found["count"] > found["short"]
 
 
-def test_a_handler_may_make_the_next_ctrl_c_another(child, name):
+def test_a_handler_may_install_another_handler(child, name):
     waiting = child(
         """
         def once(*_):
@@ -130,7 +130,7 @@ def test_a_handler_may_make_the_next_ctrl_c_another(child, name):
     assert found["restored"]
 
 
-def test_a_handler_may_wait_itself(child, name):
+def test_a_handler_may_call_a_wait(child, name):
     waiting = child(
         """
         wait = globals()[sys.argv[1]]
@@ -157,7 +157,7 @@ def test_a_handler_may_wait_itself(child, name):
     assert found["restored"]
 
 
-def test_ctrl_c_ends_a_wait_inside_a_handler_and_the_one_around_it(child, name):
+def test_ctrl_c_ends_a_wait_inside_a_handler_and_the_outer_wait(child, name):
     waiting = child(
         """
         wait = globals()[sys.argv[1]]
@@ -186,9 +186,9 @@ def test_ctrl_c_ends_a_wait_inside_a_handler_and_the_one_around_it(child, name):
     assert waiting.report() == {"depth": 2, "restored": True}
 
 
-def test_no_sigint_is_lost_at_whatever_moment_it_comes(child, name):
-    # Waits just long enough that signals are looked for, one after the other; each signal is sent once the one
-    # before was handled, so that none can merge with it (signal(7)). A lost one would never be answered.
+def test_no_sigint_is_lost_whenever_it_arrives(child, name):
+    # The waits are just long enough to check for signals. Each signal is sent after the previous one was handled, so
+    # that no two can merge (signal(7)). A lost one would never be handled.
     rounds = 100
     waiting = child(
         """
@@ -214,7 +214,7 @@ def test_no_sigint_is_lost_at_whatever_moment_it_comes(child, name):
     assert code == 0, err
 
 
-def test_a_wait_on_another_thread_is_not_ended(child, name):
+def test_ctrl_c_does_not_end_a_wait_on_another_thread(child, name):
     waiting = child(
         """
         wait = globals()[sys.argv[1]]
@@ -228,15 +228,15 @@ def test_a_wait_on_another_thread_is_not_ended(child, name):
         ready()
         try:
             thread.start()
-            # with_lock lets us run only now and then, without_lock always.
+            # This thread runs all the time beside without_lock, but only now and then beside with_lock.
             while thread.is_alive():
-                found.setdefault("meanwhile", sigint_action())
+                found.setdefault("during", sigint_action())
                 time.sleep(0.01)
         except KeyboardInterrupt:
             found["caught"] = True
         thread.join()
         report(elapsed=found["elapsed"], caught=found.get("caught"),
-               untouched=found.get("meanwhile", before) == before == sigint_action())
+               untouched=found.get("during", before) == before == sigint_action())
         """,
         name,
     )
@@ -254,10 +254,10 @@ def test_an_ignored_sigint_stays_ignored(child, name):
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         before = sigint_action()
         seen = []
-        def look():
+        def observe():
             time.sleep(0.5)
             seen.append(sigint_action())
-        thread = threading.Thread(target=look)
+        thread = threading.Thread(target=observe)
         thread.start()
         ready()
         start = time.monotonic()
@@ -290,8 +290,8 @@ def test_a_sigint_that_kills_still_kills(child, name):
     assert waiting.end()[0] == -signal.SIGINT
 
 
-def test_a_child_forked_during_a_wait_can_be_interrupted_too(child):
-    # It inherits the action that the wait has put in place, and nobody will undo that.
+def test_ctrl_c_ends_a_wait_in_a_child_that_was_forked_during_a_wait(child):
+    # The child inherits the SIGINT action that the wait installed, and no code in the child restores it.
     waiting = child("""
         import warnings
         warnings.simplefilter("ignore", DeprecationWarning)

@@ -1,4 +1,4 @@
-"""Does with_lock hold the GIL, and without_lock release it?"""
+"""with_lock holds the GIL, and without_lock releases it."""
 
 import sys
 import threading
@@ -13,18 +13,18 @@ pytestmark = pytest.mark.skipif(
 
 
 class Counter(threading.Thread):
-    """Counts in pure Python, as fast as it is let."""
+    """Counts in pure Python, as fast as it can."""
 
-    def __init__(self, give_way=False):
+    def __init__(self, releases=False):
         super().__init__(daemon=True)
-        self.give_way = give_way
+        self.releases = releases
         self.count = 0
         self.ended = False
 
     def run(self):
         while not self.ended:
             self.count += 1
-            if self.give_way:
+            if self.releases:
                 time.sleep(0)
 
     def during(self, wait, seconds):
@@ -47,12 +47,12 @@ def test_with_lock_stops_another_python_thread_and_without_lock_does_not():
     with Counter() as other:
         held = other.during(busy.with_lock, 0.5)
         released = other.during(busy.without_lock, 0.5)
-    print(f"the other thread counted {held} beside with_lock, {released} beside without_lock")
-    # What it counts beside with_lock are switch intervals before and after, 5 ms each.
+    print(f"the other thread counted {held} during with_lock, {released} during without_lock")
+    # Beside with_lock it counts only in the switch intervals before and after, 5 ms each.
     assert held < released / 5
 
 
-def test_the_same_on_other_threads_than_the_main_one():
+def test_they_do_so_on_another_thread_than_the_main_one_too():
     with Counter() as other:
         found = []
 
@@ -67,13 +67,13 @@ def test_the_same_on_other_threads_than_the_main_one():
     assert held < released / 5
 
 
-def test_short_waits_do_the_same():
-    # So long a switch interval that the other thread gets the GIL only where it is given up.
+def test_short_waits_hold_and_release_too():
+    # The switch interval is so long that the other thread acquires the GIL only after a voluntary release.
     interval = sys.getswitchinterval()
-    with Counter(give_way=True) as other:
+    with Counter(releases=True) as other:
         sys.setswitchinterval(1000)
         try:
-            # A wait for the GIL that began before still goes by the former interval: take_gil() reads it at the start.
+            # A wait for the GIL that began earlier still uses the old interval: take_gil() reads it at its start.
             while not other.during(time.sleep, 0.001):
                 pass
             held = sum(other.during(busy.with_lock, 0.001) for _ in range(100))

@@ -1,4 +1,4 @@
-"""The package as it is installed."""
+"""The installed package."""
 
 import importlib.metadata
 import pathlib
@@ -21,7 +21,7 @@ def test_names_and_version():
         assert "ValueError" in getattr(busy, name).__doc__
 
 
-def test_carries_its_types_and_serves_every_python_from_3_10_on():
+def test_has_type_stubs_and_supports_every_python_from_3_10_on():
     files = {path.name for path in pathlib.Path(busy.__file__).parent.iterdir()}
     assert {"py.typed", "_busy.pyi"} <= files
     assert EXTENSION.name == "_busy.abi3.so"
@@ -29,7 +29,7 @@ def test_carries_its_types_and_serves_every_python_from_3_10_on():
 
 @pytest.mark.skipif(not shutil.which("readelf"), reason="readelf is not installed")
 def test_links_no_libpython():
-    # A Python linked statically, such as Debian's, would get a second interpreter by it.
+    # It would load a second interpreter into a statically linked Python, such as Debian's.
     dynamic = subprocess.run(
         ["readelf", "--dynamic", "--wide", EXTENSION], check=True, capture_output=True, text=True
     ).stdout
@@ -70,7 +70,7 @@ else:
     sys.version_info < (3, 12), reason="before 3.12 all interpreters of a process share one GIL"
 )
 @pytest.mark.parametrize("first", ["import busy", ""], ids=["imported before", "not imported before"])
-def test_an_interpreter_with_a_gil_of_its_own_is_refused_by_a_clear_error(first):
+def test_an_interpreter_with_its_own_gil_is_refused_with_a_clear_error(first):
     code = f"{first}\n{IMPORT_IN_SUBINTERPRETER}"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr

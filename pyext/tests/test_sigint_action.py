@@ -1,4 +1,4 @@
-"""What without_lock does to the process's SIGINT action, and that all of it is undone."""
+"""without_lock changes the SIGINT action of the process during the wait, and restores it."""
 
 import shutil
 import subprocess
@@ -6,8 +6,8 @@ import sysconfig
 
 import pytest
 
-FORMER = """
-/* Two handlers of a C program's, with what was found of the action and by the handler. */
+HANDLERS = """
+/* Two handlers as of a C program, and functions that report the action and the calls. */
 #define _GNU_SOURCE
 #include <signal.h>
 #include <string.h>
@@ -52,29 +52,29 @@ int has_onstack(void) {
 
 
 @pytest.fixture(scope="module")
-def former(tmp_path_factory):
-    """The path of FORMER as a library."""
+def handlers(tmp_path_factory):
+    """The path of HANDLERS as a shared library."""
     compiler = (sysconfig.get_config_var("CC") or "cc").split()[0]
     if not (compiler := shutil.which(compiler) or shutil.which("cc")):
         pytest.skip("no C compiler")
-    folder = tmp_path_factory.mktemp("former")
-    (folder / "former.c").write_text(FORMER)
-    command = [compiler, "-shared", "-fPIC", "-o", str(folder / "former.so"), str(folder / "former.c")]
+    folder = tmp_path_factory.mktemp("handlers")
+    (folder / "handlers.c").write_text(HANDLERS)
+    command = [compiler, "-shared", "-fPIC", "-o", str(folder / "handlers.so"), str(folder / "handlers.c")]
     subprocess.run(command, check=True)
-    return folder / "former.so"
+    return folder / "handlers.so"
 
 
-def test_it_is_another_during_the_wait_and_the_same_after_every_path(child):
+def test_the_action_is_changed_during_the_wait_and_restored_on_every_path(child):
     waiting = child("""
         before = sigint_action()
         found = {}
-        def look():
+        def observe():
             while "ended" not in found:
-                found.setdefault("another", False)
-                found["another"] |= sigint_action() != before
+                found.setdefault("changed", False)
+                found["changed"] |= sigint_action() != before
                 time.sleep(0.01)
-        looker = threading.Thread(target=look)
-        looker.start()
+        observer = threading.Thread(target=observe)
+        observer.start()
 
         without_lock(0.3)
         found["completed"] = sigint_action() == before
@@ -88,52 +88,52 @@ def test_it_is_another_during_the_wait_and_the_same_after_every_path(child):
         without_lock(1)
         found["resumed"] = sigint_action() == before
         found["ended"] = True
-        looker.join()
+        observer.join()
 
-        # As usual: outside a wait, and in the next one.
+        # Python's own handler works outside a wait, and in the next one.
         signal.signal(signal.SIGINT, signal.default_int_handler)
         found["python's"] = signal.getsignal(signal.SIGINT) is signal.default_int_handler
-        for usual in (time.sleep, without_lock):
+        for function in (time.sleep, without_lock):
             ready()
             try:
-                usual(30)
+                function(30)
             except KeyboardInterrupt:
-                found[usual.__name__] = True
+                found[function.__name__] = True
         report(**found)
     """)
     for _ in range(4):
         waiting.wait_until_ready()
         waiting.interrupt()
     found = waiting.report()
-    paths = ["completed", "interrupted", "resumed", "another", "python's", "sleep", "without_lock"]
+    paths = ["completed", "interrupted", "resumed", "changed", "python's", "sleep", "without_lock"]
     assert {path: found[path] for path in paths} == dict.fromkeys(paths, True)
 
 
 @pytest.mark.parametrize("info", [False, True], ids=["sa_handler", "SA_SIGINFO"])
-def test_a_c_handler_is_called_as_it_was_and_the_wait_goes_on(child, former, info):
-    # It never tells Python of the signal, so there is nothing to raise.
+def test_a_c_handler_is_called_as_before_and_the_wait_continues(child, handlers, info):
+    # It does not pass the signal on to Python, so no exception is raised.
     waiting = child(
         """
         library = ctypes.CDLL(sys.argv[1])
         library.install(int(sys.argv[2]))
         before = sigint_action()
-        meanwhile = {}
-        def look():
+        during = {}
+        def observe():
             time.sleep(0.2)
-            meanwhile["another"] = sigint_action() != before
-            meanwhile["kept"] = library.keeps_mask_and_flags()
-            meanwhile["onstack"] = library.has_onstack()
-        looker = threading.Thread(target=look)
-        looker.start()
+            during["changed"] = sigint_action() != before
+            during["kept"] = library.keeps_mask_and_flags()
+            during["onstack"] = library.has_onstack()
+        observer = threading.Thread(target=observe)
+        observer.start()
         ready()
         start = time.monotonic()
         without_lock(1)
         elapsed = time.monotonic() - start
-        looker.join()
+        observer.join()
         report(elapsed=elapsed, calls=ctypes.c_int.in_dll(library, "calls").value, parent=os.getppid(),
-               sender=ctypes.c_int.in_dll(library, "sender").value, restored=sigint_action() == before, **meanwhile)
+               sender=ctypes.c_int.in_dll(library, "sender").value, restored=sigint_action() == before, **during)
         """,
-        former,
+        handlers,
         int(info),
     )
     waiting.wait_until_ready()
@@ -143,21 +143,21 @@ def test_a_c_handler_is_called_as_it_was_and_the_wait_goes_on(child, former, inf
     assert found["elapsed"] >= 1
     assert found["calls"] == 2
     assert found["sender"] == (found["parent"] if info else 0)
-    assert found["another"] and found["kept"] and found["onstack"]
+    assert found["changed"] and found["kept"] and found["onstack"]
     assert found["restored"]
 
 
-def test_a_handler_that_somebody_else_put_on_top_meanwhile_stays(child):
-    # faulthandler.register may be called on any thread; what it installs calls what it found, which is ours.
+def test_a_handler_that_other_code_installs_during_the_wait_stays(child):
+    # faulthandler.register works on any thread. Its handler calls the one that it replaced, which is busy's.
     waiting = child("""
         import faulthandler, tempfile
         dump = tempfile.TemporaryFile("w+")
         plain = sigint_action()
-        def put_on_top():
+        def install():
             time.sleep(0.1)
             faulthandler.register(signal.SIGINT, file=dump, chain=True)
             ready()
-        threading.Thread(target=put_on_top).start()
+        threading.Thread(target=install).start()
         caught = 0
         stays = []
         for again in range(3):
@@ -170,7 +170,7 @@ def test_a_handler_that_somebody_else_put_on_top_meanwhile_stays(child):
             stays.append(sigint_action() != plain)
         dump.seek(0)
         dumps = dump.read().count("most recent call first")
-        # Python's own handler once more, put in by Python: nothing of theirs or ours is left.
+        # Python installs its own handler again: neither faulthandler's nor busy's is left.
         signal.signal(signal.SIGINT, signal.default_int_handler)
         ready()
         try:

@@ -1,4 +1,4 @@
-"""How a verdict is reached, over a meter that tells what the test wants."""
+"""The passes of a check, over a meter that reports what the test sets."""
 
 import asyncio
 import functools
@@ -9,7 +9,7 @@ import threading
 import time
 
 import pytest
-from busy import _beside
+from busy import _background
 from busy._verdict import Refused, verdict
 
 pytestmark = pytest.mark.skipif(
@@ -22,18 +22,18 @@ MS = 1_000_000
 class Row:
     """One thread's part of a window."""
 
-    def __init__(self, held=0, longest=None, waited=0, explicit=0):
-        self.held_ns, self.waited_ns, self.voluntary_releases = held, waited, explicit
+    def __init__(self, held=0, longest=None, waited=0, voluntary=0):
+        self.held_ns, self.waited_ns, self.voluntary_releases = held, waited, voluntary
         self.longest_hold_ns = held if longest is None else longest
         self.forced_drops = self.longest_wait_ns = 0
 
 
-class FalseMeter:
-    """Tells of every call that it took `elapsed` and went as `row` says, and of who asks beside it, that it waited for
-    this share of its time."""
+class FakeMeter:
+    """Reports that each call took `elapsed` and has the totals `row`, and that the thread beside it waited for the GIL
+    for the share `requested` of its time."""
 
-    def __init__(self, row, elapsed=20 * MS, asks=0, refusal=None):
-        self.row, self.elapsed, self.asks, self.refusal = row, elapsed, asks, refusal
+    def __init__(self, row, elapsed=20 * MS, requested=0, refusal=None):
+        self.row, self.elapsed, self.requested, self.refusal = row, elapsed, requested, refusal
         self.main = self.tid()
         self.others = set()
         self.starts = self.windows = 0
@@ -52,7 +52,7 @@ class FalseMeter:
     def snapshot(self):
         if self.tid() != self.main:
             self.others.add(self.tid())
-        row = Row(waited=int(self.asks * time.monotonic_ns()))
+        row = Row(waited=int(self.requested * time.monotonic_ns()))
         return 0, {self.main: Row(), **dict.fromkeys(self.others, row)}
 
     def window(self):
@@ -68,17 +68,17 @@ class FalseMeter:
 
 
 def call():
-    """Long enough to be told about."""
+    """Long enough to be measured."""
     end = time.perf_counter() + 0.001
     while time.perf_counter() < end:
         pass
 
 
-def delay_of_the_caller(monkeypatch, clock):
-    """Who asks for the GIL beside it has a core."""
+def set_run_delay_of_the_caller(monkeypatch, clock):
+    """Sets the run delay of the calling thread; that of the contender is 0."""
     caller = threading.get_ident()
     monkeypatch.setattr(
-        _beside.Delay, "read", lambda _: next(clock) if threading.get_ident() == caller else 0
+        _background.RunDelay, "read", lambda _: next(clock) if threading.get_ident() == caller else 0
     )
 
 
@@ -91,130 +91,136 @@ STATE = state()
 
 @pytest.fixture(autouse=True)
 def undisturbed(monkeypatch):
-    """What the kernel says of this machine is not what these are about."""
-    monkeypatch.setattr(_beside.Delay, "read", lambda _: 0)
-    # Nor is how often the thread beside the calls gets a core here and now.
-    monkeypatch.setattr(_beside.Insisting, "asked", lambda self, start, end: self._meter.asks * (end - start))
+    """Makes the tests independent of the load of this machine."""
+    monkeypatch.setattr(_background.RunDelay, "read", lambda _: 0)
+    # Nor do they depend on how often the contender gets a core.
+    monkeypatch.setattr(
+        _background.Contender,
+        "waited_between",
+        lambda self, start, end: self._meter.requested * (end - start),
+    )
     before, threads = state(), set(threading.enumerate())
     yield
-    assert state() == before, "whatever a check changes is put back"
-    # One of an earlier test may end meanwhile.
-    assert set(threading.enumerate()) <= threads, "whom a check starts has ended"
+    assert state() == before, "a check restores what it changes"
+    # A thread of an earlier test may end during this one.
+    assert set(threading.enumerate()) <= threads, "the threads that a check starts have ended"
 
 
 @pytest.mark.parametrize(
-    ("word", "row", "asks"),
+    ("word", "row", "requested"),
     [
-        ("releases", Row(held=1 * MS, explicit=1), 0),
-        ("releases", Row(held=2 * MS, longest=1 * MS, explicit=9), 1),
-        ("partly", Row(held=3 * MS, explicit=1), 0),
-        ("partly", Row(held=20 * MS, longest=19 * MS, explicit=1), 1),
+        ("releases", Row(held=1 * MS, voluntary=1), 0),
+        ("releases", Row(held=2 * MS, longest=1 * MS, voluntary=9), 1),
+        ("partly", Row(held=3 * MS, voluntary=1), 0),
+        ("partly", Row(held=20 * MS, longest=19 * MS, voluntary=1), 1),
         ("yields", Row(held=20 * MS, longest=1 * MS), 1),
         ("holds", Row(held=20 * MS), 1),
         ("holds", Row(held=20 * MS, longest=15 * MS), 1),
     ],
 )
-def test_the_verdict_follows_from_what_is_metered(word, row, asks):
-    meter = FalseMeter(row, asks=asks)
-    told = verdict(meter, call)
-    assert told["verdict"] == word, told
+def test_the_verdict_follows_from_the_metered_figures(word, row, requested):
+    meter = FakeMeter(row, requested=requested)
+    found = verdict(meter, call)
+    assert found["verdict"] == word, found
     assert (meter.starts, meter.windows) == (0, 0)
-    assert told["held_share"] == pytest.approx(min(1.0, row.held_ns / meter.elapsed))
-    assert told["longest_hold_s"] == pytest.approx(row.longest_hold_ns / 1e9)
-    assert set(told) == {"verdict", "held_share", "longest_hold_s", "longest_stall_s", "calls", "reason"}
-    assert (told["reason"] is None) == (word != "partly")
+    assert found["held_share"] == pytest.approx(min(1.0, row.held_ns / meter.elapsed))
+    assert found["longest_hold_s"] == pytest.approx(row.longest_hold_ns / 1e9)
+    assert set(found) == {"verdict", "held_share", "longest_hold_s", "longest_stall_s", "calls", "reason"}
+    assert (found["reason"] is None) == (word != "partly")
 
 
-def test_a_long_hold_is_no_release_however_small_its_share():
-    told = verdict(FalseMeter(Row(held=11 * MS, explicit=1), elapsed=1000 * MS), call)
-    assert told["verdict"] == "partly" and "11.00 ms" in told["reason"], told
+def test_a_long_hold_prevents_the_verdict_releases_however_small_its_share():
+    found = verdict(FakeMeter(Row(held=11 * MS, voluntary=1), elapsed=1000 * MS), call)
+    assert found["verdict"] == "partly" and "11 ms" in found["reason"], found
 
 
-def test_one_hold_among_many_that_does_not_come_again_is_the_machines():
-    rows = iter([Row(held=40 * MS, explicit=1)] + [Row(held=1 * MS, explicit=1)] * 1000)
-    assert verdict(FalseMeter(lambda: next(rows)), call)["verdict"] == "releases"
+def test_a_long_hold_that_does_not_recur_is_ignored():
+    rows = iter([Row(held=40 * MS, voluntary=1)] + [Row(held=1 * MS, voluntary=1)] * 1000)
+    assert verdict(FakeMeter(lambda: next(rows)), call)["verdict"] == "releases"
 
 
-def test_one_release_among_many_calls_is_not_the_calls_own():
-    rows = iter([Row(held=20 * MS, explicit=1)] + [Row(held=20 * MS)] * 1000)
-    assert verdict(FalseMeter(lambda: next(rows), asks=1), call)["verdict"] == "holds"
+def test_a_release_that_does_not_recur_is_ignored():
+    rows = iter([Row(held=20 * MS, voluntary=1)] + [Row(held=20 * MS)] * 1000)
+    assert verdict(FakeMeter(lambda: next(rows), requested=1), call)["verdict"] == "holds"
 
 
-def test_one_call_that_gives_way_proves_that_it_yields():
+def test_one_call_that_drops_the_gil_proves_that_the_function_yields():
     rows = iter([Row(held=20 * MS)] * 30 + [Row(held=20 * MS, longest=2 * MS)] * 1000)
-    assert verdict(FalseMeter(lambda: next(rows), asks=1), call)["verdict"] == "yields"
+    assert verdict(FakeMeter(lambda: next(rows), requested=1), call)["verdict"] == "yields"
 
 
-def test_without_anybody_asking_nothing_is_told_of_who_never_releases():
-    told = verdict(FalseMeter(Row(held=20 * MS)), call)
-    assert told["verdict"] == "inconclusive" and "end what else runs" not in told["reason"], told
-    assert "gives the GIL up when asked to" in told["reason"]
+def test_without_requests_a_call_that_keeps_the_gil_is_inconclusive():
+    found = verdict(FakeMeter(Row(held=20 * MS)), call)
+    assert found["verdict"] == "inconclusive", found
+    assert "drops the GIL on request" in found["reason"]
 
 
 @pytest.mark.parametrize("delayed", [1, 19])
-def test_time_off_its_core_is_held_against_nobody(monkeypatch, delayed):
-    """Of 20 ms it held 4, if it was not kept off its core meanwhile."""
+def test_a_run_delay_does_not_count_as_a_hold(monkeypatch, delayed):
+    """It held the GIL for 4 ms of 20, unless it had no core during the hold."""
     clock = iter(range(0, 10**12, delayed * MS))
-    delay_of_the_caller(monkeypatch, clock)
-    told = verdict(FalseMeter(Row(held=4 * MS, explicit=1)), call)
-    assert told["verdict"] == ("partly" if delayed == 1 else "inconclusive"), told
+    set_run_delay_of_the_caller(monkeypatch, clock)
+    found = verdict(FakeMeter(Row(held=4 * MS, voluntary=1)), call)
+    assert found["verdict"] == ("partly" if delayed == 1 else "inconclusive"), found
 
 
-def test_a_hold_that_was_long_since_it_had_no_core_is_no_proof_that_it_does_not_give_way(monkeypatch):
-    """It held the GIL for 20 ms, 12 at a stretch: off its core for 10 of them, it held 2 of 10."""
+def test_a_hold_that_a_run_delay_made_long_does_not_prove_that_the_call_keeps_the_gil(monkeypatch):
+    """It held the GIL for 20 ms, 12 of them in one piece. If its run delay of 10 ms fell into that piece, it held
+    the GIL for 10 ms, 2 of them in one piece."""
     clock = iter(range(0, 10**12, 10 * MS))
-    delay_of_the_caller(monkeypatch, clock)
-    told = verdict(FalseMeter(Row(held=20 * MS, longest=12 * MS), asks=1), call)
-    assert told["verdict"] == "inconclusive", told
+    set_run_delay_of_the_caller(monkeypatch, clock)
+    found = verdict(FakeMeter(Row(held=20 * MS, longest=12 * MS), requested=1), call)
+    assert found["verdict"] == "inconclusive", found
 
 
-def test_pieces_each_of_which_holds_for_long_are_no_giving_way():
+def test_a_call_that_is_cut_into_long_holds_holds():
     row = Row(held=100 * MS, longest=40 * MS)
-    assert verdict(FalseMeter(row, elapsed=100 * MS, asks=1), call)["verdict"] == "holds"
+    assert verdict(FakeMeter(row, elapsed=100 * MS, requested=1), call)["verdict"] == "holds"
 
 
-ASKED = _beside.Insisting.asked
+WAITED_BETWEEN = _background.Contender.waited_between
 
 
 @pytest.mark.parametrize(
-    ("rounds", "asked"),
+    ("rounds", "waited"),
     [
         ([], 0),
-        (
-            [(9, 21, 11)],
-            9,
-        ),  # a round of 12 s, in 10 of which the call ran: 11 of them it waited, so 9 of the 10
-        ([(9, 21, 1)], 0),  # it was kept off its core for most of what it waited
-        ([(10, 14, 3), (14, 20, 5)], 5),  # at one time: each of two may have been answered at once
-        ([(0, 9, 9), (21, 30, 9)], 0),  # before and after
+        # A round of 12 s, in 10 of which the call ran: it waited in 11, so in at least 9 of the 10.
+        ([(9, 21, 11)], 9),
+        # It had no core for most of its wait.
+        ([(9, 21, 1)], 0),
+        # The longest single wait: each of two requests may have been answered at once.
+        ([(10, 14, 3), (14, 20, 5)], 5),
+        # Before and after the call.
+        ([(0, 9, 9), (21, 30, 9)], 0),
         ([(0, 11, 11)], 1),
     ],
 )
-def test_only_what_was_asked_in_vain_inside_the_call_proves_that_it_holds(rounds, asked):
-    insisting = _beside.Insisting(None, None, 0)
-    insisting._rounds = rounds
-    assert ASKED(insisting, 10, 20) == asked
+def test_only_a_wait_during_the_call_proves_that_the_call_holds(rounds, waited):
+    contender = _background.Contender(None, None, 0)
+    contender._rounds = rounds
+    assert WAITED_BETWEEN(contender, 10, 20) == waited
 
 
-def test_who_had_no_core_to_ask_from_proves_nothing(monkeypatch):
-    """It waited for the GIL all the time, but was kept off its core as long."""
+def test_a_contender_without_a_core_proves_nothing(monkeypatch):
+    """It waited for the GIL all the time, but had no core for as long."""
     caller = threading.get_ident()
-    monkeypatch.setattr(_beside.Insisting, "asked", ASKED)
+    monkeypatch.setattr(_background.Contender, "waited_between", WAITED_BETWEEN)
     monkeypatch.setattr(
-        _beside.Delay, "read", lambda _: 0 if threading.get_ident() == caller else time.monotonic_ns()
+        _background.RunDelay, "read", lambda _: 0 if threading.get_ident() == caller else time.monotonic_ns()
     )
-    told = verdict(FalseMeter(Row(held=20 * MS), asks=1), call)
-    assert told["verdict"] == "inconclusive", told
+    found = verdict(FakeMeter(Row(held=20 * MS), requested=1), call)
+    assert found["verdict"] == "inconclusive", found
 
 
-def test_ctrl_c_at_any_moment_leaves_everything_as_it_was():
-    """Whatever it meets, the autouse fixture sees that all is put back."""
+def test_after_ctrl_c_at_any_moment_everything_is_restored():
+    """The autouse fixture checks the switch interval, the garbage collector and the threads."""
 
     def interrupt(*_):
         raise KeyboardInterrupt
 
     before = signal.signal(signal.SIGALRM, interrupt)
-    meter, interrupts = FalseMeter(Row(held=20 * MS, longest=19 * MS), asks=1), 0
+    meter, interrupts = FakeMeter(Row(held=20 * MS, longest=19 * MS), requested=1), 0
     try:
         for step in range(60):
             try:
@@ -224,23 +230,25 @@ def test_ctrl_c_at_any_moment_leaves_everything_as_it_was():
                 interrupts += 1
             finally:
                 signal.setitimer(signal.ITIMER_REAL, 0)
-            assert meter.starts in (0, -1), "not started, or interrupted before it noted so"
+            assert meter.starts in (0, -1), "not started, or interrupted before the start was counted"
             meter.starts = 0
             assert state() == STATE
         assert interrupts > 10
     finally:
         signal.signal(signal.SIGALRM, before)
-    assert verdict(meter, call)["verdict"] == "holds", "and the next check has its turn"
+    assert verdict(meter, call)["verdict"] == "holds", "the next check gets its turn"
 
 
-def test_a_call_too_short_to_be_told_about_is_inconclusive():
-    told = verdict(FalseMeter(Row(held=20 * MS)), int)
-    assert told["verdict"] == "inconclusive" and "under 300 us" in told["reason"] and told["calls"] == 3, told
+def test_a_call_that_is_too_short_is_inconclusive():
+    found = verdict(FakeMeter(Row(held=20 * MS)), int)
+    assert found["verdict"] == "inconclusive" and "under 300 us" in found["reason"] and found["calls"] == 3, (
+        found
+    )
 
 
-def test_a_meter_that_refuses_is_the_reason_and_nothing_is_called():
-    told = verdict(FalseMeter(None, refusal="no such thing here"), pytest.fail)
-    assert (told["verdict"], told["reason"], told["calls"]) == ("inconclusive", "no such thing here", 0)
+def test_if_the_meter_refuses_its_reason_is_reported_and_nothing_is_called():
+    found = verdict(FakeMeter(None, refusal="no such thing here"), pytest.fail)
+    assert (found["verdict"], found["reason"], found["calls"]) == ("inconclusive", "no such thing here", 0)
 
 
 class Boom(Exception):
@@ -249,7 +257,7 @@ class Boom(Exception):
 
 @pytest.mark.parametrize("which", [1, 2, 5, 40, 60])
 @pytest.mark.parametrize("error", [Boom, KeyboardInterrupt, SystemExit])
-def test_what_the_call_raises_comes_through_and_all_is_put_back(which, error):
+def test_an_exception_of_the_function_propagates_and_everything_is_restored(which, error):
     calls = []
 
     def fails():
@@ -257,19 +265,19 @@ def test_what_the_call_raises_comes_through_and_all_is_put_back(which, error):
         if len(calls) == which:
             raise error
 
-    meter = FalseMeter(Row(held=20 * MS), asks=1)
+    meter = FakeMeter(Row(held=20 * MS), requested=1)
     with pytest.raises(error) as raised:
         while True:
             verdict(meter, fails)
     assert raised.traceback[-1].name == "fails"
     assert (meter.starts, meter.windows) == (0, 0)
-    assert verdict(meter, call)["verdict"] == "holds", "and the next check has its turn"
+    assert verdict(meter, call)["verdict"] == "holds", "the next check gets its turn"
 
 
-def test_garbage_collection_stays_off_if_it_was():
+def test_garbage_collection_stays_off_if_it_was_off():
     gc.disable()
     try:
-        verdict(FalseMeter(Row(held=20 * MS), asks=1), call)
+        verdict(FakeMeter(Row(held=20 * MS), requested=1), call)
         assert not gc.isenabled()
     finally:
         gc.enable()
@@ -298,7 +306,7 @@ class CallableGenerator:
 
 def refused(function):
     with pytest.raises(Refused) as raised:
-        verdict(FalseMeter(Row(held=20 * MS)), function)
+        verdict(FakeMeter(Row(held=20 * MS)), function)
     return str(raised.value)
 
 
@@ -319,23 +327,23 @@ def refused(function):
         (None, "found None"),
     ],
 )
-def test_what_a_call_does_not_run_is_refused_with_the_reason(function, word):
+def test_functions_that_a_call_does_not_run_are_refused_with_the_reason(function, word):
     assert word in refused(function)
 
 
-def test_arguments_are_handed_on():
+def test_arguments_are_passed_on():
     seen = []
 
     def function(*args, **kwargs):
         call()
         seen.append((args, kwargs))
 
-    verdict(FalseMeter(Row(held=20 * MS), asks=1), function, (1, 2), {"x": 3})
+    verdict(FakeMeter(Row(held=20 * MS), requested=1), function, (1, 2), {"x": 3})
     assert set(map(repr, seen)) == {"((1, 2), {'x': 3})"}
 
 
 def test_a_check_inside_a_checked_function_is_refused_at_once():
-    meter = FalseMeter(Row(held=20 * MS))
+    meter = FakeMeter(Row(held=20 * MS))
     with pytest.raises(RuntimeError, match="inside a function that is being checked"):
         verdict(meter, verdict, (meter, call))
 
@@ -350,7 +358,7 @@ def test_checks_in_several_threads_take_turns():
         inside.pop()
 
     def check():
-        assert verdict(FalseMeter(Row(held=1 * MS, explicit=1)), function)["verdict"] == "releases"
+        assert verdict(FakeMeter(Row(held=1 * MS, voluntary=1)), function)["verdict"] == "releases"
 
     threads = [threading.Thread(target=check) for _ in range(4)]
     for thread in threads:

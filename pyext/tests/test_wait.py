@@ -1,4 +1,4 @@
-"""The length of a wait, and its count."""
+"""The duration of a wait, and its count."""
 
 import threading
 import time
@@ -7,7 +7,7 @@ from fractions import Fraction
 import pytest
 
 
-# On either side of the 10 ms from which on signals are looked for.
+# On either side of 10 ms: longer waits check for signals.
 @pytest.mark.parametrize("seconds", [1e-9, 1e-6, 0.001, 0.0099, 0.0101, 0.05])
 def test_never_ends_early(wait, seconds):
     for _ in range(5):
@@ -16,7 +16,7 @@ def test_never_ends_early(wait, seconds):
         assert time.monotonic_ns() - start >= Fraction(seconds) * 10**9
 
 
-def test_the_count_grows_with_the_time(wait):
+def test_the_count_grows_with_the_duration(wait):
     assert wait(0) == 0
     assert 0 < wait(0.002) < wait(0.2)
 

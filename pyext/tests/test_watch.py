@@ -1,4 +1,4 @@
-"""What busy.watch tells: of holds, waits and CPU time that are known, of threads that end, nest and overlap."""
+"""busy.watch: known holds, waits and CPU times; threads that end; watches that nest and overlap."""
 
 import asyncio
 import gc
@@ -25,7 +25,7 @@ def in_thread(function, name=None):
     return thread
 
 
-def test_a_hold_and_a_release_are_told_apart():
+def test_a_hold_and_a_release_are_distinguished():
     with busy.watch() as held:
         busy.with_lock(0.2)
     with busy.watch() as released:
@@ -37,15 +37,15 @@ def test_a_hold_and_a_release_are_told_apart():
     assert own(released).acquisitions >= 1 and own(released).longest_hold_s < 0.2
 
 
-def test_what_it_takes_to_begin_and_to_end_is_no_part_of_it():
+def test_the_cost_of_opening_and_closing_a_watch_does_not_count():
     for _ in range(20):
         with busy.watch() as w:
             pass
-        # The clocks are two.
+        # The two figures come from different clocks.
         assert own(w).cpu_s <= w.wall_s + 2e-6
 
 
-def test_who_waits_is_told_for_how_long():
+def test_the_wait_of_a_waiter_is_reported():
     gate = threading.Barrier(2)
 
     def wait_for_the_gil():
@@ -60,40 +60,40 @@ def test_who_waits_is_told_for_how_long():
         thread.join()
     waited = w.threads[thread.native_id]
     assert waited.name == "waits"
-    # It asks for the GIL 10 ms later than it is taken from it, plus what the machine keeps it off its cores.
+    # It requests the GIL 10 ms after it has released it, plus its run delay.
     assert 0 < waited.longest_wait_s <= waited.waited_s
     assert waited.longest_wait_s > 0.1
     assert own(w).longest_hold_s >= 0.3
 
 
-def test_the_cpu_time_of_a_thread_that_ended_inside_is_told():
+def test_the_cpu_time_of_a_thread_that_ended_during_the_watch_is_reported():
     with busy.watch() as w:
         thread = in_thread(lambda: spend(0.1), name="has ended")
     row = w.threads[thread.native_id]
     assert row.name == "has ended"
     assert 0.1 <= row.cpu_s < 0.1 + 0.1
-    assert type(threading._active) is dict, "threading is as it was"
+    assert type(threading._active) is dict, "threading is restored"
 
 
 def spend(seconds):
-    """Uses CPU time, however long that takes."""
+    """Spins until the calling thread has used `seconds` of CPU time in total."""
     while time.thread_time() < seconds:
         pass
 
 
-def test_a_thread_that_began_before_has_only_what_it_used_inside():
-    begun, go, ended = threading.Event(), threading.Event(), threading.Event()
+def test_cpu_time_from_before_the_watch_does_not_count():
+    started, go, ended = threading.Event(), threading.Event(), threading.Event()
 
     def run():
         spend(0.2)
-        begun.set()
+        started.set()
         go.wait()
         spend(0.25)
         ended.set()
 
     thread = threading.Thread(target=run)
     thread.start()
-    begun.wait()
+    started.wait()
     with busy.watch() as w:
         go.set()
         ended.wait()
@@ -101,7 +101,7 @@ def test_a_thread_that_began_before_has_only_what_it_used_inside():
     assert 0.04 < w.threads[thread.native_id].cpu_s < 0.2
 
 
-def test_a_thread_that_threading_does_not_know_is_told_without_name_and_without_cpu_time_once_it_ended():
+def test_an_ended_thread_that_threading_does_not_know_has_no_name_and_no_cpu_time():
     import _thread
 
     tids, done = [], _thread.allocate_lock()
@@ -132,16 +132,16 @@ def is_alive(tid):
     return True
 
 
-def test_a_thread_that_spins_without_the_gil_all_the_while_is_told():
-    begun = threading.Event()
+def test_a_thread_that_spins_without_the_gil_is_reported():
+    started = threading.Event()
 
     def run():
-        begun.set()
+        started.set()
         busy.without_lock(0.5)
 
     thread = threading.Thread(target=run, name="released")
     thread.start()
-    begun.wait()
+    started.wait()
     time.sleep(0.05)
     with busy.watch() as w:
         time.sleep(0.2)
@@ -181,7 +181,7 @@ def test_watches_overlap_in_several_threads():
     assert type(threading._active) is dict
 
 
-def test_an_exception_passes_and_the_watch_is_closed():
+def test_an_exception_propagates_and_the_watch_is_closed():
     for _ in range(40):
         with pytest.raises(ZeroDivisionError), busy.watch() as w:
             busy.with_lock(0.001)
@@ -189,31 +189,31 @@ def test_an_exception_passes_and_the_watch_is_closed():
         assert w.wall_s >= 0.001
 
 
-def test_a_watch_serves_again_but_not_within_itself():
+def test_a_watch_can_be_reused_but_not_nested_in_itself():
     w = busy.watch()
     for seconds in (0.02, 0.01):
         with w:
             busy.with_lock(seconds)
         assert seconds <= own(w).held_s
-    with w, pytest.raises(RuntimeError, match="open already"), w:
+    with w, pytest.raises(RuntimeError, match="already open"), w:
         pass
     assert w.wall_s < 1
     with pytest.raises(RuntimeError, match="not open"):
         w.__exit__(None, None, None)
 
 
-def test_figures_are_asked_for_too_early_and_the_error_says_so():
+def test_figures_that_are_read_too_early_raise_a_clear_error():
     with busy.watch() as w:
         for name in ("wall_s", "held_share", "threads", "others"):
-            with pytest.raises(AttributeError, match=f"{name} when its block has ended"):
+            with pytest.raises(AttributeError, match=f"{name} is not available until the block has ended"):
                 getattr(w, name)
         assert repr(w) == str(w) == "<busy.watch, open>"
-    assert repr(busy.watch()) == "<busy.watch, not begun>"
+    assert repr(busy.watch()) == "<busy.watch, not started>"
     with pytest.raises(AttributeError, match="no attribute 'other'"):
         w.other  # noqa: B018
 
 
-def test_what_it_shows_can_be_read():
+def test_the_text_of_a_watch_has_its_figures():
     with busy.watch() as w:
         busy.with_lock(0.02)
     name = f"{threading.current_thread().name} ({threading.get_native_id()})"
@@ -230,13 +230,13 @@ def test_as_a_decorator_it_watches_each_call():
         """A wait."""
         busy.with_lock(seconds)
         if fail:
-            raise ValueError("as asked")
+            raise ValueError("as expected")
         return "done"
 
     assert wait.watch is None and wait.__doc__ == "A wait." and wait.__name__ == "wait"
     assert wait(0.02) == "done"
     first = wait.watch
-    with pytest.raises(ValueError, match="as asked"):
+    with pytest.raises(ValueError, match="as expected"):
         wait(0.01, fail=True)
     assert wait.watch is not first
     assert own(first).held_s >= 0.02 and own(wait.watch).held_s >= 0.01
@@ -267,13 +267,15 @@ async def agenerator():
     yield
 
 
-@pytest.mark.parametrize("what", [lambda: (yield), agenerator, 5, dict], ids=lambda what: str(what)[:20])
-def test_what_a_decorator_can_not_watch_is_refused(what):
+@pytest.mark.parametrize(
+    "target", [lambda: (yield), agenerator, 5, dict], ids=lambda target: str(target)[:20]
+)
+def test_the_decorator_refuses_generators_and_other_objects(target):
     with pytest.raises(TypeError, match="generator|expected a function"):
-        busy.watch()(what)
+        busy.watch()(target)
 
 
-def test_more_than_sixteen_are_refused_and_serve_again_once_some_are_closed():
+def test_more_than_sixteen_open_watches_are_refused_until_some_are_closed():
     watches = [busy.watch().__enter__() for _ in range(16)]
     with pytest.raises(busy.GilNotMeterable, match="16 windows are open already: close one first"):
         busy.watch().__enter__()
@@ -286,7 +288,7 @@ def test_more_than_sixteen_are_refused_and_serve_again_once_some_are_closed():
     assert type(threading._active) is dict
 
 
-def test_watches_that_were_given_up_give_their_windows_back():
+def test_a_deallocated_window_is_closed():
     for _ in range(20):
         window = busy._busy.gil_window()
         del window
@@ -298,8 +300,9 @@ def test_watches_that_were_given_up_give_their_windows_back():
         window.read()
 
 
-def test_watches_begin_and_end_in_many_threads_without_waiting_for_each_other_for_ever():
-    # The first start gives up the GIL while it has the meter's lock; the last end must not wait for that with the GIL.
+def test_watches_that_open_and_close_in_many_threads_do_not_deadlock():
+    # The first start releases the GIL while it holds the meter's lock; the last end must not wait for that lock while
+    # it holds the GIL.
     def run():
         for _ in range(50):
             with busy.watch():
@@ -313,7 +316,7 @@ def test_watches_begin_and_end_in_many_threads_without_waiting_for_each_other_fo
     assert not any(thread.is_alive() for thread in threads)
 
 
-def test_a_forked_child_has_its_figures_since_the_fork(child):
+def test_the_figures_of_a_forked_child_begin_at_the_fork(child):
     forked = child("""
         import busy, warnings
         warnings.simplefilter("ignore")
@@ -336,7 +339,7 @@ def test_a_forked_child_has_its_figures_since_the_fork(child):
     assert found["held"] >= 0.3 and found["wall"] >= 0.35
 
 
-def test_the_gil_of_another_interpreter_is_told_apart(child):
+def test_the_gil_of_another_interpreter_is_reported_separately(child):
     if sys.version_info < (3, 12):
         pytest.skip("before 3.12 all interpreters of a process share one GIL")
     other = child("""
@@ -357,7 +360,7 @@ def test_the_gil_of_another_interpreter_is_told_apart(child):
     assert "the GIL of interpreter " in found["shown"]
 
 
-def test_importing_busy_imports_nothing_that_a_watch_needs():
+def test_importing_busy_does_not_import_the_modules_that_a_watch_needs():
     code = """
 import sys
 before = set(sys.modules)

@@ -1,8 +1,9 @@
 //! Slides 18-21 in today's words: coroutines on the standard library's event loop, and on uvloop's.
 
+use super::experiment::Experiment;
+use super::plan::{Plan, Step};
 use super::ticks::{self, CTRL_C, TICKS};
-use super::{Experiment, Plan, Step};
-use crate::environment::{Need, Pin};
+use crate::provision::packages::{Need, Pin};
 
 pub(super) const EXPERIMENT: Experiment = Experiment {
     name: "asyncio",

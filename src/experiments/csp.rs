@@ -1,10 +1,11 @@
 //! Slide 4: processes that share nothing but channels, by PyCSP.
 
+use super::experiment::{Column, Experiment};
 use super::judge::Conditions;
-use super::{Column, Experiment, Kind, Plan, Step};
-use crate::environment::{Need, Pin};
+use super::plan::{Kind, Plan, Step};
+use crate::measure::Bounds;
+use crate::provision::packages::{Need, Pin};
 use crate::results::RunResult;
-use crate::told::Bounds;
 
 pub(super) const EXPERIMENT: Experiment = Experiment {
     name: "csp",
@@ -25,7 +26,7 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
         if let Some(folder) = plan.need(setting, &PYCSP)? {
             let step = |case| {
                 let bounds = Bounds { python_path: vec![folder.clone()], ..Bounds::new(30.0) };
-                Step { case, variant: None, arguments: Vec::new(), kind: Kind::Told(bounds) }
+                Step { case, variant: None, arguments: Vec::new(), kind: Kind::SelfReported(bounds) }
             };
             plan.steps.extend([RETIRE, POISON].map(step));
         }

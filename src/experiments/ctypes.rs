@@ -1,7 +1,8 @@
 //! Slides 13-14: two Python threads, then one beside a call by ctypes.
 
+use super::experiment::{Experiment, TalkFigures};
 use super::judge::{Conditions, headline, one_core, two_cores};
-use super::{Experiment, Kind, Plan, Step, TalkFigures};
+use super::plan::{Kind, Plan, Step};
 use crate::results::{Judgement, RunResult};
 
 pub(super) const EXPERIMENT: Experiment = Experiment {

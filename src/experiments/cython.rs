@@ -1,9 +1,11 @@
 //! Slide 12: Cython, where a call keeps the GIL unless it stands below `with nogil`.
 
+use super::experiment::Experiment;
 use super::extension::{WITH_LOCK, WITHOUT_LOCK, judge};
-use super::{Experiment, ExtensionError, Kind, Plan, Step};
-use crate::environment::{Need, Pin};
-use crate::extension::{self, CYTHON};
+use super::plan::{Kind, Plan, Step};
+use crate::provision::extension::CompileError;
+use crate::provision::extension::{self, CYTHON};
+use crate::provision::packages::{Need, Pin};
 
 pub(super) const EXPERIMENT: Experiment = Experiment {
     name: "cython",
@@ -17,14 +19,14 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
     plan: |setting| {
         let mut plan = Plan::default();
         let Some(cython) = plan.need(setting, &NEED)? else { return Ok(plan) };
-        (setting.tell)("compiling");
+        (setting.report)("compiling");
         match extension::build(&CYTHON, setting.interpreter, setting.libbusy.path(), Some(&cython)) {
             Ok(folder) => {
                 let arguments = vec![folder.display().to_string(), CYTHON.name.to_owned()];
                 let step = |case| Step { case, variant: None, arguments: arguments.clone(), kind: Kind::Watched };
                 plan.steps.extend([WITH_LOCK, WITHOUT_LOCK].map(step));
             }
-            Err(ExtensionError::Guard(error)) => return Err(error),
+            Err(CompileError::Supervisor(error)) => return Err(error),
             Err(error) => {
                 plan.missing.insert(NEED.name.into(), error.to_string());
             }

@@ -1,8 +1,11 @@
 //! Slides 15-17: a Python thread beside a native call that keeps the GIL, and beside one that releases it.
 
+use super::experiment::{Experiment, TalkFigures};
 use super::judge::{Conditions, headline, one_core, two_cores};
-use super::{Experiment, ExtensionError, Kind, Plan, Step, TalkFigures, places};
-use crate::extension;
+use super::plan::{Kind, Plan, Step};
+use crate::provision::extension;
+use crate::provision::extension::CompileError;
+use crate::provision::installation;
 use crate::results::{Judgement, RunResult};
 
 pub(super) const EXPERIMENT: Experiment = Experiment {
@@ -32,7 +35,7 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
         }
         match extension::build(&extension::C, setting.interpreter, setting.libbusy.path(), None) {
             Ok(folder) => add("c", folder.display().to_string(), extension::C.name),
-            Err(ExtensionError::Guard(error)) => return Err(error),
+            Err(CompileError::Supervisor(error)) => return Err(error),
             Err(error) => missing.push(("c", error.to_string())),
         }
         plan.missing.extend(missing.into_iter().map(|(variant, reason)| (variant.to_owned(), reason)));
@@ -45,7 +48,7 @@ pub(super) const WITH_LOCK: &str = "internal+with_lock";
 pub(super) const WITHOUT_LOCK: &str = "internal+without_lock";
 
 /// The folder of the PyO3 module, where it can be imported: its stable ABI is that of CPython 3.10 with a GIL.
-fn pyo3_module(interpreter: &crate::interpreter::Interpreter) -> Result<String, String> {
+fn pyo3_module(interpreter: &crate::results::Interpreter) -> Result<String, String> {
     if interpreter.implementation != "cpython" || interpreter.version_info < (3, 10) {
         return Err(format!("the PyO3 module is built for CPython 3.10 and later, not for {}", interpreter.title()));
     }
@@ -55,7 +58,7 @@ fn pyo3_module(interpreter: &crate::interpreter::Interpreter) -> Result<String, 
             interpreter.title()
         ));
     }
-    places::python_module().map(|folder| folder.display().to_string()).map_err(|error| error.to_string())
+    installation::python_module().map(|folder| folder.display().to_string()).map_err(|error| error.to_string())
 }
 
 pub(super) fn judge(result: &mut RunResult, conditions: &Conditions) {

@@ -1,9 +1,10 @@
 //! Slide 18: generators as coroutines, beside threads that do the same.
 
+use super::experiment::{Column, Experiment};
 use super::judge::Conditions;
-use super::{Column, Experiment, Kind, Plan, Step};
+use super::plan::{Kind, Plan, Step};
+use crate::measure::Bounds;
 use crate::results::{Case, Judgement, Outcome, RunResult};
-use crate::told::Bounds;
 use crate::units::per_second;
 
 pub(super) const EXPERIMENT: Experiment = Experiment {
@@ -28,7 +29,7 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
             case,
             variant: Some(variant),
             arguments: vec![variant.to_owned()],
-            kind: Kind::Told(Bounds::new(timeout_s)),
+            kind: Kind::SelfReported(Bounds::new(timeout_s)),
         };
         let steps = [
             (IN_TURN, GENERATORS),

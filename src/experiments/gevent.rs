@@ -1,8 +1,9 @@
 //! Slide 21: a greenlet that ticks, and a SIGINT handler that sets a flag.
 
+use super::experiment::Experiment;
+use super::plan::Plan;
 use super::ticks::{self, CTRL_C, TICKS};
-use super::{Experiment, Plan};
-use crate::environment::{Need, Pin};
+use crate::provision::packages::{Need, Pin};
 
 pub(super) const EXPERIMENT: Experiment = Experiment {
     name: "gevent",

@@ -1,15 +1,17 @@
 //! Slide 22: the interpreter as an instance: two threads, each in an interpreter of its own, from a C program and from
 //! Python; and what it costs to hand a state over.
 
+use super::experiment::{Column, Experiment};
 use super::judge::{Conditions, ONLY_ONE_CORE, uses_two_cores};
-use super::{Column, Experiment, ExtensionError, Kind, Plan, Setting, Step};
-use crate::embedder::{self, Built, EmbedderError};
-use crate::extension;
-use crate::guard::GuardError;
-use crate::host::TOO_LOADED_PERCENT;
-use crate::interpreter::Interpreter;
+use super::plan::{Kind, Plan, Setting, Step};
+use crate::measure::Bounds;
+use crate::measure::SupervisorError;
+use crate::provision::embedder::{self, Built, EmbedderError};
+use crate::provision::extension;
+use crate::provision::extension::CompileError;
+use crate::results::Interpreter;
+use crate::results::TOO_LOADED_PERCENT;
 use crate::results::{Case, Judgement, Outcome, RunResult};
-use crate::told::Bounds;
 
 pub(super) const EXPERIMENT: Experiment = Experiment {
     name: "interpreters",
@@ -64,7 +66,7 @@ fn takes_turns(version: (u32, u32)) -> bool {
     !((3, 9)..(3, 13)).contains(&version)
 }
 
-fn plan(setting: &Setting) -> Result<Plan, GuardError> {
+fn plan(setting: &Setting) -> Result<Plan, SupervisorError> {
     let mut plan = Plan::default();
     if let Some(why) = nothing_to_show(setting.interpreter) {
         plan.missing.insert(EXPERIMENT.name.into(), why);
@@ -74,7 +76,7 @@ fn plan(setting: &Setting) -> Result<Plan, GuardError> {
     let timeout_s = 2.0 * f64::from(setting.seconds) + 30.0;
     let step = |case, variant, where_: Option<&str>| {
         let arguments = [variant].into_iter().chain(where_).map(str::to_owned).collect();
-        Step { case, variant: Some(variant), arguments, kind: Kind::Told(Bounds::new(timeout_s)) }
+        Step { case, variant: Some(variant), arguments, kind: Kind::SelfReported(Bounds::new(timeout_s)) }
     };
     let own_gils = setting.interpreter.version_info >= OWN_GILS;
     if own_gils {
@@ -83,9 +85,9 @@ fn plan(setting: &Setting) -> Result<Plan, GuardError> {
                 let (program, python_home) = (Some(program.clone()), Some(python_home.clone()));
                 let bounds = Bounds { program, python_home, ..Bounds::new(timeout_s) };
                 let threads = vec!["2".to_owned()];
-                Step { case, variant: Some(C_PROGRAM), arguments: threads, kind: Kind::Told(bounds) }
+                Step { case, variant: Some(C_PROGRAM), arguments: threads, kind: Kind::SelfReported(bounds) }
             })),
-            Err(EmbedderError::Guard(error)) => return Err(error),
+            Err(EmbedderError::Supervisor(error)) => return Err(error),
             Err(error) => {
                 plan.missing.insert(C_PROGRAM.into(), error.to_string());
             }
@@ -98,7 +100,7 @@ fn plan(setting: &Setting) -> Result<Plan, GuardError> {
     let mut variants = vec![(PYTHON, None), (CTYPES, Some(libbusy))];
     match extension::build(&extension::C, setting.interpreter, setting.libbusy.path(), None) {
         Ok(folder) => variants.push((EXTENSION, Some(folder.display().to_string()))),
-        Err(ExtensionError::Guard(error)) => return Err(error),
+        Err(CompileError::Supervisor(error)) => return Err(error),
         Err(error) => {
             plan.missing.insert(EXTENSION.into(), error.to_string());
         }
@@ -132,7 +134,8 @@ fn judge(result: &mut RunResult, conditions: &Conditions) {
         result.cases[index].judgement = Some(judgement);
     }
     let percents = |cases: &[(&str, &str)]| {
-        let percent = |(case, variant): &(&str, &str)| Some(format!("{:.0}", result.case(case, Some(*variant))?.number(CPU)?));
+        let percent =
+            |(case, variant): &(&str, &str)| Some(format!("{:.0}", result.case(case, Some(*variant))?.number(CPU)?));
         Some(format!("{} %", cases.iter().map(percent).collect::<Option<Vec<_>>>()?.join(", ")))
     };
     result.headline = percents(&[(OWN, C_PROGRAM), (SHARED, C_PROGRAM), (ONE, C_PROGRAM)])
@@ -290,6 +293,7 @@ fn handed_over(case: &Case, variant: &str, by_pipe: Option<&Case>) -> Judgement 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::results::Host;
     use Outcome::{AsExpected, Inconclusive, Unexpected};
     use serde_json::{Value, json};
 
@@ -313,7 +317,7 @@ mod tests {
     fn result(version: (u32, u32), cases: &[Value]) -> RunResult {
         let mut result: RunResult = serde_json::from_value(json!({
             "kind": "run", "experiment": "interpreters", "status": "ok", "seconds": 1, "cases": cases,
-            "interpreter": interpreter("cpython", version, false),
+            "host": Host::example(), "libbusy": "0.1.0", "interpreter": interpreter("cpython", version, false),
         }))
         .unwrap();
         judge(&mut result, &Conditions { cores: 2 });

@@ -1,7 +1,7 @@
 //! What makes a figure as expected, and what excuses one that is not.
 
-use crate::host::TOO_LOADED_PERCENT;
-use crate::interpreter::Interpreter;
+use crate::results::Interpreter;
+use crate::results::TOO_LOADED_PERCENT;
 use crate::results::{Case, Judgement, Outcome, RunResult};
 
 /// Under what conditions was measured.
@@ -72,7 +72,8 @@ pub(super) fn one_core(case: &Case, interpreter: &Interpreter) -> bool {
 
 /// The CPU use of these cases, as a headline: "100, 199 %". None if one was not measured.
 pub(super) fn headline(result: &RunResult, cases: &[(&str, Option<&str>)]) -> Option<String> {
-    let percent = |(case, variant): &(&str, Option<&str>)| Some(format!("{:.0}", result.case(case, *variant)?.cpu_percent()));
+    let percent =
+        |(case, variant): &(&str, Option<&str>)| Some(format!("{:.0}", result.case(case, *variant)?.cpu_percent()));
     Some(format!("{} %", cases.iter().map(percent).collect::<Option<Vec<_>>>()?.join(", ")))
 }
 

@@ -1,9 +1,10 @@
 //! Slides 6-7: a pool whose worker function comes after it, and a map that never returns.
 
+use super::experiment::{Column, Experiment};
 use super::judge::Conditions;
-use super::{Column, Experiment, Kind, Plan, Step};
+use super::plan::{Kind, Plan, Step};
+use crate::measure::Bounds;
 use crate::results::{Case, Judgement, Outcome, RunResult};
-use crate::told::Bounds;
 
 pub(super) const EXPERIMENT: Experiment = Experiment {
     name: "late-worker",
@@ -21,7 +22,8 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
     ],
     script: "slide06_late_worker.py",
     plan: |_| {
-        let step = |case| Step { case, variant: None, arguments: Vec::new(), kind: Kind::Told(Bounds::new(90.0)) };
+        let step =
+            |case| Step { case, variant: None, arguments: Vec::new(), kind: Kind::SelfReported(Bounds::new(90.0)) };
         let cases = [UNGUARDED, "fork", "forkserver", "spawn", "forkserver-module", "spawn-module"];
         Ok(Plan { steps: cases.map(step).into(), ..Plan::default() })
     },
@@ -120,7 +122,8 @@ fn unguarded(found: &Found) -> String {
 
 /// A task that was neither done nor lost when the time was up says something about the machine only.
 fn unsettled(judgement: Judgement) -> Judgement {
-    let summary = format!("{} Inconclusive: not every task was done or lost in time; see what else runs.", judgement.summary);
+    let summary =
+        format!("{} Inconclusive: not every task was done or lost in time; see what else runs.", judgement.summary);
     Judgement { outcome: Outcome::Inconclusive, summary, ..judgement }
 }
 
@@ -137,7 +140,7 @@ fn headline(found: &Found) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::interpreter::Interpreter;
+    use crate::results::{Host, Interpreter};
     use serde_json::json;
 
     /// What becomes of a case, the headline, and whether it is marked as changed.
@@ -147,7 +150,7 @@ mod tests {
         let mut result: RunResult = serde_json::from_value(json!({
             "kind": "run", "experiment": "late-worker", "status": "ok", "seconds": 1,
             "cases": [{"case": case, "wall_s": 1.0, "metrics": told}],
-            "interpreter": Interpreter::example("3", (3, 14)),
+            "host": Host::example(), "libbusy": "0.1.0", "interpreter": Interpreter::example("3", (3, 14)),
         }))
         .unwrap();
         judge(&mut result, &Conditions { cores: 2 });

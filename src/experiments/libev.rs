@@ -1,8 +1,10 @@
 //! Slides 19-20: libev's timers and its watcher for SIGINT, and a watcher that nobody keeps.
 
+use super::experiment::Experiment;
+use super::gevent;
 use super::judge::Conditions;
+use super::plan::Plan;
 use super::ticks::{self, CTRL_C, TICKS};
-use super::{Experiment, Plan, gevent};
 use crate::results::{Case, Judgement, RunResult};
 
 pub(super) const EXPERIMENT: Experiment = Experiment {

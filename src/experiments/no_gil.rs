@@ -1,11 +1,13 @@
 //! Slides 2-3: an interpreter without a GIL, beside the same one with it; and one that has a GIL though it is not CPython.
 
+use super::experiment::{Column, Experiment};
 use super::judge::{Conditions, headline, one_core, two_cores};
-use super::{Column, Experiment, ExtensionError, Kind, Plan, Setting, Step};
-use crate::extension::{self, C};
-use crate::guard::GuardError;
+use super::plan::{Kind, Plan, Setting, Step};
+use crate::measure::Bounds;
+use crate::measure::SupervisorError;
+use crate::provision::extension::CompileError;
+use crate::provision::extension::{self, C};
 use crate::results::{Case, Judgement, RunResult};
-use crate::told::Bounds;
 
 pub(super) const EXPERIMENT: Experiment = Experiment {
     name: "no-gil",
@@ -35,16 +37,17 @@ const ON: &str = "PYTHON_GIL=1";
 /// The only variant of the others.
 const AS_IS: &str = "as-is";
 
-fn plan(setting: &Setting) -> Result<Plan, GuardError> {
+fn plan(setting: &Setting) -> Result<Plan, SupervisorError> {
     let mut plan = Plan::default();
     let interpreter = setting.interpreter;
     if interpreter.free_threaded {
         match extension::build(&C, interpreter, setting.libbusy.path(), None) {
             Ok(folder) => {
                 let module = [folder.display().to_string(), C.name.to_owned()];
-                plan.steps = [OFF, ON].into_iter().flat_map(|variant| steps(variant, &module, setting.seconds)).collect();
+                plan.steps =
+                    [OFF, ON].into_iter().flat_map(|variant| steps(variant, &module, setting.seconds)).collect();
             }
-            Err(ExtensionError::Guard(error)) => return Err(error),
+            Err(CompileError::Supervisor(error)) => return Err(error),
             Err(error) => {
                 plan.missing.insert(EXPERIMENT.name.into(), error.to_string());
             }
@@ -57,7 +60,7 @@ fn plan(setting: &Setting) -> Result<Plan, GuardError> {
 }
 
 fn steps(variant: &'static str, module: &[String; 2], seconds: u32) -> [Step; 4] {
-    let told = || Kind::Told(Bounds::new(2.0 * f64::from(seconds) + 10.0));
+    let told = || Kind::SelfReported(Bounds::new(2.0 * f64::from(seconds) + 10.0));
     let step = |case, kind| {
         let arguments = [variant.to_owned()].into_iter().chain(module.iter().cloned()).collect();
         Step { case, variant: Some(variant), arguments, kind }

@@ -1,9 +1,10 @@
 //! Slide 5: a pool of processes, and which worker takes which task.
 
+use super::experiment::{Column, Experiment};
 use super::judge::Conditions;
-use super::{Column, Experiment, Kind, Plan, Step};
+use super::plan::{Kind, Plan, Step};
+use crate::measure::Bounds;
 use crate::results::RunResult;
-use crate::told::Bounds;
 
 pub(super) const EXPERIMENT: Experiment = Experiment {
     name: "pool",
@@ -20,7 +21,8 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
     ],
     script: "slide05_pool.py",
     plan: |_| {
-        let step = |case| Step { case, variant: None, arguments: Vec::new(), kind: Kind::Told(Bounds::new(30.0)) };
+        let step =
+            |case| Step { case, variant: None, arguments: Vec::new(), kind: Kind::SelfReported(Bounds::new(30.0)) };
         Ok(Plan { steps: ["fork", "forkserver", "spawn"].map(step).into(), ..Plan::default() })
     },
     judge,

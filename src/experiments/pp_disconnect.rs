@@ -1,8 +1,9 @@
 //! Slide 11: a client of Parallel Python that goes while its node works for it.
 
+use super::experiment::{Column, Experiment};
 use super::judge::Conditions;
+use super::plan::Plan;
 use super::pp_remote::{PARALLEL_PYTHON, PP, step};
-use super::{Column, Experiment, Plan};
 use crate::results::RunResult;
 
 pub(super) const EXPERIMENT: Experiment = Experiment {

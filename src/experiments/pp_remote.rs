@@ -1,10 +1,11 @@
 //! Slides 9-10: jobs on remote nodes, by Parallel Python then and by dask.distributed today.
 
+use super::experiment::{Column, Experiment};
 use super::judge::Conditions;
-use super::{Column, Experiment, Kind, Plan, Step};
-use crate::environment::{Need, Pin};
+use super::plan::{Kind, Plan, Step};
+use crate::measure::Bounds;
+use crate::provision::packages::{Need, Pin};
 use crate::results::RunResult;
-use crate::told::Bounds;
 use std::path::PathBuf;
 
 pub(super) const EXPERIMENT: Experiment = Experiment {
@@ -66,7 +67,7 @@ const DISTRIBUTED: Need = Need {
 /// A case whose script starts nodes, and may have to do all jobs of `seconds` or less one after the other.
 pub(super) fn step(case: &'static str, folder: PathBuf, seconds: u32) -> Step {
     let bounds = Bounds { python_path: vec![folder], ..Bounds::new(7.0 * f64::from(seconds) + 120.0) };
-    Step { case, variant: None, arguments: Vec::new(), kind: Kind::Told(bounds) }
+    Step { case, variant: None, arguments: Vec::new(), kind: Kind::SelfReported(bounds) }
 }
 
 fn judge(result: &mut RunResult, conditions: &Conditions) {

@@ -1,9 +1,10 @@
 //! Slide 8: the cost of a queue to another process, to another thread, and to nobody.
 
+use super::experiment::{Column, Experiment};
 use super::judge::Conditions;
-use super::{Column, Experiment, Kind, Plan, Step};
+use super::plan::{Kind, Plan, Step};
+use crate::measure::Bounds;
 use crate::results::{Case, Judgement, Outcome, RunResult};
-use crate::told::Bounds;
 use crate::units::per_second;
 
 pub(super) const EXPERIMENT: Experiment = Experiment {
@@ -23,7 +24,12 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
     plan: |setting| {
         // A round of the slowest takes seconds, on a slow machine and beside others.
         let timeout_s = f64::from(setting.seconds) + 60.0;
-        let step = |case| Step { case, variant: None, arguments: Vec::new(), kind: Kind::Told(Bounds::new(timeout_s)) };
+        let step = |case| Step {
+            case,
+            variant: None,
+            arguments: Vec::new(),
+            kind: Kind::SelfReported(Bounds::new(timeout_s)),
+        };
         Ok(Plan {
             steps: ["process", "thread", ONE, "thread-simple", "interpreter"].map(step).into(),
             ..Plan::default()
@@ -107,15 +113,17 @@ fn slower(times: f64, summary: String) -> Judgement {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::interpreter::Interpreter;
+    use crate::results::{Host, Interpreter};
     use serde_json::json;
 
     /// With cases of these names and times, judged.
     fn result(interpreter: &Interpreter, cases: &[(&str, f64)]) -> RunResult {
-        let case = |(name, round_s): &(&str, f64)| json!({"case": name, "wall_s": 1.0, "metrics": {"round_s": round_s}});
+        let case =
+            |(name, round_s): &(&str, f64)| json!({"case": name, "wall_s": 1.0, "metrics": {"round_s": round_s}});
         let mut result: RunResult = serde_json::from_value(json!({
             "kind": "run", "experiment": "queues", "status": "ok", "seconds": 1,
             "cases": cases.iter().map(case).collect::<Vec<_>>(), "interpreter": interpreter,
+            "host": Host::example(), "libbusy": "0.1.0",
         }))
         .unwrap();
         judge(&mut result, &Conditions { cores: 2 });

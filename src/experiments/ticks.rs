@@ -1,9 +1,10 @@
 //! What the experiments with an event loop have in common: eleven ticks, or fewer and a clean end at Ctrl-C.
 
+use super::experiment::Column;
 use super::judge::Conditions;
-use super::{Column, Kind, Step};
+use super::plan::{Kind, Step};
+use crate::measure::Bounds;
 use crate::results::{Case, Judgement, Outcome, RunResult};
-use crate::told::Bounds;
 use std::path::PathBuf;
 
 /// All of them run: the talk's dots.
@@ -27,7 +28,7 @@ pub(super) const COLUMNS: [Column; 6] = [
 pub(super) fn step(case: &'static str, seconds: u32, packages: Vec<PathBuf>) -> Step {
     // They take a third of the seconds; the rest is for cold imports.
     let bounds = Bounds { max_processes: 4, python_path: packages, ..Bounds::new(f64::from(seconds) + 30.0) };
-    Step { case, variant: None, arguments: Vec::new(), kind: Kind::Told(bounds) }
+    Step { case, variant: None, arguments: Vec::new(), kind: Kind::SelfReported(bounds) }
 }
 
 /// True if nothing came to an end before it should.

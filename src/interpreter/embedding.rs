@@ -1,33 +1,34 @@
-//! The question to an interpreter what a C program needs to embed it, and its answer.
+//! The query for the files that a C program needs to embed an interpreter, and its answer.
 
-use super::answer::{exact, put};
-use super::{Interpreter, InterpreterError};
+use super::error::InterpreterError;
+use super::query::{ask, exact};
+use crate::results::Interpreter;
 use serde::Deserialize;
 use std::path::PathBuf;
 
-/// What `python3-config --embed --ldflags` tells, but true of an interpreter that was moved, too; and the C library that
-/// it runs on, which may be newer than the system's.
+/// The files that `python3-config --embed --ldflags` names, but correct also for an interpreter that was moved; and the C
+/// library that it runs on, which may be newer than the system's.
 #[derive(Debug, Deserialize)]
 pub struct Embedding {
     /// The interpreter as a shared library (INSTSONAME), if it has one.
     #[serde(deserialize_with = "optional")]
     pub library: Option<PathBuf>,
-    /// What the library is called.
+    /// The name of that library.
     pub name: String,
-    /// The dynamic linker that the interpreter runs under, where that can be told.
+    /// The dynamic linker that the interpreter runs under, if it is known.
     #[serde(deserialize_with = "optional")]
     pub loader: Option<PathBuf>,
-    /// The C library that it runs on, where that can be told.
+    /// The C library that it runs on, if it is known.
     #[serde(deserialize_with = "optional")]
     pub libc: Option<PathBuf>,
-    /// Where its standard library lies, as PYTHONHOME has it.
+    /// The place of its standard library, in the form of PYTHONHOME.
     #[serde(deserialize_with = "exact")]
     pub home: PathBuf,
 }
 
-/// For CPython 3.12 and later. A path counts only if there is a file: sysconfig keeps those of the place that the
-/// interpreter was built for.
-const QUESTION: &str = r#"
+/// The query, for CPython 3.12 and later. A path counts only if the file exists: sysconfig keeps the paths of the place that
+/// the interpreter was built for.
+const QUERY: &str = r#"
 import json, os, sys, sysconfig
 def get(name):
     return os.fsencode(sysconfig.get_config_var(name) or "")
@@ -58,14 +59,12 @@ fn optional<'a, D: serde::Deserializer<'a>>(deserializer: D) -> Result<Option<Pa
     Ok(Option::<Exact>::deserialize(deserializer)?.map(|Exact(path)| path))
 }
 
-impl Interpreter {
-    /// What a program needs to embed it. Only CPython 3.12 and later understand the question.
-    ///
-    /// # Errors
-    /// It answers something else than an [`Embedding`].
-    pub fn embedding(&self) -> Result<Embedding, InterpreterError> {
-        put(&self.command, QUESTION)
-    }
+/// Returns the files that a C program needs to embed `interpreter`, CPython 3.12 or later.
+///
+/// # Errors
+/// It does not answer the query.
+pub fn embedding(interpreter: &Interpreter) -> Result<Embedding, InterpreterError> {
+    ask(&interpreter.command, QUERY)
 }
 
 #[cfg(test)]
@@ -73,7 +72,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_path_comes_with_every_byte_or_not_at_all() {
+    fn a_path_keeps_every_byte_or_is_absent() {
         let answer =
             r#"{"library": "/caf\u00c3\u00a9/\u00ff.so", "name": "x.so", "loader": null, "libc": null, "home": "/:/"}"#;
         let embedding: Embedding = serde_json::from_str(answer).unwrap();
@@ -82,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn the_question_opens_its_answer_with_the_mark() {
-        assert!(QUESTION.contains(&format!("\"\\n{}\"", super::super::answer::MARK)));
+    fn the_query_starts_its_answer_with_the_mark() {
+        assert!(QUERY.contains(&format!("\"\\n{}\"", crate::interpreter::query::MARK)));
     }
 }

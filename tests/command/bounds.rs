@@ -43,9 +43,9 @@ fn a_stopped_guard_holds_nobody_up() {
     let python = bench.executable("python", "#!/bin/sh\nsetsid sleep 1000 &\nsleep 1001\n");
     let lab = bench.spawn(&["run", "ctypes", "-p", &python]);
     wait_for("the program", || runs(&bench, "sleep 1001"));
-    bench.role("__guard").into_iter().for_each(|pid| signal(pid, Signal::STOP));
+    bench.role("__supervisor").into_iter().for_each(|pid| signal(pid, Signal::STOP));
     let output = finish(lab, Duration::from_secs(90));
-    assert!(stderr(&output).contains("guard process did not answer"), "{output:?}");
+    assert!(stderr(&output).contains("supervisor process did not answer"), "{output:?}");
     bench.assert_nobody_left("SIGSTOP of the guard");
 }
 
@@ -55,7 +55,7 @@ fn killing_the_lab_of_a_stopped_guard_leaves_nothing() {
     let python = bench.executable("python", "#!/bin/sh\nsetsid sleep 1000 &\nsleep 1001\n");
     let mut lab = bench.spawn(&["run", "ctypes", "-p", &python]);
     wait_for("the program", || runs(&bench, "sleep 1001"));
-    bench.role("__guard").into_iter().for_each(|pid| signal(pid, Signal::STOP));
+    bench.role("__supervisor").into_iter().for_each(|pid| signal(pid, Signal::STOP));
     lab.kill().unwrap();
     lab.wait().unwrap();
     let give_up = Instant::now() + Duration::from_secs(90);
@@ -89,13 +89,13 @@ fn bounds_hold_while_the_lab_is_stopped() {
 fn a_killed_guard_is_a_failure_that_leaves_nothing() {
     let bench = Bench::new();
     let lab = started(&bench);
-    signal(bench.role("__guard")[0], Signal::KILL);
+    signal(bench.role("__supervisor")[0], Signal::KILL);
     // Its first case is lost; the rest of the run would take minutes.
     wait_for("the next case", || runs(&bench, "slide13_ctypes.py two"));
     signal(lab.id(), Signal::INT);
     let output = lab.wait_with_output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout);
-    assert!(said.contains("guard process was killed") || output.status.code() == Some(130), "{said}");
+    assert!(said.contains("supervisor process was killed") || output.status.code() == Some(130), "{said}");
     bench.assert_nobody_left("kill -9 of the guard");
 }
 

@@ -69,7 +69,7 @@ fn what_was_expected_decides_the_exit_code() {
     assert!(row["verdict"] == "inconclusive" && code == 3 || code == 1, "{row:#}");
     let (row, code) = self::row(&["pass", "--expect", "holds"]);
     assert_eq!((row["verdict"].as_str(), code), (Some("inconclusive"), 3), "{row:#}");
-    assert!(row["reason"].as_str().unwrap().contains("give it more to do"), "{row:#}");
+    assert!(row["reason"].as_str().unwrap().contains("give the call more work"), "{row:#}");
     assert_eq!((&row["held_share"], &row["missing"]["held_share"]), (&Value::Null, &row["reason"]));
 }
 

@@ -82,7 +82,7 @@ impl Bench {
         pids.filter(marked).collect()
     }
 
-    /// Those of [`Self::processes`] that are this command in a hidden role: `__guard`, `__shim`.
+    /// Those of [`Self::processes`] that are this command in a hidden role: `__supervisor`, `__reaper`.
     pub fn role(&self, role: &str) -> Vec<u32> {
         self.processes().into_iter().filter(|pid| command_line(*pid).get(1).is_some_and(|word| word == role)).collect()
     }

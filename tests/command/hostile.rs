@@ -1,7 +1,7 @@
 //! Programs that try their bounds: each ends, leaves nothing, and is told for what it was.
 
 use crate::harness::{BUSY, Bench, finish, signal, stderr};
-use busy_lab::guard::{Event, How, Spec};
+use busy_lab::process::{Event, How, Spec};
 use rustix::process::{Signal, geteuid};
 use std::fs::{self, Permissions};
 use std::io::Write;
@@ -104,7 +104,7 @@ fn a_path_that_is_no_utf8_reaches_the_program_as_it_is() {
     spec.env.insert("VALUE".into(), std::ffi::OsString::from_vec(vec![0xfd]));
 
     // As the lab starts it.
-    let mut guard = bench.command(&["__guard"]).stdin(Stdio::piped()).spawn().unwrap();
+    let mut guard = bench.command(&["__supervisor"]).stdin(Stdio::piped()).spawn().unwrap();
     let mut stdin = guard.stdin.take().unwrap();
     writeln!(stdin, "{}", serde_json::to_string(&spec).unwrap()).unwrap();
     let output = finish(guard, Duration::from_secs(20));

@@ -90,7 +90,7 @@ fn kill_once(seed: u64) -> Vec<String> {
     let experiments = if moment == "end" { &["ctypes", "extension"] } else { &EXPERIMENTS[..] };
     let experiment = *random.choice(experiments).unwrap();
     let mut arguments = vec!["run", experiment, "-d", "1", "--json", file.to_str().unwrap()];
-    lend_environments(&bench);
+    lend_packages(&bench);
     // With a child that no signal to its group reaches.
     let python = bench.false_interpreter("setsid sleep 1000 & echo >> $HOME/ran; sleep 0.03");
     if moment == "end" {
@@ -121,7 +121,7 @@ fn kill_once(seed: u64) -> Vec<String> {
     sleep(Duration::from_secs_f64(wait));
 
     let victims = *random.choice(&["lab", "guard", "both"][..]).unwrap();
-    let guards = bench.role("__guard");
+    let guards = bench.role("__supervisor");
     let victims = if guards.is_empty() { "lab (no guard is there)" } else { victims };
     if victims != "guard" {
         lab().into_iter().for_each(|pid| signal(pid, Signal::KILL));
@@ -147,34 +147,37 @@ fn kill_once(seed: u64) -> Vec<String> {
     seen
 }
 
-/// Lets the run import what is installed for this user: the cell has no network.
-fn lend_environments(bench: &Bench) {
-    let installed = busy_lab::places::cache().map(|cache| cache.join("environments"));
+/// Lets the run import the packages that are installed for this user, since the cell has no network.
+fn lend_packages(bench: &Bench) {
+    let installed = busy_lab::paths::cache().map(|cache| cache.join("packages"));
     let Some(installed) = installed.filter(|installed| installed.is_dir()) else { return };
     let cache = bench.path(".cache/busy");
     fs::create_dir_all(&cache).unwrap();
-    symlink(installed, cache.join("environments")).unwrap();
+    symlink(installed, cache.join("packages")).unwrap();
 }
 
-/// Nothing but what should be there, and that whole.
+/// Asserts that the file is one of those that a killed run may leave, and that it is whole. Returns what it is.
 fn assert_whole(bench: &Bench, path: &Path) -> Option<String> {
     let content = fs::read(path).unwrap();
     let name = path.file_name().unwrap().to_str().unwrap();
     let is_whole = || serde_json::from_slice(&content).is_ok_and(|json: serde_json::Value| json["schema"] == 1);
     let own = Path::new(env!("CARGO_MANIFEST_DIR"));
-    // An installation that was cut off stays under a passing name, and the next one clears it away.
-    if path.starts_with(bench.path(".cache/busy/environments")) {
+    let cache = bench.path(".cache/busy");
+    if path.starts_with(cache.join("packages")) {
         return None;
     }
-    if path.starts_with(bench.path(".cache")) {
-        // Passing names (a dot first) may stay here.
-        if let Some(source) = ["experiments", "c-examples", "ffi/include", "pyext/python/busy"]
+    if let Ok(below) = path.strip_prefix(&cache) {
+        // An entry that was cut off stays under a temporary name (a dot first), and the next run removes it.
+        if below.iter().any(|part| part.as_encoded_bytes().starts_with(b".")) {
+            return None;
+        }
+        if let Some(source) = ["experiments", "src/provision/scripts", "c-examples", "ffi/include", "pyext/python/busy"]
             .map(|folder| own.join(folder).join(name))
             .iter()
             .find(|file| file.exists())
         {
             assert_eq!(content, fs::read(source).unwrap(), "{} is not whole", path.display());
-        } else if !name.starts_with('.') {
+        } else {
             assert!(content.starts_with(b"\x7fELF"), "{} is not whole", path.display());
         }
         return None;
@@ -186,8 +189,8 @@ fn assert_whole(bench: &Bench, path: &Path) -> Option<String> {
             assert!(is_whole(), "{} is damaged: {}", path.display(), String::from_utf8_lossy(&content));
             Some("results: new ones".into())
         }
-        // publish.rs: between its link and its rename a file is whole under a passing name.
-        _ if name.starts_with(".busy-") && is_whole() => Some("a whole file under its passing name".into()),
+        // results/new_file.rs: between its link and its rename, a file is whole under a temporary name.
+        _ if name.starts_with(".busy-") && is_whole() => Some("a whole file under its temporary name".into()),
         _ if path.parent().unwrap().ends_with("runs") && name.ends_with(".json") && is_whole() => {
             Some("a kept copy".into())
         }

@@ -11,7 +11,7 @@ fn a_load_reports_what_it_achieved() {
     let output =
         bench.run(&["load", "--cpu", "2", "--load", "20%", "--for", "500ms", "--json", file.to_str().unwrap()]);
     assert!(output.status.success(), "{}", stderr(&output));
-    assert!(stdout(&output).contains("asked for 20.000 %") && stdout(&output).contains("thread 1: "));
+    assert!(stdout(&output).contains("requested 20.000 %") && stdout(&output).contains("thread 1: "));
     let result = &json(&file)["results"][0];
     assert_eq!((result["kind"].as_str(), result["completed"].as_bool()), (Some("load"), Some(true)));
     let achieved = result["achieved_percent"].as_f64().unwrap();

@@ -17,9 +17,9 @@ fn every_case_is_measured_shown_and_kept() {
 
     let document = json(&file);
     assert_eq!(document["schema"], 1);
-    assert_eq!(document["libbusy"], env!("CARGO_PKG_VERSION"));
-    assert!(document["host"]["cpu"].is_string() && document["host"]["others_percent"].is_number());
     let result = &document["results"][0];
+    assert_eq!(result["libbusy"], env!("CARGO_PKG_VERSION"));
+    assert!(result["host"]["cpu"].is_string() && result["host"]["others_percent"].is_number());
     assert_eq!((result["kind"].as_str(), result["status"].as_str()), (Some("run"), Some("ok")), "{result:#}");
     assert!(result["interpreter"]["version"].is_string());
     let cases = result["cases"].as_array().unwrap();
@@ -200,8 +200,9 @@ fn interpreters_from_c_and_from_python_tell_what_they_used_or_why_they_are_not_t
             let mut cases = result["cases"].as_array().unwrap().iter();
             cases.find(|case| case["case"] == name && case["variant"] == variant).map(|case| &case["metrics"])
         };
-        let tells =
-            |name: &str, variant: &str, metric: &str| case(name, variant).is_some_and(|metrics| metrics[metric].as_f64() > Some(0.0));
+        let tells = |name: &str, variant: &str, metric: &str| {
+            case(name, variant).is_some_and(|metrics| metrics[metric].as_f64() > Some(0.0))
+        };
         let why = |title: &str| result["missing"][title].as_str().unwrap_or_default();
         assert!(tells("shared-gil", "python", "cpu_percent"), "{result:#}");
         for variant in ["threads", "processes-pipe", "processes-shared-memory"] {

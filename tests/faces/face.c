@@ -1,6 +1,6 @@
 /*
- * The C face. Each argument is a question, "case call cancel length"; each gets an answer, "case status elapsed count".
- * cases.txt says what the words mean.
+ * The C face. Each argument is a request, "case call cancel length". For each request the program prints a reply, "case
+ * status elapsed count". cases.txt defines the words of a request, and table.rs those of a reply.
  */
 #define _POSIX_C_SOURCE 200809L
 
@@ -12,7 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
-/* What no call writes by chance. */
+/* A value that no call writes by chance. */
 #define UNTOUCHED UINT64_C(0xa5a5a5a5a5a5a5a5)
 
 static uint64_t monotonic_ns(void)
@@ -38,7 +38,7 @@ static const char *name(busy_status status)
     }
 }
 
-/* Sets the flag once the main thread, whose id is the process's, has used a millisecond of CPU time. */
+/* Sets the flag once the main thread has used a millisecond of CPU time. Its thread id is the process id. */
 static void *cancel_during(void *cancel)
 {
     const struct timespec pause = {0, 100000};
@@ -52,14 +52,14 @@ static void *cancel_during(void *cancel)
     return NULL;
 }
 
-static busy_status call(const char *what, uint64_t length, busy_cancel *cancel, uint64_t *elapsed, uint64_t *count)
+static busy_status call(const char *function, uint64_t length, busy_cancel *cancel, uint64_t *elapsed, uint64_t *count)
 {
     busy_status status = BUSY_OK;
-    if (strcmp(what, "seconds") == 0) {
+    if (strcmp(function, "seconds") == 0) {
         *count = busy_wait((unsigned int)length);
-    } else if (strcmp(what, "time") == 0) {
+    } else if (strcmp(function, "time") == 0) {
         *count = busy_wait_time((unsigned int)length);
-    } else if (strcmp(what, "load") == 0) {
+    } else if (strcmp(function, "load") == 0) {
         busy_load_options options = BUSY_LOAD_OPTIONS_INIT;
         busy_load_result result = {UNTOUCHED, UNTOUCHED, 0};
         options.cancel = cancel;
@@ -71,7 +71,7 @@ static busy_status call(const char *what, uint64_t length, busy_cancel *cancel, 
         busy_wait_options options = BUSY_WAIT_OPTIONS_INIT;
         busy_wait_result result = {UNTOUCHED, UNTOUCHED};
         options.cancel = cancel;
-        options.clock = strcmp(what, "tsc") == 0 ? BUSY_CLOCK_TSC : BUSY_CLOCK_MONOTONIC;
+        options.clock = strcmp(function, "tsc") == 0 ? BUSY_CLOCK_TSC : BUSY_CLOCK_MONOTONIC;
         status = busy_wait_ns(length, &options, &result);
         *elapsed = result.elapsed_ns;
         *count = result.count;
@@ -79,27 +79,27 @@ static busy_status call(const char *what, uint64_t length, busy_cancel *cancel, 
     return status;
 }
 
-static int answer(const char *question)
+static int reply(const char *request)
 {
     busy_cancel cancel = BUSY_CANCEL_INIT;
-    uint64_t length, asked, before, took, elapsed = UNTOUCHED, count = UNTOUCHED;
-    char title[32], what[16], how[16];
+    uint64_t length, requested, before, took, elapsed = UNTOUCHED, count = UNTOUCHED;
+    char title[32], function[16], cancel_time[16];
     const char *passed;
     pthread_t canceller;
     busy_status status;
     int in_seconds, during;
 
-    if (sscanf(question, "%31s %15s %15s %" SCNu64, title, what, how, &length) != 4)
+    if (sscanf(request, "%31s %15s %15s %" SCNu64, title, function, cancel_time, &length) != 4)
         return 0;
-    in_seconds = strcmp(what, "seconds") == 0 || strcmp(what, "time") == 0;
-    asked = in_seconds ? length * 1000000000 : length;
-    during = strcmp(how, "during") == 0;
-    if (strcmp(how, "before") == 0)
+    in_seconds = strcmp(function, "seconds") == 0 || strcmp(function, "time") == 0;
+    requested = in_seconds ? length * 1000000000 : length;
+    during = strcmp(cancel_time, "during") == 0;
+    if (strcmp(cancel_time, "before") == 0)
         busy_cancel_set(&cancel);
     if (during && pthread_create(&canceller, NULL, cancel_during, &cancel) != 0)
         return 0;
     before = monotonic_ns();
-    status = call(what, length, &cancel, &elapsed, &count);
+    status = call(function, length, &cancel, &elapsed, &count);
     took = monotonic_ns() - before;
     if (during)
         pthread_join(canceller, NULL);
@@ -112,7 +112,7 @@ static int answer(const char *question)
     /* The talk's functions do not report how long they took. */
     if (in_seconds)
         elapsed = took;
-    passed = elapsed > took ? "impossible" : elapsed < asked ? "early" : "passed";
+    passed = elapsed > took ? "impossible" : elapsed < requested ? "early" : "passed";
     printf("%s %s %s %s\n", title, name(status), passed, count > 0 ? "some" : "none");
     return 1;
 }
@@ -120,10 +120,10 @@ static int answer(const char *question)
 int main(int argc, char **argv)
 {
     int argument;
-    /* Ends the process also if a wait does not end. */
+    /* Ends the process if a wait does not end. */
     alarm(60);
     for (argument = 1; argument < argc; argument++) {
-        if (!answer(argv[argument])) {
+        if (!reply(argv[argument])) {
             fprintf(stderr, "expected \"case call cancel length\", found \"%s\"\n", argv[argument]);
             return 2;
         }

@@ -1,7 +1,8 @@
-"""The face of libbusy as ctypes gives it, on any Python: face.c once more, for CPython 2.7 and 3.x.
+"""The ctypes face, on any Python: the same as face.c, for CPython 2.7 and 3.x.
 
-The first argument is the library's file. Each other is a question, "case call cancel length"; each gets an answer,
-"case status elapsed count". cases.txt says what the words mean.
+The first argument is the path of the library. Each other argument is a request, "case call cancel length". For
+each request the script prints a reply, "case status elapsed count". cases.txt defines the words of a request, and
+table.rs those of a reply.
 """
 
 import ctypes
@@ -71,7 +72,7 @@ busy.busy_thread_cpu_ns.argtypes = [ctypes.c_uint32, ctypes.POINTER(ctypes.c_uin
 
 
 def monotonic_ns():
-    """CLOCK_MONOTONIC, for which 2.7 has no function."""
+    """Returns the time of CLOCK_MONOTONIC, for which 2.7 has no function."""
     now = Timespec()
     assert libc.clock_gettime(1, ctypes.byref(now)) == 0
     return now.tv_sec * 1000000000 + now.tv_nsec
@@ -90,45 +91,45 @@ def cancel_during(cancel, start):
     busy.busy_cancel_set(cancel)
 
 
-def call(what, length, cancel):
-    """Its status, and the time, if any, and the count that it reports."""
-    if what in ("seconds", "time"):
-        function = {"seconds": busy.busy_wait, "time": busy.busy_wait_time}[what]
+def call(name, length, cancel):
+    """Returns the status, the elapsed time (None if the function does not report it) and the count."""
+    if name in ("seconds", "time"):
+        function = {"seconds": busy.busy_wait, "time": busy.busy_wait_time}[name]
         return OK, None, function(length)
-    if what == "load":
+    if name == "load":
         options = LoadOptions(ctypes.sizeof(LoadOptions), ctypes.pointer(cancel), 0.5, 10000000, length, 1, 0)
         result = LoadResult(UNTOUCHED, UNTOUCHED, 0)
         status = busy.busy_load(ctypes.byref(options), ctypes.byref(result))
         return status, result.elapsed_ns, result.cpu_ns
-    clock = {"wait": 0, "tsc": 1}[what]
+    clock = {"wait": 0, "tsc": 1}[name]
     options = WaitOptions(ctypes.sizeof(WaitOptions), ctypes.pointer(cancel), clock, 0)
     result = WaitResult(UNTOUCHED, UNTOUCHED)
     status = busy.busy_wait_ns(length, ctypes.byref(options), ctypes.byref(result))
     return status, result.elapsed_ns, result.count
 
 
-def answer(what, how, length):
+def reply(name, cancel_time, length):
     cancel = ctypes.c_uint32()
     canceller = threading.Thread(target=cancel_during, args=(cancel, main_thread_cpu_ns()))
-    if how == "before":
+    if cancel_time == "before":
         busy.busy_cancel_set(cancel)
-    elif how == "during":
+    elif cancel_time == "during":
         canceller.start()
     before = monotonic_ns()
-    status, elapsed, count = call(what, length, cancel)
+    status, elapsed, count = call(name, length, cancel)
     took = monotonic_ns() - before
-    if how == "during":
+    if cancel_time == "during":
         canceller.join()
     if status not in (OK, CANCELLED):
         return [STATUSES[status]] + ["-" if value == UNTOUCHED else "written" for value in (elapsed, count)]
-    asked = length
-    if elapsed is None:  # the talk's functions, of whole seconds
-        asked, elapsed = length * 1000000000, took
-    passed = "impossible" if elapsed > took else "early" if elapsed < asked else "passed"
+    requested = length
+    if elapsed is None:  # the talk's functions, which take whole seconds
+        requested, elapsed = length * 1000000000, took
+    passed = "impossible" if elapsed > took else "early" if elapsed < requested else "passed"
     return [STATUSES[status], passed, "some" if count > 0 else "none"]
 
 
-signal.alarm(60)  # ends the process also if a wait does not end
-for question in sys.argv[2:]:
-    case, what, how, length = question.split()
-    print(" ".join([case] + answer(what, how, int(length))))
+signal.alarm(60)  # ends the process if a wait does not end
+for request in sys.argv[2:]:
+    case, name, cancel_time, length = request.split()
+    print(" ".join([case] + reply(name, cancel_time, int(length))))

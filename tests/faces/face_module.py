@@ -1,24 +1,25 @@
 """The face of the Python module.
 
-The first argument is the function's name. Each other is a question, "case call cancel length"; each gets an answer,
-"case status elapsed count". cases.txt says what the words mean.
+The first argument is the name of the function. Each other argument is a request, "case call cancel length". For
+each request the script prints a reply, "case status elapsed count". cases.txt defines the words of a request, and
+table.rs those of a reply.
 """
 
 import signal
 import subprocess
 import sys
 import time
-from decimal import Decimal  # noqa: F401 - the questions use both
+from decimal import Decimal  # noqa: F401 - the requests use both
 from fractions import Fraction
 
 import busy
 
-# Sends this process a SIGINT when it is most likely inside its wait; before it, it would raise the same.
+# Sends this process a SIGINT when it is most likely inside its wait. A SIGINT before the wait would raise the same.
 INTERRUPT = ["sh", "-c", "sleep 0.2; kill -INT $PPID"]
 
 
-def answer(wait, how, seconds):
-    interrupt = subprocess.Popen(INTERRUPT) if how == "during" else None
+def reply(wait, cancel_time, seconds):
+    interrupt = subprocess.Popen(INTERRUPT) if cancel_time == "during" else None
     before = time.monotonic_ns()
     status = "ok"
     try:
@@ -35,9 +36,9 @@ def answer(wait, how, seconds):
     return status, passed, counted
 
 
-signal.alarm(60)  # ends the process also if a wait does not end
-signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever started it may have it ignored
-for question in sys.argv[2:]:
-    # Python has one way to wait, whatever the call is for the others.
-    case, _, how, length = question.split()
-    print(case, *answer(getattr(busy, sys.argv[1]), how, eval(length)))
+signal.alarm(60)  # ends the process if a wait does not end
+signal.signal(signal.SIGINT, signal.default_int_handler)  # the parent may have set it to be ignored
+for request in sys.argv[2:]:
+    # Python has one function for all kinds of wait, so the name of the call is not used.
+    case, _, cancel_time, length = request.split()
+    print(case, *reply(getattr(busy, sys.argv[1]), cancel_time, eval(length)))

@@ -1,15 +1,15 @@
-"""What busy.watch and busy.check tell of a known hold and a known release. Prints that it was so, or that a
-free-threaded interpreter was refused by a clear error."""
+"""Checks busy.watch and busy.check with a known hold and a known release, and prints "watched". On a free-threaded
+interpreter, checks that the import fails with a clear error, and prints "refused"."""
 
 import signal
 import sys
 import threading
 
-signal.alarm(60)  # ends the process also if something does not end
+signal.alarm(60)  # ends the process if a call does not end
 try:
     import busy
 except ImportError as error:
-    assert "t" in sys.abiflags and "does not serve a free-threaded CPython" in str(error), error
+    assert "t" in sys.abiflags and "does not support free-threaded CPython" in str(error), error
     print("refused")
     sys.exit()
 

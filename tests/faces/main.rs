@@ -1,5 +1,5 @@
-//! One table of cases (cases.txt) through every face of busy: Rust, C, ctypes on every Python, the Python module. All
-//! answer in one form, so that what differs between two faces is either in the table or a defect.
+//! Runs one table of cases (cases.txt) on every face of busy: Rust, C, ctypes on every Python, and the Python module.
+//! All faces reply in one form, so every difference between two faces is either in the table or a defect.
 
 #![cfg(target_os = "linux")]
 
@@ -17,42 +17,42 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Mutex;
 use std::thread;
-use table::{Answer, Case, Column, cases};
+use table::{Case, Column, Reply, cases};
 
-/// One way in to busy.
+/// One face of busy.
 struct Face {
     name: String,
     column: Column,
-    /// A program that takes questions as arguments and prints an answer each; None is this very program.
+    /// The program that takes requests as arguments and prints a reply to each. None stands for this process.
     program: Option<Command>,
 }
 
 impl Face {
-    /// Its answer to each of `cases`, in order.
-    fn answers(&mut self, cases: &[&Case]) -> Vec<Answer> {
-        let Some(program) = &mut self.program else { return cases.iter().map(|case| rust::answer(case)).collect() };
-        let printed = printed(program.args(cases.iter().map(|case| case.question(self.column))));
-        let answers: Vec<Answer> = printed.lines().map(Answer::parse).collect();
-        let answered = answers.iter().map(|answer| &answer.case);
-        assert!(answered.eq(cases.iter().map(|case| &case.name)), "{}: not an answer a question\n{printed}", self.name);
-        answers
+    /// Returns the replies of the face to `cases`, in order.
+    fn replies(&mut self, cases: &[&Case]) -> Vec<Reply> {
+        let Some(program) = &mut self.program else { return cases.iter().map(|case| rust::reply(case)).collect() };
+        let printed = printed(program.args(cases.iter().map(|case| case.request(self.column))));
+        let replies: Vec<Reply> = printed.lines().map(Reply::parse).collect();
+        let replied = replies.iter().map(|reply| &reply.case);
+        assert!(replied.eq(cases.iter().map(|case| &case.name)), "{}: not one reply per request\n{printed}", self.name);
+        replies
     }
 
-    /// What it answers otherwise than the table says.
+    /// Returns the replies that differ from the table.
     fn differences(mut self, cases: &[Case]) -> Vec<String> {
-        let asked: Vec<_> = cases.iter().filter(|case| case.expected(self.column) != "-").collect();
-        assert!(!asked.is_empty());
-        let answers = self.answers(&asked);
-        eprintln!("{}: {} answers", self.name, answers.len());
-        let differs = |(case, answer): (&&Case, &Answer)| {
+        let cases: Vec<_> = cases.iter().filter(|case| case.expected(self.column) != "-").collect();
+        assert!(!cases.is_empty());
+        let replies = self.replies(&cases);
+        eprintln!("{}: {} replies", self.name, replies.len());
+        let differs = |(case, reply): (&&Case, &Reply)| {
             let expected = case.expected(self.column);
-            (!answer.is(expected)).then(|| format!("{}: expected {expected}, found {answer}", self.name))
+            (!reply.is(expected)).then(|| format!("{}: expected {expected}, found {reply}", self.name))
         };
-        asked.iter().zip(&answers).filter_map(differs).collect()
+        cases.iter().zip(&replies).filter_map(differs).collect()
     }
 }
 
-/// The C face, and what keeps its program.
+/// Returns the C face, and the folder that holds its program.
 fn c() -> (Face, Prefix) {
     let prefix = Prefix::new();
     let arguments = prefix.shared().into_iter().chain(["-pthread".into()]);
@@ -60,7 +60,7 @@ fn c() -> (Face, Prefix) {
     (Face { name: "C".into(), column: Column::C, program: Some(Command::new(program)) }, prefix)
 }
 
-/// `script` of this folder on `python`, which is to leave no byte code among the sources.
+/// Returns the command that runs `script` of this folder on `python`, without writing bytecode into the source folder.
 fn script(python: &Python, script: &str) -> Command {
     let mut command = Command::new(&python.path);
     command.arg("-B").arg(source("tests/faces").join(script));
@@ -73,7 +73,7 @@ fn ctypes(python: &Python) -> Face {
     Face { name: format!("ctypes on {}", python.name), column: Column::C, program: Some(command) }
 }
 
-/// Both functions of the module, where it can be imported.
+/// Returns the faces of both functions of the module, if `python` can import it.
 fn module(python: &Python) -> Vec<Face> {
     if !python.has_module() {
         return Vec::new();
@@ -87,14 +87,14 @@ fn module(python: &Python) -> Vec<Face> {
 }
 
 impl Python {
-    /// CPython 3.10 or later is what the module is built for.
+    /// Returns whether the module is built for this interpreter: CPython 3.10 or later.
     fn has_module(&self) -> bool {
         let version = self.name.strip_prefix("CPython 3.").and_then(|minor| minor.parse().ok());
         version.is_some_and(|minor: u32| minor >= 10)
     }
 }
 
-/// What is to be on PYTHONPATH for `import busy`.
+/// Returns the folder that must be on PYTHONPATH for `import busy`.
 fn module_folder() -> PathBuf {
     let folder = libbusy().with_file_name("python");
     library::assert_fresh(&folder.join("busy/_busy.abi3.so"), &folder.with_file_name("lib_busy.d"), "make build");
@@ -102,20 +102,20 @@ fn module_folder() -> PathBuf {
 }
 
 #[test]
-fn the_module_tells_who_holds_the_gil_on_every_python() {
+fn the_module_reports_the_holder_of_the_gil_on_every_python() {
     for python in pythons() {
         let expected = match python.has_module() {
             true => "watched\n",
             false if python.name.ends_with('t') => "refused\n",
             false => continue,
         };
-        let told = printed(script(&python, "face_watch.py").env("PYTHONPATH", module_folder()));
-        assert_eq!(told, expected, "{}", python.name);
+        let found = printed(script(&python, "face_watch.py").env("PYTHONPATH", module_folder()));
+        assert_eq!(found, expected, "{}", python.name);
     }
 }
 
 #[test]
-fn every_face_answers_as_the_table_says() {
+fn every_face_matches_the_table() {
     let cases = cases();
     let (c, _prefix) = c();
     let pythons = pythons();
@@ -123,7 +123,8 @@ fn every_face_answers_as_the_table_says() {
     faces.extend(pythons.iter().map(ctypes));
     faces.extend(pythons.iter().flat_map(module));
 
-    // One for each core: a wait whose end falls into another's time slice is late, however early it would have been.
+    // One face per core: if more ran, a wait that should end in the time slice of another would end late, and the test
+    // could miss an early end.
     let faces = Mutex::new(faces.into_iter());
     let next = || faces.lock().unwrap().next();
     let differences = || iter::from_fn(next).flat_map(|face| face.differences(&cases)).collect::<Vec<_>>();

@@ -1,6 +1,6 @@
-//! The Rust face: busy-core, asked in this process.
+//! The Rust face: busy-core, called in this process.
 
-use crate::table::{Answer, Case};
+use crate::table::{Case, Reply};
 use busy_core::clock::monotonic_ns;
 use busy_core::cpu::own_thread;
 use busy_core::load::Load;
@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, sleep};
 use std::time::{Duration, SystemTime};
 
-/// What came of a call.
+/// The outcome of a call.
 struct Outcome {
     completed: bool,
     elapsed: Duration,
@@ -23,41 +23,41 @@ impl From<Waited> for Outcome {
     }
 }
 
-pub fn answer(case: &Case) -> Answer {
+pub fn reply(case: &Case) -> Reply {
     let length: u64 = case.ns.parse().unwrap();
     let in_seconds = matches!(case.call.as_str(), "seconds" | "time");
-    let asked = if in_seconds { Duration::from_secs(length) } else { Duration::from_nanos(length) };
+    let requested = if in_seconds { Duration::from_secs(length) } else { Duration::from_nanos(length) };
     let flag = AtomicBool::new(case.cancel == "before");
     let before = monotonic_ns();
     let outcome = match case.cancel.as_str() {
-        "during" => cancelled_during(&flag, || call(&case.call, asked, &flag)),
-        _ => call(&case.call, asked, &flag),
+        "during" => cancelled_during(&flag, || call(&case.call, requested, &flag)),
+        _ => call(&case.call, requested, &flag),
     };
     let took = Duration::from_nanos(monotonic_ns() - before);
     // The talk's loop does not report how long it took.
     let reported = if case.call == "time" { took } else { outcome.elapsed };
     let elapsed = match reported {
         reported if reported > took => "impossible",
-        reported if reported < asked => "early",
+        reported if reported < requested => "early",
         _ => "passed",
     };
     let status = if outcome.completed { "ok" } else { "cancelled" };
     let count = if outcome.count > 0 { "some" } else { "none" };
-    Answer::parse(&format!("{} {status} {elapsed} {count}", case.name))
+    Reply::parse(&format!("{} {status} {elapsed} {count}", case.name))
 }
 
-fn call(call: &str, asked: Duration, flag: &AtomicBool) -> Outcome {
+fn call(call: &str, requested: Duration, flag: &AtomicBool) -> Outcome {
     let go_on = || !flag.load(Ordering::Relaxed);
     match call {
-        "wait" => busy_wait_cancellable(asked, flag).into(),
-        "tsc" => busy_wait_tsc(asked, go_on).expect("the table leaves out what this machine has not got").into(),
-        "seconds" => busy_wait(asked).into(),
+        "wait" => busy_wait_cancellable(requested, flag).into(),
+        "tsc" => busy_wait_tsc(requested, go_on).expect("cases() leaves out unsupported clocks").into(),
+        "seconds" => busy_wait(requested).into(),
         "time" => {
             let time = || SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs() as i64;
-            Outcome { completed: true, elapsed: asked, count: busy_wait_whole_seconds(asked.as_secs(), time) }
+            Outcome { completed: true, elapsed: requested, count: busy_wait_whole_seconds(requested.as_secs(), time) }
         }
         "load" => {
-            let load = Load { threads: 1, share: 0.5, period: Duration::from_millis(10), duration: asked };
+            let load = Load { threads: 1, share: 0.5, period: Duration::from_millis(10), duration: requested };
             let achieved = load.run(go_on).unwrap();
             let cpu = achieved.threads.iter().map(|thread| thread.cpu.as_nanos() as u64).sum();
             Outcome { completed: achieved.completed, elapsed: achieved.elapsed, count: cpu }
@@ -66,7 +66,7 @@ fn call(call: &str, asked: Duration, flag: &AtomicBool) -> Outcome {
     }
 }
 
-/// Runs `wait`, and sets `flag` once it has used a millisecond of CPU time.
+/// Runs `wait`, and sets `flag` once the wait has used a millisecond of CPU time.
 fn cancelled_during<T>(flag: &AtomicBool, wait: impl FnOnce() -> T) -> T {
     let this_thread = fs::read_link("/proc/thread-self").unwrap();
     let tid = this_thread.file_name().unwrap().to_str().unwrap().parse().unwrap();

@@ -1,4 +1,4 @@
-//! The table of cases, the question that each face is asked for a case, and the one form of an answer.
+//! The table of cases, the request that a face receives for a case, and the form of a reply.
 
 use std::fmt;
 
@@ -12,7 +12,7 @@ pub struct Case {
     outcomes: [String; 3],
 }
 
-/// Which outcome of a case is meant: ctypes shares one with C, both functions of the module share one.
+/// The column of a case's expected outcome. ctypes shares a column with C; both functions of the module share one.
 #[derive(Clone, Copy)]
 pub enum Column {
     Rust,
@@ -20,13 +20,13 @@ pub enum Column {
     Python,
 }
 
-/// The table, but for the time stamp counter where this machine has none to wait on.
+/// Returns the table. On a machine without an invariant time stamp counter, it leaves out the cases that need one.
 pub fn cases() -> Vec<Case> {
     let has_tsc = busy_core::busy_wait_tsc(std::time::Duration::ZERO, || true).is_ok();
     let lines = include_str!("cases.txt").lines().filter(|line| !line.starts_with('#'));
     let cases: Vec<_> = lines.map(Case::parse).filter(|case| has_tsc || case.call != "tsc").collect();
     if !has_tsc {
-        eprintln!("skipped: the cases of the time stamp counter, which this machine has not got");
+        eprintln!("skipped: the cases of the time stamp counter, which this machine does not have");
     }
     cases
 }
@@ -43,35 +43,38 @@ impl Case {
         &self.outcomes[column as usize]
     }
 
-    /// `case call cancel length`, the length in the unit that the face takes.
-    pub fn question(&self, column: Column) -> String {
+    /// Returns `case call cancel length`, with the length in the unit of the face.
+    pub fn request(&self, column: Column) -> String {
         let Self { name, call, cancel, ns, seconds, .. } = self;
         let length = if matches!(column, Column::Python) { seconds } else { ns };
         format!("{name} {call} {cancel} {length}")
     }
 }
 
-/// What a face says came of a case: `case status elapsed count`.
+/// The reply of a face to a case: `case status elapsed count`.
 ///
-/// status: `ok`, `cancelled`, or how it was refused. elapsed, by CLOCK_MONOTONIC: `passed` if all of the time asked for
-/// had, else `early`; `impossible` if the face reports more than passed. count: `some` or `none`. After a refusal both
-/// are `-`, or `written` if a result was written all the same.
-pub struct Answer {
+/// - status: `ok`, `cancelled`, or the status or exception of the error.
+/// - elapsed: by CLOCK_MONOTONIC, `passed` if the requested time had passed, and `early` if it had not; `impossible` if
+///   the face reports more time than has passed.
+/// - count: `some` or `none`.
+///
+/// After an error, elapsed and count are `-`, or `written` if a result was written nevertheless.
+pub struct Reply {
     pub case: String,
     status: String,
     elapsed: String,
     count: String,
 }
 
-impl Answer {
+impl Reply {
     pub fn parse(line: &str) -> Self {
         let words: Vec<_> = line.split_whitespace().map(str::to_owned).collect();
         let [case, status, elapsed, count] =
-            words.try_into().unwrap_or_else(|_| panic!("expected an answer of four words, found {line:?}"));
+            words.try_into().unwrap_or_else(|_| panic!("expected a reply of four words, found {line:?}"));
         Self { case, status, elapsed, count }
     }
 
-    /// Is it the outcome that the table names?
+    /// Returns whether the reply is `outcome` of the table.
     pub fn is(&self, outcome: &str) -> bool {
         let [status, elapsed, counts] = match outcome {
             "ok" => ["ok", "passed", "some"],
@@ -86,7 +89,7 @@ impl Answer {
     }
 }
 
-impl fmt::Display for Answer {
+impl fmt::Display for Reply {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { case, status, elapsed, count } = self;
         write!(out, "{case} {status} {elapsed} {count}")

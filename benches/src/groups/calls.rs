@@ -1,4 +1,4 @@
-//! What a call from Python costs that does nothing, with the GIL held and with it released.
+//! The cost of a Python call that does nothing, with the GIL held and with the GIL released.
 
 use super::Bench;
 use crate::child::{self, Trouble, compile, source, text};
@@ -11,7 +11,8 @@ pub fn rows() -> Vec<Row> {
         [("with_lock", "PyDLL", [0.8, 1.3, 0.4]), ("without_lock", "CDLL", [0.95, 1.3, 0.5])]
     {
         let row = |row: &str, peer: String, bound: Option<f64>| {
-            let row = Row::ratio(format!("{name}-{row}"), &format!("busy.{name}(0.0)"), "", peer, Unit::Ns).alone();
+            let row =
+                Row::ratio(format!("{name}-{row}"), &format!("busy.{name}(0.0)"), "", peer, Unit::Ns).without_peer();
             Row { wanted: bound.map(Wanted::AtMost), ..row }
         };
         rows.extend([
@@ -58,8 +59,8 @@ pub fn measure(bench: &Bench) -> Result<Vec<Rounds>, Trouble> {
     let command = [python, "-I".into(), script, folder, libbusy, peers, calls];
     let rounds = quiet::rounds(bench.plan(21), || {
         let mut round = child::round(bench.measured, &command)?;
-        if let (Some(why), Some(told)) = (&why, round.missing.get_mut("without_lock-cffi")) {
-            told.clone_from(why);
+        if let (Some(why), Some(reason)) = (&why, round.missing.get_mut("without_lock-cffi")) {
+            reason.clone_from(why);
         }
         Ok(round)
     })?;

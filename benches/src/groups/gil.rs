@@ -1,36 +1,38 @@
-//! How true the exact meter and the sampler of the GIL are beside their peers, against a process that holds it for known
-//! times, and what they cost.
+//! The accuracy and the cost of the exact GIL meter, the GIL sampler and their peers, measured on a process that holds
+//! the GIL for known times.
 
 use super::Bench;
 use crate::child::{self, Trouble, source, text};
 use crate::quiet::{self, Plan, Rounds};
 use crate::row::{Figure, Round, Row, Unit, Wanted};
 use busy_gil::remote::{Rates, Recorder, RemoteGil};
-use busy_lab::interpreter::{Interpreter, discover};
+use busy_lab::interpreter::discover;
+use busy_lab::results::Interpreter;
 use std::ffi::OsString;
 use std::process::ExitCode;
 use std::time::Duration;
 
-/// The hidden subcommand that samples the GIL of a process: `PID SECONDS`.
+/// The hidden subcommand that samples the GIL of a process. Its arguments are `PID SECONDS`.
 pub const SAMPLE: &str = "__sample-gil";
 
-/// Two bounds, and a row for the worst of each.
+/// Old and new versions have different targets. A row shows the worst of its versions.
 const OLD: &str = "CPython 2.7, 3.7 and 3.8";
 const NEW: &str = "CPython 3.9 and later";
 const PROFILING: &str = "profiling.sampling";
-/// The one that has it, and that it profiles.
+/// The version that has profiling.sampling (Tachyon), and the only one that it can profile.
 const TACHYON: (u32, u32) = (3, 15);
 
-const EXACT: &str = "the exact meter's held share, points off";
+const EXACT: &str = "error of the exact meter's held share, points";
 
 pub fn rows() -> Vec<Row> {
-    let alone =
-        |row: &str, what: &str, case: &str, unit: Unit| Row::ratio(row, what, "", case, unit).alone().by(Figure::Value);
+    let without_peer = |row: &str, what: &str, case: &str, unit: Unit| {
+        Row::ratio(row, what, "", case, unit).without_peer().with_figure(Figure::Value)
+    };
     let mut rows = Vec::new();
     for (name, pythons, [mean, max]) in [("new", NEW, [0.05, 0.2]), ("old", OLD, [0.2, 0.5])] {
-        let row = |row: &str, case: String, unit| alone(&format!("{name}-{row}"), EXACT, &case, unit);
-        rows.push(row("mean", format!("{pythons}: mean, the worst"), Unit::Points).wanted(Wanted::AtMost(mean)));
-        rows.push(row("max", format!("{pythons}: at most"), Unit::Points).wanted(Wanted::AtMost(max)));
+        let row = |row: &str, case: String, unit| without_peer(&format!("{name}-{row}"), EXACT, &case, unit);
+        rows.push(row("mean", format!("{pythons}: mean"), Unit::Points).wanted(Wanted::AtMost(mean)));
+        rows.push(row("max", format!("{pythons}: maximum"), Unit::Points).wanted(Wanted::AtMost(max)));
         rows.push(row("hold", format!("{pythons}: longest hold"), Unit::Us).wanted(Wanted::AtMost(100.0)));
     }
     for (name, peer) in [
@@ -42,17 +44,18 @@ pub fn rows() -> Vec<Row> {
         let row = |row: &str, case: &str| Row::ratio(format!("{name}-{row}"), EXACT, peer, case, Unit::Points);
         rows.extend([
             row("mean", "mean").wanted(Wanted::AtMost(0.2)),
-            row("max", "at most").wanted(Wanted::AtMost(0.2)),
+            row("max", "maximum").wanted(Wanted::AtMost(0.2)),
         ]);
     }
-    let sampler = "the sampler's held share, 5 kHz, points off";
+    let sampler = "error of the sampler's held share, 5 kHz, points";
     rows.extend([
-        alone("sampler-mean", sampler, "mean", Unit::Points).wanted(Wanted::AtMost(0.5)),
-        alone("sampler-max", sampler, "at most", Unit::Points).wanted(Wanted::AtMost(1.5)),
-        alone("sampler-cost", sampler, "its cost, percent of a core", Unit::Percent).wanted(Wanted::AtMost(12.0)),
-        alone("pair", "the exact meter's cost", "a release and reacquire", Unit::Ns).wanted(Wanted::AtMost(10.0)),
-        Row::ratio("pair-ratio", "a program that is metered", "that is not", "a release and reacquire", Unit::Ns),
-        Row::ratio("loop", "a program that is metered", "that is not", "a step of a Python loop", Unit::Ns)
+        without_peer("sampler-mean", sampler, "mean", Unit::Points).wanted(Wanted::AtMost(0.5)),
+        without_peer("sampler-max", sampler, "maximum", Unit::Points).wanted(Wanted::AtMost(1.5)),
+        without_peer("sampler-cost", sampler, "cost, percent of a core", Unit::Percent).wanted(Wanted::AtMost(12.0)),
+        without_peer("pair", "cost of the exact meter", "per release and reacquire", Unit::Ns)
+            .wanted(Wanted::AtMost(10.0)),
+        Row::ratio("pair-ratio", "a metered program", "the same unmetered", "a release and reacquire", Unit::Ns),
+        Row::ratio("loop", "a metered program", "the same unmetered", "a step of a Python loop", Unit::Ns)
             .wanted(Wanted::AtMost(1.01)),
     ]);
     rows
@@ -70,15 +73,15 @@ pub fn measure(bench: &Bench) -> Result<Vec<Rounds>, Trouble> {
     Ok(vec![versions, peers, costs])
 }
 
-/// Every CPython found whose GIL the exact meter meters.
+/// Returns the discovered CPythons whose GIL the exact meter supports.
 fn metered() -> Result<Vec<Interpreter>, Trouble> {
     let mut pythons = discover()?.interpreters;
-    let is_served = |version: (u32, u32)| version == (2, 7) || version >= (3, 7);
-    pythons.retain(|python| python.implementation == "cpython" && python.gil && is_served(python.version_info));
+    let is_supported = |version: (u32, u32)| version == (2, 7) || version >= (3, 7);
+    pythons.retain(|python| python.implementation == "cpython" && python.gil && is_supported(python.version_info));
     Ok(pythons)
 }
 
-/// The exact meter in the worst of the old versions and in the worst of the new ones.
+/// Measures the exact meter in all versions, and reports the worst of the old and the worst of the new ones.
 fn versions(bench: &Bench, pythons: &[Interpreter]) -> Result<Round, Trouble> {
     let mut round = Round::default();
     for python in pythons {
@@ -91,12 +94,12 @@ fn versions(bench: &Bench, pythons: &[Interpreter]) -> Result<Round, Trouble> {
         }
     }
     for group in ["new", "old"] {
-        round.missing.insert(group.into(), "no such CPython was found; `make interpreters` brings some".into());
+        round.missing.insert(group.into(), "no such CPython found; `make interpreters` installs some".into());
     }
     Ok(round)
 }
 
-/// The exact meter beside each peer, and the sampler.
+/// Measures the exact meter beside each peer, and the sampler.
 fn peers(bench: &Bench, pythons: &[Interpreter]) -> Result<Round, Trouble> {
     let mut round = Round::default();
     let seconds = bench.size(1000, 100) as f64 / 1e3;
@@ -104,7 +107,7 @@ fn peers(bench: &Bench, pythons: &[Interpreter]) -> Result<Round, Trouble> {
     let exact = Errors::of("busy", bench, own, seconds, &[])?;
     let py_spy = text(&own.command.with_file_name("py-spy"));
     for (peer, command) in [("gilknocker", &[][..]), ("gil_load", &[]), ("py-spy", &[py_spy])] {
-        round.put(peer, Errors::of(peer, bench, own, seconds, command).map(|theirs| exact.beside(&theirs)))?;
+        round.insert(peer, Errors::of(peer, bench, own, seconds, command).map(|theirs| exact.beside(&theirs)))?;
     }
     let newest = match pythons.iter().find(|python| python.version_info == TACHYON) {
         Some(newest) => {
@@ -112,21 +115,21 @@ fn peers(bench: &Bench, pythons: &[Interpreter]) -> Result<Round, Trouble> {
             let theirs = Errors::of(PROFILING, bench, newest, seconds, &[text(&newest.command)]);
             theirs.map(|theirs| exact.beside(&theirs))
         }
-        None => Err(Trouble::Failed("no Python 3.15 was found; `make interpreters` brings it".into())),
+        None => Err(Trouble::Failed("no Python 3.15 found; `make interpreters` installs it".into())),
     };
-    round.put(PROFILING, newest)?;
+    round.insert(PROFILING, newest)?;
     let command = [text(&std::env::current_exe()?), SAMPLE.into()];
     let sampler = Errors::of("sampler", bench, own, seconds, &command).map(|errors| {
         let cost = errors.costs.iter().sum::<f64>() / errors.costs.len() as f64;
         vec![("mean", vec![errors.mean()]), ("max", vec![errors.max()]), ("cost", vec![cost])]
     });
-    round.put("sampler", sampler)?;
+    round.insert("sampler", sampler)?;
     Ok(round)
 }
 
 impl Round {
-    /// The figures of `name`, or why there are none.
-    fn put(&mut self, name: &str, found: Result<Vec<(&str, Vec<f64>)>, Trouble>) -> Result<(), Trouble> {
+    /// Inserts the figures of `name`, or the reason why they are missing.
+    fn insert(&mut self, name: &str, found: Result<Vec<(&str, Vec<f64>)>, Trouble>) -> Result<(), Trouble> {
         match found {
             Ok(figures) => {
                 self.figures.extend(figures.into_iter().map(|(figure, values)| (format!("{name}-{figure}"), values)));
@@ -138,12 +141,14 @@ impl Round {
     }
 }
 
-/// How far off a meter was, at each duty of each period: its held share in points, its longest hold in microseconds, and
-/// where it is a program of its own, what it used of a core in percent.
+/// The errors of a meter, for each duty of each period.
 #[derive(Default)]
 struct Errors {
+    /// Errors of the held share, in points.
     shares: Vec<f64>,
+    /// Errors of the longest hold, in microseconds.
     holds: Vec<f64>,
+    /// CPU usage of the meter in percent of a core, if it is a process of its own.
     costs: Vec<f64>,
 }
 
@@ -159,8 +164,8 @@ impl Errors {
                 arguments.push(bench.observer.to_string());
                 arguments.extend_from_slice(command);
             }
-            let mut told = child::round(bench.measured, &arguments)?.figures;
-            let mut take = |figure: &str| told.remove(figure).unwrap_or_default();
+            let mut figures = child::round(bench.measured, &arguments)?.figures;
+            let mut take = |figure: &str| figures.remove(figure).unwrap_or_default();
             errors.shares.extend(take("share"));
             errors.holds.extend(take("hold"));
             errors.costs.extend(take("cost"));
@@ -181,7 +186,8 @@ impl Errors {
     }
 }
 
-/// What [`SAMPLE`] does: prints the share that the GIL of process `PID` is held during `SECONDS`, and what that cost.
+/// Runs the subcommand [`SAMPLE`]: prints the held share of the GIL of process `PID` over `SECONDS`, and the cost of
+/// the sampler.
 pub fn sample(arguments: &[OsString]) -> ExitCode {
     let words: Vec<_> = arguments.iter().filter_map(|argument| argument.to_str()).collect();
     let [pid, seconds] = words[..] else { return ExitCode::from(2) };

@@ -1,4 +1,4 @@
-//! How long `import busy` takes.
+//! The duration of `import busy`.
 
 use super::Bench;
 use crate::child::{self, Trouble, source, text};

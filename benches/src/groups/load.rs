@@ -1,4 +1,4 @@
-//! How even a load is: the share of a core in windows of 100 ms, by an observer outside that is the same for both.
+//! The evenness of a load: its share of a core in windows of 100 ms. One external observer measures both sides.
 
 use super::Bench;
 use crate::child::{Trouble, on_core, text};
@@ -8,23 +8,24 @@ use crate::spread::standard_deviation;
 use crate::task_clock::TaskClock;
 use busy_core::busy_wait;
 use busy_core::clock::monotonic_ns;
-use busy_lab::guard::{Event, Guarded};
+use busy_lab::process::{Event, Supervised};
 use std::thread::sleep;
 use std::time::Duration;
 
 const PERCENTS: [u32; 4] = [10, 30, 50, 90];
 const WINDOW_NS: u64 = 100_000_000;
-/// How long a program is left alone first: stress-ng makes itself at home.
-const SETTLES: Duration = Duration::from_millis(500);
-/// How long before the end of a window the observer stops sleeping and spins, so that it does not come late.
-const AWAKE: Duration = Duration::from_micros(300);
+/// Delay before the first window, because stress-ng needs time to start.
+const STARTUP: Duration = Duration::from_millis(500);
+/// The observer sleeps until this long before the end of a window, and then spins, so that it is not late.
+const SPIN: Duration = Duration::from_micros(300);
 
 pub fn rows() -> Vec<Row> {
     let row = |row: &str, what, percent, unit| {
         Row::ratio(format!("{percent}-{row}"), what, "stress-ng --cpu-load", format!("{percent}%"), unit)
     };
-    let deviation = |percent| row("deviation", "busy load: deviation of 100 ms windows", percent, Unit::Points);
-    let error = |percent| row("error", "busy load: error overall", percent, Unit::Points).by(Figure::Value);
+    let deviation = |percent| row("deviation", "busy load: deviation over 100 ms windows", percent, Unit::Points);
+    let error =
+        |percent| row("error", "busy load: error of the total", percent, Unit::Points).with_figure(Figure::Value);
     let deviations = PERCENTS.map(|percent| deviation(percent).wanted(Wanted::AtMost(1.0 / 50.0)));
     let errors = PERCENTS.map(|percent| error(percent).wanted(Wanted::AtMost(0.05)));
     deviations.into_iter().chain(errors).collect()
@@ -32,7 +33,7 @@ pub fn rows() -> Vec<Row> {
 
 pub fn measure(bench: &Bench) -> Result<Vec<Rounds>, Trouble> {
     let windows = bench.size(20, 3);
-    // Long enough for all windows, should something slow them down; the guard ends it before.
+    // Long enough for all windows even if they are delayed. Normally the guard ends the program earlier.
     let seconds = windows + 30;
     let words = |line: &str| line.split(' ').map(str::to_owned).collect::<Vec<_>>();
     let mut all = Vec::new();
@@ -62,9 +63,10 @@ pub fn measure(bench: &Bench) -> Result<Vec<Rounds>, Trouble> {
     Ok(all)
 }
 
-/// The standard deviation of the windows, and the error of all together without its sign, in percentage points of a core.
+/// Returns the standard deviation over the windows, and the absolute error of the total, in percentage points of a
+/// core.
 fn evenness(bench: &Bench, percent: u32, command: &[String], windows: usize) -> Result<(f64, f64), Trouble> {
-    let guarded = Guarded::start(&on_core(bench.measured, command, 120.0)?)?;
+    let guarded = Supervised::start(&on_core(bench.measured, command, 120.0)?)?;
     let pid = loop {
         match guarded.next()? {
             Event::Started(pid) => break pid,
@@ -72,10 +74,10 @@ fn evenness(bench: &Bench, percent: u32, command: &[String], windows: usize) -> 
             Event::Ended(ended) => return Err(Trouble::Failed(ended.to_string())),
         }
     };
-    sleep(SETTLES);
+    sleep(STARTUP);
     let (windows, overall) = match observe(pid, windows) {
         Ok(shares) => shares,
-        // Perhaps since it has ended: then that is the reason.
+        // If the program has exited, its exit is the reason.
         Err(trouble) => match guarded.output()?.success() {
             Ok(_) => return Err(trouble),
             Err(why) => return Err(Trouble::Failed(why)),
@@ -84,27 +86,27 @@ fn evenness(bench: &Bench, percent: u32, command: &[String], windows: usize) -> 
     Ok((standard_deviation(&windows), (overall - f64::from(percent)).abs()))
 }
 
-/// The percentage of a core in each of `count` windows that end at whole multiples of their length, and in all of them
-/// together with the one before and the one behind.
+/// Returns the percentage of a core in each of `count` windows, which end at whole multiples of their length; and in
+/// all windows together, including one before and one after.
 fn observe(pid: u32, count: usize) -> Result<(Vec<f64>, f64), Trouble> {
     let mut clock = TaskClock::open(pid)?;
     let first = monotonic_ns() / WINDOW_NS + 1;
     let sleep_until = |window: usize| {
         let end = (first + window as u64) * WINDOW_NS;
         let left = || Duration::from_nanos(end.saturating_sub(monotonic_ns()));
-        sleep(left().saturating_sub(AWAKE));
+        sleep(left().saturating_sub(SPIN));
         busy_wait(left());
     };
     sleep_until(0);
     let start = clock.read_stopped()?;
-    let mut looks = Vec::new();
+    let mut samples = Vec::new();
     for window in 1..=count + 1 {
         sleep_until(window);
-        looks.push((monotonic_ns(), clock.read()?));
+        samples.push((monotonic_ns(), clock.read()?));
     }
     sleep_until(count + 2);
     let end = clock.read_stopped()?;
-    Ok((looks.windows(2).map(|pair| percent(pair[0], pair[1])).collect(), percent(start, end)))
+    Ok((samples.windows(2).map(|pair| percent(pair[0], pair[1])).collect(), percent(start, end)))
 }
 
 fn percent((time, cpu): (u64, Duration), (later, more): (u64, Duration)) -> f64 {
@@ -118,7 +120,7 @@ mod tests {
     use std::process::Command;
 
     #[test]
-    fn a_process_that_does_nothing_else_is_seen_to_spin() {
+    fn a_spinning_process_is_observed_to_use_cpu_time() {
         let mut spinner = Command::new("sh").args(["-c", "while :; do :; done"]).spawn().unwrap();
         let observed = observe(spinner.id(), 3);
         let used = cpu::process(spinner.id()).unwrap();
@@ -127,8 +129,8 @@ mod tests {
         match observed {
             Ok((windows, overall)) => {
                 assert_eq!(windows.len(), 3);
-                // However much it gets beside others: no more is seen than it has used, a tick aside, and something is
-                // seen where it got a fair part of the time.
+                // On a loaded machine too: the observed time is at most the used time, within a tick, and is above zero
+                // if the process got a fair share of the core.
                 let seen = Duration::from_millis(5).mul_f64(overall);
                 let in_windows = Duration::from_millis(1).mul_f64(windows.iter().sum());
                 let tick = Duration::from_millis(10);
@@ -136,9 +138,9 @@ mod tests {
                 let fair = Duration::from_millis(300);
                 assert!(used < fair || (!seen.is_zero() && !in_windows.is_zero()), "{windows:?}, {seen:?} of {used:?}");
             }
-            // Not everybody may count.
+            // perf_event_open(2) may be forbidden.
             Err(Trouble::Failed(why)) => assert!(why.contains("perf_event_open"), "{why}"),
-            Err(Trouble::Interrupted) => panic!("nobody interrupted it"),
+            Err(Trouble::Interrupted) => panic!("the observation was not interrupted"),
         }
     }
 }

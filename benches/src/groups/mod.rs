@@ -1,4 +1,4 @@
-//! The groups of rows, each measured together.
+//! The groups of rows. The rows of a group are measured together.
 
 mod calls;
 mod cancel;
@@ -11,23 +11,23 @@ mod waits;
 use crate::child::{self, Trouble, compile, source, text};
 use crate::quiet::{Plan, Rounds};
 use crate::row::Row;
-use busy_lab::guard::{Guarded, Spec};
-use busy_lab::interpreter::Interpreter;
+use busy_lab::process::{Spec, Supervised};
+use busy_lab::results::Interpreter;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Rows that are measured together.
 #[derive(Clone, Copy)]
 pub struct Group {
-    /// As the command line has it.
+    /// The name on the command line.
     pub name: &'static str,
-    /// Its rows, empty.
+    /// Returns the rows without values.
     pub rows: fn() -> Vec<Row>,
-    /// What fills them: a row's rounds are in the first that knows it.
+    /// Runs the rounds. A row belongs to the first `Rounds` that covers it.
     pub measure: fn(&Bench) -> Result<Vec<Rounds>, Trouble>,
 }
 
-/// All of them, in the order of the table.
+/// All groups, in the order of the table.
 pub const ALL: [Group; 7] = [
     Group { name: "waits", rows: waits::rows, measure: waits::measure },
     Group { name: "cancel", rows: cancel::rows, measure: cancel::measure },
@@ -38,29 +38,29 @@ pub const ALL: [Group; 7] = [
     Group { name: "gil", rows: gil::rows, measure: gil::measure },
 ];
 
-/// What all groups need.
+/// The environment of all groups.
 pub struct Bench {
     /// The command `busy`.
     pub busy: PathBuf,
     /// The shared library.
     pub libbusy: PathBuf,
-    /// The interpreter, or why there is none.
+    /// The interpreter, or the reason why there is none.
     pub python: Result<Interpreter, String>,
-    /// For what is compiled.
+    /// The folder for compiled programs.
     pub folder: PathBuf,
-    /// The core of the bench itself, its guards, and of what watches.
+    /// The core of this process, its guards, and the observers.
     pub observer: usize,
-    /// The core of what is measured; the same where there is one only.
+    /// The core of the measured program; equal to `observer` if there is only one core.
     pub measured: usize,
-    /// A try-out: few, short rounds, whose figures mean nothing.
+    /// Whether to run few, short rounds, whose figures are meaningless.
     pub quick: bool,
 }
 
 impl Group {
-    /// Its rows, filled, or with the reason why not.
+    /// Measures the group, and returns its rows with values or with the reasons why they are missing.
     ///
     /// # Errors
-    /// Ctrl-C.
+    /// The user pressed Ctrl-C.
     pub fn run(&self, bench: &Bench) -> Result<Vec<Row>, Trouble> {
         let mut rows = (self.rows)();
         let measured = match (self.measure)(bench) {
@@ -72,13 +72,13 @@ impl Group {
             row.group = self.name.into();
             match &measured {
                 Ok(measured) => {
-                    let own = measured.iter().find(|rounds| rounds.rounds.iter().any(|round| round.knows(&row.row)));
+                    let own = measured.iter().find(|rounds| rounds.rounds.iter().any(|round| round.covers(&row.row)));
                     match own {
                         Some(own) => row.fill(&own.rounds, own.disturbed),
-                        None => row.miss("it was not measured"),
+                        None => row.set_missing("not measured"),
                     }
                 }
-                Err(why) => row.miss(why),
+                Err(why) => row.set_missing(why),
             }
         }
         Ok(rows)
@@ -86,64 +86,65 @@ impl Group {
 }
 
 impl Bench {
-    /// The interpreter.
+    /// Returns the interpreter.
     ///
     /// # Errors
-    /// Why there is none.
+    /// There is no interpreter.
     pub fn python(&self) -> Result<&Interpreter, Trouble> {
         self.python.as_ref().map_err(|why| Trouble::Failed(why.clone()))
     }
 
-    /// A size of a round: `full`, or `quick`.
+    /// Returns `full`, or `quick` for a quick run.
     pub fn size(&self, full: usize, quick: usize) -> usize {
         if self.quick { quick } else { full }
     }
 
-    /// So many rounds after a wait for a quiet machine, or two at once.
+    /// Returns a plan of `rounds` rounds after a wait for a quiet machine; for a quick run, of two rounds without a
+    /// wait.
     pub fn plan(&self, rounds: usize) -> Plan {
         Plan { rounds: self.size(rounds, 2), patience: self.patience() }
     }
 
-    /// How long to wait for a quiet machine, at the most.
+    /// Returns the longest wait for a quiet machine.
     pub fn patience(&self) -> Duration {
         Duration::from_secs(self.size(5, 0) as u64)
     }
 
-    /// The peers in C as a shared library.
+    /// Compiles the peers in C, and returns the path of their shared library.
     ///
     /// # Errors
-    /// It can't be compiled.
+    /// The compilation fails.
     pub fn peers(&self) -> Result<PathBuf, Trouble> {
         let library = self.folder.join("libpeers.so");
-        compile(&source("c/peers.c"), &library, &["-shared".into(), "-fPIC".into(), header()])?;
+        compile(&source("c/peers.c"), &library, &["-shared".into(), "-fPIC".into(), include_flag()])?;
         Ok(library)
     }
 
-    /// The measuring program c/`name`.c.
+    /// Compiles the measuring program c/`name`.c, and returns its path.
     ///
     /// # Errors
-    /// It can't be compiled.
+    /// The compilation fails.
     pub fn program(&self, name: &str) -> Result<PathBuf, Trouble> {
         let program = self.folder.join(name);
-        let flags = [header(), "-pthread".into(), "-ldl".into()];
+        let flags = [include_flag(), "-pthread".into(), "-ldl".into()];
         compile(&source(&format!("c/{name}.c")), &program, &flags)?;
         Ok(program)
     }
 
-    /// Runs a script of benches/python to its end.
+    /// Runs a script of benches/python, and waits for it.
     ///
     /// # Errors
-    /// It failed.
+    /// The script fails.
     pub fn run_python(&self, arguments: &[&str]) -> Result<(), Trouble> {
         let python = text(&self.python()?.command);
         let command = [python.as_str(), "-I"].into_iter().chain(arguments.iter().copied());
-        Guarded::start(&Spec::new(command, 60.0))?.output()?.success().map(drop).map_err(Trouble::Failed)
+        Supervised::start(&Spec::new(command, 60.0))?.output()?.success().map(drop).map_err(Trouble::Failed)
     }
 
-    /// Runs `work` in this thread on the core of what is measured.
+    /// Runs `work` in this thread, pinned to the core of the measured program.
     ///
     /// # Errors
-    /// Those of `work`; it can't be pinned.
+    /// `work` fails, or the thread cannot be pinned.
     pub fn while_pinned<T>(&self, work: impl FnOnce() -> Result<T, Trouble>) -> Result<T, Trouble> {
         child::pin(self.measured)?;
         let done = work();
@@ -152,7 +153,7 @@ impl Bench {
     }
 }
 
-/// Where busy.h lies.
-fn header() -> String {
+/// Returns the compiler's option for the folder of busy.h.
+fn include_flag() -> String {
     format!("-I{}", text(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../ffi/include")))
 }

@@ -1,4 +1,4 @@
-//! What it costs to sample a process's threads and the cores, and how true it is.
+//! The cost and the accuracy of sampling a process's threads and the cores.
 
 use super::Bench;
 use crate::child::{self, Trouble, on_core, source, text};
@@ -8,29 +8,30 @@ use crate::spread::Spread;
 use busy_core::clock::monotonic_ns;
 use busy_core::cpu::{Sampler, current_thread};
 use busy_core::pace::Pace;
-use busy_lab::guard::{Event, Guarded};
+use busy_lab::process::{Event, Supervised};
 use procfs::process::Process;
 use procfs::{CurrentSI, KernelStats};
 use std::num::NonZero;
 
 const HZ: NonZero<u32> = NonZero::new(100).expect("a hundred");
 const THREADS: u32 = 16;
-/// How often those wake up that don't only sleep.
+/// Wake-ups per second of each thread that does not only sleep.
 const WAKES_HZ: u32 = 50;
 
 pub fn rows() -> Vec<Row> {
-    let asleep = "sampling 16 threads that sleep, and the cores, at 100 Hz";
-    let awake = "the same of 16 threads that wake up 50 times a second";
-    let of = |what: &'static str| move |row: &str, peer: &str| Row::ratio(row, what, "", peer, Unit::Percent).alone();
+    let asleep = "sampling 16 sleeping threads, and the cores, at 100 Hz";
+    let awake = "the same with 16 threads that wake up 50 times a second";
+    let of =
+        |what: &'static str| move |row: &str, peer: &str| Row::ratio(row, what, "", peer, Unit::Percent).without_peer();
     let (cost, awake) = (of(asleep), of(awake));
-    let spinner = Row::ratio("spinner", "sampling a spinning process at 10 Hz", "", "off 100 %, median", Unit::Points);
+    let spinner = Row::ratio("spinner", "sampling a spinning process at 10 Hz", "", "median error", Unit::Points);
     vec![
-        cost("cost", "percent of a core").by(Figure::Value).wanted(Wanted::AtMost(0.7)),
+        cost("cost", "percent of a core").with_figure(Figure::Value).wanted(Wanted::AtMost(0.7)),
         cost("procfs", "the crate procfs").wanted(Wanted::AtMost(1.0 / 3.0)),
         cost("psutil", "psutil's threads()"),
-        awake("awake-cost", "percent of a core").by(Figure::Value).wanted(Wanted::AtMost(0.7)),
+        awake("awake-cost", "percent of a core").with_figure(Figure::Value).wanted(Wanted::AtMost(0.7)),
         awake("awake-procfs", "the crate procfs").wanted(Wanted::AtMost(1.0 / 3.0)),
-        spinner.alone().by(Figure::Value).wanted(Wanted::AtMost(0.2)),
+        spinner.without_peer().with_figure(Figure::Value).wanted(Wanted::AtMost(0.2)),
     ]
 }
 
@@ -38,7 +39,7 @@ pub fn measure(bench: &Bench) -> Result<Vec<Rounds>, Trouble> {
     let program = text(&bench.program("targets")?);
     let samples = bench.size(200, 10) as u64;
     let costs = quiet::rounds(bench.plan(5), || {
-        // On the observer's core.
+        // The targets run on the observer's core.
         let (awake, pid) = start(bench.observer, &[program.clone(), THREADS.to_string(), WAKES_HZ.to_string()])?;
         wait_for_line(&awake)?;
         let costs = |pid| bench.while_pinned(|| Ok((cost_of_busy(pid, samples)?, cost_of_procfs(pid, samples)?)));
@@ -67,16 +68,16 @@ pub fn measure(bench: &Bench) -> Result<Vec<Rounds>, Trouble> {
     Ok(vec![costs, spinner])
 }
 
-fn start(core: usize, command: &[String]) -> Result<(Guarded, u32), Trouble> {
-    let guarded = Guarded::start(&on_core(core, command, 60.0)?)?;
+fn start(core: usize, command: &[String]) -> Result<(Supervised, u32), Trouble> {
+    let guarded = Supervised::start(&on_core(core, command, 60.0)?)?;
     match guarded.next()? {
         Event::Started(pid) => Ok((guarded, pid)),
         other => Err(Trouble::Failed(format!("{command:?}: {other:?}"))),
     }
 }
 
-/// The target's one line says that all its threads are there.
-fn wait_for_line(target: &Guarded) -> Result<(), Trouble> {
+/// Waits for the target's only line, which it prints when all its threads have started.
+fn wait_for_line(target: &Supervised) -> Result<(), Trouble> {
     match target.next()? {
         Event::Line(_) => Ok(()),
         other => Err(Trouble::Failed(format!("the process to be sampled: {other:?}"))),
@@ -91,7 +92,7 @@ fn cost_of_busy(pid: u32, samples: u64) -> Result<f64, Trouble> {
     })
 }
 
-/// The same by procfs: CPU time and waiting time of each thread, and the cores as often as busy reads them.
+/// Measures the same with procfs: it reads CPU time and run delay of each thread, and the cores as often as busy does.
 fn cost_of_procfs(pid: u32, samples: u64) -> Result<f64, Trouble> {
     let failed = |error: procfs::ProcError| Trouble::Failed(error.to_string());
     let process = Process::new(pid.cast_signed()).map_err(failed)?;
@@ -114,7 +115,7 @@ fn expect_all(found: usize) -> Result<(), Trouble> {
     Err(Trouble::Failed(format!("expected {THREADS} threads, found {found}")))
 }
 
-/// What this thread uses of a core, in percent, if it does `sample` at [`HZ`], wake-ups included.
+/// Returns the CPU usage of this thread while it calls `sample` at [`HZ`], in percent of a core, including wake-ups.
 fn cost(samples: u64, mut sample: impl FnMut() -> Result<(), Trouble>) -> Result<f64, Trouble> {
     let (start, cpu) = (monotonic_ns(), current_thread());
     let mut pace = Pace::start(HZ);
@@ -122,7 +123,7 @@ fn cost(samples: u64, mut sample: impl FnMut() -> Result<(), Trouble>) -> Result
         pace.wait(|| true);
         sample()?;
     }
-    // So that the last one has its hundredth of a second too.
+    // The last sample gets a full period too.
     pace.wait(|| true);
     let used = current_thread() - cpu;
     Ok(100.0 * used.as_nanos() as f64 / (monotonic_ns() - start) as f64)
@@ -135,24 +136,25 @@ fn cost_of_psutil(bench: &Bench, pid: u32, samples: u64) -> Result<f64, Trouble>
     let command = [python, "-I".into(), script, pid.to_string(), HZ.to_string(), seconds.to_string()];
     let round = child::round(bench.measured, &command)?;
     let found = round.figures.get("psutil").and_then(|values| values.first());
-    found.copied().ok_or_else(|| Trouble::Failed("threads.py told no figure".into()))
+    found.copied().ok_or_else(|| Trouble::Failed("threads.py reported no figure".into()))
 }
 
-/// The median of `windows` tenths of a second, of the first thread of process `pid`, in percent of a core.
+/// Returns the median CPU usage of the first thread of process `pid`, over `windows` tenths of a second, in percent of
+/// a core.
 fn median_percent(pid: u32, windows: u64) -> Result<f64, Trouble> {
     let mut sampler = Sampler::open(pid)?;
     let mut pace = Pace::start(NonZero::new(10).expect("ten"));
-    let mut looks = Vec::new();
+    let mut samples = Vec::new();
     for _ in 0..=windows {
         pace.wait(|| true);
         let sample = sampler.sample()?;
-        let first = sample.threads.first().ok_or_else(|| Trouble::Failed("the spinning process has ended".into()))?;
-        looks.push((sample.monotonic_ns, first.cpu));
+        let first = sample.threads.first().ok_or_else(|| Trouble::Failed("the spinning process has exited".into()))?;
+        samples.push((sample.monotonic_ns, first.cpu));
     }
-    let percents = looks.windows(2).map(|pair| {
+    let percents = samples.windows(2).map(|pair| {
         let [(time, cpu), (later, more)] = [pair[0], pair[1]];
         100.0 * (more - cpu).as_nanos() as f64 / (later - time) as f64
     });
     let spread = Spread::of(&percents.collect::<Vec<_>>());
-    Ok(spread.expect("there is a window, and no time of zero").median)
+    Ok(spread.expect("at least one window, and none of zero length").median)
 }

@@ -1,4 +1,4 @@
-//! How closely waits end, and how fast they poll: libbusy against a loop in C, and against the crate spin_sleep.
+//! The overshoot and the polling rate of waits: libbusy against a loop in C, and against the crate spin_sleep.
 
 use super::Bench;
 use crate::child::{self, Trouble, text};
@@ -6,15 +6,16 @@ use crate::quiet::{self, Rounds};
 use crate::row::{Round, Row, Unit, Wanted};
 use crate::spread::quantile;
 use busy_core::clock::monotonic_ns;
-use busy_lab::loader::Libbusy;
+use busy_lab::provision::loader::Libbusy;
 use std::time::Duration;
 
 const MICROSECONDS: [u64; 3] = [1, 10, 100];
 const C_LOOP: &str = "a C loop of clock_gettime";
-/// Calls of one side before it is the other's turn, as in c/waits.c.
+/// Calls of one side per turn, as in c/waits.c.
 const TURN: u64 = 50;
-/// Nanoseconds by which what is asked for differs from call to call: somewhat more than a step of spin_sleep's, which yields
-/// to other threads (sched_yield) before each look at the clock, so that no wait ends at the same moment of a step as the next.
+/// Nanoseconds by which the requested duration increases from call to call. Over a turn, this is somewhat more than one
+/// step of spin_sleep, which calls sched_yield(2) before each reading of the clock; so each wait ends at another point
+/// of a step.
 const STEP: u64 = 10;
 
 pub fn rows() -> Vec<Row> {
@@ -31,7 +32,7 @@ pub fn rows() -> Vec<Row> {
             rows.extend([row("p50").wanted(Wanted::AtMost(bound)), row("p99")]);
         }
     }
-    let polls = Row::ratio("polls", "polls of busy_wait_ns", C_LOOP, "a second", Unit::PerSecond);
+    let polls = Row::ratio("polls", "polls of busy_wait_ns", C_LOOP, "per second", Unit::PerSecond);
     rows.push(polls.wanted(Wanted::AtLeast(0.98)));
     rows
 }
@@ -53,7 +54,8 @@ pub fn measure(bench: &Bench) -> Result<Vec<Rounds>, Trouble> {
     Ok(vec![rounds])
 }
 
-/// spin_sleep is Rust: so here both are called from Rust, libbusy through the pointer that dlopen gave.
+/// Measures libbusy against spin_sleep. Both are called from Rust, because spin_sleep is a Rust crate; libbusy is
+/// called through the pointer from dlopen.
 fn against_spin_sleep(libbusy: &Libbusy, calls: usize, round: &mut Round) {
     let busy: &dyn Fn(Duration) = &|duration| drop(libbusy.wait(duration));
     let spin_sleep: &dyn Fn(Duration) = &|duration| spin_sleep::sleep(duration);
@@ -75,11 +77,11 @@ fn against_spin_sleep(libbusy: &Libbusy, calls: usize, round: &mut Round) {
     }
 }
 
-fn overshoot_ns(wait: &dyn Fn(Duration), asked: u64) -> f64 {
-    let duration = Duration::from_nanos(asked);
+fn overshoot_ns(wait: &dyn Fn(Duration), requested: u64) -> f64 {
+    let duration = Duration::from_nanos(requested);
     let before = monotonic_ns();
     wait(duration);
     let after = monotonic_ns();
-    // A sleep that ended early would be below zero.
-    (after - before) as f64 - asked as f64
+    // Negative if a sleep ends early.
+    (after - before) as f64 - requested as f64
 }

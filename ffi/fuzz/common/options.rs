@@ -1,5 +1,5 @@
-//! Options structs of every size, each alone in a block of the heap that is exactly as long, so that AddressSanitizer
-//! sees who reads beyond it.
+//! Option structs of every size. Each is alone in a heap block of exactly its length, so that AddressSanitizer detects
+//! a read beyond its end.
 
 use super::header::{BAD_SIZE, Cancel, WAIT_MAX_NS};
 use super::{busy_cancel_set, header};
@@ -7,14 +7,14 @@ use libfuzzer_sys::arbitrary::{self, Arbitrary};
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::ptr::null;
 
-/// The largest size that any version's struct has.
+/// The largest size that the struct of any version has.
 const LARGEST: usize = 4096;
 
-/// What the struct says of itself in its first field, and what follows the fields of this version.
+/// The size in the first field of the struct, and the bytes behind the fields of this version.
 #[derive(Debug, Arbitrary)]
 pub struct Shape {
     size: Size,
-    /// The one byte behind this version's fields that is not zero: where, and what it is instead.
+    /// The one byte behind the fields of this version that is not zero: its place and its value.
     unknown: Option<(u16, u8)>,
 }
 
@@ -27,7 +27,7 @@ enum Size {
 }
 
 impl Shape {
-    /// What to write into the field `size` of an `Options`.
+    /// Returns the value of the field `size` of an `Options`.
     pub fn size<Options>(&self) -> usize {
         match self.size {
             Size::Right => size_of::<Options>(),
@@ -37,12 +37,12 @@ impl Shape {
         }
     }
 
-    /// Whether there are fields to look at.
+    /// Returns whether the library may read the fields of this version.
     pub fn has_fields<Options>(&self) -> bool {
         (size_of::<Options>()..=LARGEST).contains(&self.size::<Options>())
     }
 
-    /// What busy.h says of it.
+    /// Returns the status with which the library must refuse the struct, by busy.h.
     pub fn refusal<Options>(&self) -> Option<i32> {
         let served = self.has_fields::<Options>() && self.unknown_byte::<Options>().is_none_or(|(_, byte)| byte == 0);
         (!served).then_some(BAD_SIZE)
@@ -54,8 +54,8 @@ impl Shape {
         (unknown > 0).then(|| (size_of::<Options>() + usize::from(place) % unknown, byte))
     }
 
-    /// `options`, whose first field is this size, in memory that ends where it says. Of a size that none has, nothing
-    /// but the size itself may be looked at.
+    /// Returns `options`, whose first field is this size, in a block that ends where the size says. If no version has
+    /// this size, the block holds little more than the first field, since the library may read nothing else.
     pub fn block<Options>(&self, options: Options) -> Block {
         let known = size_of::<Options>();
         let length = match self.size::<Options>() {
@@ -64,19 +64,19 @@ impl Shape {
             size => size,
         };
         let block = Block::zeroed(length);
-        // SAFETY: both are at least as long as what is copied, and the one is new.
+        // SAFETY: both are at least as long as the copy, and the block is new.
         unsafe { block.start.copy_from_nonoverlapping((&raw const options).cast(), length.min(known)) };
         if self.has_fields::<Options>()
             && let Some((place, byte)) = self.unknown_byte::<Options>()
         {
-            // SAFETY: `place` is below the size, which is the block's length.
+            // SAFETY: `place` is less than the size, which is the length of the block.
             unsafe { block.start.add(place).write(byte) };
         }
         block
     }
 }
 
-/// Memory of an exact length, aligned as options are.
+/// A heap block of an exact length, with the alignment of options.
 pub struct Block {
     start: *mut u8,
     layout: Layout,
@@ -90,12 +90,12 @@ impl Block {
         if start.is_null() {
             handle_alloc_error(layout);
         }
-        // SAFETY: new, and as long.
+        // SAFETY: the block is new and has `length` bytes.
         unsafe { start.write_bytes(0, length) };
         Self { start, layout }
     }
 
-    /// For a function that takes options.
+    /// Returns the pointer that a function with options takes.
     pub fn options<Options>(&self) -> *const Options {
         self.start.cast()
     }
@@ -103,12 +103,12 @@ impl Block {
 
 impl Drop for Block {
     fn drop(&mut self) {
-        // SAFETY: allocated with this layout.
+        // SAFETY: the block was allocated with this layout.
         unsafe { dealloc(self.start, self.layout) };
     }
 }
 
-/// A number, often one that something may hinge on.
+/// A number, often one near a limit.
 #[derive(Debug, Clone, Copy, Arbitrary)]
 pub enum Number {
     Small(u8),
@@ -125,14 +125,14 @@ impl Number {
         }
     }
 
-    /// The same, but under `most` if a wait could be so long: what is over the limit must be refused.
+    /// Returns the number, reduced below `most` unless it exceeds the longest wait and must therefore be refused.
     pub fn bounded(self, most: u64) -> u64 {
         let number = self.value();
         if number > WAIT_MAX_NS { number } else { number % most }
     }
 }
 
-/// What a cancel pointer is.
+/// The cancel pointer of an option struct.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Arbitrary)]
 pub enum Flag {
     None,
@@ -141,18 +141,18 @@ pub enum Flag {
 }
 
 impl Flag {
-    /// A flag of its own on the heap, as this says it is.
+    /// Returns a new flag on the heap in this state, or None for NULL.
     pub fn cancel(self) -> Option<Box<Cancel>> {
         let cancel = (self != Self::None).then(|| Box::new(Cancel::new()))?;
         if self == Self::Set {
-            // SAFETY: a live flag.
+            // SAFETY: the flag is alive.
             assert_eq!(unsafe { busy_cancel_set(&*cancel) }, header::OK);
         }
         Some(cancel)
     }
 }
 
-/// As the field `cancel` wants it.
+/// Returns `cancel` as the value of the field `cancel`.
 pub fn pointer(cancel: &Option<Box<Cancel>>) -> *const Cancel {
     cancel.as_deref().map_or(null(), |cancel| cancel)
 }

@@ -1,4 +1,5 @@
-//! busy_cancel_set() and busy_cancel_reset() in any order, from several threads, beside waits on the same flag.
+//! busy_cancel_set() and busy_cancel_reset() in any order, from several threads, while other threads wait on the same
+//! flag.
 
 #![no_main]
 #![allow(unsafe_code, reason = "calls through a C ABI")]
@@ -19,12 +20,12 @@ enum Step {
     Reset,
     SetNull,
     ResetNull,
-    /// Up to 65 µs.
+    /// A wait of this many nanoseconds, up to 65 µs.
     Wait(u16),
     WaitOnTheCounter(u16),
 }
 
-/// More would only take longer.
+/// The most steps of one sequence. More steps would only take longer.
 const MOST_STEPS: usize = 16;
 
 #[derive(Debug, Arbitrary)]
@@ -33,16 +34,16 @@ struct Sequences {
     at_once: [Vec<Step>; 3],
 }
 
-/// Takes one step; `waits` is what a wait with time left may answer.
+/// Takes one step. `waits` holds the statuses that a wait with time left may return.
 fn step(step: Step, cancel: &Cancel, waits: &[i32]) {
     match step {
-        // SAFETY: a live flag.
+        // SAFETY: the flag is alive.
         Step::Set => assert_documented(unsafe { busy_cancel_set(cancel) }, &[OK]),
-        // SAFETY: a live flag.
+        // SAFETY: the flag is alive.
         Step::Reset => assert_documented(unsafe { busy_cancel_reset(cancel) }, &[OK]),
-        // SAFETY: NULL is refused.
+        // SAFETY: the function must refuse NULL.
         Step::SetNull => assert_documented(unsafe { busy_cancel_set(null()) }, &[NULL_POINTER]),
-        // SAFETY: NULL is refused.
+        // SAFETY: the function must refuse NULL.
         Step::ResetNull => assert_documented(unsafe { busy_cancel_reset(null()) }, &[NULL_POINTER]),
         Step::Wait(ns) => wait(ns.into(), MONOTONIC, cancel, waits),
         Step::WaitOnTheCounter(ns) => wait(ns.into(), TSC, cancel, waits),
@@ -51,12 +52,12 @@ fn step(step: Step, cancel: &Cancel, waits: &[i32]) {
 
 fn wait(ns: u64, clock: u32, cancel: &Cancel, waits: &[i32]) {
     let mut result = UNTOUCHED;
-    // SAFETY: all three outlive the call.
+    // SAFETY: the options, the flag and the result outlive the call.
     let status = unsafe { busy_wait_ns(ns, &Options { clock, ..Options::new(cancel) }, &mut result) };
     if status == UNSUPPORTED && clock == TSC {
         return;
     }
-    // One that found its time passed was not ended by the flag.
+    // A wait whose time has passed was not ended by the flag.
     let has_passed = status == OK && result.elapsed_ns >= ns;
     if !has_passed {
         assert_documented(status, waits);
@@ -73,22 +74,22 @@ fuzz_target!(init: start(), |sequences: Sequences| {
         step(one, &cancel, if is_set { &[CANCELLED] } else { &[OK] });
         is_set = one == Step::Set || is_set && one != Step::Reset;
     }
-    // Nothing but the flag would end this one.
+    // Only the flag can end this wait.
     if is_set {
         wait(WAIT_MAX_NS, MONOTONIC, &cancel, &[CANCELLED]);
     }
 
-    let anyone_sets = is_set || at_once.iter().flatten().any(|step| *step == Step::Set);
-    let waits: &[i32] = if anyone_sets { &[OK, CANCELLED] } else { &[OK] };
+    let may_be_set = is_set || at_once.iter().flatten().any(|step| *step == Step::Set);
+    let waits: &[i32] = if may_be_set { &[OK, CANCELLED] } else { &[OK] };
     let run = |steps: &[Step]| steps.iter().take(MOST_STEPS).for_each(|one| step(*one, &cancel, waits));
     thread::scope(|scope| {
         let busy = at_once.iter().filter(|steps| !steps.is_empty());
         let threads: Vec<_> = busy.map(|steps| scope.spawn(|| run(steps))).collect();
-        // The scope itself would not wait until they have freed what they own, which then looks like a leak.
+        // The scope itself does not wait until the threads have freed their memory, which then looks like a leak.
         threads.into_iter().for_each(|thread| thread.join().unwrap());
     });
 
-    // Whatever came before, the last word counts.
+    // The last call decides, regardless of all calls before it.
     step(Step::Set, &cancel, &[]);
     wait(WAIT_MAX_NS, MONOTONIC, &cancel, &[CANCELLED]);
     wait(WAIT_MAX_NS, TSC, &cancel, &[CANCELLED]);

@@ -1,5 +1,5 @@
-//! busy_load() with any options: the status that busy.h names for them, nothing written after a refusal, and a result
-//! that can be true.
+//! busy_load() with any options. It must return a status that busy.h names for them, write nothing after an error, and
+//! otherwise write a plausible result.
 
 #![no_main]
 #![allow(unsafe_code, reason = "calls through a C ABI")]
@@ -17,13 +17,13 @@ use std::time::Instant;
 
 /// The longest load that no flag ends, in nanoseconds.
 const SHORT: u64 = 2_000_000;
-/// Of as many threads as are allowed, one load would take a second.
+/// The most threads of a valid load here. With all threads that are allowed, one load would take a second.
 const FEW: u32 = 4;
 const MOST_THREADS: u32 = 4096;
 
 #[derive(Debug, Arbitrary)]
 struct Arguments {
-    /// None is NULL.
+    /// None stands for NULL.
     options: Option<Fields>,
     has_result: bool,
 }
@@ -52,7 +52,7 @@ impl Fields {
         if (1..=MOST_THREADS).contains(&self.threads) { 1 + self.threads % FEW } else { self.threads }
     }
 
-    /// The reasons that busy.h gives to refuse these.
+    /// Returns the statuses with which busy_load() may refuse these options, by busy.h.
     fn refusals(&self) -> Vec<i32> {
         let mut refusals: Vec<_> = self.shape.refusal::<LoadOptions>().into_iter().collect();
         if self.shape.has_fields::<LoadOptions>() {
@@ -60,8 +60,8 @@ impl Fields {
             refusals.extend(is_long.then_some(OUT_OF_RANGE));
             let is_a_share = (0.0..=1.0).contains(&self.share);
             let few = (1..=MOST_THREADS).contains(&self.threads());
-            let fine = is_a_share && few && self.period_ns() > 0 && self.reserved == 0;
-            refusals.extend((!fine).then_some(BAD_OPTION));
+            let is_valid = is_a_share && few && self.period_ns() > 0 && self.reserved == 0;
+            refusals.extend((!is_valid).then_some(BAD_OPTION));
         }
         refusals
     }
@@ -82,13 +82,13 @@ fuzz_target!(init: start(), |arguments: Arguments| {
         })
     });
     let options = block.as_ref().map_or(null(), |block| block.options());
-    // Bit patterns that no load has.
+    // Values that no load writes by chance.
     let untouched = LoadResult { elapsed_ns: 0xa5a5_a5a5_a5a5_a5a5, cpu_ns: 0x5a5a_5a5a_5a5a_5a5a, share: -7.0 };
     let mut result = Box::new(untouched);
     let place = if has_result { &raw mut *result } else { null_mut() };
 
     let before = Instant::now();
-    // SAFETY: NULL, or live memory that is as long as it says.
+    // SAFETY: each pointer is NULL or points to live memory of the stated length.
     let status = unsafe { busy_load(options, place) };
     let took = before.elapsed().as_nanos() as u64;
 
@@ -96,7 +96,7 @@ fuzz_target!(init: start(), |arguments: Arguments| {
     documented.extend((!has_result).then_some(NULL_POINTER));
     if documented.is_empty() {
         documented.push(OK);
-        // Time that has passed is stronger than a flag that is set.
+        // If the time has passed, a flag that is set does not count.
         let cancelled = fields.as_ref().is_some_and(|fields| fields.flag == Flag::Set && fields.duration_ns() > 0);
         documented.extend(cancelled.then_some(CANCELLED));
     }
@@ -108,7 +108,7 @@ fuzz_target!(init: start(), |arguments: Arguments| {
     let LoadResult { elapsed_ns, cpu_ns, share } = *result;
     assert!(elapsed_ns <= took, "{elapsed_ns} of {took} ns");
     assert!(status == CANCELLED || elapsed_ns >= fields.duration_ns(), "{fields:?}: {elapsed_ns} ns");
-    // The two clocks may differ, and the kernel may count an interrupt: by no more than this.
+    // The two clocks may differ, and the kernel may count the time of an interrupt, but by no more than this.
     let most = u64::from(fields.threads()) * (elapsed_ns + elapsed_ns / 10 + 10_000_000);
     assert!(cpu_ns <= most, "{cpu_ns} ns of CPU time in {elapsed_ns} ns: {fields:?}");
     assert!(share.is_finite() && share >= 0.0, "{share}");

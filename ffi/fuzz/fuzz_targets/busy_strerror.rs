@@ -1,4 +1,4 @@
-//! busy_strerror() with any status, and the two versions beside it: static, terminated text, whatever was asked.
+//! busy_strerror() with any status, and the two version functions. Every text must be static and terminated.
 
 #![no_main]
 #![allow(unsafe_code, reason = "calls through a C ABI")]
@@ -7,23 +7,23 @@
 mod common;
 
 use common::header::{NO_WINDOWS, OK};
-use common::{busy_abi_version, busy_strerror, busy_version, start, words};
+use common::{busy_abi_version, busy_strerror, busy_version, start};
 use libfuzzer_sys::fuzz_target;
 use std::ffi::CStr;
 
-/// A status that no version can have, since all are counted up from 0.
+/// A status that no version can have, since statuses are numbered from 0.
 const NONE: i32 = i32::MIN;
 
 fuzz_target!(init: start(), |status: i32| {
-    let text = words(status);
+    let text = common::text(status);
     assert!(text.len() > 5 && text.is_ascii() && !text.ends_with('.'), "{text:?}");
     let is_known = (OK..=NO_WINDOWS).contains(&status);
-    assert_eq!(text != words(NONE), is_known, "status {status}: {text:?}");
-    assert!((OK..=NO_WINDOWS).all(|other| other == status || words(other) != text), "status {status}: {text:?}");
-    // SAFETY: takes any number.
+    assert_eq!(text != common::text(NONE), is_known, "status {status}: {text:?}");
+    assert!((OK..=NO_WINDOWS).all(|other| other == status || common::text(other) != text), "status {status}: {text:?}");
+    // SAFETY: the function accepts any number.
     assert_eq!(unsafe { busy_strerror(status) }.cast(), text.as_ptr(), "the text of {status} has moved");
 
-    // SAFETY: they take nothing; AddressSanitizer sees a text that is not terminated.
+    // SAFETY: both take no arguments. If the text is not terminated, AddressSanitizer detects the read.
     let (abi, version) = unsafe { (busy_abi_version(), CStr::from_ptr(busy_version())) };
     assert_eq!(version.to_str(), Ok(env!("CARGO_PKG_VERSION")));
     assert!(abi >> 16 >= 1, "{abi:#x}");

@@ -1,4 +1,5 @@
-//! busy_thread_cpu_ns() with any thread id: the CPU time of this process's threads, and of nobody else's.
+//! busy_thread_cpu_ns() with any thread id. It must return the CPU time of the threads of this process, and of no
+//! others.
 
 #![no_main]
 #![allow(unsafe_code, reason = "calls through a C ABI")]
@@ -19,11 +20,11 @@ use std::sync::mpsc::channel;
 enum Thread {
     Caller,
     Own,
-    /// A thread that is there, and sleeps.
+    /// A live thread that sleeps.
     Sleeper,
-    /// Ids next to this process's, which may be anybody's.
+    /// Ids near the process id, which any process may have.
     Near(i8),
-    /// Ids that as a clock's number would come out as this thread's, were bits of them lost.
+    /// Ids that would become the calling thread's if the clock id lost their upper bits.
     High(u8),
     Any(u32),
 }
@@ -35,11 +36,11 @@ struct Arguments {
 }
 
 fn gettid() -> u32 {
-    // SAFETY: only tells who calls.
+    // SAFETY: gettid(2) only returns the id of the calling thread.
     unsafe { libc::gettid() as u32 }
 }
 
-/// The id of a thread that sleeps for ever.
+/// Returns the id of a thread that sleeps forever.
 fn sleeper() -> u32 {
     static SLEEPER: OnceLock<u32> = OnceLock::new();
     *SLEEPER.get_or_init(|| {
@@ -67,10 +68,10 @@ fuzz_target!(init: start(), |arguments: Arguments| {
     };
     let mut ns = Box::new(UNTOUCHED);
     let place = if arguments.has_place { &raw mut *ns } else { null_mut() };
-    // SAFETY: NULL, or a place for one number.
+    // SAFETY: `place` is NULL or has space for one number.
     let status = unsafe { busy_thread_cpu_ns(tid, place) };
 
-    // By the kernel's list. No thread of this process comes or goes meanwhile.
+    // The kernel's list decides. No thread of this process starts or ends meanwhile.
     let is_ours = tid == 0 || Path::new("/proc/self/task").join(tid.to_string()).exists();
     let documented = if !arguments.has_place {
         NULL_POINTER

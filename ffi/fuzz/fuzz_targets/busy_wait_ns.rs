@@ -1,5 +1,5 @@
-//! busy_wait_ns() with any arguments: the status that busy.h names for them, nothing written after a refusal, and never
-//! an early end.
+//! busy_wait_ns() with any arguments. It must return a status that busy.h names for them, write nothing after an error,
+//! and never end early.
 
 #![no_main]
 #![allow(unsafe_code, reason = "calls through a C ABI")]
@@ -22,7 +22,7 @@ const SHORT: u64 = 50_000;
 #[derive(Debug, Arbitrary)]
 struct Arguments {
     ns: Number,
-    /// None is NULL.
+    /// None stands for NULL.
     options: Option<Fields>,
     has_result: bool,
 }
@@ -44,7 +44,8 @@ impl Arguments {
         if self.flag() == Flag::Set { self.ns.value() } else { self.ns.bounded(SHORT) }
     }
 
-    /// What busy.h names for them: of several reasons to refuse, any.
+    /// Returns the statuses that busy.h allows for these arguments. If there are several errors, any of them is
+    /// allowed.
     fn documented(&self) -> Vec<i32> {
         let mut refusals = Vec::new();
         refusals.extend((!self.has_result).then_some(NULL_POINTER));
@@ -58,14 +59,14 @@ impl Arguments {
         }
         match refusals.is_empty() {
             false => refusals,
-            // Time that has passed is stronger than a flag that is set.
+            // If the time has passed, a flag that is set does not count.
             true if self.flag() == Flag::Set && self.ns() > 0 => vec![CANCELLED, OK],
             true => vec![OK],
         }
     }
 }
 
-/// By the kernel's word: it names an invariant counter so (arch/x86/kernel/cpu/common.c).
+/// Whether the kernel reports an invariant counter, by this name (arch/x86/kernel/cpu/common.c).
 static HAS_INVARIANT_TSC: LazyLock<bool> = LazyLock::new(|| {
     let cpus = std::fs::read_to_string("/proc/cpuinfo").unwrap();
     cpus.split_whitespace().any(|word| word == "nonstop_tsc")
@@ -83,7 +84,7 @@ fuzz_target!(init: start(), |arguments: Arguments| {
     let place = if arguments.has_result { &raw mut *result } else { null_mut() };
 
     let before = Instant::now();
-    // SAFETY: NULL, or live memory that is as long as it says.
+    // SAFETY: each pointer is NULL or points to live memory of the stated length.
     let status = unsafe { busy_wait_ns(ns, options, place) };
     let took = before.elapsed().as_nanos() as u64;
 

@@ -1,11 +1,11 @@
-//! A libbusy.so that answers to busy.h.
+//! The libbusy.so under test, opened at run time, with the functions of busy.h.
 
 use super::common::libbusy;
 use super::header::*;
 use std::ffi::{CStr, c_char, c_uint};
 use std::sync::OnceLock;
 
-/// The functions, and calls of them that need no unsafe.
+/// The functions of the library, and methods that call them without unsafe code.
 pub struct Busy {
     pub abi_version: unsafe extern "C" fn() -> u32,
     pub version: unsafe extern "C" fn() -> *const c_char,
@@ -22,11 +22,11 @@ pub struct Busy {
 pub fn busy() -> &'static Busy {
     static BUSY: OnceLock<Busy> = OnceLock::new();
     BUSY.get_or_init(|| {
-        // SAFETY: its initialisers are ours.
+        // SAFETY: the library's initialisers are those of this workspace.
         let library = Box::leak(Box::new(unsafe { libloading::Library::new(libbusy()) }.unwrap()));
         macro_rules! function {
             ($name:literal) => {
-                // SAFETY: the field that it goes to has the type that busy.h declares.
+                // SAFETY: the field that receives the function has the type that busy.h declares.
                 *unsafe { library.get($name) }.unwrap()
             };
         }
@@ -46,10 +46,10 @@ pub fn busy() -> &'static Busy {
 }
 
 impl Busy {
-    /// busy_wait_ns, with its status and what it left in an untouched result.
+    /// Calls busy_wait_ns() with an untouched result. Returns the status and the result after the call.
     pub fn wait(&self, ns: u64, options: *const Options) -> (i32, WaitResult) {
         let mut result = UNTOUCHED;
-        // SAFETY: the tests pass NULL, options that outlive the call, or such as it must refuse by their size.
+        // SAFETY: the tests pass NULL, options that outlive the call, or options that it must refuse by their size.
         let status = unsafe { (self.wait_ns)(ns, options, &mut result) };
         (status, result)
     }
@@ -59,28 +59,28 @@ impl Busy {
     }
 
     pub fn set(&self, cancel: &Cancel) {
-        // SAFETY: a live flag.
+        // SAFETY: the flag is alive.
         assert_eq!(unsafe { (self.cancel_set)(cancel) }, OK);
     }
 
     pub fn reset(&self, cancel: &Cancel) {
-        // SAFETY: a live flag.
+        // SAFETY: the flag is alive.
         assert_eq!(unsafe { (self.cancel_reset)(cancel) }, OK);
     }
 
     pub fn cpu_ns(&self, tid: u32) -> Result<u64, i32> {
         let mut ns = u64::MAX;
-        // SAFETY: a place for one number.
+        // SAFETY: `ns` has space for one number.
         let status = unsafe { (self.thread_cpu_ns)(tid, &mut ns) };
         if status == OK {
             return Ok(ns);
         }
-        assert_eq!(ns, u64::MAX, "written after a refusal");
+        assert_eq!(ns, u64::MAX, "written after an error");
         Err(status)
     }
 
-    pub fn words(&self, status: i32) -> &'static str {
-        // SAFETY: never NULL and never freed, by the header's word.
+    pub fn text(&self, status: i32) -> &'static str {
+        // SAFETY: by the header, the text is never NULL and never freed.
         unsafe { CStr::from_ptr((self.strerror)(status)) }.to_str().unwrap()
     }
 }

@@ -1,22 +1,22 @@
-//! busy_load: a load of the size asked for, and what it refuses.
+//! busy_load(): the achieved load, and the options that it refuses.
 
 use crate::header::*;
 use crate::library::*;
 use std::ptr::{null, null_mut};
 use std::time::{Duration, Instant};
 
-/// What no call writes by chance.
+/// A result that no call writes by chance.
 const UNTOUCHED: LoadResult = LoadResult { elapsed_ns: 0xa5a5, cpu_ns: 0x5a5a, share: -7.0 };
 
 fn load(options: &LoadOptions) -> (i32, LoadResult) {
     let mut result = UNTOUCHED;
-    // SAFETY: both outlive the call.
+    // SAFETY: `options` and `result` outlive the call.
     let status = unsafe { (busy().load)(options, &mut result) };
     (status, result)
 }
 
 #[test]
-fn the_load_is_of_the_size_asked_for_or_less_where_there_is_no_core() {
+fn the_load_has_the_requested_size_or_less_if_no_core_is_free() {
     let options = LoadOptions { share: 0.25, threads: 2, duration_ns: 400_000_000, ..LoadOptions::new() };
     let before = Instant::now();
     let (status, result) = load(&options);
@@ -28,7 +28,7 @@ fn the_load_is_of_the_size_asked_for_or_less_where_there_is_no_core() {
 }
 
 #[test]
-fn a_flag_ends_the_load() {
+fn the_flag_ends_the_load() {
     let cancel = Cancel::new();
     let options = LoadOptions { cancel: &cancel, duration_ns: 60_000_000_000, ..LoadOptions::new() };
     busy().set(&cancel);
@@ -46,29 +46,29 @@ fn a_flag_ends_the_load() {
 }
 
 #[test]
-fn what_makes_no_sense_is_refused_and_nothing_written() {
-    let fine = LoadOptions::new();
+fn invalid_options_are_refused_and_nothing_is_written() {
+    let valid = LoadOptions::new();
     for (options, status) in [
-        (LoadOptions { share: -0.1, ..fine }, BAD_OPTION),
-        (LoadOptions { share: 1.5, ..fine }, BAD_OPTION),
-        (LoadOptions { share: f64::NAN, ..fine }, BAD_OPTION),
-        (LoadOptions { threads: 0, ..fine }, BAD_OPTION),
-        (LoadOptions { threads: u32::MAX, ..fine }, BAD_OPTION),
-        (LoadOptions { period_ns: 0, ..fine }, BAD_OPTION),
-        (LoadOptions { reserved: 1, ..fine }, BAD_OPTION),
-        (LoadOptions { period_ns: u64::MAX, ..fine }, OUT_OF_RANGE),
-        (LoadOptions { duration_ns: u64::MAX, ..fine }, OUT_OF_RANGE),
-        (LoadOptions { size: 0, ..fine }, BAD_SIZE),
-        (LoadOptions { size: fine.size - 1, ..fine }, BAD_SIZE),
-        (LoadOptions { size: usize::MAX, ..fine }, BAD_SIZE),
+        (LoadOptions { share: -0.1, ..valid }, BAD_OPTION),
+        (LoadOptions { share: 1.5, ..valid }, BAD_OPTION),
+        (LoadOptions { share: f64::NAN, ..valid }, BAD_OPTION),
+        (LoadOptions { threads: 0, ..valid }, BAD_OPTION),
+        (LoadOptions { threads: u32::MAX, ..valid }, BAD_OPTION),
+        (LoadOptions { period_ns: 0, ..valid }, BAD_OPTION),
+        (LoadOptions { reserved: 1, ..valid }, BAD_OPTION),
+        (LoadOptions { period_ns: u64::MAX, ..valid }, OUT_OF_RANGE),
+        (LoadOptions { duration_ns: u64::MAX, ..valid }, OUT_OF_RANGE),
+        (LoadOptions { size: 0, ..valid }, BAD_SIZE),
+        (LoadOptions { size: valid.size - 1, ..valid }, BAD_SIZE),
+        (LoadOptions { size: usize::MAX, ..valid }, BAD_SIZE),
     ] {
         assert_eq!(load(&options), (status, UNTOUCHED));
     }
     let mut result = UNTOUCHED;
-    // SAFETY: NULL is refused.
+    // SAFETY: the function must refuse NULL.
     unsafe {
         assert_eq!((busy().load)(null(), &mut result), NULL_POINTER);
-        assert_eq!((busy().load)(&fine, null_mut()), NULL_POINTER);
+        assert_eq!((busy().load)(&valid, null_mut()), NULL_POINTER);
     }
     assert_eq!(result, UNTOUCHED);
 }

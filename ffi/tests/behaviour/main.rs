@@ -1,4 +1,4 @@
-//! What busy.h promises, function by function, asked of libbusy.so as any program asks it: opened at run time.
+//! The promises of busy.h, function by function. The tests open libbusy.so at run time, as programs do.
 
 #![cfg(target_os = "linux")]
 #![allow(unsafe_code, reason = "calls through a C ABI")]
@@ -25,18 +25,18 @@ use std::sync::mpsc;
 use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
 
-/// Far longer than a flag takes to end it.
+/// The length of waits that a flag ends: far longer than that takes, in nanoseconds.
 const LONG: u64 = 60_000_000_000;
-/// What a wait that is to be refused asks for: were it not, the test would still end.
+/// The length of waits that must be refused, in nanoseconds. If one is not refused, the test still ends.
 const SHORT: u64 = 1000;
 
-/// Runs `wait` in a thread, and `interrupt` with that thread once it is well inside the wait: its CPU time has
-/// grown by a millisecond, and there is nothing else in it to spend that on.
+/// Runs `wait` in a thread and calls `interrupt` with that thread once it is well inside the wait. That is when its CPU
+/// time has grown by a millisecond, since it spends CPU time on nothing else.
 fn during<T: Send>(wait: impl FnOnce() -> T + Send, interrupt: impl FnOnce(libc::pthread_t)) -> T {
     let (send, receive) = mpsc::channel();
     thread::scope(|scope| {
         let waiter = scope.spawn(move || {
-            // SAFETY: both only tell who calls.
+            // SAFETY: both only return the id of the calling thread.
             let (tid, thread) = unsafe { (libc::gettid() as u32, libc::pthread_self()) };
             send.send((tid, thread, busy().cpu_ns(0).unwrap())).unwrap();
             wait()
@@ -48,43 +48,43 @@ fn during<T: Send>(wait: impl FnOnce() -> T + Send, interrupt: impl FnOnce(libc:
     })
 }
 
-/// Returns once `done`, which a machine under load may take its time for.
-fn until(what: &str, mut done: impl FnMut() -> bool) {
+/// Returns once `done` returns true. On a machine under load this may take long.
+fn until(condition: &str, mut done: impl FnMut() -> bool) {
     let give_up = Instant::now() + Duration::from_secs(30);
     while !done() {
-        assert!(Instant::now() < give_up, "still not true: {what}");
+        assert!(Instant::now() < give_up, "still not true: {condition}");
         sleep(Duration::from_micros(100));
     }
 }
 
 #[test]
 fn the_versions_are_those_of_this_source() {
-    // SAFETY: both take nothing; the text is never NULL, by the header's word.
-    let (version_of_abi, version) = unsafe { ((busy().abi_version)(), CStr::from_ptr((busy().version)())) };
-    assert_eq!(version_of_abi, abi::BUSY_ABI_MAJOR << 16 | abi::BUSY_ABI_MINOR);
+    // SAFETY: both take no arguments, and by the header the text is never NULL.
+    let (abi_version, version) = unsafe { ((busy().abi_version)(), CStr::from_ptr((busy().version)())) };
+    assert_eq!(abi_version, abi::BUSY_ABI_MAJOR << 16 | abi::BUSY_ABI_MINOR);
     assert_eq!(version.to_str(), Ok(env!("CARGO_PKG_VERSION")));
 }
 
 #[test]
-fn every_status_has_words_and_unknown_ones_too() {
-    let mut known: Vec<_> = (OK..=NO_WINDOWS).map(|status| busy().words(status)).collect();
-    let unknown = busy().words(NO_WINDOWS + 1);
+fn every_status_has_a_text_and_unknown_ones_too() {
+    let mut known: Vec<_> = (OK..=NO_WINDOWS).map(|status| busy().text(status)).collect();
+    let unknown = busy().text(NO_WINDOWS + 1);
     for status in [-1, 1000, i32::MIN, i32::MAX] {
-        assert_eq!(busy().words(status), unknown);
+        assert_eq!(busy().text(status), unknown);
     }
     known.push(unknown);
-    for words in &known {
-        assert!(words.len() > 5 && words.is_ascii() && !words.ends_with('.'), "{words:?}");
+    for text in &known {
+        assert!(text.len() > 5 && text.is_ascii() && !text.ends_with('.'), "{text:?}");
     }
     let all = known.len();
     known.sort_unstable();
     known.dedup();
-    assert_eq!(known.len(), all, "two have the same words");
+    assert_eq!(known.len(), all, "two statuses have the same text");
 }
 
 #[test]
 fn null_is_refused() {
-    // SAFETY: NULL is what the header lets them refuse.
+    // SAFETY: by the header, they refuse NULL.
     unsafe {
         assert_eq!((busy().wait_ns)(SHORT, null(), null_mut()), NULL_POINTER);
         assert_eq!((busy().cancel_set)(null()), NULL_POINTER);
@@ -95,8 +95,8 @@ fn null_is_refused() {
 }
 
 #[test]
-fn a_wait_is_never_longer_than_it_can_count() {
-    // Were it to begin, the flag would end it.
+fn a_wait_over_the_longest_is_refused() {
+    // If a wait began, the flag would end it.
     let cancel = Cancel::new();
     busy().set(&cancel);
     for ns in [WAIT_MAX_NS + 1, u64::MAX - 1, u64::MAX] {
@@ -106,19 +106,19 @@ fn a_wait_is_never_longer_than_it_can_count() {
 }
 
 #[test]
-fn zero_returns_without_a_count() {
+fn a_wait_of_zero_counts_no_polls() {
     let (status, result) = busy().wait(0, null());
     assert_eq!((status, result.count), (OK, 0));
-    // Time that has passed is stronger than a flag that is set.
+    // If the time has passed, a flag that is set does not count.
     let cancel = Cancel::new();
     busy().set(&cancel);
     assert_eq!(busy().cancellable(0, &cancel).0, OK);
 }
 
 #[test]
-fn the_whole_second_waits_count() {
+fn the_waits_of_whole_seconds_count_polls() {
     let before = Instant::now();
-    // SAFETY: they take a number and return one.
+    // SAFETY: they take a number and return a number.
     unsafe {
         assert_eq!((busy().wait)(0), 0);
         assert!((busy().wait)(1) > 0);
@@ -175,7 +175,7 @@ fn a_reset_flag_lets_waits_run_again() {
     assert!(result.elapsed_ns >= 1_000_000, "{result:?}");
 }
 
-/// Lets `handler` take `signal` from now on.
+/// Installs `handler` as the handler of `signal`.
 fn install(signal: c_int, handler: extern "C" fn(c_int)) {
     // SAFETY: zeros are a valid sigaction; the handler does only what signal-safety(7) allows.
     unsafe {
@@ -186,7 +186,7 @@ fn install(signal: c_int, handler: extern "C" fn(c_int)) {
 }
 
 fn send(signal: c_int, thread: libc::pthread_t) {
-    // SAFETY: the scope of during() keeps the thread alive until it was joined.
+    // SAFETY: the scope in during() keeps the thread alive until it is joined.
     assert_eq!(unsafe { libc::pthread_kill(thread, signal) }, 0);
 }
 
@@ -207,7 +207,7 @@ fn a_signal_handler_ends_the_wait_of_its_own_thread() {
 fn a_signal_alone_ends_no_wait() {
     static HANDLED: AtomicU32 = AtomicU32::new(0);
     extern "C" fn handler(_: c_int) {
-        // A wait inside a wait: safe in a handler, and no state is shared.
+        // A wait inside a wait: it is safe in a handler, and the two share no state.
         assert_eq!(busy().wait(10_000, null()).0, OK);
         HANDLED.fetch_add(1, Ordering::Relaxed);
     }
@@ -230,50 +230,50 @@ fn a_signal_alone_ends_no_wait() {
 
 #[test]
 fn the_cpu_time_is_the_threads_own() {
-    // SAFETY: only tells who calls.
+    // SAFETY: gettid(2) only returns the id of the calling thread.
     let own = unsafe { libc::gettid() } as u32;
     let before = busy().cpu_ns(0).unwrap();
     assert_eq!(busy().wait(3_000_000, null()).0, OK);
     let (by_id, after) = (busy().cpu_ns(own).unwrap(), busy().cpu_ns(0).unwrap());
     assert!(before < by_id && by_id <= after, "{before} {by_id} {after}");
 
-    // Of a thread that sleeps it stands still, whoever else works.
+    // The CPU time of a sleeping thread does not grow while another thread uses the CPU.
     let (send, receive) = mpsc::channel();
     let (quit, wait_for_quit) = mpsc::channel::<()>();
     let sleeper = thread::spawn(move || {
-        // SAFETY: only tells who calls.
+        // SAFETY: gettid(2) only returns the id of the calling thread.
         send.send(unsafe { libc::gettid() } as u32).unwrap();
         let _ = wait_for_quit.recv();
     });
     let tid = receive.recv().unwrap();
     let mut last = 0;
-    until("a sleeping thread's CPU time stands still", || {
+    until("the CPU time of a sleeping thread does not grow", || {
         assert_eq!(busy().wait(1_000_000, null()).0, OK);
         let before = std::mem::replace(&mut last, busy().cpu_ns(tid).unwrap());
         before == last
     });
     drop(quit);
     sleeper.join().unwrap();
-    // join() returns a little before the kernel has forgotten the thread (CLONE_CHILD_CLEARTID, set_tid_address(2)).
+    // join() returns a little before the kernel removes the thread (CLONE_CHILD_CLEARTID, set_tid_address(2)).
     until("an ended thread is refused", || busy().cpu_ns(tid) == Err(NO_SUCH_THREAD));
 }
 
 #[test]
-fn threads_of_nobody_and_of_others_are_refused() {
-    // PID_MAX_LIMIT is 2^22; the rest would spill out of the clock's number, or turn negative.
+fn unused_ids_and_threads_of_other_processes_are_refused() {
+    // PID_MAX_LIMIT is 2^22. The larger ids would overflow the bits of the clock id, or make it negative.
     for tid in [1 << 22, (1 << 22) + 1, 1 << 29, (1 << 29) + 1, i32::MAX as u32, 1 << 31, u32::MAX] {
         assert_eq!(busy().cpu_ns(tid), Err(NO_SUCH_THREAD), "{tid}");
     }
     let mut other = Command::new("sleep").arg("60").spawn().unwrap();
-    let answer = busy().cpu_ns(other.id());
+    let result = busy().cpu_ns(other.id());
     other.kill().unwrap();
     other.wait().unwrap();
-    assert_eq!(answer, Err(NO_SUCH_THREAD), "another process's");
+    assert_eq!(result, Err(NO_SUCH_THREAD), "a thread of another process");
 }
 
-/// Half a million waits on each of four threads, two by each clock, none early by the clock of the one who asked.
+/// Four threads, two per clock, wait half a million times each. By the caller's own clock, no wait ends early.
 #[test]
-fn a_million_waits_by_each_clock_and_none_ends_early() {
+fn none_of_a_million_waits_on_each_clock_ends_early() {
     let waits = |clock: u32, seed: u64| {
         let options = Options { clock, ..Options::new(null()) };
         if busy().wait(0, &options).0 == UNSUPPORTED {
@@ -281,15 +281,15 @@ fn a_million_waits_by_each_clock_and_none_ends_early() {
         }
         let mut random = seed;
         for _ in 0..500_000 {
-            // Knuth's MMIX generator: any spread of lengths will do, as long as a failure can be had again.
+            // Knuth's MMIX generator: any spread of lengths will do, as long as a failure can be reproduced.
             random = random.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
-            let asked = 1000 + (random >> 33) % 49_001;
+            let requested = 1000 + (random >> 33) % 49_001;
             let before = monotonic_ns();
-            let (status, result) = busy().wait(asked, &options);
+            let (status, result) = busy().wait(requested, &options);
             let took = monotonic_ns() - before;
             assert!(
-                status == OK && asked <= result.elapsed_ns && result.elapsed_ns <= took,
-                "{asked} {result:?} {took}"
+                status == OK && requested <= result.elapsed_ns && result.elapsed_ns <= took,
+                "{requested} {result:?} {took}"
             );
         }
     };
@@ -302,14 +302,14 @@ fn a_million_waits_by_each_clock_and_none_ends_early() {
 
 fn monotonic_ns() -> u64 {
     let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: a place for one time.
+    // SAFETY: `now` has space for one time.
     assert_eq!(unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &mut now) }, 0);
     now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
 }
 
 const IN_CHILD: &str = "BUSY_TEST_IN_CHILD";
 
-/// Runs this file's own `calls_of_every_kind` in a process of its own and looks between its two marks.
+/// Runs `calls_of_every_kind` of this file in a process of its own, and checks the output between its two marks.
 #[test]
 fn nothing_is_ever_printed() {
     let mut child = Command::new(env::current_exe().unwrap());
@@ -325,21 +325,21 @@ fn calls_of_every_kind() {
     if env::var_os(IN_CHILD).is_none() {
         return;
     }
-    // Without the buffer of print!, which a test's own output goes through.
+    // This bypasses the buffer of print!, which holds the test's own output.
     let mark = |mark: &[u8]| {
         for descriptor in [1, 2] {
-            // SAFETY: `mark` is as long as it says.
+            // SAFETY: `mark` has `mark.len()` bytes.
             assert_eq!(unsafe { libc::write(descriptor, mark.as_ptr().cast(), mark.len()) }, mark.len() as isize);
         }
     };
     std::io::stdout().flush().unwrap();
     mark(b"<<");
     the_versions_are_those_of_this_source();
-    every_status_has_words_and_unknown_ones_too();
+    every_status_has_a_text_and_unknown_ones_too();
     null_is_refused();
-    a_wait_is_never_longer_than_it_can_count();
-    the_whole_second_waits_count();
+    a_wait_over_the_longest_is_refused();
+    the_waits_of_whole_seconds_count_polls();
     another_thread_ends_the_wait();
-    threads_of_nobody_and_of_others_are_refused();
+    unused_ids_and_threads_of_other_processes_are_refused();
     mark(b">>");
 }

@@ -1,4 +1,4 @@
-//! The options of busy_wait_ns: what is taken, what is refused, and which clock waits.
+//! The options of busy_wait_ns(): accepted and refused options, and the choice of the clock.
 
 use crate::header::*;
 use crate::library::*;
@@ -7,7 +7,7 @@ use std::ptr::{null, null_mut};
 use std::time::Instant;
 
 #[test]
-fn default_options_are_as_good_as_none() {
+fn default_options_equal_no_options() {
     let options = Options::new(null());
     let (status, result) = busy().wait(1_000_000, &options);
     assert_eq!(status, OK);
@@ -15,7 +15,7 @@ fn default_options_are_as_good_as_none() {
 }
 
 #[test]
-fn sizes_of_no_version_are_refused() {
+fn sizes_that_no_version_has_are_refused() {
     let mut options = Options::new(null());
     for size in [0, 1, 8, size_of::<Options>() - 1, 4097, usize::MAX / 2, usize::MAX] {
         options.size = size;
@@ -23,12 +23,12 @@ fn sizes_of_no_version_are_refused() {
     }
 }
 
-/// An older or broken caller's struct may end where the size does, so a refusal must not look further.
+/// The struct of an older or broken caller may end where its size ends, so a refusal must not read further.
 #[test]
 fn nothing_is_read_beyond_the_size() {
-    // SAFETY: sysconf only returns a number.
+    // SAFETY: sysconf(3) only returns a number.
     let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) } as usize;
-    // SAFETY: two fresh pages, of which the second is then taken away: who reads beyond the first dies.
+    // SAFETY: the two pages are new. The second becomes inaccessible, so a read beyond the first ends the process.
     let end = unsafe {
         let pages = libc::mmap(
             null_mut(),
@@ -45,7 +45,7 @@ fn nothing_is_read_beyond_the_size() {
     };
     for (length, size, status) in [(8, 0, BAD_SIZE), (8, 8, BAD_SIZE), (8, 4097, BAD_SIZE), (24, 24, OK), (64, 64, OK)]
     {
-        // SAFETY: `length` bytes before the end are ours, aligned, and long enough for a size.
+        // SAFETY: the `length` bytes before the end belong to this test, are aligned, and have space for a size.
         let options = unsafe {
             let start = end.sub(length);
             start.write_bytes(0, length);
@@ -57,7 +57,7 @@ fn nothing_is_read_beyond_the_size() {
 }
 
 #[test]
-fn options_of_a_newer_header_are_served_while_the_unknown_is_zero() {
+fn options_of_a_newer_header_are_accepted_if_unknown_fields_are_zero() {
     const UNKNOWN: usize = 4096 - size_of::<Options>();
     #[repr(C)]
     struct Newer {
@@ -83,7 +83,7 @@ fn options_of_a_newer_header_are_served_while_the_unknown_is_zero() {
             assert_eq!(refused, (BAD_SIZE, UNTOUCHED), "byte {place} of {size}");
             newer.unknown[place] = 0;
         }
-        // What lies behind the struct is none of its fields.
+        // The byte behind the struct does not belong to it.
         if last + 1 < newer.unknown.len() {
             newer.unknown[last + 1] = 1;
             assert_eq!(busy().wait(SHORT, (&raw const newer).cast()).0, OK, "size {size}");
@@ -93,7 +93,7 @@ fn options_of_a_newer_header_are_served_while_the_unknown_is_zero() {
 }
 
 #[test]
-fn values_that_no_field_can_have_are_refused() {
+fn invalid_field_values_are_refused() {
     for (clock, reserved) in [(2, 0), (u32::MAX, 0), (MONOTONIC, 1), (TSC, 1)] {
         let options = Options { clock, reserved, ..Options::new(null()) };
         assert_eq!(busy().wait(SHORT, &options), (BAD_OPTION, UNTOUCHED), "clock {clock}, reserved {reserved}");

@@ -1,4 +1,4 @@
-//! busy.h, written down once more by hand.
+//! The declarations of busy.h, written by hand, so that the tests do not share them with the library.
 
 use std::sync::atomic::AtomicU32;
 
@@ -35,7 +35,7 @@ pub struct Options {
 }
 
 impl Options {
-    /// BUSY_WAIT_OPTIONS_INIT, with a flag or NULL.
+    /// BUSY_WAIT_OPTIONS_INIT, with `cancel`.
     pub fn new(cancel: *const Cancel) -> Self {
         Self { size: size_of::<Self>(), cancel, clock: MONOTONIC, reserved: 0 }
     }
@@ -77,5 +77,5 @@ pub struct WaitResult {
     pub elapsed_ns: u64,
 }
 
-/// What no call writes by chance: found again after a refusal, nothing was written.
+/// A result that no call writes by chance. If it is unchanged after an error, the call has written nothing.
 pub const UNTOUCHED: WaitResult = WaitResult { count: 0xa5a5_a5a5_a5a5_a5a5, elapsed_ns: 0x5a5a_5a5a_5a5a_5a5a };

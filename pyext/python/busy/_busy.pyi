@@ -12,34 +12,35 @@ __all__ = [
 __version__: Final[str]
 
 def with_lock(seconds: SupportsFloat | SupportsIndex, /) -> int:
-    """Spin for `seconds`, never less, with the GIL held, and return the number of clock polls."""
+    """Spin for at least `seconds` with the GIL held, and return the number of clock polls."""
 
 def without_lock(seconds: SupportsFloat | SupportsIndex, /) -> int:
-    """Spin for `seconds`, never less, with the GIL released, and return the number of clock polls."""
+    """Spin for at least `seconds` with the GIL released, and return the number of clock polls."""
 
 def gil_not_meterable() -> type[GilNotMeterable]:
-    """The exception, made when it is first asked for."""
+    """Returns the exception class GilNotMeterable, created on first use."""
 
 def gil_window() -> GilWindow:
-    """Opens one."""
+    """Starts the meter if needed, and opens a window."""
 
 @type_check_only
 class GilNotMeterable(RuntimeError):
-    """The GIL of this process can't be metered; the message says why, and what to do."""
+    """The GIL of this process cannot be metered; the message gives the reason and what to do."""
 
 def cpu_clocks() -> dict[int, int]:
-    """CPU time of each living thread of this process, in nanoseconds, by native thread id. Empty without /proc."""
+    """Returns the CPU time of each living thread of this process, in nanoseconds, by native thread id. Empty without
+    /proc."""
 
 @final
 @type_check_only
 class GilWindow:
-    """The GIL's metering from here until `close()`, or until it is given up, with its own longest hold and wait."""
+    """Meters the GIL until `close()`, or until it is deallocated, with a longest hold and wait of its own."""
 
     def read(self) -> _Reading:
-        """What happened so far; in a forked child, since the fork."""
+        """Returns the totals since the window was opened; in a forked child, since the fork."""
 
     def close(self) -> None:
-        """Ends it. With the last window of the process the metering ends."""
+        """Closes the window. Closing the last window of the process stops the meter."""
 
 @type_check_only
 class _Reading(TypedDict):
@@ -50,7 +51,7 @@ class _Reading(TypedDict):
 @final
 @type_check_only
 class GilRow:
-    """One GIL in a window. Times in nanoseconds; `metered_ns` is the window's length."""
+    """One GIL in a window. Times are in nanoseconds; `metered_ns` is the length of the window."""
 
     @property
     def interpreter(self) -> int: ...
@@ -64,7 +65,7 @@ class GilRow:
 @final
 @type_check_only
 class ThreadRow:
-    """One thread in a window. Times in nanoseconds."""
+    """One thread in a window. Times are in nanoseconds."""
 
     @property
     def held_ns(self) -> int: ...

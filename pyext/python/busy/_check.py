@@ -1,4 +1,4 @@
-"""`busy.check`: does a call release the GIL? The passes are `_verdict`'s, over the meter of the compiled module."""
+"""`busy.check`: does a call release the GIL? Runs the passes of `_verdict` over the meter of the compiled module."""
 
 import threading
 from collections.abc import Callable
@@ -14,25 +14,25 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, repr=False)
 class Verdict:
-    """How a call stands to the GIL. Times in seconds; what could not be had is None.
+    """How a call uses the GIL. Times are in seconds; a figure that could not be measured is None.
 
-    "Releases" says nothing about thread safety: what runs without the GIL has to look after itself.
+    `releases` says nothing about thread safety: code that runs without the GIL must protect its own data.
     """
 
     #: releases, partly, yields, holds, no-gil or inconclusive.
     verdict: str
-    #: The time that the calling thread holds the GIL, over that of the call, from 0 to 1.
+    #: The share of the call during which the calling thread holds the GIL, from 0 to 1.
     held_share: float | None
     longest_hold_s: float | None
-    #: The longest that one call made another thread wait for the GIL.
+    #: The longest time that one call made another thread wait for the GIL.
     longest_stall_s: float | None
-    #: How often the function was called to find that out.
+    #: The number of calls that the check made.
     calls: int
-    #: Why it is so, where there is more to say than the verdict.
+    #: An explanation, if the verdict alone does not say enough; otherwise None.
     reason: str | None
 
     def to_dict(self) -> dict[str, Any]:
-        """The attributes by name, fit for JSON."""
+        """Returns the attributes as a dict that json can serialize."""
         return asdict(self)
 
     def __str__(self) -> str:
@@ -40,9 +40,9 @@ class Verdict:
         if self.held_share is not None:
             figures.append(f"holds the GIL for {_units.percent(self.held_share)} of its time")
         if self.longest_hold_s is not None:
-            figures.append(f"longest hold {_units.time(self.longest_hold_s)}")
+            figures.append(f"longest hold {_units.duration(self.longest_hold_s)}")
         if self.longest_stall_s is not None:
-            figures.append(f"longest stall of others {_units.time(self.longest_stall_s)}")
+            figures.append(f"longest stall of others {_units.duration(self.longest_stall_s)}")
         figures.append(f"{self.calls} call{'' if self.calls == 1 else 's'}")
         reason = f" ({self.reason})" if self.reason else ""
         return f"{self.verdict}: {', '.join(figures)}{reason}"
@@ -52,37 +52,38 @@ class Verdict:
 
 
 def check(function: Callable[..., object], /, *args: Any, **kwargs: Any) -> Verdict:
-    """Call `function(*args, **kwargs)` some times and tell whether it releases the GIL.
+    """Call `function(*args, **kwargs)` several times and report whether it releases the GIL.
 
     >>> busy.check(hashlib.sha256, bytes(50_000_000)).verdict
     'releases'
 
-    Calls of less than 0.3 ms are `inconclusive`, and so is any where the GIL can't be metered. What the function raises
-    comes through. Checks of one process take turns; meanwhile the switch interval is changed and the garbage collector
-    off, and both are put back.
+    The verdict is `inconclusive` if a call takes less than 0.3 ms, or if the GIL cannot be metered. An exception of the
+    function propagates. Only one check runs at a time in a process. During a check the switch interval is changed and
+    the garbage collector is off; both are restored.
 
-    Raises TypeError for what would not run by being called: a coroutine or generator function, or one that returns
-    such.
+    Raises TypeError if calling the function does not run it: for a coroutine function or a generator function, and for
+    a function that returns a coroutine or a generator.
     """
     return Verdict(**_verdict.verdict(_Meter(), function, args, kwargs))
 
 
 class _Meter:
-    """What `_verdict` asks of a meter; `_ctypes_meter.Meter` says what that is."""
+    """The meter of the compiled module, with the interface of `_ctypes_meter.Meter`."""
 
     def __init__(self) -> None:
-        self._since_start: list[_Window] = []
+        # The window that is open from start to stop.
+        self._whole: list[_Window] = []
 
     def start(self) -> None:
-        self._since_start.append(_Window())
+        self._whole.append(_Window())
 
     def stop(self) -> None:
-        # Ctrl-C may have come before the start was done.
-        while self._since_start:
-            self._since_start.pop().close()
+        # Empty if Ctrl-C interrupted the start.
+        while self._whole:
+            self._whole.pop().close()
 
     def snapshot(self) -> "tuple[int, dict[int, ThreadRow]]":
-        return self._since_start[0].read()
+        return self._whole[0].read()
 
     def window(self) -> "_Window":
         return _Window()

@@ -1,13 +1,15 @@
-"""The GIL meter of libbusy (busy_gil.h) by ctypes: for CPython 2.7 and 3.x, where the compiled module can't be had.
+"""The GIL meter of libbusy (busy_gil.h) through ctypes, for interpreters without the compiled module.
 
-This is all that a meter must offer to `_verdict`; another one may stand in its place.
+`Meter` is the interface of a meter that `_verdict` expects: another class with the same methods may replace it.
+
+Serves CPython 2.7 and 3.x, and needs only the standard library and libbusy.
 """
 
 import ctypes
 import itertools
 
 _U32, _U64, _SIZE = ctypes.c_uint32, ctypes.c_uint64, ctypes.c_size_t
-_GETTID = 186  # syscall(2); the meter serves x86-64 only
+_GETTID = 186  # syscall(2); the meter supports x86-64 only
 
 
 class _Totals(ctypes.Structure):
@@ -52,10 +54,10 @@ class _Thread(ctypes.Structure):
 
 
 class Meter(object):
-    """The meter of the library at `path`, which counts the GIL of this process."""
+    """Meters the GIL of this process with the libbusy at `path`."""
 
     def __init__(self, path):
-        # Calls that keep the GIL; PyPy has no such, and is refused by the library.
+        # PyDLL holds the GIL during a call. PyPy has no PyDLL, and the library refuses PyPy.
         self._library = library = getattr(ctypes, "PyDLL", ctypes.CDLL)(path)
         self._started = []
         library.busy_gil_snapshot.argtypes = [ctypes.c_void_p, ctypes.c_void_p, _SIZE, ctypes.c_void_p]
@@ -65,8 +67,8 @@ class Meter(object):
         library.busy_gil_reason.restype = _SIZE
 
     def start(self):
-        """Begins to count. RuntimeError, with the reason, if that can't be done here."""
-        # Called and noted by one builtin: Ctrl-C comes before or after it.
+        """Starts the meter. Raises RuntimeError, with the reason, if the GIL cannot be metered."""
+        # One builtin both calls and records the call, so that Ctrl-C comes either before or after the two.
         self._started.extend(itertools.starmap(self._library.busy_gil_start, [()]))
         if self._started[-1]:
             self._started.pop()
@@ -75,15 +77,14 @@ class Meter(object):
             raise RuntimeError(text.value.decode("utf-8", "replace"))
 
     def stop(self):
-        """Takes one start back, if there was one."""
+        """Undoes one `start`, if there was one."""
         if self._started:
             self._started.pop()
             self._library.busy_gil_stop()
 
     def snapshot(self, window=0):
-        """What was counted since the start, or since the window was opened: (nanoseconds that it was counted for,
-        {native thread id: row}). A row has held_ns, waited_ns, voluntary_releases, forced_drops, longest_hold_ns and
-        longest_wait_ns."""
+        """Returns (metered nanoseconds, {native thread id: row}) since the start, or since the window was opened. A row
+        has held_ns, waited_ns, voluntary_releases, forced_drops, longest_hold_ns and longest_wait_ns."""
         totals, needed, capacity = _Totals(ctypes.sizeof(_Totals), 0, window), _SIZE(), 16
         while True:
             rows = (_Thread * capacity)()
@@ -97,11 +98,11 @@ class Meter(object):
             capacity = needed.value + 16
 
     def window(self):
-        """Opens a stretch with counts of its own, which its `read` returns as `snapshot` does, until its `close`."""
+        """Opens a window with totals of its own. Its `read` returns them as `snapshot` does; `close` ends it."""
         return _Window(self)
 
     def tid(self):
-        """The native id of the calling thread."""
+        """Returns the native id of the calling thread."""
         return self._library.syscall(_GETTID)
 
 

@@ -1,14 +1,14 @@
-"""A thread that wants the GIL every millisecond: whoever keeps it makes somebody wait, and a watch tells how long."""
+"""The prober of a watch: a thread that requests the GIL every millisecond, so that a long hold makes it wait."""
 
 import threading
 import time
 
-from busy._beside import Beside
+from busy._background import BackgroundThread
 from busy._watch import watch
 
 
-class Probe(Beside):
-    """Runs while the block does."""
+class WatchProber(BackgroundThread):
+    """Requests the GIL every millisecond while the block runs."""
 
     def begin(self) -> None:
         self.tid = threading.get_native_id()
@@ -18,15 +18,17 @@ class Probe(Beside):
 
 
 def longest_stall_s(w: watch) -> float:
-    """The longest that one thread kept another waiting: no longer than that waited, nor than another held the GIL at
-    once, so that what the machine kept a thread off its cores for does not count."""
+    """Returns the longest time that one thread kept another waiting for the GIL.
+
+    It is bounded by the wait of the one and by the longest hold of another, so that time without a core does not count.
+    """
     return max(
         (
             min(
-                waits.longest_wait_s,
-                max((one.longest_hold_s for one in w.threads.values() if one is not waits), default=0),
+                waiter.longest_wait_s,
+                max((other.longest_hold_s for other in w.threads.values() if other is not waiter), default=0),
             )
-            for waits in w.threads.values()
+            for waiter in w.threads.values()
         ),
         default=0.0,
     )

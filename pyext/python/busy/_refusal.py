@@ -1,4 +1,4 @@
-"""What can't be checked by calling it: functions, and results of calls, that would still have to run.
+"""Refuses functions that a check cannot measure: those whose work has not run when the call returns.
 
 Serves CPython 2.7 and 3.x, and needs only the standard library.
 """
@@ -8,11 +8,11 @@ import inspect
 
 
 class Refused(TypeError):
-    """What was given can't be checked by calling it, for the reason given."""
+    """The function cannot be checked by calling it; the message gives the reason."""
 
 
 def refuse_function(function):
-    """Raises what speaks against it."""
+    """Raises Refused if calling `function` would not run it."""
     if not callable(function):
         raise Refused("expected a function to call, found %r" % (function,))
     while isinstance(function, functools.partial):
@@ -21,19 +21,19 @@ def refuse_function(function):
     if not inspect.isroutine(function) and not inspect.isclass(function):
         own.append(type(function).__call__)
     for kind, is_one in (
-        ("coroutine function", "iscoroutinefunction"),
-        ("asynchronous generator function", "isasyncgenfunction"),
-        ("generator function", "isgeneratorfunction"),
+        ("a coroutine function", "iscoroutinefunction"),
+        ("an asynchronous generator function", "isasyncgenfunction"),
+        ("a generator function", "isgeneratorfunction"),
     ):
         if any(getattr(inspect, is_one, lambda _: False)(one) for one in own):
             raise Refused(
-                "%s is a %s: calling it does not run it; check a function that runs it to its end"
+                "%s is %s, and calling it does not run its body: check a function that runs it to completion"
                 % (getattr(function, "__name__", repr(function)), kind)
             )
 
 
 def refuse_result(result):
-    """Raises what speaks against what a call has returned."""
+    """Raises Refused if `result`, returned by a call, still has to run."""
     kind = type(result)
     for name, is_one in (
         ("a generator", inspect.isgenerator(result)),
@@ -45,5 +45,5 @@ def refuse_result(result):
             if hasattr(kind, "close"):
                 result.close()
             raise Refused(
-                "the call returned %s, which has not run: check a function that runs it to its end" % name
+                "the call returned %s, which has not run: check a function that runs it to completion" % name
             )

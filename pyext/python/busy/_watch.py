@@ -1,4 +1,4 @@
-"""`busy.watch`: who had the GIL, and who waited for it, during a stretch of a program."""
+"""`busy.watch`: which threads hold the GIL, and which ones wait for it, during a block or a call."""
 
 import functools
 import inspect
@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from busy import _endings, _units
+from busy import _ended_threads, _units
 from busy._busy import cpu_clocks, gil_not_meterable, gil_window
 
 if TYPE_CHECKING:
@@ -21,46 +21,46 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 @dataclass(frozen=True)
 class WatchedThread:
-    """One thread during a watch. Times in seconds."""
+    """One thread during a watch. Times are in seconds."""
 
-    #: As threading has it; None of a thread that threading does not know.
+    #: The name in the threading module; None for a thread that threading does not know.
     name: str | None
-    #: How long it held the GIL.
+    #: The time that it held the GIL.
     held_s: float
-    #: How long it waited for the GIL.
+    #: The time that it waited for the GIL.
     waited_s: float
     longest_hold_s: float
     longest_wait_s: float
-    #: How often it got the GIL.
+    #: How many times it acquired the GIL.
     acquisitions: int
-    #: CPU time, user and system. None if it ended unseen: a thread that threading does not know has nobody to read its
-    #: clock at its end.
+    #: CPU time, user and system. None for a thread that threading does not know and that ended during the watch: its
+    #: CPU clock could not be read.
     cpu_s: float | None
 
 
-class watch:  # noqa: N801 - a function to its users, as contextlib's are
-    """Measure, exactly, who holds and who waits for the GIL.
+class watch:  # noqa: N801 - lower case, since it is used as a function, like those of contextlib
+    """Measure exactly which threads hold the GIL and which ones wait for it.
 
     >>> with busy.watch() as w:
     ...     work()
     >>> w.held_share, w.threads[threading.get_native_id()].longest_hold_s
 
-    Once the block has ended, however it did, `w` has
+    When the block has ended, normally or by an exception, `w` has these attributes:
 
-    - `wall_s`: how long it took;
-    - `held_share`: the time that any thread held the GIL, over `wall_s`, from 0 to 1;
-    - `threads`: a dict of WatchedThread by native thread id, of all that had to do with the GIL meanwhile, those
-      included that ended, and of all that threading knows;
-    - `others`: the held share of the GILs of other interpreters, by interpreter id (CPython 3.12 and later); None of
-      one that could not be metered, being held or idle all the time. All the rest is about the GIL under which the
-      block began.
+    - `wall_s`: the duration of the block;
+    - `held_share`: the share of `wall_s` during which any thread held the GIL, from 0 to 1;
+    - `threads`: a dict of WatchedThread by native thread id. It contains each thread that held the GIL or waited for
+      it during the block, even if the thread has ended, and each thread that the threading module knows;
+    - `others`: a dict of the held share of the GILs of other interpreters, by interpreter id (CPython 3.12 and later).
+      The share is None for a GIL that could not be metered because it was held, or idle, all the time. All other
+      attributes describe the GIL of the interpreter in which the block began.
 
-    As a decorator, `@busy.watch()` watches each call of a function, or of a coroutine function to its last await; the
-    latest that has ended is the function's attribute `watch`. Watches nest and overlap, up to 16 at a time in a
-    process. In a forked child the figures are those since the fork.
+    As a decorator, `@busy.watch()` watches each call of a function, and each call of a coroutine function until the
+    coroutine ends. The attribute `watch` of the function is the watch of the latest call that has ended. Watches nest
+    and overlap, up to 16 at a time in a process. In a forked child, the figures begin at the fork.
 
-    Raises GilNotMeterable, a RuntimeError, where the GIL can't be metered: in a free-threaded interpreter, and
-    elsewhere than on Linux with glibc on x86-64.
+    Raises GilNotMeterable, a RuntimeError, if the GIL cannot be metered: in a free-threaded interpreter, and on any
+    platform but Linux on x86-64 with glibc.
     """
 
     wall_s: float
@@ -73,11 +73,11 @@ class watch:  # noqa: N801 - a function to its users, as contextlib's are
 
     def __enter__(self) -> "watch":
         if self._open:
-            raise RuntimeError("this watch is open already: make another one, busy.watch()")
+            raise RuntimeError("this watch is already open: create another one with busy.watch()")
         cpu_before = cpu_clocks()
         window = gil_window()
-        self._open = _Open(window, cpu_before, _endings.Listening())
-        # What it took to begin is no part of it.
+        self._open = _Open(window, cpu_before, _ended_threads.Recorder())
+        # Read again, so that the cost of opening the watch does not count.
         cpu_before[threading.get_native_id()] = time.thread_time_ns()
         return self
 
@@ -91,15 +91,16 @@ class watch:  # noqa: N801 - a function to its users, as contextlib's are
             cpu_ns = cpu_clocks() | {threading.get_native_id(): own_cpu_ns}
         finally:
             opened.window.close()
-            opened.listening.stop()
+            opened.recorder.stop()
         names: dict[int, str] = {}
-        for end in opened.listening.ended:
-            names[end.tid] = end.name
-            # Who takes itself out of threading's account may live on, as greenlets' threads do.
-            cpu_ns.setdefault(end.tid, end.cpu_ns)
+        for ended in opened.recorder.ended:
+            names[ended.tid] = ended.name
+            # A thread that removes itself from threading may live on, as the threads of greenlets do: its present CPU
+            # clock takes precedence.
+            cpu_ns.setdefault(ended.tid, ended.cpu_ns)
         names.update(_living())
         rows = {tid: row for tid, row in reading["threads"].items() if _took_part(row)}
-        # All at once: Ctrl-C comes before or after.
+        # One call sets all figures, so that Ctrl-C leaves either all of them or none.
         self.__dict__.update(
             wall_s=reading["gil"].metered_ns / 1e9,
             held_share=_share(reading["gil"]),
@@ -115,7 +116,8 @@ class watch:  # noqa: N801 - a function to its users, as contextlib's are
     def __call__(self, function: _Function) -> _Function:
         if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
             raise TypeError(
-                "a generator runs on after its call has returned: put `with busy.watch()` around its use"
+                "cannot watch a generator function, since a generator runs after the call has returned: "
+                "put `with busy.watch()` around the code that uses the generator"
             )
         if not callable(function) or inspect.isclass(function):
             raise TypeError(f"expected a function to watch, found {function!r}")
@@ -143,32 +145,33 @@ class watch:  # noqa: N801 - a function to its users, as contextlib's are
 
     def __getattr__(self, name: str) -> Any:
         if name in watch.__annotations__:
-            raise AttributeError(f"a watch has its {name} when its block has ended")
+            raise AttributeError(f"{name} is not available until the block has ended")
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def __repr__(self) -> str:
         if "wall_s" not in self.__dict__:
-            return f"<busy.watch, {'open' if self._open else 'not begun'}>"
+            return f"<busy.watch, {'open' if self._open else 'not started'}>"
         shares = [
-            f"{_who(tid, one)} {_units.percent(one.held_s / self.wall_s)}" for tid, one in self._by_held()
+            f"{_label(tid, one)} {_units.percent(one.held_s / self.wall_s)}" for tid, one in self._by_held()
         ]
-        held = f"{_units.time(self.wall_s)}, GIL held {_units.percent(self.held_share)}"
+        held = f"{_units.duration(self.wall_s)}, GIL held {_units.percent(self.held_share)}"
         return f"<busy.watch: {held}: {', '.join(shares)}>"
 
     def __str__(self) -> str:
         if "wall_s" not in self.__dict__:
             return repr(self)
-        lines = [f"the GIL was held for {_units.percent(self.held_share)} of {_units.time(self.wall_s)}"]
+        lines = [f"the GIL was held for {_units.percent(self.held_share)} of {_units.duration(self.wall_s)}"]
         for tid, one in self._by_held():
-            cpu = "CPU unknown" if one.cpu_s is None else f"CPU {_units.time(one.cpu_s)}"
+            cpu = "CPU unknown" if one.cpu_s is None else f"CPU {_units.duration(one.cpu_s)}"
             lines.append(
-                f"  {_who(tid, one)}: held {_units.time(one.held_s)} (longest {_units.time(one.longest_hold_s)}), "
-                f"waited {_units.time(one.waited_s)} (longest {_units.time(one.longest_wait_s)}), "
-                f"acquired {one.acquisitions} times, {cpu}"
+                f"  {_label(tid, one)}: "
+                f"held {_units.duration(one.held_s)} (longest {_units.duration(one.longest_hold_s)}), "
+                f"waited {_units.duration(one.waited_s)} (longest {_units.duration(one.longest_wait_s)}), "
+                f"acquired {one.acquisitions} time{'' if one.acquisitions == 1 else 's'}, {cpu}"
             )
         for interpreter, share in self.others.items():
-            told = "could not be metered" if share is None else f"was held for {_units.percent(share)}"
-            lines.append(f"  the GIL of interpreter {interpreter} {told}")
+            state = "could not be metered" if share is None else f"was held for {_units.percent(share)}"
+            lines.append(f"  the GIL of interpreter {interpreter} {state}")
         return "\n".join(lines)
 
     def _by_held(self) -> list[tuple[int, WatchedThread]]:
@@ -178,11 +181,12 @@ class watch:  # noqa: N801 - a function to its users, as contextlib's are
 class _Open(NamedTuple):
     window: "GilWindow"
     cpu_before: dict[int, int]
-    listening: _endings.Listening
+    recorder: _ended_threads.Recorder
 
 
 def _living() -> dict[int, str]:
-    """Names by native thread id. A forked child's thread has its parent's in threading, before 3.13."""
+    """Returns the names of the living threads by native thread id. Before 3.13, threading knows the thread of a forked
+    child by its id in the parent, so the id of the calling thread comes from the system."""
     own = threading.get_ident()
     ids = {
         threading.get_native_id() if thread.ident == own else thread.native_id: thread.name
@@ -213,5 +217,5 @@ def _share(gil: "GilRow") -> float:
     return gil.held_ns / max(1, gil.metered_ns)
 
 
-def _who(tid: int, thread: WatchedThread) -> str:
+def _label(tid: int, thread: WatchedThread) -> str:
     return f"{thread.name} ({tid})" if thread.name else f"thread {tid}"

@@ -1,0 +1,66 @@
+"""The bounds that a test sets: `max_stall`, such as "20ms", and `max_held`, such as "30%"."""
+
+import math
+import re
+
+from busy import _units
+
+_UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0}  # noqa: RUF001
+_NUMBER_AND_UNIT = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?(ns|us|µs|μs|ms|s|min|%)", re.ASCII)  # noqa: RUF001
+
+
+class Bounds:
+    """The arguments of the marker `gil` and of assert_releases_gil. A bound that is None is not checked."""
+
+    def __init__(self, max_stall: object = None, max_held: object = None) -> None:
+        self.max_stall_s = None if max_stall is None else parse_seconds(max_stall, "max_stall")
+        self.max_held = None if max_held is None else parse_share(max_held, "max_held")
+
+    def __bool__(self) -> bool:
+        return self.max_stall_s is not None or self.max_held is not None
+
+    def broken(self, stall_s: float | None, held_share: float | None) -> list[str]:
+        """Describes each bound that the values break. A value of None breaks its bound."""
+        broken = []
+        if self.max_stall_s is not None and (stall_s is None or stall_s > self.max_stall_s):
+            broken.append(f"a longest stall of at most {_units.duration(self.max_stall_s)}")
+        if self.max_held is not None and (held_share is None or held_share > self.max_held):
+            broken.append(f"the GIL held for at most {_units.percent(self.max_held)} of the time")
+        return broken
+
+
+def parse_seconds(value: object, name: str) -> float:
+    """Returns the seconds of a time such as "20ms", "1.5s" or "2 min", or of a number of seconds. Errors begin with
+    `name`."""
+    if isinstance(value, str):
+        found = _NUMBER_AND_UNIT.fullmatch(value)
+        if not found or found[2] == "%":
+            raise ValueError(f'{name}: expected a time such as "20ms", "1.5s" or 0.02, found {value!r}')
+        return float(found[1]) * _UNITS[found[2]]
+    number = _number(value, f'{name}: expected a time such as "20ms", "1.5s" or 0.02')
+    if not 0 <= number < math.inf:
+        raise ValueError(f"{name}: expected a finite number of seconds, zero or more, found {value!r}")
+    return number
+
+
+def parse_share(value: object, name: str) -> float:
+    """Returns the share, from 0 to 1, of "30%" or 0.3. Errors begin with `name`."""
+    if isinstance(value, str):
+        found = _NUMBER_AND_UNIT.fullmatch(value)
+        if not found or found[2] != "%":
+            raise ValueError(f'{name}: expected a share such as "30%" or 0.3, found {value!r}')
+        number = float(found[1]) / 100
+    else:
+        number = _number(value, f'{name}: expected a share such as "30%" or 0.3')
+    if not 0 <= number <= 1:
+        raise ValueError(f"{name}: expected a share from 0 to 1, or from 0% to 100%, found {value!r}")
+    return number
+
+
+def _number(value: object, expected: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"{expected}, found {value!r}")
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf

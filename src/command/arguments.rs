@@ -1,0 +1,225 @@
+//! The command line.
+
+use crate::results::Verdict;
+use busy_core::load;
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+use clap::{Arg, Args, Parser, Subcommand};
+use std::ffi::{OsStr, OsString};
+use std::num::NonZero;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Measure which thread of a Python program holds the GIL, which ones wait for it, and whether a call releases it
+#[derive(Debug, Parser)]
+#[command(name = "busy", version, max_term_width = 100)]
+pub struct Cli {
+    /// The subcommand.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The subcommands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// List the experiments, each with the talk's slides and claim
+    List(ListArguments),
+    /// Run experiments and show the talk's figures beside today's
+    ///
+    /// The results are also kept as JSON in the user's state folder (~/.local/state/busy/runs).
+    ///
+    /// Exit code: 0 as expected, 1 not as expected or failed, 2 wrong usage, 3 inconclusive or all rows skipped.
+    Run(RunArguments),
+    /// Check whether a statement releases the GIL, and how long it stalls other threads
+    ///
+    /// Statement and setup are those of `python -m timeit`. The statement is called several times, in an interpreter of its own.
+    /// Before that, the command waits up to 5 s until other processes use less than a tenth of a core.
+    ///
+    /// Exit code: 0 as expected, 1 not as expected or failed, 2 wrong usage, 3 inconclusive or all rows skipped.
+    Check(CheckArguments),
+    /// List the interpreters of this machine: on PATH, from pyenv, uv and `make interpreters`, and the system's
+    Pythons(PythonsArguments),
+    /// Put a load of a given size on some cores, and report the load that was achieved
+    ///
+    /// In each period, every thread spins until its CPU clock shows the requested share, then sleeps. Ctrl-C ends the load.
+    Load(LoadArguments),
+}
+
+/// The arguments of `busy list`.
+#[derive(Debug, Args)]
+pub struct ListArguments {
+    /// Write the list as JSON to FILE, or to stdout (-)
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+}
+
+/// The arguments of `busy run`.
+#[derive(Debug, Args)]
+pub struct RunArguments {
+    /// The experiments to run; all if none is named
+    #[arg(value_name = "NAME")]
+    pub names: Vec<String>,
+
+    /// An interpreter: a version (3.13, 3.13t, 2.7, pypy3), a path, or `all`; may be given several times
+    ///
+    /// The default is python3 on PATH. `busy pythons` lists the interpreters of this machine.
+    #[arg(short, long, value_name = "PY")]
+    pub python: Vec<OsString>,
+
+    /// The duration of each row, in seconds
+    #[arg(short = 'd', long = "duration", value_name = "SECONDS", default_value_t = 3,
+          value_parser = clap::value_parser!(u32).range(1..=3600))]
+    pub seconds: u32,
+
+    /// The sampling rate of threads and cores, per second: 1 to 1000
+    ///
+    /// It is the rate of the timeline in the JSON, which also reports the CPU time that the sampling itself used.
+    #[arg(long, value_name = "N", default_value = "10", value_parser = hz)]
+    pub hz: NonZero<u32>,
+
+    /// Resume the latest run, or the one kept in FILE: take over its results and measure the rest
+    ///
+    /// Results that failed, were skipped or were interrupted are measured again.
+    #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true)]
+    pub resume: Option<Option<PathBuf>>,
+
+    /// Write the results as JSON to FILE, or to stdout (-) instead of the table
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+}
+
+/// The arguments of `busy check`.
+#[derive(Debug, Args)]
+pub struct CheckArguments {
+    /// The statement; several are joined as lines
+    #[arg(value_name = "STMT", required = true)]
+    pub statement: Vec<String>,
+
+    /// A statement that runs once before; several are joined as lines
+    #[arg(short, long, value_name = "SETUP")]
+    pub setup: Vec<String>,
+
+    /// An interpreter: a version (3.13, 3.13t, 2.7, pypy3), a path, or `all`; may be given several times
+    ///
+    /// The default is python3 on PATH. `busy pythons` lists the interpreters of this machine.
+    #[arg(short, long, value_name = "PY")]
+    pub python: Vec<OsString>,
+
+    /// The expected verdict; another one makes the exit code 1
+    #[arg(long, value_name = "VERDICT", value_parser = VerdictParser)]
+    pub expect: Option<Verdict>,
+
+    /// The longest stall that one call may cause, such as 20ms; a longer one makes the exit code 1
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    pub max_stall: Option<Duration>,
+
+    /// The time-out for each interpreter
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = time)]
+    pub timeout: Duration,
+
+    /// Write the results as JSON to FILE, or to stdout (-) instead of the table
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+}
+
+/// The arguments of `busy pythons`.
+#[derive(Debug, Args)]
+pub struct PythonsArguments {
+    /// Write the list as JSON to FILE, or to stdout (-)
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+}
+
+/// The arguments of `busy load`.
+#[derive(Debug, Args)]
+pub struct LoadArguments {
+    /// The number of threads
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=load::MOST_THREADS as i64))]
+    pub cpu: u16,
+
+    /// The share of a core that each thread uses: 40%, or 0.4
+    #[arg(long, value_name = "SHARE", default_value = "100%", value_parser = share)]
+    pub load: f64,
+
+    /// The length of one round of spinning and sleeping: 10ms, 1s
+    #[arg(long, value_name = "TIME", default_value = "10ms", value_parser = time)]
+    pub period: Duration,
+
+    /// The total duration: 30s, 5min; without it, until Ctrl-C
+    #[arg(long = "for", value_name = "TIME", value_parser = time)]
+    pub duration: Option<Duration>,
+
+    /// Write the achieved load as JSON to FILE, or to stdout (-) instead of the text
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+}
+
+/// Reads a [`Verdict`], with the meanings of all of them in the help.
+#[derive(Debug, Clone)]
+struct VerdictParser;
+
+impl TypedValueParser for VerdictParser {
+    type Value = Verdict;
+
+    fn parse_ref(&self, command: &clap::Command, arg: Option<&Arg>, value: &OsStr) -> Result<Verdict, clap::Error> {
+        let names = PossibleValuesParser::new(self.possible_values().into_iter().flatten());
+        let name = names.parse_ref(command, arg, value)?;
+        let found = Verdict::ALL.iter().find(|(verdict, _)| verdict.to_string() == name);
+        Ok(found.expect("clap accepts these names only").0)
+    }
+
+    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue>>> {
+        let value =
+            |(verdict, meaning): &(Verdict, &'static str)| PossibleValue::new(verdict.to_string()).help(*meaning);
+        Some(Box::new(Verdict::ALL.iter().map(value).collect::<Vec<_>>().into_iter()))
+    }
+}
+
+fn hz(text: &str) -> Result<NonZero<u32>, String> {
+    let hz = text.parse().ok().filter(|hz: &NonZero<u32>| hz.get() <= 1000);
+    hz.ok_or_else(|| "expected a whole number from 1 to 1000".into())
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    let share = match text.strip_suffix('%') {
+        Some(percent) => percent.trim_end().parse().map(|percent: f64| percent / 100.0),
+        None => text.parse(),
+    };
+    let fits = share.ok().filter(|share| (0.0..=1.0).contains(share));
+    fits.ok_or_else(|| "expected a share of a core from 0% to 100%, such as 40% or 0.4".into())
+}
+
+fn time(text: &str) -> Result<Duration, String> {
+    let time = humantime::parse_duration(text).ok().filter(|time| !time.is_zero());
+    time.ok_or_else(|| "expected a time longer than zero with its unit, such as 500us, 10ms, 30s".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn rates_are_whole_numbers_from_one_to_a_thousand() {
+        assert_eq!((hz("1").unwrap().get(), hz("1000").unwrap().get()), (1, 1000));
+        for wrong in ["", "0", "-1", "1001", "10.5", "nan", "10 Hz", "99999999999"] {
+            assert!(hz(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn shares_and_times_are_read_with_their_units() {
+        assert_eq!((share("40%"), share("12.5 %"), share("0.4"), share("1")), (Ok(0.4), Ok(0.125), Ok(0.4), Ok(1.0)));
+        for wrong in ["", "%", "101%", "-1%", "nan", "1.01", "4O%", "inf"] {
+            assert!(share(wrong).is_err(), "{wrong}");
+        }
+        assert_eq!(time("10ms"), Ok(Duration::from_millis(10)));
+        for wrong in ["", "10", "0s", "-1s", "1 parsec", "99999999999999999999s"] {
+            assert!(time(wrong).is_err(), "{wrong}");
+        }
+    }
+}

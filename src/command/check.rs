@@ -1,0 +1,110 @@
+//! `busy check`: does a statement release the GIL? One row for each interpreter.
+
+use super::arguments::CheckArguments;
+use super::output::{OutputError, note};
+use super::session::{Session, SessionError};
+use crate::measure::{self, Answer, MeasureError};
+use crate::process::{SupervisorError, interrupt};
+use crate::provision::scripts;
+use crate::results::{CheckResult, Document, Interpreter, Name, Status, exit_code};
+use crate::show;
+use indicatif::ProgressBar;
+use std::collections::BTreeMap;
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// The reason why nothing could be checked.
+#[derive(Debug, thiserror::Error)]
+pub enum CheckError {
+    /// Something that every measurement needs is not there.
+    #[error(transparent)]
+    Session(#[from] SessionError),
+    /// The command was interrupted, or a supervisor was lost.
+    #[error(transparent)]
+    Supervisor(#[from] SupervisorError),
+    /// The results can't be written.
+    #[error(transparent)]
+    Output(#[from] OutputError),
+}
+
+/// Checks the statement on each interpreter and shows the verdicts.
+///
+/// # Errors
+/// See [`CheckError`]. What goes wrong on one interpreter is a row.
+pub fn check(arguments: &CheckArguments) -> Result<ExitCode, CheckError> {
+    let mut session = Session::open(&arguments.python, arguments.json.as_deref())?;
+    let mut document = Document::new();
+    let progress = ProgressBar::new_spinner();
+    progress.enable_steady_tick(Duration::from_millis(250));
+    for interpreter in &session.interpreters {
+        progress.set_message(interpreter.title());
+        match row(arguments, interpreter, &session) {
+            Ok(result) => document.results.push(result),
+            // The rows so far are shown.
+            Err(SupervisorError::Interrupted) => break,
+            Err(error) => return Err(error.into()),
+        }
+    }
+    progress.finish_and_clear();
+    let interrupted = interrupt::requested();
+    if interrupted {
+        note(&format!("busy: interrupted, with {} rows checked", document.results.len()));
+    }
+    if document.results.is_empty() {
+        return Ok(ExitCode::from(interrupt::EXIT_CODE));
+    }
+    session.output.write(&document, || show::checks(&document))?;
+    let code = exit_code(document.results.iter().map(CheckResult::row));
+    Ok(ExitCode::from(if interrupted { interrupt::EXIT_CODE } else { code }))
+}
+
+/// Checks the statement on one interpreter.
+fn row(
+    arguments: &CheckArguments,
+    interpreter: &Interpreter,
+    session: &Session,
+) -> Result<CheckResult, SupervisorError> {
+    let mut result = CheckResult {
+        kind: "check".into(),
+        setup: arguments.setup.join("\n"),
+        statement: arguments.statement.join("\n"),
+        host: session.host.clone(),
+        libbusy: session.libbusy.version(),
+        interpreter: interpreter.clone(),
+        status: Status::Ok,
+        verdict: None,
+        expected: arguments.expect,
+        max_stall_s: arguments.max_stall.map(|most| most.as_secs_f64()),
+        held_share: None,
+        longest_hold_s: None,
+        longest_stall_s: None,
+        calls: None,
+        reason: None,
+        missing: BTreeMap::new(),
+    };
+    let script = session.scripts.join(scripts::CHECK);
+    let (setup, statement) = (&result.setup, &result.statement);
+    match measure::check(interpreter, &script, session.libbusy.path(), setup, statement, arguments.timeout) {
+        Ok(answer) => accept(&mut result, answer),
+        Err(MeasureError::Supervisor(error)) => return Err(error),
+        Err(MeasureError::Skipped(reason)) => (result.status, result.reason) = (Status::Skipped, Some(reason)),
+        Err(MeasureError::Failed(reason)) => (result.status, result.reason) = (Status::Failed, Some(reason)),
+    }
+    Ok(result)
+}
+
+/// Moves the answer into the result. A figure without a value is missing for the reason of the verdict.
+fn accept(result: &mut CheckResult, answer: Answer) {
+    result.verdict = Some(answer.verdict);
+    (result.held_share, result.longest_hold_s) = (answer.held_share, answer.longest_hold_s);
+    (result.longest_stall_s, result.calls) = (answer.longest_stall_s, Some(answer.calls));
+    let figures: [(Name, Option<f64>); 3] = [
+        ("held_share".into(), answer.held_share),
+        ("longest_hold_s".into(), answer.longest_hold_s),
+        ("longest_stall_s".into(), answer.longest_stall_s),
+    ];
+    let reason = answer.reason.clone().unwrap_or_else(|| "the check reports none for this verdict".into());
+    let missing = figures.into_iter().filter(|(_, figure)| figure.is_none());
+    result.missing.extend(missing.map(|(name, _)| (name, reason.clone())));
+    result.reason = answer.reason;
+}

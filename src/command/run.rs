@@ -1,0 +1,139 @@
+//! `busy run`: experiments on interpreters, their tables, and a kept copy of the results.
+
+use super::arguments::RunArguments;
+use super::output::{OutputError, note, print};
+use super::session::{Session, SessionError};
+use crate::experiments::{self, Bench, Experiment};
+use crate::measure::Schedule;
+use crate::process::{SupervisorError, interrupt};
+use crate::results::{Document, Earlier, NewFile, ResumeError, RunResult, exit_code};
+use crate::{paths, show};
+use indicatif::ProgressBar;
+use std::fs;
+use std::num::NonZero;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// The largest number of samples of one row. They are kept until the row ends: some 100 MB, and as much in the JSON.
+const MOST_SAMPLES: u32 = 250_000;
+
+/// The reason why nothing could be run.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// No experiment has that name.
+    #[error("there is no experiment {0:?}; `busy list` shows them: {1}")]
+    NoExperiment(String, String),
+    /// So many samples would fill the memory.
+    #[error("expected at most {MOST_SAMPLES} samples a row, found {0} s at {1} Hz; shorten -d or lower --hz")]
+    Samples(u32, NonZero<u32>),
+    /// Something that every measurement needs is not there.
+    #[error(transparent)]
+    Session(#[from] SessionError),
+    /// The command was interrupted before there was a result, or a supervisor was lost.
+    #[error(transparent)]
+    Supervisor(#[from] SupervisorError),
+    /// The earlier run can't be resumed.
+    #[error(transparent)]
+    Resume(#[from] ResumeError),
+    /// The results can't be written.
+    #[error(transparent)]
+    Output(#[from] OutputError),
+}
+
+/// Runs the experiments and shows the results.
+///
+/// # Errors
+/// See [`RunError`]. What goes wrong in one experiment is a result.
+pub fn run(arguments: &RunArguments) -> Result<ExitCode, RunError> {
+    let chosen = chosen(&arguments.names)?;
+    if arguments.seconds * arguments.hz.get() > MOST_SAMPLES {
+        return Err(RunError::Samples(arguments.seconds, arguments.hz));
+    }
+    let mut session = Session::open(&arguments.python, arguments.json.as_deref())?;
+    session.host.time_reads_per_s = Some(session.libbusy.time_reads_per_second());
+    let mut earlier = match &arguments.resume {
+        Some(file) => Some(Earlier::read(file.as_deref(), &session.host)?),
+        None => None,
+    };
+    let schedule = Schedule { seconds: arguments.seconds, hz: arguments.hz };
+    let mut document = Document::new();
+    let progress = ProgressBar::new_spinner();
+    progress.enable_steady_tick(Duration::from_millis(250));
+    let keep = Keep::new(&document.started_at);
+    let mut kept = Err("nothing was measured".into());
+    let Session { interpreters, libbusy, scripts, host, .. } = &session;
+    let bench = Bench { host, libbusy, scripts };
+    let pairs = interpreters.iter().flat_map(|interpreter| chosen.iter().map(move |&chosen| (interpreter, chosen)));
+    for (interpreter, experiment) in pairs {
+        if interrupt::requested() {
+            break;
+        }
+        let report =
+            |case: &str| progress.set_message(format!("{} on {}: {case}", experiment.name, interpreter.title()));
+        let taken_over = earlier
+            .as_mut()
+            .and_then(|earlier| earlier.take(experiment.name, interpreter, schedule.seconds, schedule.hz));
+        let result = taken_over.map_or_else(|| experiment.run(interpreter, &bench, schedule, &report), Ok);
+        match result {
+            Ok(result) if result.cases.is_empty() && interrupt::requested() => break,
+            Ok(result) => document.results.push(result),
+            Err(SupervisorError::Interrupted) => break,
+            Err(error) => return Err(error.into()),
+        }
+        // After each result, so that a run that is killed can be resumed.
+        kept = keep.write(&document);
+    }
+    progress.finish_and_clear();
+    let interrupted = interrupt::requested();
+    if interrupted {
+        let rows: usize = document.results.iter().map(|result| result.cases.len()).sum();
+        note(&format!("busy: interrupted, with {rows} rows measured"));
+    }
+    // Without results, an earlier file is not replaced.
+    if document.results.is_empty() {
+        return Ok(ExitCode::from(interrupt::EXIT_CODE));
+    }
+    session.output.write(&document, || show::run(&document))?;
+    for warning in show::warnings(&document) {
+        note(&warning);
+    }
+    // The results have been shown already, so a copy that can't be kept is a warning only.
+    match kept {
+        Ok(path) if session.output.has_text() => print(&format!("Kept as {path}\n"))?,
+        Ok(_) => {}
+        Err(error) => note(&format!("warning: these results are not kept: {error}")),
+    }
+    let code = exit_code(document.results.iter().map(RunResult::row));
+    Ok(ExitCode::from(if interrupted { interrupt::EXIT_CODE } else { code }))
+}
+
+fn chosen(names: &[String]) -> Result<Vec<&'static Experiment>, RunError> {
+    if names.is_empty() {
+        return Ok(experiments::ALL.to_vec());
+    }
+    let unknown = |name: &String| {
+        let all = experiments::ALL.iter().map(|experiment| experiment.name).collect::<Vec<_>>().join(", ");
+        RunError::NoExperiment(name.clone(), all)
+    };
+    names.iter().map(|name| experiments::find(name).ok_or_else(|| unknown(name))).collect()
+}
+
+/// The file in which the results of this run are kept.
+struct Keep(Result<PathBuf, String>);
+
+impl Keep {
+    fn new(started_at: &str) -> Self {
+        // Without colons, which some shells and tools treat specially in file names.
+        let name = format!("{}.json", started_at.replace(':', "-"));
+        Self(paths::runs().map(|folder| folder.join(name)).ok_or_else(|| "there is no home folder".into()))
+    }
+
+    fn write(&self, document: &Document) -> Result<String, Box<dyn std::error::Error>> {
+        let path = self.0.as_ref().map_err(String::as_str)?;
+        let folder = path.parent().unwrap_or(path);
+        fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+        let path = NewFile::open(path)?.replace(&serde_json::to_vec_pretty(document)?)?;
+        Ok(path.display().to_string())
+    }
+}

@@ -1,0 +1,27 @@
+//! The reason why an interpreter can't be used.
+
+use crate::process::SupervisorError;
+
+/// The reason why something is not an interpreter that can be used.
+#[derive(Debug, thiserror::Error)]
+pub enum InterpreterError {
+    /// It did not answer the query.
+    #[error("{name} is not a Python that runs: {reason}; `busy pythons` lists those that do, and -p takes a path too")]
+    NoAnswer {
+        /// The command, as the user named it.
+        name: String,
+        /// What it did instead.
+        reason: String,
+    },
+    /// No interpreter of that version was found.
+    #[error("there is no Python {version} here, only {}; give -p the path of one, or see `make interpreters`", .found.join(", "))]
+    NotFound {
+        /// The version, as the user named it.
+        version: String,
+        /// The interpreters that were found.
+        found: Vec<String>,
+    },
+    /// The lab was interrupted, or a supervisor was lost.
+    #[error(transparent)]
+    Supervisor(#[from] SupervisorError),
+}

@@ -1,0 +1,42 @@
+//! Checks one statement on one interpreter: src/provision/scripts/check.py in a child process.
+
+use super::{MeasureError, script_spec, self_reported};
+use crate::results::{Interpreter, Verdict};
+use serde::Deserialize;
+use std::path::Path;
+use std::time::Duration;
+
+/// The script's answer. A figure that could not be had is None, and `reason` says why.
+#[derive(Debug, Deserialize)]
+pub struct Answer {
+    /// The verdict.
+    pub verdict: Verdict,
+    /// The share of its time for which the calling thread holds the GIL.
+    pub held_share: Option<f64>,
+    /// The longest uninterrupted hold in one call.
+    pub longest_hold_s: Option<f64>,
+    /// The longest time that another thread waited because of one call.
+    pub longest_stall_s: Option<f64>,
+    /// The number of calls.
+    pub calls: u64,
+    /// The reason of an inconclusive verdict, or a remark on another one.
+    pub reason: Option<String>,
+}
+
+/// Checks `statement` after `setup` on `interpreter`. `libbusy` is the library whose GIL meter is used, `script` the check's script.
+///
+/// # Errors
+/// [`MeasureError::Skipped`] if the setup can't be imported, [`MeasureError::Failed`] if setup or statement raise an exception, take longer
+/// than `timeout`, or end the interpreter.
+pub fn check(
+    interpreter: &Interpreter,
+    script: &Path,
+    libbusy: &Path,
+    setup: &str,
+    statement: &str,
+    timeout: Duration,
+) -> Result<Answer, MeasureError> {
+    let order = serde_json::json!({ "setup": setup, "statement": statement, "libbusy": libbusy.display().to_string() });
+    let spec = script_spec(interpreter, script, [order.to_string().into()], timeout.as_secs_f64());
+    self_reported::run(&spec).map(|(answer, _)| answer)
+}

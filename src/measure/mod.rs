@@ -1,0 +1,89 @@
+//! Measures one case: an experiment's script in a supervised child interpreter, either watched from outside (its threads' CPU
+//! time) or self-reported (the script measures itself); or one statement under check. Also the host, and how loaded it is.
+
+mod check;
+mod figures;
+pub mod host;
+mod sampling;
+mod self_reported;
+mod watched;
+
+pub use crate::process::SupervisorError;
+pub use check::{Answer, check};
+pub use self_reported::{Bounds, measure_self_reported};
+pub use watched::measure_watched;
+
+use crate::process::Spec;
+use crate::results::Interpreter;
+use std::ffi::OsString;
+use std::num::NonZero;
+use std::path::Path;
+
+/// The duration of a case, and the sampling rate.
+#[derive(Debug, Clone, Copy)]
+pub struct Schedule {
+    /// The time for which its threads run, in seconds.
+    pub seconds: u32,
+    /// The number of samples per second.
+    pub hz: NonZero<u32>,
+}
+
+/// A case to measure: `script CASE SECONDS ARGUMENTS...`.
+pub struct Order<'a> {
+    /// The interpreter that runs it.
+    pub interpreter: &'a Interpreter,
+    /// The script.
+    pub script: &'a Path,
+    /// The case.
+    pub case: &'static str,
+    /// Its variant, which is noted in the result.
+    pub variant: Option<&'static str>,
+    /// Its duration, and the sampling rate.
+    pub schedule: Schedule,
+    /// Further arguments.
+    pub arguments: Vec<String>,
+}
+
+impl Order<'_> {
+    /// Returns the run of the script, bounded by `timeout_s`.
+    fn spec(&self, timeout_s: f64) -> Spec {
+        let mut arguments: Vec<OsString> = vec![self.case.into(), self.schedule.seconds.to_string().into()];
+        arguments.extend(self.arguments.iter().map(OsString::from));
+        script_spec(self.interpreter, self.script, arguments, timeout_s)
+    }
+}
+
+/// Returns a run of `script` with `arguments`, bounded by `timeout_s`.
+fn script_spec(
+    interpreter: &Interpreter,
+    script: &Path,
+    arguments: impl IntoIterator<Item = OsString>,
+    timeout_s: f64,
+) -> Spec {
+    let command: [OsString; 2] = [interpreter.command.clone().into(), script.into()];
+    let mut spec = Spec::new(command.into_iter().chain(arguments), timeout_s);
+    // An empty value turns them off: the first hides the script's own folder, the second keeps the interpreter from ending.
+    for variable in ["PYTHONSAFEPATH", "PYTHONINSPECT"] {
+        spec.env.insert(variable.into(), OsString::new());
+    }
+    spec
+}
+
+/// The reason why a case has no figures.
+#[derive(Debug, thiserror::Error)]
+pub enum MeasureError {
+    /// The script failed.
+    #[error("{0}")]
+    Failed(String),
+    /// The script reported that it can't run here.
+    #[error("{0}")]
+    Skipped(String),
+    /// The lab was interrupted, or the supervisor was lost.
+    #[error(transparent)]
+    Supervisor(#[from] SupervisorError),
+}
+
+/// Returns the beginning of a line, quoted, for an error message.
+fn excerpt(line: &str) -> String {
+    format!("{:?}", line.chars().take(80).collect::<String>())
+}

@@ -1,0 +1,171 @@
+//! The result of a check: how a statement behaves towards the GIL on one interpreter.
+
+use super::{Host, Interpreter, Name, Row, Status};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// The result of checking one statement on one interpreter.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct CheckResult {
+    /// Always "check".
+    pub kind: Name,
+    /// The setup, which runs once before the statement; absent if empty.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub setup: String,
+    /// The statement.
+    pub statement: String,
+    /// The machine, and how loaded it was.
+    pub host: Host,
+    /// The release of libbusy, whose GIL meter was used, as busy_version() returns it.
+    pub libbusy: String,
+    /// The interpreter.
+    pub interpreter: Interpreter,
+    /// Whether it could be checked.
+    pub status: Status,
+    /// The verdict; null if the check was skipped or failed.
+    pub verdict: Option<Verdict>,
+    /// The verdict that the user expects.
+    pub expected: Option<Verdict>,
+    /// The longest stall that the user accepts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_stall_s: Option<f64>,
+    /// The share of its time for which the calling thread holds the GIL while no other thread wants it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub held_share: Option<f64>,
+    /// The longest uninterrupted hold in one call.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub longest_hold_s: Option<f64>,
+    /// The longest time that another thread waited for the GIL because of one call.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub longest_stall_s: Option<f64>,
+    /// The number of calls.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub calls: Option<u64>,
+    /// The reason why there is no verdict, or a remark on the verdict.
+    pub reason: Option<String>,
+    /// The figures that could not be had, with the reasons.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub missing: BTreeMap<Name, String>,
+}
+
+/// How a call behaves towards the GIL, as other threads experience it (pyext/python/busy/_verdict.py).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verdict {
+    /// It releases the GIL for most of its time and never holds it for long.
+    Releases,
+    /// It releases the GIL, but holds it for a larger part of its time.
+    Partly,
+    /// It holds the GIL, but drops it on request, as Python code does.
+    Yields,
+    /// It holds the GIL, and other threads wait until it ends.
+    Holds,
+    /// The interpreter has no GIL.
+    NoGil,
+    /// The check could not decide.
+    Inconclusive,
+}
+
+impl Verdict {
+    /// All verdicts, each with its meaning for the command line's help.
+    pub const ALL: [(Self, &'static str); 6] = [
+        (Self::Releases, "It releases the GIL for most of its time and never holds it for long"),
+        (Self::Partly, "It releases the GIL, but holds it for a larger part of its time"),
+        (Self::Yields, "It holds the GIL, but drops it on request, as Python code does"),
+        (Self::Holds, "It holds the GIL, and other threads wait until it ends"),
+        (Self::NoGil, "The interpreter has no GIL"),
+        (Self::Inconclusive, "The check could not decide; the output gives the reason"),
+    ];
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.serialize(out)
+    }
+}
+
+impl CheckResult {
+    /// Returns how this result counts for the exit code.
+    pub fn row(&self) -> Row {
+        let Some(verdict) = self.verdict else {
+            return if self.status == Status::Skipped { Row::Skipped } else { Row::Unexpected };
+        };
+        let stalls = match (self.max_stall_s, self.longest_stall_s) {
+            (Some(most), Some(stall)) => stall > most,
+            _ => false,
+        };
+        match self.expected {
+            Some(expected) if expected == verdict && !stalls => Row::Expected,
+            _ if verdict == Verdict::Inconclusive => Row::Inconclusive,
+            Some(expected) if expected != verdict => Row::Unexpected,
+            _ if stalls => Row::Unexpected,
+            _ => Row::Expected,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::results::{Host, exit_code};
+    use std::collections::BTreeMap;
+
+    fn result(verdict: Option<Verdict>, expected: Option<Verdict>, status: Status) -> CheckResult {
+        CheckResult {
+            kind: "check".into(),
+            setup: String::new(),
+            statement: "f()".into(),
+            host: Host::example(),
+            libbusy: "0.1.0".into(),
+            interpreter: Interpreter::example("3.11.7", (3, 11)),
+            status,
+            verdict,
+            expected,
+            max_stall_s: None,
+            held_share: None,
+            longest_hold_s: None,
+            longest_stall_s: Some(0.005),
+            calls: None,
+            reason: None,
+            missing: BTreeMap::new(),
+        }
+    }
+
+    #[test]
+    fn of_several_rows_the_worst_counts() {
+        use Verdict::{Holds, Inconclusive, Releases};
+        let row = |verdict, expected| result(verdict, expected, Status::Ok);
+        let skipped = || result(None, Some(Releases), Status::Skipped);
+        let failed = || result(None, None, Status::Failed);
+        let good = || row(Some(Releases), Some(Releases));
+        let bad = || row(Some(Holds), Some(Releases));
+        let open = || row(Some(Inconclusive), Some(Releases));
+        for (rows, code) in [
+            (vec![good()], 0),
+            (vec![row(Some(Holds), None)], 0),
+            (vec![row(Some(Inconclusive), None)], 3),
+            (vec![row(Some(Inconclusive), Some(Inconclusive))], 0),
+            (vec![bad()], 1),
+            (vec![failed()], 1),
+            (vec![skipped()], 3),
+            (vec![skipped(), good()], 0),
+            (vec![good(), open(), skipped()], 3),
+            (vec![open(), bad(), good()], 1),
+            (vec![open(), failed()], 1),
+        ] {
+            assert_eq!(exit_code(rows.iter().map(CheckResult::row)), code, "{rows:?}");
+        }
+    }
+
+    #[test]
+    fn a_stall_beyond_the_bound_is_not_as_expected() {
+        for (most, row) in [(0.004, Row::Unexpected), (0.006, Row::Expected)] {
+            for expected in [None, Some(Verdict::Holds)] {
+                let result =
+                    CheckResult { max_stall_s: Some(most), ..result(Some(Verdict::Holds), expected, Status::Ok) };
+                assert_eq!(result.row(), row);
+            }
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! The figures of one experiment: a row for each case and interpreter.
+
+use super::{table, width};
+use crate::experiments::{Experiment, TALK_SECONDS, title};
+use crate::results::{Case, CpuFigures, RunResult};
+use crate::units::per_second;
+use comfy_table::{Cell, CellAlignment, Table};
+
+/// The width of the full table, in columns. A narrower one omits user and system time, which the JSON has.
+const FULL: usize = 100;
+
+/// Returns the metrics of self-reported cases; None if there are none.
+pub(super) fn self_reported(experiment: &Experiment, results: &[&RunResult]) -> Option<Table> {
+    let cases = cases(results, |case| case.cpu.is_none());
+    if cases.is_empty() {
+        return None;
+    }
+    let mut table = table([""].into_iter().chain(experiment.columns.iter().map(|column| column.title)));
+    for column in table.column_iter_mut().skip(1) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    for (name, variant) in cases {
+        let title = title(name, variant);
+        if results.len() > 1 {
+            table.add_row([&title]);
+        }
+        for (result, case) in results.iter().filter_map(|result| Some((result, result.case(name, variant)?))) {
+            let metrics =
+                experiment.columns.iter().map(|column| case.metrics.get(column.metric).map_or_else(dash, metric));
+            table.add_row([first_cell(result, results, &title)].into_iter().chain(metrics));
+        }
+    }
+    Some(table)
+}
+
+/// Returns the CPU utilization and counts of watched cases; None if there are none.
+pub(super) fn watched(experiment: &Experiment, results: &[&RunResult]) -> Option<Table> {
+    let cases = cases(results, |case| case.cpu.is_some());
+    if cases.is_empty() {
+        return None;
+    }
+    let narrow = width() < FULL;
+    let mut table = if narrow {
+        table(["", "Python/s", "native/s", "CPU %", "talk:\nPython/s", "\nnative/s", "\nCPU %"])
+    } else {
+        table(["", "Python/s", "native/s", "CPU %", "user + sys", "talk: Python/s", "native/s", "CPU %"])
+    };
+    for column in table.column_iter_mut().skip(1) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    for (name, variant) in cases {
+        let talk = experiment.talk_figures(name);
+        let talk_rate = |count: Option<u64>| rate(count.map(|count| count as f64 / TALK_SECONDS));
+        let title = title(name, variant).replace('+', if narrow { "+\n" } else { "+" });
+        if results.len() > 1 {
+            table.add_row([&title]);
+        }
+        for (result, case) in results.iter().filter_map(|result| Some((result, result.case(name, variant)?))) {
+            let parts = |cpu: &CpuFigures| format!("{:.0} + {:.0}", cpu.user_percent, cpu.system_percent);
+            let row = [
+                Some(first_cell(result, results, &title)),
+                Some(rate(Some(case.rate("internal")))),
+                Some(rate(native_rate(case))),
+                Some(format!("{:.0}", case.cpu_percent())),
+                (!narrow).then(|| case.cpu.as_ref().map_or_else(dash, parts)),
+                Some(talk_rate(talk.map(|talk| talk.internal))),
+                Some(talk_rate(talk.and_then(|talk| talk.native))),
+                Some(talk.map_or_else(dash, |talk| format!("{:.0}", talk.cpu_percent))),
+            ];
+            table.add_row(row.into_iter().flatten().map(Cell::new));
+        }
+    }
+    Some(table)
+}
+
+/// Returns the counts per second of the native thread.
+fn native_rate(case: &Case) -> Option<f64> {
+    let native = case.cpu.as_ref()?.threads.iter().find(|thread| thread.name != "internal")?;
+    Some(case.rate(&native.name))
+}
+
+fn rate(rate: Option<f64>) -> String {
+    rate.map_or_else(dash, per_second)
+}
+
+/// Returns the cases of all results, each once. Rows are grouped by case, so that versions can be compared.
+fn cases<'a>(results: &[&'a RunResult], belongs: fn(&Case) -> bool) -> Vec<(&'a str, Option<&'a str>)> {
+    let mut cases = Vec::new();
+    for case in results.iter().flat_map(|result| &result.cases).filter(|case| belongs(case)) {
+        let key = (&*case.case, case.variant.as_deref());
+        if !cases.contains(&key) {
+            cases.push(key);
+        }
+    }
+    cases
+}
+
+/// Returns the interpreter's name, indented below the title of the case, if there are several; else the title.
+fn first_cell(result: &RunResult, results: &[&RunResult], title: &str) -> String {
+    if results.len() > 1 { format!("  {}", result.interpreter.name()) } else { title.to_owned() }
+}
+
+/// Formats a metric: numbers with three digits, lists with commas.
+fn metric(value: &serde_json::Value) -> String {
+    match value {
+        serde_json::Value::String(text) => text.clone(),
+        serde_json::Value::Bool(yes) => if *yes { "yes" } else { "no" }.into(),
+        serde_json::Value::Number(number) if number.is_f64() => per_second(number.as_f64().unwrap_or(f64::NAN)),
+        serde_json::Value::Null => dash(),
+        serde_json::Value::Array(values) => values.iter().map(metric).collect::<Vec<_>>().join(", "),
+        other => other.to_string(),
+    }
+}
+
+fn dash() -> String {
+    "-".into()
+}

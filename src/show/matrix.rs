@@ -1,0 +1,135 @@
+//! Experiments by interpreters: each cell has the most important figure, and how it compares with the talk's.
+
+use super::{BOLD, indented, table, width};
+use crate::experiments;
+use crate::results::{Document, Outcome, RunResult, Status};
+use std::collections::HashSet;
+use std::fmt::Write;
+use std::path::Path;
+
+/// The meaning of the marks in the cells, below the matrix.
+const LEGEND: &str = "= as the talk saw it; >V changed since Python V, as expected; ? inconclusive; ! not as expected; \
+                      failed and skipped are explained below";
+
+/// The largest number of experiments that get a table each, with all their figures.
+const FEW: usize = 3;
+
+/// Returns true if there are several interpreters and more than a few experiments.
+pub(super) fn fits(document: &Document) -> bool {
+    let paths: HashSet<_> = document.results.iter().map(|result| &result.interpreter.command).collect();
+    let experiments: HashSet<_> = document.results.iter().map(|result| &result.experiment).collect();
+    paths.len() > 1 && experiments.len() > FEW
+}
+
+/// Returns the matrix, in as many parts as the terminal's width needs, and the explanations below it.
+pub(super) fn render(document: &Document) -> String {
+    let mut interpreters: Vec<&RunResult> = Vec::new();
+    for result in &document.results {
+        if !interpreters.iter().any(|known| known.interpreter.command == result.interpreter.command) {
+            interpreters.push(result);
+        }
+    }
+    let rows: Vec<_> = experiments::ALL
+        .iter()
+        .filter(|experiment| document.results.iter().any(|result| result.experiment == experiment.name))
+        .collect();
+    let mut text = String::new();
+    for part in interpreters.chunks(columns(document)) {
+        let names = part.iter().map(|result| result.interpreter.name());
+        let mut table = table([String::new()].into_iter().chain(names));
+        for experiment in &rows {
+            let of = |path: &Path| {
+                let is_it =
+                    |result: &&RunResult| result.experiment == experiment.name && result.interpreter.command == path;
+                document.results.iter().find(is_it).map_or_else(String::new, cell)
+            };
+            let cells = part.iter().map(|result| of(&result.interpreter.command));
+            table.add_row([experiment.name.to_owned()].into_iter().chain(cells));
+        }
+        writeln!(text, "{table}\n").unwrap();
+    }
+    writeln!(text, "{}\n", textwrap::fill(LEGEND, width())).unwrap();
+    text.push_str(&explanations(document));
+    text
+}
+
+/// Returns the number of interpreters that fit side by side.
+fn columns(document: &Document) -> usize {
+    let widest = |texts: &mut dyn Iterator<Item = String>| texts.map(|text| text.chars().count()).max().unwrap_or(0);
+    let cells = widest(&mut document.results.iter().map(cell)).max(9) + 3;
+    let names = widest(&mut document.results.iter().map(|result| result.experiment.to_string())) + 3;
+    (width().saturating_sub(names) / cells).max(1)
+}
+
+fn cell(result: &RunResult) -> String {
+    let mark = match (result.status, result.outcome) {
+        (Status::Skipped, _) => return "skipped".into(),
+        (Status::Failed, _) => return "failed".into(),
+        (_, Some(Outcome::Inconclusive)) => "?".into(),
+        (_, Some(Outcome::Unexpected)) => "!".into(),
+        (_, None) => "-".into(),
+        (_, Some(Outcome::AsExpected)) => result.changed_since().map_or("=".into(), |version| format!(">{version}")),
+    };
+    match &result.headline {
+        Some(headline) => format!("{headline} {mark}"),
+        None => mark,
+    }
+}
+
+/// Returns what has changed since the talk, by the newest interpreter; then every reason for a cell without a figure or with an
+/// unexpected one. Each reason appears once, with the interpreters that it concerns.
+fn explanations(document: &Document) -> String {
+    let mut reasons: Vec<(String, String, Vec<String>)> = Vec::new();
+    let mut add = |result: &RunResult, what: String, reason: &str| {
+        let name = result.interpreter.name();
+        let known = reasons.iter_mut().find(|(known, other, _)| *known == what && other == reason);
+        match known {
+            Some((.., names)) if !names.contains(&name) => names.push(name),
+            Some(_) => {}
+            None => reasons.push((what, reason.to_owned(), vec![name])),
+        }
+    };
+    for result in &document.results {
+        let word = if result.status == Status::Failed { "failed" } else { "skipped" };
+        if let Some(reason) = result.reason.as_deref().filter(|_| result.status != Status::Ok) {
+            add(result, format!("{} {word}", result.experiment), reason);
+        }
+        for case in &result.cases {
+            if let Some(judgement) = case.judgement.as_ref().filter(|one| one.outcome != Outcome::AsExpected) {
+                add(result, format!("{} {}", result.experiment, case.case), &judgement.summary);
+            }
+        }
+        for (what, reason) in result.missing.iter().filter(|(_, reason)| Some(*reason) != result.reason.as_ref()) {
+            add(result, format!("{} {what} not measured", result.experiment), reason);
+        }
+    }
+    let mut text = String::new();
+    for experiment in experiments::ALL {
+        let mut changes: Vec<(&str, &str)> = Vec::new();
+        let results = document.results.iter().filter(|result| result.experiment == experiment.name);
+        // CPython's summaries come last and so take precedence: the changes are named by its versions.
+        let (cpython, others): (Vec<_>, Vec<_>) =
+            results.partition(|result| result.interpreter.implementation == "cpython");
+        let judgements = others.iter().chain(&cpython).flat_map(|result| &result.cases);
+        let judgements = judgements.filter_map(|case| case.judgement.as_ref());
+        for judgement in judgements.filter(|one| one.outcome == Outcome::AsExpected) {
+            let Some(version) = judgement.changed_since.as_deref() else { continue };
+            match changes.iter_mut().find(|(known, _)| *known == version) {
+                Some((_, summary)) => *summary = &judgement.summary,
+                None => changes.push((version, &judgement.summary)),
+            }
+        }
+        for (version, summary) in changes {
+            let line = format!("{BOLD}{} >{version}{BOLD:#}: {summary}", experiment.name);
+            writeln!(text, "{}", indented(&line)).unwrap();
+        }
+    }
+    for (what, reason, names) in reasons {
+        let line = format!("{BOLD}{what}{BOLD:#} on {}: {reason}", names.join(", "));
+        writeln!(text, "{}", indented(&line)).unwrap();
+    }
+    if !text.is_empty() {
+        text.push('\n');
+    }
+    text
+}

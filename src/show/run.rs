@@ -1,0 +1,258 @@
+//! The results of experiments: the talk's figures beside today's, and what each row shows.
+
+use super::{BOLD, figures, indented, matrix, width};
+use crate::experiments::{self, Experiment, title};
+use crate::results::{Case, CpuFigures, Document, Host, Outcome, RunResult, Status, TOO_LOADED_PERCENT};
+use std::fmt::Write;
+
+/// Returns the whole text, with ANSI styles that the writer may have to strip: a table for each experiment over all
+/// interpreters, or one matrix if there are several of both.
+pub fn run(document: &Document) -> String {
+    let mut text = String::new();
+    if matrix::fits(document) {
+        text = matrix::render(document);
+        text.push_str(&footnotes(document));
+        return text;
+    }
+    for experiment in experiments::ALL {
+        let results: Vec<_> = document.results.iter().filter(|result| result.experiment == experiment.name).collect();
+        if results.is_empty() {
+            continue;
+        }
+        writeln!(text, "{}", heading(experiment, &results)).unwrap();
+        for table in
+            [figures::watched, figures::self_reported].iter().filter_map(|figures| figures(experiment, &results))
+        {
+            writeln!(text, "{table}\n").unwrap();
+        }
+        for result in &results {
+            let name = (results.len() > 1).then(|| result.interpreter.name());
+            text.push_str(&sentences(result, name.as_deref(), explains(result, &results)));
+        }
+        text.push('\n');
+    }
+    text.push_str(&footnotes(document));
+    text
+}
+
+fn heading(experiment: &Experiment, results: &[&RunResult]) -> String {
+    let (name, slides, shows) = (experiment.name, experiment.slides, experiment.shows);
+    let on = match results {
+        [result] => result.interpreter.title(),
+        _ => format!("{} interpreters", results.len()),
+    };
+    let seconds = results[0].seconds;
+    let slides = if slides.contains('-') { format!("slides {slides}") } else { format!("slide {slides}") };
+    let line = format!("{BOLD}{name}{BOLD:#} ({slides}) on {on}, {seconds} s a row: {shows}");
+    textwrap::fill(&line, width())
+}
+
+/// Returns true for the newest of the interpreters with the same kind of lock: its sentences hold for all of them.
+fn explains(result: &RunResult, results: &[&RunResult]) -> bool {
+    let kind = |result: &RunResult| {
+        let interpreter = &result.interpreter;
+        (interpreter.implementation.clone(), interpreter.has_old_gil(), interpreter.gil)
+    };
+    let newest = results.iter().rfind(|other| kind(other) == kind(result) && other.status == Status::Ok);
+    newest.is_none_or(|newest| std::ptr::eq(*newest, result))
+}
+
+/// Returns what the rows show, with the interpreter's name if there are several. Rows that are not as expected are always
+/// included, the others only if `explains` is true.
+fn sentences(result: &RunResult, interpreter: Option<&str>, explains: bool) -> String {
+    let mut text = String::new();
+    let about =
+        |what: &str| format!("{BOLD}{}{what}{BOLD:#}", interpreter.map_or(String::new(), |name| format!("{name} ")));
+    if let (Status::Skipped | Status::Failed, Some(reason)) = (result.status, &result.reason) {
+        let word = if result.status == Status::Failed { "failed" } else { "skipped" };
+        writeln!(text, "{}", indented(&format!("{}: {reason}", about(word)))).unwrap();
+    }
+    for case in &result.cases {
+        let Some(judgement) = &case.judgement else { continue };
+        let mark = match judgement.outcome {
+            Outcome::AsExpected if !explains => continue,
+            Outcome::AsExpected => "",
+            Outcome::Inconclusive => "inconclusive: ",
+            Outcome::Unexpected => "not as expected: ",
+        };
+        let line = format!("{}: {mark}{}", about(&title(&case.case, case.variant.as_deref())), judgement.summary);
+        writeln!(text, "{}", indented(&line)).unwrap();
+    }
+    for (what, reason) in result.missing.iter().filter(|(_, reason)| result.reason.as_ref() != Some(reason)) {
+        writeln!(text, "{}", indented(&format!("{}: not measured: {reason}", about(what)))).unwrap();
+    }
+    text
+}
+
+fn footnotes(document: &Document) -> String {
+    let mut hosts: Vec<&Host> = document.results.iter().map(|result| &result.host).collect();
+    hosts.dedup_by(|one, other| one.title() == other.title());
+    let mut notes = String::new();
+    for host in &hosts {
+        writeln!(notes, "{}", host.title()).unwrap();
+    }
+    if let Some(rate) = hosts.first().and_then(|host| host.time_reads_per_s).filter(|_| has_watched(document)) {
+        let line = format!(
+            "Native counts are polls of CLOCK_MONOTONIC; the talk's were polls of time(2), of which this machine does {:.0} M \
+             a second. The talk: CPython 2.7, two cores, 10 s a row.",
+            rate / 1e6
+        );
+        writeln!(notes, "{}", textwrap::fill(&line, width())).unwrap();
+    }
+    notes
+}
+
+/// Returns what disturbed the measurement, if anything did, and what to do about it, wrapped for the terminal.
+pub fn warnings(document: &Document) -> Vec<String> {
+    let mut warnings = Vec::new();
+    let hosts = document.results.iter().map(|result| &result.host);
+    let others_percent = hosts.clone().map(|host| host.others_percent).fold(0.0, f64::max);
+    let cores = hosts.map(|host| host.cores).min().unwrap_or(0);
+    if !has_watched(document) {
+        return warnings;
+    }
+    if cores < 2 {
+        warnings.push(
+            "this process may use one core only, so no two threads run at once and 200 % can't be reached. Allow it two \
+             (taskset, the container's CPU limit)."
+                .into(),
+        );
+    }
+    let at_first = (others_percent > TOO_LOADED_PERCENT).then(|| (others_percent, "before the first row".into()));
+    if let Some((others, when)) = worst(document, |cpu| cpu.others_percent).or(at_first) {
+        warnings.push(format!(
+            "other processes used {others:.0} % of a core {when}: threads that should have had a core to themselves may have had \
+             to share it, so CPU % and counts come out too low. See who it is (top), end it, and run again."
+        ));
+    }
+    if let Some((steal, when)) = worst(document, |cpu| cpu.steal_percent) {
+        warnings.push(format!(
+            "the hypervisor took {steal:.0} % of a core (steal time) for other machines {when}: run again, or on a machine that \
+             is not shared."
+        ));
+    }
+    warnings.iter().map(|warning| textwrap::fill(&format!("warning: {warning}"), width())).collect()
+}
+
+/// Returns true if there are figures of CPU utilization.
+fn has_watched(document: &Document) -> bool {
+    document.results.iter().flat_map(|result| &result.cases).any(|case| case.cpu.is_some())
+}
+
+/// Returns the largest of these figures and its row, if it is too large.
+fn worst(document: &Document, percent: fn(&CpuFigures) -> Option<f64>) -> Option<(f64, String)> {
+    let cases = document.results.iter().flat_map(|result| &result.cases);
+    let title = |case: &Case| format!("during {}", title(&case.case, case.variant.as_deref()));
+    let figures = cases.filter_map(|case| Some((percent(case.cpu.as_ref()?)?, title(case))));
+    figures.filter(|(percent, _)| *percent > TOO_LOADED_PERCENT).max_by(|one, other| one.0.total_cmp(&other.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::results::{Interpreter, Judgement, Name, SamplerFigures, ThreadFigures};
+    use std::collections::BTreeMap;
+
+    fn case(case: &'static str, variant: Option<&'static str>, counts: &[(&str, u64)], outcome: Outcome) -> Case {
+        let thread = |(name, count): &(&str, u64)| ThreadFigures {
+            name: (*name).into(),
+            tid: 1,
+            count: *count,
+            cpu_percent: 99.0,
+            run_delay_percent: 0.0,
+            voluntary_switches: 0,
+            involuntary_switches: 0,
+        };
+        let cpu = CpuFigures {
+            cpu_percent: 99.6,
+            user_percent: 98.0,
+            system_percent: 1.6,
+            threads: counts.iter().map(thread).collect(),
+            cores: Vec::new(),
+            timeline: Vec::new(),
+            sampler: SamplerFigures { hz: 10, cost_percent: 0.1, missed: 0 },
+            others_percent: Some(12.0),
+            steal_percent: Some(0.0),
+            in_doubt: None,
+        };
+        Case {
+            case: case.into(),
+            variant: variant.map(Into::into),
+            wall_s: 2.0,
+            cpu: Some(cpu),
+            metrics: BTreeMap::new(),
+            judgement: Some(Judgement { outcome, changed_since: None, summary: format!("What {case} shows.") }),
+            missing: BTreeMap::new(),
+        }
+    }
+
+    fn document() -> Document {
+        let interpreter = Interpreter::example("3.11.7", (3, 11));
+        let result =
+            |experiment: &'static str, status, reason: Option<&str>, cases, missing: &[(&str, &str)]| RunResult {
+                kind: "run".into(),
+                experiment: Name::from(experiment),
+                status,
+                reason: reason.map(str::to_owned),
+                outcome: None,
+                headline: None,
+                host: Host::example(),
+                libbusy: "0.1.0".into(),
+                interpreter: interpreter.clone(),
+                seconds: 2,
+                cases,
+                missing: missing.iter().map(|(what, why)| ((*what).to_owned(), (*why).to_owned())).collect(),
+            };
+        let ctypes = vec![
+            case("two-internal", None, &[("internal", 9_000_000), ("internal", 9_100_000)], Outcome::AsExpected),
+            case("internal+external", None, &[("internal", 17_000_000), ("external", 90_000_000)], Outcome::Unexpected),
+        ];
+        let extension = vec![case(
+            "internal+with_lock",
+            Some("c"),
+            &[("internal", 7), ("with_lock", 90_000_000)],
+            Outcome::Inconclusive,
+        )];
+        let results = vec![
+            result("ctypes", Status::Ok, None, ctypes, &[]),
+            result(
+                "extension",
+                Status::Failed,
+                Some("it broke"),
+                extension,
+                &[("pyo3", "no module"), ("c", "it broke")],
+            ),
+            result("extension", Status::Skipped, Some("no compiler"), Vec::new(), &[("c", "no compiler")]),
+        ];
+        Document { schema: 1, started_at: "2026-11-24T00:00:00Z".into(), results }
+    }
+
+    #[test]
+    fn the_table_shows_the_talk_beside_today_and_says_what_each_row_means() {
+        insta::assert_snapshot!(anstream::adapter::strip_str(&run(&document())));
+    }
+
+    #[test]
+    fn self_reported_cases_have_a_table_beside_that_of_watched_ones() {
+        let mut document = document();
+        let result = &mut document.results[0];
+        result.experiment = "no-gil".into();
+        assert!(!run(&document).contains("gc.collect(), s"));
+        let mut told = case("collect+with_lock", None, &[], Outcome::AsExpected);
+        told.cpu = None;
+        told.metrics.insert("collect_s".into(), serde_json::json!(1.25));
+        document.results[0].cases.push(told);
+        let text = run(&document);
+        assert!(text.contains("two-internal") && text.contains("CPU %"), "{text}");
+        let row = text.lines().find(|line| line.contains("collect+with_lock ")).expect("a row of its own");
+        assert!(text.contains("gc.collect(), s") && row.contains("1.25") && !row.contains("NaN"), "{text}");
+    }
+
+    #[test]
+    fn a_spoiled_measurement_is_explained() {
+        let mut document = document();
+        insta::assert_snapshot!(warnings(&document).join("\n"));
+        document.results.clear();
+        assert!(warnings(&document).is_empty());
+    }
+}
