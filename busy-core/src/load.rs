@@ -186,8 +186,8 @@ mod tests {
 
     #[test]
     fn it_ends_once_go_on_returns_false() {
-        let asked = AtomicU32::new(0);
-        let go_on = || asked.fetch_add(1, Ordering::Relaxed) < 20;
+        let calls = AtomicU32::new(0);
+        let go_on = || calls.fetch_add(1, Ordering::Relaxed) < 20;
         let longest = Load { period: Duration::MAX, ..load(2, 1.0, Duration::MAX) };
         let achieved = longest.run(go_on).unwrap();
         assert!(!achieved.completed);

@@ -7,7 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 /// the fork, and releases it afterwards in the parent and in the child. So the child never inherits a value that is
 /// half written, nor a lock that belongs to a thread which it has not got.
 ///
-/// Whoever owns the value registers [`Self::before_fork`] and [`Self::after_fork`] by pthread_atfork(3). Two rules
+/// The owner of the value registers [`Self::before_fork`] and [`Self::after_fork`] by pthread_atfork(3). Two rules
 /// prevent deadlocks:
 ///
 /// - Never keep the lock while waiting for the GIL: the forking thread may hold it, and waits for this lock.

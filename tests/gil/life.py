@@ -155,7 +155,7 @@ for _ in range(60):
     elif what == 5:
         fork()
     elif what == 6:
-        # Without starts and windows, since nobody would end those.
+        # Without starts and windows, which would not be ended.
         interrupted(chance, lambda: do(chance, 3, 7))
     elif what == 7:
         # From metering to rest and back, whatever the other threads are doing.

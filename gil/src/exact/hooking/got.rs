@@ -75,7 +75,7 @@ impl Object {
         let mut entries: Vec<Entry> = tables
             .flat_map(|(table, size)| (0..size / size_of::<Rela64<NativeEndian>>()).map(move |index| (table, index)))
             .filter_map(|(table, index)| {
-                // SAFETY: the table has as many entries as the object says.
+                // SAFETY: an entry of the table, which is `size` bytes long.
                 let relocation = unsafe { &*(table as *const Rela64<NativeEndian>).add(index) };
                 if !matches!(relocation.r_type(NativeEndian, false), R_X86_64_GLOB_DAT | R_X86_64_JUMP_SLOT) {
                     return None;
@@ -150,7 +150,7 @@ impl Entry {
 unsafe extern "C" fn find_object(info: *mut dl_phdr_info, _: usize, search: *mut c_void) -> c_int {
     // SAFETY: the search that `holding` passed, and the dynamic linker's description of an object.
     let (search, info) = unsafe { (&mut *search.cast::<(usize, Option<Object>)>(), &*info) };
-    // SAFETY: its program headers, as many as it says.
+    // SAFETY: its program headers, `dlpi_phnum` of them.
     let headers: &[ProgramHeader64<NativeEndian>] =
         unsafe { std::slice::from_raw_parts(info.dlpi_phdr.cast(), usize::from(info.dlpi_phnum)) };
     let base = info.dlpi_addr as usize;
