@@ -36,7 +36,7 @@ impl Sequence {
     }
 
     /// As [`Self::read`], but returns `None` if all tries have failed.
-    pub(super) fn try_read<T>(&self, body: &mut impl FnMut() -> T) -> Option<T> {
+    fn try_read<T>(&self, body: &mut impl FnMut() -> T) -> Option<T> {
         const TRIES: usize = 1000;
         for _ in 0..TRIES {
             let before = self.0.load(Ordering::Acquire);
