@@ -110,5 +110,5 @@ fn what_cannot_be_resumed_is_told() {
     let file = bench.path("earlier.json");
     assert!(said(&format!("--resume={}", file.display())).contains("can't read"));
     fs::write(&file, "{\"schema\": 1}").unwrap();
-    assert!(said(&format!("--resume={}", file.display())).contains("no file of results"));
+    assert!(said(&format!("--resume={}", file.display())).contains("is not a file of results"));
 }
