@@ -1,4 +1,5 @@
-//! Interpreters in the conditions that users have: behind wrappers, with start-up files that print, in folders of any name.
+//! Interpreters as they occur on users' machines: behind wrappers, with start-up files that print, in folders of any
+//! name.
 
 use crate::harness::{Sandbox, json, real_python, stderr, stdout};
 use serde_json::Value;
