@@ -60,12 +60,12 @@ pub fn run(command: &mut Command) -> Output {
 /// Runs `command`, which must succeed without output on stderr, and returns its stdout.
 pub fn printed(command: &mut Command) -> String {
     let output = run(command);
-    assert!(output.status.success() && output.stderr.is_empty(), "{}\n{}", command_line(command), told(&output));
+    assert!(output.status.success() && output.stderr.is_empty(), "{}\n{}", command_line(command), describe(&output));
     stdout(&output)
 }
 
-/// How it ended and all that it printed, to be read in a failure's message.
-pub fn told(output: &Output) -> String {
+/// Returns the exit status and everything that was printed, for the message of a failed assertion.
+pub fn describe(output: &Output) -> String {
     format!("{}\n{}{}", output.status, stdout(output), String::from_utf8_lossy(&output.stderr))
 }
 
