@@ -13,7 +13,7 @@ mod common;
 #[path = "../common/prefix.rs"]
 mod prefix;
 
-use common::{libbusy, printed, run, told};
+use common::{describe, libbusy, printed, run};
 use prefix::Prefix;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -121,7 +121,7 @@ fn live(pythons: &[&Python], command: impl Fn(&Python) -> Command) {
         for _ in 0..lives {
             let seed = fastrand::u32(..).to_string();
             let output = run(command(python).arg(&seed));
-            assert!(output.status.success(), "{}, seed {seed}: {}", python.name, told(&output));
+            assert!(output.status.success(), "{}, seed {seed}: {}", python.name, describe(&output));
         }
         eprintln!("{}: {lives} lives", python.name);
     }
