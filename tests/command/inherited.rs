@@ -24,7 +24,7 @@ fn a_program_starts_with_default_signal_handling() {
     let wrapper = ["env", "--ignore-signal=CHLD,HUP,INT,QUIT,USR1,PIPE,TSTP", "--block-signal=TERM,USR2"];
     let lab = sandbox.command_under(&wrapper, &["run", "ctypes", "-p", &python]).spawn().unwrap();
     let stderr = stderr(&finish(lab, Duration::from_secs(60)));
-    let masks = stderr.split_once("it said: ").and_then(|(_, masks)| masks.split_once(';')).expect(&stderr).0;
+    let masks = stderr.split_once("stderr: ").and_then(|(_, masks)| masks.split_once(';')).expect(&stderr).0;
     for mask in masks.split(' ') {
         // Signals 32 and 33 belong to libc, which lets no program change them.
         let mask = u64::from_str_radix(mask, 16).expect(&stderr);
