@@ -53,8 +53,8 @@ test: build $(VENV)/ready-to-check ## run all tests: Rust, C, Python, the comman
 	cargo test --release --workspace
 	PYTHONPATH=$(RELEASE)/python $(TOOL)/pytest
 
-soak: build ## kill the lab, its guard or both 500 times at random moments (KILLS=...); takes ten minutes
-	BUSY_KILLS=$(KILLS) cargo test --release --test command killing_lab_guard_or_both -- --nocapture
+soak: build ## kill the lab, its supervisor or both 500 times at random moments (KILLS=...); takes ten minutes
+	BUSY_KILLS=$(KILLS) cargo test --release --test command killing_lab_supervisor_or_both -- --nocapture
 
 check: build $(VENV)/ready-to-check ## check formatting, lints, stubs, and that the generated files match the code
 	cargo fmt --all --check

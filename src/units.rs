@@ -22,14 +22,23 @@ pub fn per_second(rate: f64) -> String {
     format!("{value:.digits$}{unit}")
 }
 
-/// Formats a duration: "1.20 s", "35.1 ms", "7 us".
+/// Formats a duration with three significant digits: "1.5 s", "20 ms", "7 us", as pyext/python/busy/_units.py does.
 pub fn duration(seconds: f64) -> String {
-    match seconds {
-        1.0.. => format!("{seconds:.2} s"),
-        0.01.. => format!("{:.1} ms", seconds * 1e3),
-        0.0001.. => format!("{:.2} ms", seconds * 1e3),
-        _ => format!("{:.0} us", seconds * 1e6),
-    }
+    // 0.9995 of a unit is rounded to 1.
+    let (value, unit) = match seconds {
+        0.9995.. | 0.0 => (seconds, "s"),
+        0.9995e-3.. => (seconds * 1e3, "ms"),
+        0.9995e-6.. => (seconds * 1e6, "us"),
+        _ => (seconds * 1e9, "ns"),
+    };
+    let digits = match value {
+        99.95.. => 0,
+        9.995.. => 1,
+        _ => 2,
+    };
+    let text = format!("{value:.digits$}");
+    let short = if digits > 0 { text.trim_end_matches('0').trim_end_matches('.') } else { &text };
+    format!("{short} {unit}")
 }
 
 #[cfg(test)]
@@ -37,9 +46,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_have_the_unit_that_suits_them() {
-        let shown = [0.0, 7.4e-6, 0.000_42, 0.0351, 1.2].map(duration);
-        assert_eq!(shown, ["0 us", "7 us", "0.42 ms", "35.1 ms", "1.20 s"]);
+    fn a_duration_has_the_unit_that_suits_it() {
+        let shown = [0.0, 40e-9, 7.4e-6, 0.000_42, 0.0351, 0.999_6, 1.2, 100.0, 1234.5].map(duration);
+        assert_eq!(shown, ["0 s", "40 ns", "7.4 us", "420 us", "35.1 ms", "1 s", "1.2 s", "100 s", "1234 s"]);
     }
 
     #[test]

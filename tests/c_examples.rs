@@ -10,7 +10,7 @@ mod prefix;
 mod abi;
 
 use abi::{BUSY_ABI_MAJOR as MAJOR, BUSY_ABI_MINOR as MINOR};
-use common::{Python, printed, pythons, run, told};
+use common::{Python, describe, printed, pythons, run};
 use prefix::{Prefix, compiler, source, text};
 use std::ffi::OsStr;
 use std::fs;
@@ -100,8 +100,8 @@ fn link_refuses_invalid_numbers_of_microseconds() {
     let link = prefix.example("link", prefix.shared());
     for wrong in ["", "-1", " 1", "1x", "9223372036854776", "99999999999999999999"] {
         let output = run(Command::new(&link).arg(wrong));
-        assert_eq!(output.status.code(), Some(2), "{wrong:?}: {}", told(&output));
-        assert!(output.stdout.is_empty() && !output.stderr.is_empty(), "{wrong:?}: {}", told(&output));
+        assert_eq!(output.status.code(), Some(2), "{wrong:?}: {}", describe(&output));
+        assert!(output.stdout.is_empty() && !output.stderr.is_empty(), "{wrong:?}: {}", describe(&output));
     }
 }
 
@@ -320,11 +320,11 @@ fn interpreters_share_memory_and_use_one_core_per_gil() {
         for wrong in [&[][..], &["own-gil", "1"], &["none", "1", "2"], &["own-gil", "1", "65"], &["own-gil", "0", "1"]]
         {
             let output = run(wrong);
-            assert_eq!(output.status.code(), Some(2), "{name}, {wrong:?}: {}", told(&output));
+            assert_eq!(output.status.code(), Some(2), "{name}, {wrong:?}: {}", describe(&output));
         }
         let metrics = |variant: &str| {
             let output = run(&[variant, "1", "2"]);
-            assert!(output.status.success(), "{name}, {variant}: {}", told(&output));
+            assert!(output.status.success(), "{name}, {variant}: {}", describe(&output));
             let metrics = serde_json::from_slice::<serde_json::Value>(&output.stdout).unwrap()["metrics"].take();
             let counts: Vec<_> = metrics["counts"].as_array().unwrap().iter().map(serde_json::Value::as_u64).collect();
             assert!(counts.len() == 2 && counts.iter().all(|count| *count > Some(0)), "{name}, {variant}: {metrics}");
@@ -358,7 +358,7 @@ fn the_examples_makefile_builds_and_runs_them_all() {
         run(&mut command)
     };
     let output = make(&["check", &format!("PREFIX={}", text(prefix.0.path()))]);
-    assert!(output.status.success(), "{}", told(&output));
+    assert!(output.status.success(), "{}", describe(&output));
     assert!(make(&["clean", "PREFIX=/none"]).status.success());
     assert!(!prefix.path("build").exists());
 

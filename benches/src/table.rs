@@ -4,7 +4,7 @@ use crate::document::Document;
 use crate::row::{Figure, Row, Unit, Wanted};
 use busy_lab::results::TOO_LOADED_PERCENT;
 use busy_lab::show;
-use busy_lab::units::per_second;
+use busy_lab::units::{duration, per_second};
 use comfy_table::{CellAlignment, ColumnConstraint, Table};
 use std::fmt::Write;
 
@@ -103,9 +103,8 @@ fn bound(wanted: Wanted, row: &Row) -> String {
 
 fn number(value: f64, unit: Unit) -> String {
     match unit {
-        Unit::Ns if value >= 100_000.0 => format!("{:.2} ms", value / 1e6),
-        Unit::Ns => format!("{} ns", plain(value)),
-        Unit::Us => format!("{} us", plain(value)),
+        Unit::Ns => duration(value / 1e9),
+        Unit::Us => duration(value / 1e6),
         Unit::PerSecond => format!("{}/s", per_second(value)),
         Unit::Points => plain(value),
         Unit::Percent => format!("{} %", plain(value)),
@@ -194,7 +193,7 @@ mod tests {
     #[test]
     fn every_row_shows_both_sides_the_ratio_its_spread_and_the_verdict() {
         let text = render(&document(), None);
-        let expected = ["1 us", "64.0 ns", "64.0 ns", "1.00", "0.97 - 1.12", "<= 1.10", "met"];
+        let expected = ["1 us", "64 ns", "64 ns", "1.00", "0.97 - 1.12", "<= 1.10", "met"];
         assert_eq!(line(&text, "1 us"), expected);
         assert_eq!(line(&text, " late"), ["late", "3", "-", "1 - 1", "<= 0", "missed"]);
         assert_eq!(line(&text, " 10%"), ["10%", "-", "-", "absent"]);

@@ -1,9 +1,10 @@
-//! The clock that every wait and every time stamp of this project is read from.
+//! The clock of every wait and every time stamp of this project.
 
 use rustix::time::{ClockId, clock_gettime};
 
-/// Nanoseconds of CLOCK_MONOTONIC: since boot, never set back, not counted while suspended. Read through the
-/// vDSO in about 21 ns. It is the clock of Python's `time.monotonic()`, so stamps compare across processes.
+/// Returns the time of CLOCK_MONOTONIC in nanoseconds: since boot, never set back, not counting suspension. It is read
+/// through the vDSO in about 21 ns. Python's `time.monotonic()` uses the same clock, so time stamps can be compared
+/// across processes.
 #[inline]
 pub fn monotonic_ns() -> u64 {
     let now = clock_gettime(ClockId::Monotonic);

@@ -1,7 +1,7 @@
-//! The core of busy: a busy wait that never ends early and counts its clock polls, a load of a given size, the CPU time
-//! of threads and cores, and the pace to sample it at.
+//! The core of busy: a busy wait that never ends early and counts its clock polls, a CPU load of a given size, the CPU
+//! time of threads and cores, and deadlines at a steady rate.
 //!
-//! It knows nothing of C, Python or the lab that stand above it, and prints nothing.
+//! It depends neither on C and Python nor on the lab, which are built on it, and prints nothing.
 
 pub mod clock;
 pub mod cpu;

@@ -1,82 +1,82 @@
-//! A load of a given size: threads that use a given share of a core each, in short periods.
+//! A load of a given size: threads that each use a given share of a core, in short periods.
 //!
-//! Each thread is a closed loop on its own CPU clock: within every period it spins until it has used what is due by the
-//! period's end, counted from the start of the load. So what sleeping and waking cost is part of the share, and what
-//! one period missed the next ones make good.
+//! Each thread is a closed loop on its own CPU clock. Within every period it spins until it has used the CPU time that
+//! is due at the end of the period, counted from the start of the load. So the cost of sleeping and waking is part of
+//! the share, and the next periods make up for what one period has missed.
 
-use crate::busy_wait_while;
 use crate::clock::monotonic_ns;
 use crate::cpu::current_thread;
+use crate::wait::busy_wait_while;
 use std::io;
 use std::thread;
 use std::time::Duration;
 
-/// A load, as asked for.
+/// The parameters of a load.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Load {
-    /// How many threads, 1 to [`MOST_THREADS`].
+    /// The number of threads, 1 to [`MOST_THREADS`].
     pub threads: usize,
-    /// What each uses of a core, 0 to 1.
+    /// The share of a core that each thread uses, 0 to 1.
     pub share: f64,
-    /// How long one round of spinning and sleeping takes; more than zero. Under 100 µs it counts as 100 µs.
+    /// The time of one round of spinning and sleeping; more than zero. Less than 100 µs counts as 100 µs.
     pub period: Duration,
-    /// How long all goes on.
+    /// The total duration.
     pub duration: Duration,
 }
 
-/// What a load achieved.
+/// The result of a load.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Achieved {
-    /// Time from the first thread's start to the last one's end.
+    /// The time from the start of the first thread to the end of the last one.
     pub elapsed: Duration,
-    /// Each thread's part.
+    /// The result of each thread.
     pub threads: Vec<ThreadLoad>,
-    /// False if it was cancelled.
+    /// False if the load was cancelled.
     pub completed: bool,
 }
 
-/// What one thread achieved.
+/// The result of one thread.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ThreadLoad {
-    /// From its start to its end.
+    /// The time from its start to its end.
     pub elapsed: Duration,
-    /// CPU time used meanwhile.
+    /// The CPU time that it used in this time.
     pub cpu: Duration,
 }
 
-/// Why a load can't be run.
+/// The reason why a load can't run.
 #[derive(Debug)]
 pub enum LoadError {
-    /// So many threads, which are none or too many.
+    /// The number of threads is zero or too large.
     Threads(usize),
-    /// The share is no number from 0 to 1.
+    /// The share is not a number from 0 to 1.
     Share(f64),
     /// The period is zero.
     NoPeriod,
-    /// The system gives no more threads.
+    /// The system can't create another thread.
     Spawn(io::Error),
 }
 
-/// The most threads of one load: more than any machine has cores.
+/// The largest number of threads of one load: more than any machine has cores.
 pub const MOST_THREADS: usize = 4096;
 
-/// A thread behind by more periods than this, since it got no core, lets the rest go: making it all good would be a load
-/// of 100 % for as long.
+/// The largest number of periods that a thread makes up for if it had no core. Making up for all of them would be a
+/// load of 100 % for a long time.
 const MOST_BEHIND: u32 = 10;
-/// Shorter rounds end before a sleep does, which takes 60 µs and more: the thread would do nothing but count rounds, and
-/// of rounds shorter than the counting it would never come to the end.
+/// A sleep takes 60 µs and more, so shorter rounds would end before it does. The thread would do nothing but count
+/// rounds; if they were shorter than the counting takes, it would never end.
 const SHORTEST_PERIOD: Duration = Duration::from_micros(100);
-/// The longest stretch without a look at the CPU clock, or asleep without a look at `go_on`.
+/// The longest time between two reads of the CPU clock, or of one sleep without calling `go_on`.
 const STRETCH: Duration = Duration::from_millis(10);
-/// No load goes on for longer: 34,865 years, what can be counted with safely.
+/// The longest load and period: 34,865 years, which can be added and multiplied without overflow.
 const FOREVER: Duration = Duration::from_secs(1 << 40);
 
 impl Load {
-    /// Runs the load in threads of its own and returns when all have ended, before its time once `go_on` returns false
-    /// (it is asked at least every 10 ms).
+    /// Runs the load in threads of its own and returns when all of them have ended. If `go_on` returns false, the load
+    /// ends early; it is called at least every 10 ms.
     ///
     /// # Errors
-    /// [`LoadError`]; no thread is left running.
+    /// [`LoadError`]. No thread is left running.
     pub fn run(&self, go_on: impl Fn() -> bool + Sync) -> Result<Achieved, LoadError> {
         if !(1..=MOST_THREADS).contains(&self.threads) {
             return Err(LoadError::Threads(self.threads));
@@ -93,7 +93,7 @@ impl Load {
         let threads = thread::scope(|scope| {
             let spawn = |_| thread::Builder::new().name("busy-load".into()).spawn_scoped(scope, || self.one(&go_on));
             let spawned: Result<Vec<_>, _> = (0..self.threads).map(spawn).collect();
-            // Should one fail, those before it are to end; the scope waits for them.
+            // If one fails, those started before it must end. The scope waits for them.
             failed.store(spawned.is_err(), std::sync::atomic::Ordering::Relaxed);
             let join = |thread: thread::ScopedJoinHandle<'_, _>| thread.join().expect("the loop does not panic");
             spawned.map(|threads| threads.into_iter().map(join).collect::<Vec<_>>())
@@ -108,14 +108,14 @@ impl Load {
         let (start, cpu_at_start) = (monotonic_ns(), current_thread());
         let elapsed = || Duration::from_nanos(monotonic_ns() - start);
         let used = || current_thread() - cpu_at_start;
-        // What is due at `time`, less what was let go.
-        let mut let_go = Duration::ZERO;
+        // The CPU time that was due but is not made up for.
+        let mut dropped = Duration::ZERO;
         let mut end = Duration::ZERO;
         let (period, duration) = (self.period.clamp(SHORTEST_PERIOD, FOREVER), self.duration.min(FOREVER));
         while end < duration && go_on() {
             end = (end + period).min(duration);
-            let due = end.mul_f64(self.share).saturating_sub(let_go);
-            let_go += due.saturating_sub(used() + period * MOST_BEHIND);
+            let due = end.mul_f64(self.share).saturating_sub(dropped);
+            dropped += due.saturating_sub(used() + period * MOST_BEHIND);
             loop {
                 let (left, time) = (due.saturating_sub(used()), end.saturating_sub(elapsed()));
                 if left.is_zero() || time.is_zero() || !go_on() {
@@ -136,7 +136,7 @@ impl Load {
 }
 
 impl Achieved {
-    /// What the threads used of a core, on average.
+    /// Returns the share of a core that the threads used, on average.
     pub fn share(&self) -> f64 {
         let sum = |part: fn(&ThreadLoad) -> Duration| self.threads.iter().map(part).sum::<Duration>().as_secs_f64();
         sum(|thread| thread.cpu) / sum(|thread| thread.elapsed).max(f64::MIN_POSITIVE)
@@ -149,7 +149,7 @@ impl std::fmt::Display for LoadError {
             Self::Threads(threads) => write!(out, "expected 1 to {MOST_THREADS} threads, found {threads}"),
             Self::Share(share) => write!(out, "expected a share from 0 to 1, found {share}"),
             Self::NoPeriod => write!(out, "expected a period longer than zero"),
-            Self::Spawn(error) => write!(out, "the system gives no more threads: {error}; ask for fewer"),
+            Self::Spawn(error) => write!(out, "can't create another thread: {error}; use fewer threads"),
         }
     }
 }
@@ -171,30 +171,30 @@ mod tests {
         assert!(achieved.completed && achieved.threads.len() == 2);
         for thread in &achieved.threads {
             let share = thread.cpu.as_secs_f64() / thread.elapsed.as_secs_f64();
-            // Less only where other processes leave none; more never.
+            // It may be less if other processes use the cores, but never more.
             assert!((0.02..0.21).contains(&share), "{share}");
         }
         assert!((0.02..0.21).contains(&achieved.share()));
     }
 
     #[test]
-    fn nothing_is_nearly_nothing_and_all_is_all_that_can_be_had() {
+    fn a_share_of_0_uses_next_to_no_cpu_and_a_share_of_1_all_that_is_available() {
         assert!(load(1, 0.0, Duration::from_millis(200)).run(|| true).unwrap().share() < 0.1);
         let all = load(1, 1.0, Duration::from_millis(200)).run(|| true).unwrap();
         assert!(all.share() > 0.2 && all.share() < 1.01, "{all:?}");
     }
 
     #[test]
-    fn it_ends_when_told_to() {
-        let asked = AtomicU32::new(0);
-        let go_on = || asked.fetch_add(1, Ordering::Relaxed) < 20;
+    fn it_ends_once_go_on_returns_false() {
+        let calls = AtomicU32::new(0);
+        let go_on = || calls.fetch_add(1, Ordering::Relaxed) < 20;
         let longest = Load { period: Duration::MAX, ..load(2, 1.0, Duration::MAX) };
         let achieved = longest.run(go_on).unwrap();
         assert!(!achieved.completed);
     }
 
     #[test]
-    fn what_makes_no_sense_is_refused() {
+    fn invalid_parameters_are_refused() {
         let fine = load(1, 0.5, Duration::ZERO);
         assert!(fine.run(|| true).unwrap().completed);
         for threads in [0, MOST_THREADS + 1, usize::MAX] {

@@ -1,4 +1,4 @@
-//! Deadlines at a steady rate, for whoever looks at something again and again.
+//! Deadlines at a steady rate, for samplers.
 
 use crate::clock::monotonic_ns;
 use std::hash::{BuildHasher, RandomState};
@@ -6,9 +6,9 @@ use std::num::NonZero;
 use std::thread;
 use std::time::Duration;
 
-/// Deadlines on CLOCK_MONOTONIC, `hz` a second, counted from the start: what one wait is late does not delay the next.
-/// A deadline that has passed already when the work of the one before ends is missed: counted, and never made up for.
-/// So in t seconds there are at most `hz * t + 1` of them that were not.
+/// Deadlines on CLOCK_MONOTONIC, `hz` a second, counted from the start: a late wait does not delay the next one. If a
+/// deadline has passed when the work of the one before ends, it is missed: it is counted, and not made up for. So in t
+/// seconds at most `hz * t + 1` deadlines are met.
 #[derive(Debug)]
 pub struct Pace {
     hz: NonZero<u32>,
@@ -16,23 +16,23 @@ pub struct Pace {
     /// The number of the next deadline; the first one, 0, is the start.
     next: u64,
     missed: u64,
-    /// For [`Pace::scattered`]: draws where in its step each deadline lies.
+    /// For [`Pace::scattered`]: draws the place of each deadline in its step.
     draw: Option<RandomState>,
 }
 
 impl Pace {
-    /// A pace that starts now.
+    /// Returns a pace that starts now.
     pub fn start(hz: NonZero<u32>) -> Self {
         Self { hz, start_ns: monotonic_ns(), next: 0, missed: 0, draw: None }
     }
 
-    /// A pace that starts now, whose deadlines lie each anywhere in its step of 1/`hz` seconds, at random. So whatever
-    /// goes on in steps of its own, be they the same, is met at all its moments alike.
+    /// Returns a pace that starts now, and whose deadlines each lie at a random place in their step of 1/`hz` seconds.
+    /// So an activity with a period of its own, even the same one, is sampled at all its moments equally.
     pub fn scattered(hz: NonZero<u32>) -> Self {
         Self { draw: Some(RandomState::new()), ..Self::start(hz) }
     }
 
-    /// Sleeps until the next deadline and returns true; returns false as soon as `go_on` does, which is asked at the
+    /// Sleeps until the next deadline and returns true. Returns false as soon as `go_on` does, which is called at the
     /// start and whenever the thread is unparked (`std::thread::Thread::unpark`).
     pub fn wait(&mut self, go_on: impl Fn() -> bool) -> bool {
         let deadline_ns = self.choose(monotonic_ns());
@@ -46,26 +46,26 @@ impl Pace {
         false
     }
 
-    /// How many deadlines were missed so far.
+    /// Returns the number of deadlines missed so far.
     pub fn missed(&self) -> u64 {
         self.missed
     }
 
-    /// The first deadline that has not passed, the start apart, which never has.
+    /// Returns the first deadline that has not passed. The start counts as not passed.
     fn choose(&mut self, now_ns: u64) -> u64 {
         const SECOND: u128 = 1_000_000_000;
         let hz = u128::from(self.hz.get());
         let passed = (u128::from(now_ns.saturating_sub(self.start_ns)) * hz / SECOND) as u64;
         if self.next > 0 {
-            // A scattered deadline of the step that runs is not missed yet.
+            // A scattered deadline of the current step is not missed yet.
             let next = self.next.max(if self.draw.is_some() { passed } else { passed + 1 });
             self.missed += next - self.next;
             self.next = next;
         }
-        // In steps and fractions of 2^-32 of one.
+        // In fixed point: steps, and 2^-32 of a step.
         let within = self.draw.as_ref().map_or(0, |draw| draw.hash_one(self.next) >> 32);
         let steps = (u128::from(self.next) << 32) + u128::from(within);
-        // Rounded up, so that at the deadline it has passed.
+        // Rounded up, so that the wait never ends before the deadline.
         let deadline_ns = self.start_ns + (steps * SECOND).div_ceil(hz << 32) as u64;
         self.next += 1;
         deadline_ns
@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn deadlines_do_not_drift_however_late_each_was() {
+    fn deadlines_do_not_drift_if_waits_are_late() {
         for hz in [1, 3, 7, 10, 999, 1000] {
             let mut pace = pace(hz);
             let mut now = 1000;
@@ -100,37 +100,37 @@ mod tests {
         let ms = |ms: u64| 1000 + ms * 1_000_000;
         let mut pace = pace(100);
         assert_eq!((pace.choose(ms(0)), pace.missed()), (ms(0), 0));
-        // At a deadline itself it has passed: there would be no time left to sleep.
+        // At the deadline itself it has passed, since there is no time left to sleep.
         assert_eq!((pace.choose(ms(10)), pace.missed()), (ms(20), 1));
         assert_eq!((pace.choose(ms(77)), pace.missed()), (ms(80), 6));
         assert_eq!((pace.choose(ms(81)), pace.missed()), (ms(90), 6));
-        // What took long to begin has begun all the same.
+        // The start is met even if the first call comes late.
         let mut late = self::pace(100);
         assert_eq!((late.choose(ms(55)), late.missed()), (ms(0), 0));
         assert_eq!((late.choose(ms(55)), late.missed()), (ms(60), 5));
     }
 
     #[test]
-    fn scattered_deadlines_lie_each_in_its_step_and_meet_all_moments_of_it_alike() {
+    fn scattered_deadlines_are_spread_evenly_over_their_steps() {
         const STEP_NS: u64 = 200_000;
         let mut pace = Pace { draw: Some(RandomState::new()), ..pace(5000) };
         let mut quarters = [0; 4];
         for number in 0..4000 {
             let start = 1000 + number * STEP_NS;
-            // The draw for it is asked for before it begins, in it, or as it ends.
+            // It is drawn before the step begins, in the middle of it, or at its end.
             let deadline = pace.choose(start + [0, STEP_NS / 2, STEP_NS - 1][number as usize % 3]);
             assert!((start..=start + STEP_NS).contains(&deadline), "{number} at {deadline}");
             quarters[((deadline - start) * 4 / STEP_NS).min(3) as usize] += 1;
         }
         assert_eq!(pace.missed(), 0);
-        // A fair draw is off by 160 or more once in 10^8 runs.
+        // A fair draw is off by 160 or more in one of 10^8 runs.
         assert!(quarters.iter().all(|count| (840..1160).contains(count)), "{quarters:?}");
         pace.choose(1000 + 4003 * STEP_NS);
         assert_eq!(pace.missed(), 3);
     }
 
     #[test]
-    fn no_more_deadlines_than_the_rate_allows_and_none_early() {
+    fn no_deadline_is_early_and_each_is_met_or_missed() {
         let mut pace = Pace::start(NonZero::new(500).unwrap());
         let start = pace.start_ns;
         let mut stamps = Vec::new();
@@ -141,13 +141,13 @@ mod tests {
         for (number, stamp) in (0..).zip(&stamps) {
             assert!(*stamp >= number * 2_000_000, "{number} at {stamp} ns");
         }
-        // Each deadline was met, once, or missed.
+        // Each deadline was met once, or missed.
         assert!(stamps.len() >= 2);
         assert_eq!(stamps.len() as u64 + pace.missed(), pace.next);
     }
 
     #[test]
-    fn a_wait_ends_when_it_is_told_to() {
+    fn a_wait_ends_once_go_on_returns_false() {
         let go_on = AtomicBool::new(true);
         thread::scope(|scope| {
             let waiting = scope.spawn(|| {

@@ -1,50 +1,51 @@
-//! The busy wait on the processor's time stamp counter, which is read in half the time that CLOCK_MONOTONIC takes, so the
-//! end is met more closely. CLOCK_MONOTONIC has the last word all the same: by it, a wait never ends early.
+//! The busy wait on the processor's time stamp counter. Reading it takes half as long as reading CLOCK_MONOTONIC, so a
+//! wait overshoots less. The end is still decided by CLOCK_MONOTONIC: by that clock, a wait never ends early.
 //!
 //! ```text
-//!   caller's look         first look                           last look           caller's look
+//!   caller's read         first read                           last read           caller's read
 //!     [---|---]    call    [---|---]   ..  the counter  ..     [---|---]   return    [---|---]
 //!       stamp              :  stamp                              stamp :               stamp
 //!                          :                                           :
-//!                          [--] head    what two stamps tell     [-----] tail
+//!                          [--] head   between the two stamps    [-----] tail
 //! ```
 //!
-//! A look at CLOCK_MONOTONIC takes some 20 ns, and its stamp is taken on the way. So two stamps leave out the head of the
-//! first look and the tail of the last, which were waited too: together at least the time of the shortest look so far. That
-//! is counted in, and the caller, whose own two looks lie around these, can't see an end before its time.
+//! A read of CLOCK_MONOTONIC takes some 20 ns, and its stamp is taken somewhere in that time. So the difference of two
+//! stamps leaves out the head of the first read and the tail of the last one, which belong to the wait too. Together
+//! they take at least the time of the shortest read so far, which is added. The caller's own two reads lie around
+//! these, so the caller can't see an early end.
 //!
-//! x86-64 only, and only where the counter runs at one rate whatever the core does ("invariant TSC", CPUID
-//! 0x80000007 EDX bit 8; Intel SDM vol. 3B, "Time-Stamp Counter"). Its rate is not taken from anywhere: it is measured
-//! against CLOCK_MONOTONIC between the first wait and the latest ones, so the first wait pays no calibration.
+//! x86-64 only, and only where the counter runs at one rate whatever the core does ("invariant TSC", CPUID 0x80000007
+//! EDX bit 8; Intel SDM vol. 3B, "Time-Stamp Counter"). Its rate is measured against CLOCK_MONOTONIC, between the first
+//! wait and the latest ones. So the first wait needs no calibration.
 
 #![allow(unsafe_code, reason = "rdtsc is an unsafe intrinsic")]
 
-use crate::Waited;
 use crate::clock::monotonic_ns;
+use crate::wait::Waited;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
-/// The counter can't be used as a clock on this machine.
+/// The error that the counter can't be used as a clock on this machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NoTsc;
 
-/// The last stretch, from one reading of CLOCK_MONOTONIC to the one that finds the time passed. The rate, if off by
-/// 500 ppm (the most that NTP slews the clock, adjtimex(2)), is off by half a nanosecond over it.
+/// The length of the last stretch, between the last two reads of CLOCK_MONOTONIC. If the rate is wrong by 500 ppm (the
+/// most that NTP slews the clock, adjtimex(2)), the error over this stretch is half a nanosecond.
 const LAST_NS: u64 = 1_000;
-/// How far the counter is trusted before CLOCK_MONOTONIC is read again. A thread that lost its core between the two
-/// readings overshoots by no more than this.
+/// The longest time for which the counter is trusted before CLOCK_MONOTONIC is read again. If the thread loses its core
+/// between the two reads, it overshoots by no more than this.
 const STRETCH_NS: u64 = 10_000;
-/// So many looks have to be seen before the shortest is believed: the first ones come with page faults and cold caches.
-const ENOUGH_LOOKS: u32 = 16;
-/// Two readings this far apart tell the rate to some 20 ppm.
+/// The number of reads before the shortest of them is used. The first ones include page faults and cold caches.
+const ENOUGH_READS: u32 = 16;
+/// Two reads this far apart give the rate to some 20 ppm.
 const SHORTEST_BASE_NS: u64 = 1_000_000;
 
-/// Spins on the time stamp counter for `duration`, ended before its time once `go_on` returns false, and never returns
-/// early by CLOCK_MONOTONIC. `count` is the polls of both clocks that found time left.
+/// Spins on the time stamp counter for `duration`, or until `go_on` returns false. By CLOCK_MONOTONIC it never returns
+/// early. `count` is the number of polls of both clocks that found time left.
 ///
 /// # Errors
-/// [`NoTsc`], before any wait.
+/// [`NoTsc`], without waiting.
 #[inline]
 pub fn busy_wait_tsc(duration: Duration, mut go_on: impl FnMut() -> bool) -> Result<Waited, NoTsc> {
     if !is_invariant() {
@@ -55,8 +56,8 @@ pub fn busy_wait_tsc(duration: Duration, mut go_on: impl FnMut() -> bool) -> Res
     let start = monotonic_ns();
     let first = read();
     let rate = rate(first, start);
-    let least_look = least_look(first.wrapping_sub(entry));
-    let unseen = if rate > 0.0 { (least_look as f64 / rate) as u64 } else { 0 };
+    let least_read = least_read(first.wrapping_sub(entry));
+    let unseen = if rate > 0.0 { (least_read as f64 / rate) as u64 } else { 0 };
     let mut elapsed = unseen;
     let mut count = 0;
     while elapsed < length {
@@ -86,25 +87,27 @@ pub fn busy_wait_tsc(duration: Duration, mut go_on: impl FnMut() -> bool) -> Res
     Ok(Waited { count, elapsed: Duration::from_nanos(elapsed), completed: true })
 }
 
-/// The ticks of the shortest look at CLOCK_MONOTONIC so far, this one's among them; 0 until enough were seen.
+/// Returns the ticks of the shortest read of CLOCK_MONOTONIC so far, including this one; 0 until there were enough
+/// reads.
 ///
-/// Never more than this one took: where the core got faster a moment ago, the former looks count no longer.
+/// The result is never more than this read took: if the core has just become faster, the earlier reads do not count any
+/// more.
 #[inline]
-fn least_look(ticks: u64) -> u64 {
+fn least_read(ticks: u64) -> u64 {
     static LEAST: AtomicU64 = AtomicU64::new(u64::MAX);
     static SEEN: AtomicU32 = AtomicU32::new(0);
     if ticks < LEAST.load(Ordering::Relaxed) {
         LEAST.fetch_min(ticks, Ordering::Relaxed);
     }
-    if SEEN.load(Ordering::Relaxed) < ENOUGH_LOOKS {
+    if SEEN.load(Ordering::Relaxed) < ENOUGH_READS {
         SEEN.fetch_add(1, Ordering::Relaxed);
         return 0;
     }
     LEAST.load(Ordering::Relaxed)
 }
 
-/// How long before the end the last reading of CLOCK_MONOTONIC is to begin, in 1/16 ns: so long that its stamp, taken
-/// on the way, falls just behind the end.
+/// The time between the start of the last read of CLOCK_MONOTONIC and the end of the wait, in 1/16 ns. It is adjusted
+/// so that the stamp of that read falls just behind the end.
 static LEAD: AtomicU64 = AtomicU64::new(0);
 
 #[inline]
@@ -112,8 +115,9 @@ fn lead() -> u64 {
     LEAD.load(Ordering::Relaxed) / 16
 }
 
-/// A stamp behind the end makes the next lead longer by a sixteenth of the distance, one before it shorter by 8 ns, since
-/// it costs that wait one more reading. Races between threads lose a lesson at most.
+/// Adjusts the lead. If the stamp falls behind the end, the next lead is longer by a sixteenth of the distance. If it
+/// falls before the end, which costs that wait one more read, the next lead is shorter by 8 ns. A race between threads
+/// loses one adjustment.
 #[inline]
 fn learn_lead(elapsed: u64, length: u64) {
     let lead = LEAD.load(Ordering::Relaxed);
@@ -122,10 +126,10 @@ fn learn_lead(elapsed: u64, length: u64) {
     LEAD.store(better, Ordering::Relaxed);
 }
 
-/// Ticks a nanosecond, as far as is known: 0 makes the wait poll CLOCK_MONOTONIC.
+/// Returns the ticks in a nanosecond; 0 if unknown, which makes the wait poll CLOCK_MONOTONIC.
 ///
-/// Measured from the first wait of the process on, and anew whenever that is twice as long ago as at the last time: so
-/// it becomes more exact, and follows a rate that drifts.
+/// The rate is measured from the first wait of the process on. It is measured again whenever that is twice as long ago
+/// as at the last measurement. So it becomes more exact, and follows a drift.
 #[inline]
 fn rate(ticks: u64, ns: u64) -> f64 {
     static FIRST: OnceLock<(u64, u64)> = OnceLock::new();
@@ -133,7 +137,7 @@ fn rate(ticks: u64, ns: u64) -> f64 {
     static NEXT_NS: AtomicU64 = AtomicU64::new(0);
     if ns >= NEXT_NS.load(Ordering::Relaxed) {
         let (first_ticks, first_ns) = *FIRST.get_or_init(|| (ticks, ns));
-        // Another thread's first reading may be later than this one.
+        // Another thread's first read may be later than this one.
         let base = ns.saturating_sub(first_ns);
         if base < SHORTEST_BASE_NS {
             NEXT_NS.store(first_ns + SHORTEST_BASE_NS, Ordering::Relaxed);
@@ -146,16 +150,17 @@ fn rate(ticks: u64, ns: u64) -> f64 {
     f64::from_bits(RATE.load(Ordering::Relaxed))
 }
 
-/// The counter now, in ticks; not ordered against the instructions around it. A time only where [`is_invariant`].
+/// Returns the counter in ticks. The read is not ordered with the instructions around it. It is a time only if
+/// [`is_invariant`].
 #[cfg(target_arch = "x86_64")]
 #[inline]
 pub fn read() -> u64 {
-    // SAFETY: every x86-64 has the instruction, and systems leave it to user mode (CR4.TSD is clear on Linux unless the
-    // process asked for PR_TSC_SIGSEGV itself).
+    // SAFETY: every x86-64 has the instruction, and systems allow it in user mode (on Linux CR4.TSD is clear unless the
+    // process itself has set PR_TSC_SIGSEGV).
     unsafe { std::arch::x86_64::_rdtsc() }
 }
 
-/// True if the counter runs at one rate whatever the core does.
+/// Returns true if the counter runs at one rate, whatever the core does.
 #[cfg(target_arch = "x86_64")]
 pub fn is_invariant() -> bool {
     static INVARIANT: OnceLock<bool> = OnceLock::new();
@@ -165,13 +170,13 @@ pub fn is_invariant() -> bool {
     })
 }
 
-/// There is no such counter on this machine.
+/// Returns 0: there is no such counter on this architecture.
 #[cfg(not(target_arch = "x86_64"))]
 pub fn read() -> u64 {
     0
 }
 
-/// There is no such counter on this machine.
+/// Returns false: there is no such counter on this architecture.
 #[cfg(not(target_arch = "x86_64"))]
 pub fn is_invariant() -> bool {
     false
@@ -186,17 +191,17 @@ mod tests {
     fn never_ends_early() {
         for round in 0..200 {
             for nanos in (0..100).chain([1_000, 10_000, 100_000]) {
-                let asked = Duration::from_nanos(nanos);
+                let duration = Duration::from_nanos(nanos);
                 let start = Instant::now();
-                let Ok(waited) = busy_wait_tsc(asked, || true) else { return };
-                assert!(start.elapsed() >= asked, "{asked:?} ended early in round {round}");
-                assert!(waited.elapsed >= asked && waited.completed);
+                let Ok(waited) = busy_wait_tsc(duration, || true) else { return };
+                assert!(start.elapsed() >= duration, "{duration:?} ended early in round {round}");
+                assert!(waited.elapsed >= duration && waited.completed);
             }
         }
     }
 
     #[test]
-    fn a_cancelled_wait_ends_at_once_and_says_so() {
+    fn a_cancelled_wait_ends_at_once_and_is_not_completed() {
         let mut polls = 0;
         let limited = || {
             polls += 1;
@@ -207,13 +212,13 @@ mod tests {
     }
 
     #[test]
-    fn the_rate_is_learnt_within_some_waits() {
+    fn the_rate_is_measured_within_some_waits() {
         for _ in 0..20 {
             if busy_wait_tsc(Duration::from_millis(1), || true).is_err() {
                 return;
             }
         }
-        let learnt = rate(read(), monotonic_ns());
-        assert!((0.1..20.0).contains(&learnt), "{learnt} ticks a nanosecond");
+        let rate = rate(read(), monotonic_ns());
+        assert!((0.1..20.0).contains(&rate), "{rate} ticks a nanosecond");
     }
 }

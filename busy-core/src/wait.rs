@@ -1,26 +1,26 @@
-//! The busy wait: one loop, and the three ways to end it before its time.
+//! The busy wait: one loop, and the ways to end it early.
 
 use crate::clock::monotonic_ns;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-/// The longest wait that the C ABI and the Python module accept, in nanoseconds: 2^63 - 1, or 292 years. Every duration up
-/// to it fits into a signed 64-bit integer.
+/// The longest wait that the C ABI and the Python module accept, in nanoseconds: 2^63 - 1, or 292 years. Every duration
+/// up to it fits into a signed 64-bit integer.
 pub const MAX_WAIT_NS: u64 = i64::MAX as u64;
 
-/// What a busy wait did.
+/// The result of a busy wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Waited {
-    /// Polls of CLOCK_MONOTONIC that found time left.
+    /// The number of polls of CLOCK_MONOTONIC that found time left.
     pub count: u64,
-    /// Time from the first poll to the last. At least the duration asked for, if `completed`.
+    /// The time from the first poll to the last. If `completed`, at least the requested duration.
     pub elapsed: Duration,
     /// False if the wait was cancelled.
     pub completed: bool,
 }
 
-/// Spins on CLOCK_MONOTONIC for `duration` and never returns early; overshoots by about one poll
-/// (some 20 to 60 ns), more where the kernel runs something else meanwhile.
+/// Spins on CLOCK_MONOTONIC for `duration` and never returns early. It overshoots by about one poll (some 20 to 60 ns),
+/// or by more if the kernel runs another thread meanwhile.
 ///
 /// Durations over `u64::MAX` nanoseconds (584 years) are cut to that.
 #[inline]
@@ -28,14 +28,14 @@ pub fn busy_wait(duration: Duration) -> Waited {
     busy_wait_while(duration, |_| true)
 }
 
-/// [`busy_wait`], ended within one poll of another thread's storing `true` in `cancel`.
+/// Spins like [`busy_wait`], and ends within one poll if another thread stores `true` in `cancel`.
 #[inline]
 pub fn busy_wait_cancellable(duration: Duration, cancel: &AtomicBool) -> Waited {
     busy_wait_while(duration, |_| !cancel.load(Ordering::Relaxed))
 }
 
-/// [`busy_wait`], with a question after each poll that found time left: `go_on` gets the nanoseconds that have
-/// passed, and ends the wait by `false`. It runs inside the loop, so what it costs is spent between two polls.
+/// Spins like [`busy_wait`], and calls `go_on` with the nanoseconds passed after each poll that found time left. If
+/// `go_on` returns false, the wait ends. It runs inside the loop, so its cost adds to the time between two polls.
 #[inline]
 pub fn busy_wait_while(duration: Duration, mut go_on: impl FnMut(u64) -> bool) -> Waited {
     let length = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
@@ -51,9 +51,9 @@ pub fn busy_wait_while(duration: Duration, mut go_on: impl FnMut(u64) -> bool) -
     }
 }
 
-/// The loop of the talk (slide 13): counts how often `time`, a clock of whole seconds such as time(2), can be read
-/// until more than `seconds` of them have passed. So it runs anything from `seconds` to `seconds + 1`, and
-/// longer if that clock is set back. For counts like with like; [`busy_wait`] is the exact one.
+/// Runs the loop of the talk (slide 13): counts how often `time`, a clock of whole seconds such as time(2), can be read
+/// until more than `seconds` of them have passed. So it takes between `seconds` and `seconds + 1`, and longer if that
+/// clock is set back. It serves to compare counts with the talk's; [`busy_wait`] is the exact wait.
 #[inline]
 pub fn busy_wait_whole_seconds(seconds: u64, mut time: impl FnMut() -> i64) -> u64 {
     let start = time();
@@ -73,28 +73,28 @@ mod tests {
     #[test]
     fn never_ends_early() {
         for micros in [0, 1, 3, 17, 50, 999] {
-            let asked = Duration::from_micros(micros);
+            let duration = Duration::from_micros(micros);
             let start = Instant::now();
-            let waited = busy_wait(asked);
-            assert!(start.elapsed() >= asked, "{asked:?} ended early");
-            assert!(waited.elapsed >= asked && waited.completed);
+            let waited = busy_wait(duration);
+            assert!(start.elapsed() >= duration, "{duration:?} ended early");
+            assert!(waited.elapsed >= duration && waited.completed);
         }
     }
 
     #[test]
     fn counts_the_polls_that_found_time_left() {
-        let mut asked = 0;
+        let mut calls = 0;
         let waited = busy_wait_while(Duration::from_millis(1), |_| {
-            asked += 1;
+            calls += 1;
             true
         });
-        assert_eq!(waited.count, asked);
+        assert_eq!(waited.count, calls);
         assert!(waited.count > 0);
         assert_eq!(busy_wait(Duration::ZERO).count, 0);
     }
 
     #[test]
-    fn a_cancelled_wait_ends_at_once_and_says_so() {
+    fn a_cancelled_wait_ends_at_once_and_is_not_completed() {
         let cancel = AtomicBool::new(true);
         let waited = busy_wait_cancellable(Duration::MAX, &cancel);
         assert!(!waited.completed);

@@ -1,11 +1,12 @@
-//! Loads of any size: taken or refused, and never more than was asked for (proptest; PROPTEST_CASES says how many, 256).
+//! Loads of any size: each runs or is refused, and never uses more than its share (proptest; PROPTEST_CASES sets the
+//! number of cases, 256).
 
 use busy_core::load::{Load, LoadError, MOST_THREADS};
 use proptest::prelude::*;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// Numbers that are none, and some that are: more would only take longer.
+/// Invalid numbers, and small valid ones: larger ones would only take longer.
 fn threads() -> impl Strategy<Value = usize> {
     prop_oneof![1 => Just(0), 8 => 1..=3usize, 1 => MOST_THREADS + 1..=usize::MAX, 1 => Just(MOST_THREADS + 1)]
 }
@@ -36,12 +37,12 @@ proptest! {
     #![proptest_config(cases(1))]
 
     #[test]
-    fn any_load_is_run_or_refused_by_what_is_wrong_with_it(
-        threads in threads(), share in shares(), period in periods(), duration in durations(), asks in 0..4u64,
+    fn any_load_runs_or_is_refused_with_the_reason(
+        threads in threads(), share in shares(), period in periods(), duration in durations(), calls in 0..4u64,
     ) {
-        let asked = AtomicU64::new(0);
+        let called = AtomicU64::new(0);
         let load = Load { threads, share, period, duration };
-        let achieved = match load.run(|| asked.fetch_add(1, Ordering::Relaxed) < asks) {
+        let achieved = match load.run(|| called.fetch_add(1, Ordering::Relaxed) < calls) {
             Ok(achieved) => achieved,
             Err(LoadError::Threads(refused)) => {
                 prop_assert!(refused == threads && (threads == 0 || threads > 4096));
@@ -64,18 +65,18 @@ proptest! {
         prop_assert!(longest <= Some(achieved.elapsed), "{:?}", achieved);
         let all_through = achieved.threads.iter().all(|thread| thread.elapsed >= duration);
         prop_assert_eq!(achieved.completed, all_through, "{:?}", achieved);
-        prop_assert!(achieved.completed || asked.into_inner() > asks, "ended before anyone said so");
+        prop_assert!(achieved.completed || called.into_inner() > calls, "ended although go_on returned true");
     }
 }
 
 proptest! {
-    // These have to last, or noise would hide what they do.
+    // These must last, or noise would hide the result.
     #![proptest_config(cases(16))]
 
     #[test]
     fn no_thread_uses_more_than_its_share(
         threads in 1..=2usize,
-        // A small share is seen to be passed also where other processes leave little to take.
+        // If a small share is exceeded, this shows even if other processes leave little CPU time.
         share in prop_oneof![0.0..=0.15, 0.0..=1.0],
         period in prop_oneof![1..20u32, 20..=25u32],
         millis in 80..=120u64,
@@ -84,24 +85,24 @@ proptest! {
         let period = Duration::from_nanos(1 << period);
         let duration = Duration::from_millis(millis);
         let rounds = duration.div_duration_f64(period.max(SHORTEST)).ceil();
-        // Each round asks a few times, and again every 10 ms. A load that counted rounds for longer than it lasts would
-        // ask more often, and ends here.
-        let most_asks = threads as u64 * (20.0 * rounds + 200.0) as u64;
-        let asked = AtomicU64::new(0);
+        // Each round calls go_on a few times, and every 10 ms. A load that counted rounds for longer than it lasts
+        // would call it more often, and ends here.
+        let most_calls = threads as u64 * (20.0 * rounds + 200.0) as u64;
+        let called = AtomicU64::new(0);
         let load = Load { threads, share, period, duration };
-        let achieved = load.run(|| asked.fetch_add(1, Ordering::Relaxed) < most_asks).unwrap();
+        let achieved = load.run(|| called.fetch_add(1, Ordering::Relaxed) < most_calls).unwrap();
 
-        prop_assert!(achieved.completed, "{} asks in {} rounds", most_asks, rounds);
+        prop_assert!(achieved.completed, "{} calls in {} rounds", most_calls, rounds);
         for thread in &achieved.threads {
-            // A thread that sleeps and wakes uses some 15 µs a round for that alone. What interrupts it may count as its own.
+            // Sleeping and waking alone take some 15 µs a round. Interrupts may be counted as the thread's own time.
             let most = duration.mul_f64(share) + Duration::from_micros(40).mul_f64(rounds) + Duration::from_millis(12);
             prop_assert!(thread.cpu <= most, "{:?}, not more than {:?}", thread, most);
         }
     }
 }
 
-/// One case where others try `divisor`. A failure prints its input; kept in a file it would tell no more, since these
-/// hinge on time too.
+/// Divides the number of cases by `divisor`. A failure prints its input. Storing it in a file would not help, since
+/// these tests depend on time too.
 fn cases(divisor: u32) -> ProptestConfig {
     let config = ProptestConfig::default();
     ProptestConfig { cases: config.cases.div_ceil(divisor), failure_persistence: None, ..config }

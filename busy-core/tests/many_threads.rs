@@ -1,4 +1,4 @@
-//! More threads than descriptors. Alone in its process, whose limit it lowers.
+//! More threads than descriptors. The only test of its process, whose limit it lowers.
 #![cfg(target_os = "linux")]
 
 #[expect(dead_code, reason = "sampler.rs uses the rest")]
@@ -9,7 +9,7 @@ use common::{Puppet, eventually};
 use rustix::process::{Resource, Rlimit, setrlimit};
 use std::fs::{self, File};
 
-/// Not a test: what the other process of the test does.
+/// Not a test: the other process of the test.
 #[test]
 #[ignore = "run by the other test, as a process of its own"]
 fn puppet() {
@@ -34,11 +34,17 @@ fn thousands_of_threads_are_all_sampled_on_a_quarter_of_the_descriptors() {
     };
     for _ in 0..3 {
         assert!(seen(&mut sampler) == all, "not the {} threads that there are", all.len());
-        // Besides those of the threads: the list's, /proc/stat's, the pidfd.
+        // Besides those of the threads: the list of threads, /proc/stat, the pidfd.
         assert!((before + 20..=before + 32 + 3).contains(&open()), "{before} before, then {}", open());
     }
 
-    // What others hold is no crash, but an error that says what is missing; after that it goes on.
+    // Another sampler of this process shares the quarter.
+    let mut second = Sampler::open(puppet.pid()).unwrap();
+    assert!(seen(&mut second) == all, "not the {} threads that there are", all.len());
+    assert!(open() <= before + 32 + 2 * 3, "{before} before, then {}", open());
+    drop(second);
+
+    // If other files take all descriptors, there is an error that names the reason. After that, sampling goes on.
     let mut taken = Vec::new();
     while let Ok(file) = File::open("/dev/null") {
         taken.push(file);
@@ -48,14 +54,14 @@ fn thousands_of_threads_are_all_sampled_on_a_quarter_of_the_descriptors() {
     puppet.answer();
     assert_eq!(sampler.sample().unwrap_err().raw_os_error(), Some(rustix::io::Errno::MFILE.raw_os_error()));
     drop(taken);
-    eventually("all that there are, and no other", || seen(&mut sampler) == all);
+    eventually("all threads, and no other", || seen(&mut sampler) == all);
 
-    // Those that end make room.
+    // Threads that end make room.
     for _ in 0..THREADS {
         puppet.end_thread();
     }
     let new = [(); 4].map(|()| puppet.start_thread());
     eventually("only the new ones are left", || seen(&mut sampler) == puppet.threads_and(&new));
-    // Its own two, the new ones; the list, /proc/stat, and the pidfd where there is one.
+    // Its own two threads and the new ones; the list, /proc/stat, and the pidfd if there is one.
     assert!((before + 6 + 2..=before + 6 + 3).contains(&open()), "{before} before, then {}", open());
 }

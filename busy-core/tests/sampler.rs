@@ -14,7 +14,7 @@ use std::sync::mpsc::channel;
 use std::thread;
 use std::time::Duration;
 
-/// Not a test: what the other process of the tests does.
+/// Not a test: the other process of the tests.
 #[test]
 #[ignore = "run by the other tests, as a process of its own"]
 fn puppet() {
@@ -34,7 +34,7 @@ fn threads_of_another_process_come_and_go_between_samples() {
     let (one, two) = (puppet.start_thread(), puppet.start_thread());
     assert_eq!(tids(sampler.sample().unwrap()), puppet.threads_and(&[one, two]));
     puppet.end_thread();
-    // To its joiner a thread has ended some microseconds before it leaves the list.
+    // A thread leaves the list some microseconds after it was joined.
     eventually("the ended thread is out", || tids(sampler.sample().unwrap()) == puppet.threads_and(&[two]));
     for _ in 0..3 {
         let new = puppet.replace_thread();
@@ -60,17 +60,17 @@ fn a_thread_that_takes_the_place_of_another_is_seen_in_the_next_sample() {
 }
 
 #[test]
-fn the_figures_of_threads_that_sleep_are_those_that_a_single_look_gives() {
+fn sleeping_threads_have_the_same_figures_in_samples_and_single_reads() {
     let mut puppet = Puppet::start();
     puppet.start_thread();
     let mut sampler = Sampler::open(puppet.pid()).unwrap();
-    eventually("all sleep, and both say the same", || {
-        let looked = threads(puppet.pid()).unwrap();
+    eventually("all sleep, and both agree", || {
+        let read = threads(puppet.pid()).unwrap();
         let sampled = &sampler.sample().unwrap().threads;
         sampled.len() == 3
-            && sampled.iter().zip(&looked).all(|(sampled, looked)| {
-                let (sampled, looked) = ((sampled.cpu, sampled.run_delay), (looked.cpu, looked.run_delay));
-                sampled == looked && !sampled.0.is_zero()
+            && sampled.iter().zip(&read).all(|(sampled, read)| {
+                let (sampled, read) = ((sampled.cpu, sampled.run_delay), (read.cpu, read.run_delay));
+                sampled == read && !sampled.0.is_zero()
             })
     });
 }
@@ -126,7 +126,7 @@ fn samples_go_on_while_threads_start_and_end_all_the_time() {
 }
 
 #[test]
-fn a_process_that_ends_is_not_found_before_and_after_its_parent_waits_for_it() {
+fn an_ended_process_is_not_found_before_and_after_its_parent_waits_for_it() {
     let mut puppet = Puppet::start();
     let pid = puppet.pid();
     let mut sampler = Sampler::open(pid).unwrap();
@@ -134,7 +134,7 @@ fn a_process_that_ends_is_not_found_before_and_after_its_parent_waits_for_it() {
     sampler.sample().unwrap();
     puppet.child.kill().unwrap();
     let mut error = None;
-    eventually("it is noticed though nobody has waited", || {
+    eventually("its end is noticed although its parent has not waited", || {
         error = sampler.sample().err();
         error.is_some()
     });
@@ -146,13 +146,13 @@ fn a_process_that_ends_is_not_found_before_and_after_its_parent_waits_for_it() {
 }
 
 #[test]
-fn what_is_no_process_is_not_found() {
+fn a_process_that_does_not_exist_is_not_found() {
     for pid in [0, u32::MAX, i32::MAX as u32] {
         let error = Sampler::open(pid).err().expect("no such process");
         assert_eq!(error.kind(), ErrorKind::NotFound);
         assert!(error.to_string().contains(&format!("/proc/{pid}/task")), "{error}");
     }
-    // A process that has ended already, and waits to be waited for.
+    // A process that has ended, and whose parent has not waited yet.
     let mut child = Command::new("true").spawn().unwrap();
     eventually("it has ended", || {
         Sampler::open(child.id()).and_then(|mut sampler| sampler.sample().map(|_| ())).is_err()
@@ -161,18 +161,18 @@ fn what_is_no_process_is_not_found() {
 }
 
 #[test]
-fn own_threads_are_read_exactly_though_they_run() {
+fn running_threads_of_the_own_process_are_read_exactly() {
     let mut sampler = Sampler::open(id()).unwrap();
     let stop = AtomicBool::new(false);
-    // One a core: whichever core this thread samples on, the others' threads run meanwhile.
+    // One for each core: whichever core this thread samples on, spinners run on the others.
     let spinners = thread::available_parallelism().unwrap().get();
     thread::scope(|scope| {
-        let (tell_tid, tid) = channel();
+        let (send_tid, tid) = channel();
         for _ in 0..spinners {
-            let tell_tid = tell_tid.clone();
+            let send_tid = send_tid.clone();
             let stop = &stop;
             scope.spawn(move || {
-                tell_tid.send(own_tid()).unwrap();
+                send_tid.send(own_tid()).unwrap();
                 busy_wait_cancellable(Duration::from_secs(60), stop);
             });
         }
@@ -183,7 +183,7 @@ fn own_threads_are_read_exactly_though_they_run() {
             let sample = sampler.sample().unwrap();
             for &tid in &tids {
                 let cpu = sample.threads.iter().find(|thread| thread.tid == tid).expect("a spinner").cpu;
-                // It can't have used more since than has passed.
+                // Since then it can't have used more than the time that has passed.
                 let since = own_thread(tid).unwrap().checked_sub(cpu).expect("no figure from the future");
                 let passed = Duration::from_nanos(monotonic_ns() - sample.monotonic_ns);
                 if since > passed {
@@ -192,8 +192,9 @@ fn own_threads_are_read_exactly_though_they_run() {
             }
         }
         stop.store(true, Ordering::Relaxed);
-        // Without its clock nearly every figure would be late, by up to a tick. The kernel itself now and then reads one of a
-        // thread that is just being switched without bringing it up to date (task_sched_runtime in kernel/sched/core.c).
+        // Without its clock nearly every figure would be late by up to a tick. Now and then the kernel itself reads the
+        // clock of a thread that is just being switched without updating it (task_sched_runtime in
+        // kernel/sched/core.c).
         assert!(late.len() <= 200 * tids.len() / 20, "{late:?}");
     });
 }
@@ -202,11 +203,11 @@ fn own_threads_are_read_exactly_though_they_run() {
 fn own_threads_come_and_go_between_samples() {
     let mut sampler = Sampler::open(id()).unwrap();
     for _ in 0..20 {
-        let (leave, told) = channel::<()>();
-        let (tell_tid, tid) = channel();
+        let (leave, left) = channel::<()>();
+        let (send_tid, tid) = channel();
         let thread = thread::spawn(move || {
-            tell_tid.send(own_tid()).unwrap();
-            let _ = told.recv();
+            send_tid.send(own_tid()).unwrap();
+            let _ = left.recv();
         });
         let tid = tid.recv().unwrap();
         let tids = |sampler: &mut Sampler| tids(sampler.sample().unwrap());

@@ -1,10 +1,9 @@
 use crate::boundary;
 use crate::options::known_prefix;
-use crate::shared::Shared;
 use crate::status::{
     BUSY_BAD_OPTION, BUSY_GIL_NOT_HELD, BUSY_GIL_OFF, BUSY_GIL_REFUSED, BUSY_NO_WINDOWS, BUSY_NULL_POINTER, busy_status,
 };
-use busy_gil::{GilTotals, Meter, Refusal, Snapshot, Window};
+use busy_gil::{ForkLock, GilTotals, Meter, Refusal, Snapshot, Window};
 use std::ffi::c_char;
 #[cfg(unix)]
 use std::sync::Once;
@@ -95,7 +94,7 @@ struct State {
     reason: String,
 }
 
-static STATE: Shared<State> = Shared::new(State { meters: Vec::new(), windows: Vec::new(), reason: String::new() });
+static STATE: ForkLock<State> = ForkLock::new(State { meters: Vec::new(), windows: Vec::new(), reason: String::new() });
 
 /// Starts the meter. If it is running already, the caller joins it: each start needs one busy_gil_stop(). The calling
 /// thread must hold the GIL. From Python, ctypes.PyDLL keeps it held during a call, and ctypes.CDLL releases it.
@@ -138,10 +137,13 @@ pub extern "C" fn busy_gil_start() -> busy_status {
 pub extern "C" fn busy_gil_stop() -> busy_status {
     boundary::status(|| {
         let mut state = STATE.lock();
-        state.meters.pop().ok_or(BUSY_GIL_OFF)?;
+        let meter = state.meters.pop().ok_or(BUSY_GIL_OFF)?;
         if state.meters.is_empty() {
             state.windows.clear();
         }
+        // The meter has a lock of its own, which must not be waited for under this one.
+        drop(state);
+        drop(meter);
         Ok(())
     })
 }
@@ -285,10 +287,11 @@ pub unsafe extern "C" fn busy_gil_reason(text: *mut c_char, capacity: usize) -> 
 fn register_fork_handlers() {
     static ONCE: Once = Once::new();
     extern "C" fn before() {
-        STATE.hold();
+        STATE.before_fork();
     }
     extern "C" fn after() {
-        STATE.let_go();
+        // SAFETY: `before` has run in this thread, which has the lock.
+        drop(unsafe { STATE.after_fork() });
     }
     // SAFETY: pthread_atfork(3) gets functions that stay mapped, because the library is never unmapped. It fails only for
     // lack of memory; even then, a fork does harm only in the middle of another thread's call.

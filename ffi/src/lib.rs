@@ -11,7 +11,6 @@ mod cpu;
 mod gil;
 mod load;
 mod options;
-mod shared;
 mod status;
 mod version;
 mod wait;

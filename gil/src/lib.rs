@@ -1,18 +1,23 @@
-//! How each thread of a process stands to Python's GIL: of the own process by the GIL's own events, of any other by
-//! sampling ([`remote`]). It knows nothing of C callers, of Python objects or of the lab.
+//! Measures which threads hold Python's GIL, and which ones wait for it: in the own process exactly, by the GIL's own
+//! events ([`Meter`]); in any process by sampling (`remote`). It depends neither on C callers and Python objects nor on
+//! the lab.
 //!
 //! The exact meter: CPython signals a condition variable whenever a thread has released the GIL (`drop_gil`,
-//! Python/ceval_gil.c) and another whenever one has acquired it (`take_gil`), both in the thread concerned and under the
-//! GIL's own mutex. The meter redirects those calls, and the one by which a thread waits, in the global offset table of the
-//! object that holds `PyEval_SaveThread`: so it sees all of them, those of the eval loop included, and nothing else in the
-//! process changes. Python 2.7's GIL is a semaphore; there the calls on that semaphore are redirected.
+//! Python/ceval_gil.c), and another one whenever a thread has acquired it (`take_gil`), both in the thread concerned
+//! and under the GIL's own mutex. The meter redirects those calls, and the call by which a thread waits, in the global
+//! offset table of the object that holds `PyEval_SaveThread`. So it sees all of them, including those of the eval loop,
+//! and nothing else in the process changes. Python 2.7's GIL is a semaphore; there the calls on that semaphore are
+//! redirected.
 //!
-//! It never takes the GIL, and once stopped it costs nothing: the table's entries are what they were. Linux with glibc on
-//! x86-64; elsewhere [`Meter::start`] says why not.
+//! Reading needs no GIL. A stopped meter costs nothing, since the entries of the table are restored. The meter needs
+//! Linux with glibc on x86-64; on other platforms [`Meter::start`] returns [`Refusal::Platform`].
 
+#[allow(unsafe_code, reason = "a guard that outlives the function which takes the lock")]
+mod fork_lock;
 mod refusal;
 mod snapshot;
 
+pub use fork_lock::ForkLock;
 pub use refusal::Refusal;
 pub use snapshot::{GilTotals, Snapshot, ThreadTotals};
 
@@ -26,6 +31,6 @@ mod exact;
 pub use exact::{Meter, Window, clock_is_tsc};
 
 #[cfg(not(all(target_os = "linux", target_env = "gnu", target_arch = "x86_64")))]
-mod elsewhere;
+mod unsupported;
 #[cfg(not(all(target_os = "linux", target_env = "gnu", target_arch = "x86_64")))]
-pub use elsewhere::{Meter, Window, clock_is_tsc};
+pub use unsupported::{Meter, Window, clock_is_tsc};

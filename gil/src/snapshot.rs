@@ -1,61 +1,65 @@
-//! What the meter has counted, as plain values.
+//! The meter's figures, as plain values.
 
-/// All GILs of the process, each with its threads. Several may be taken at any time, from any thread.
+/// The figures of all GILs of the process. Snapshots may be taken at any time, from any thread, several at once.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Snapshot {
-    /// Grows with every start from rest and in every forked child: counts of two sessions can't be subtracted.
+    /// The number of the session. It grows with every start from rest and in every forked child. Figures of two
+    /// sessions can't be subtracted.
     pub session: u64,
-    /// The first is the one under which the meter was started; more where interpreters have their own (3.12 on).
+    /// The GILs. The first one is the GIL under which the meter was started; there are more if interpreters have their
+    /// own (3.12 on).
     pub gils: Vec<GilTotals>,
-    /// GILs beyond those that the meter has room for, and so not metered.
+    /// The number of GILs for which the meter has no room, and which are not metered.
     pub unlisted_gils: u64,
 }
 
-/// One GIL. Times in nanoseconds; what is still going on counts up to `at_ns`.
+/// The figures of one GIL. Times are in nanoseconds. A hold or wait that goes on counts up to `at_ns`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct GilTotals {
-    /// The id of the interpreter whose GIL it is, as `PyInterpreterState_GetID` tells it; 0 is the main one.
+    /// The id of the interpreter that the GIL belongs to, as `PyInterpreterState_GetID` returns it; 0 is the main
+    /// interpreter.
     pub interpreter: i64,
-    /// False as long as nothing was seen of it, since it was held or idle all the time: then its counts mean nothing.
+    /// False as long as the GIL was held or idle all the time, so that no event was seen. Then its figures are not
+    /// valid.
     pub metered: bool,
-    /// When this was read, on CLOCK_MONOTONIC.
+    /// The time of the snapshot, on CLOCK_MONOTONIC.
     pub at_ns: u64,
-    /// For how long it has been metered.
+    /// The time for which it has been metered.
     pub metered_ns: u64,
-    /// How long it was held, by whomever.
+    /// The time that threads held it.
     pub held_ns: u64,
-    /// How long threads waited for it, all together.
+    /// The time that threads waited for it, summed over the threads.
     pub waited_ns: u64,
-    /// How often it was acquired.
+    /// The number of acquires.
     pub acquisitions: u64,
-    /// How often a thread gave it up by itself.
+    /// The number of voluntary releases.
     pub voluntary_releases: u64,
-    /// How often a thread gave it up because another asked (3.x), or because its ticks were used up (2.7).
+    /// The number of drops on request of another thread (3.x), or because the ticks were used up (2.7).
     pub forced_drops: u64,
-    /// The longest hold; `None` where only two snapshots were subtracted.
+    /// The longest hold; `None` in a difference of two snapshots.
     pub longest_hold_ns: Option<u64>,
-    /// The longest wait; `None` where only two snapshots were subtracted.
+    /// The longest wait; `None` in a difference of two snapshots.
     pub longest_wait_ns: Option<u64>,
-    /// Who took part. What threads beyond the meter's room did is under thread 0.
+    /// The threads that held it or waited for it. Those for which the meter has no room are together under thread 0.
     pub threads: Vec<ThreadTotals>,
 }
 
-/// One thread, as far as it had to do with one GIL.
+/// The figures of one thread with one GIL.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ThreadTotals {
-    /// The native thread id, gettid(2).
+    /// The native thread id, as gettid(2) returns it.
     pub tid: u32,
     /// True if it holds the GIL now.
     pub holds: bool,
     /// True if it waits for the GIL now.
     pub waits: bool,
-    /// How long it held the GIL.
+    /// The time that it held the GIL.
     pub held_ns: u64,
-    /// How long it waited for the GIL.
+    /// The time that it waited for the GIL.
     pub waited_ns: u64,
-    /// How often it acquired it.
+    /// The number of its acquires.
     pub acquisitions: u64,
-    /// How often it found the GIL taken and had to wait.
+    /// The number of its waits, including one that goes on.
     pub waits_begun: u64,
     /// As in [`GilTotals`].
     pub voluntary_releases: u64,
@@ -68,8 +72,9 @@ pub struct ThreadTotals {
 }
 
 impl Snapshot {
-    /// What happened from `earlier` to this one: counts and times are subtracted, the longest are unknown (a `Window` knows
-    /// them). Of another session, such as the parent's, nothing is subtracted.
+    /// Returns what happened from `earlier` to this snapshot. Counts and times are subtracted; the longest hold and
+    /// wait are unknown (a [`crate::Window`] has them). If `earlier` belongs to another session, such as the parent's,
+    /// nothing is subtracted.
     #[must_use]
     pub fn since(&self, earlier: &Self) -> Self {
         let mut interval = self.clone();
@@ -85,7 +90,8 @@ impl Snapshot {
 }
 
 impl GilTotals {
-    /// An interpreter's id is never given twice; a forked child may re-create the GIL of the same one.
+    /// Returns true if both belong to the same interpreter. Ids of interpreters are not reused. A forked child may
+    /// create the GIL of the same interpreter again.
     fn is_same(&self, other: &Self) -> bool {
         self.interpreter == other.interpreter
     }
@@ -112,12 +118,12 @@ impl GilTotals {
         self.sum();
     }
 
-    /// The GIL's own figures, out of its threads'.
+    /// Computes the GIL's own figures from those of its threads.
     pub(crate) fn sum(&mut self) {
         let sum = |of: fn(&ThreadTotals) -> u64| self.threads.iter().map(of).sum();
         let longest = |of: fn(&ThreadTotals) -> Option<u64>| self.threads.iter().filter_map(of).max();
         (self.held_ns, self.waited_ns) = (sum(|thread| thread.held_ns), sum(|thread| thread.waited_ns));
-        // Each is rounded by itself.
+        // Each time is rounded separately.
         self.metered_ns = self.metered_ns.max(self.held_ns);
         self.acquisitions = sum(|thread| thread.acquisitions);
         self.voluntary_releases = sum(|thread| thread.voluntary_releases);
@@ -147,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn an_interval_is_the_difference_and_knows_no_longest() {
+    fn an_interval_is_the_difference_and_has_no_longest() {
         let interval = snapshot(1, 500, &[(7, 90), (8, 20)]).since(&snapshot(1, 300, &[(7, 40)]));
         let gil = &interval.gils[0];
         assert_eq!((gil.metered_ns, gil.held_ns, gil.acquisitions, gil.longest_hold_ns), (200, 70, 7, None));
@@ -161,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn rounding_never_holds_longer_than_it_lasted() {
+    fn rounding_never_makes_the_held_time_longer_than_the_metered_time() {
         assert_eq!(snapshot(1, 99, &[(1, 50), (2, 50)]).gils[0].metered_ns, 100);
     }
 }

@@ -4,8 +4,8 @@ use super::arguments::RunArguments;
 use super::output::{OutputError, note, print};
 use super::session::{Session, SessionError};
 use crate::experiments::{self, Bench, Experiment};
-use crate::measure::Schedule;
-use crate::process::{SupervisorError, interrupt};
+use crate::measure::{MeasureError, Schedule};
+use crate::process::interrupt;
 use crate::results::{Document, Earlier, NewFile, ResumeError, RunResult, exit_code};
 use crate::{paths, show};
 use indicatif::ProgressBar;
@@ -32,7 +32,7 @@ pub enum RunError {
     Session(#[from] SessionError),
     /// The command was interrupted before there was a result, or a supervisor was lost.
     #[error(transparent)]
-    Supervisor(#[from] SupervisorError),
+    Measure(#[from] MeasureError),
     /// The earlier run can't be resumed.
     #[error(transparent)]
     Resume(#[from] ResumeError),
@@ -78,7 +78,7 @@ pub fn run(arguments: &RunArguments) -> Result<ExitCode, RunError> {
         match result {
             Ok(result) if result.cases.is_empty() && interrupt::requested() => break,
             Ok(result) => document.results.push(result),
-            Err(SupervisorError::Interrupted) => break,
+            Err(error) if error.is_interrupt() => break,
             Err(error) => return Err(error.into()),
         }
         // After each result, so that a run that is killed can be resumed.

@@ -26,7 +26,7 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
                 let step = |case| Step { case, variant: None, arguments: arguments.clone(), kind: Kind::Watched };
                 plan.steps.extend([WITH_LOCK, WITHOUT_LOCK].map(step));
             }
-            Err(CompileError::Supervisor(error)) => return Err(error),
+            Err(CompileError::Supervisor(error)) => return Err(error.into()),
             Err(error) => {
                 plan.missing.insert(NEED.name.into(), error.to_string());
             }

@@ -2,7 +2,7 @@
 
 use super::judge::Conditions;
 use super::plan::{Kind, Plan, Setting, Step};
-use crate::measure::{MeasureError, Order, Schedule, SupervisorError, measure_self_reported, measure_watched};
+use crate::measure::{MeasureError, Order, Schedule, measure_self_reported, measure_watched};
 use crate::provision::loader::Libbusy;
 use crate::results::{Case, Host, Interpreter, RunResult, Status};
 use std::path::Path;
@@ -23,7 +23,7 @@ pub struct Experiment {
     pub columns: &'static [Column],
     pub(super) script: &'static str,
     /// Returns the cases in their order. Those that can't be measured on this interpreter go into `missing` instead.
-    pub(super) plan: fn(&Setting) -> Result<Plan, SupervisorError>,
+    pub(super) plan: fn(&Setting) -> Result<Plan, MeasureError>,
     pub(super) judge: fn(&mut RunResult, &Conditions),
 }
 
@@ -73,7 +73,7 @@ impl Experiment {
         bench: &Bench,
         schedule: Schedule,
         report: &dyn Fn(&str),
-    ) -> Result<RunResult, SupervisorError> {
+    ) -> Result<RunResult, MeasureError> {
         let Bench { host, libbusy, scripts } = *bench;
         let plan = (self.plan)(&Setting { interpreter, libbusy, seconds: schedule.seconds, report })?;
         let mut result = RunResult {
@@ -97,11 +97,7 @@ impl Experiment {
             match run_step(interpreter, &script, schedule, step) {
                 Ok(figures) => result.cases.push(figures),
                 Err(error) => {
-                    let is_failure = !matches!(
-                        error,
-                        MeasureError::Skipped(_) | MeasureError::Supervisor(SupervisorError::Interrupted)
-                    );
-                    if is_failure {
+                    if !error.is_interrupt() && !matches!(error, MeasureError::Skipped(_)) {
                         result.status = Status::Failed;
                         result.reason.get_or_insert_with(|| format!("{title}: {error}"));
                     }

@@ -35,7 +35,7 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
         }
         match extension::build(&extension::C, setting.interpreter, setting.libbusy.path(), None) {
             Ok(folder) => add("c", folder.display().to_string(), extension::C.name),
-            Err(CompileError::Supervisor(error)) => return Err(error),
+            Err(CompileError::Supervisor(error)) => return Err(error.into()),
             Err(error) => missing.push(("c", error.to_string())),
         }
         plan.missing.extend(missing.into_iter().map(|(variant, reason)| (variant.to_owned(), reason)));

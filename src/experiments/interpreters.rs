@@ -5,7 +5,7 @@ use super::experiment::{Column, Experiment};
 use super::judge::{Conditions, ONLY_ONE_CORE, OTHER_LOAD, inconclusive, uses_two_cores};
 use super::plan::{Kind, Plan, Setting, Step};
 use crate::measure::Bounds;
-use crate::measure::SupervisorError;
+use crate::measure::MeasureError;
 use crate::provision::embedder::{self, Built, EmbedderError};
 use crate::provision::extension;
 use crate::provision::extension::CompileError;
@@ -66,7 +66,7 @@ fn takes_turns(version: (u32, u32)) -> bool {
     !((3, 9)..(3, 13)).contains(&version)
 }
 
-fn plan(setting: &Setting) -> Result<Plan, SupervisorError> {
+fn plan(setting: &Setting) -> Result<Plan, MeasureError> {
     let mut plan = Plan::default();
     if let Some(reason) = not_applicable(setting.interpreter) {
         plan.missing.insert(EXPERIMENT.name.into(), reason);
@@ -87,7 +87,7 @@ fn plan(setting: &Setting) -> Result<Plan, SupervisorError> {
                 let threads = vec!["2".to_owned()];
                 Step { case, variant: Some(C_PROGRAM), arguments: threads, kind: Kind::SelfReported(bounds) }
             })),
-            Err(EmbedderError::Supervisor(error)) => return Err(error),
+            Err(EmbedderError::Supervisor(error)) => return Err(error.into()),
             Err(error) => {
                 plan.missing.insert(C_PROGRAM.into(), error.to_string());
             }
@@ -100,7 +100,7 @@ fn plan(setting: &Setting) -> Result<Plan, SupervisorError> {
     let mut variants = vec![(PYTHON, None), (CTYPES, Some(libbusy))];
     match extension::build(&extension::C, setting.interpreter, setting.libbusy.path(), None) {
         Ok(folder) => variants.push((EXTENSION, Some(folder.display().to_string()))),
-        Err(CompileError::Supervisor(error)) => return Err(error),
+        Err(CompileError::Supervisor(error)) => return Err(error.into()),
         Err(error) => {
             plan.missing.insert(EXTENSION.into(), error.to_string());
         }

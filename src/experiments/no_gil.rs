@@ -4,7 +4,7 @@ use super::experiment::{Column, Experiment};
 use super::judge::{Conditions, headline, one_core, two_cores};
 use super::plan::{Kind, Plan, Setting, Step};
 use crate::measure::Bounds;
-use crate::measure::SupervisorError;
+use crate::measure::MeasureError;
 use crate::provision::extension::CompileError;
 use crate::provision::extension::{self, C};
 use crate::results::{Case, Judgement, RunResult};
@@ -37,7 +37,7 @@ const ON: &str = "PYTHON_GIL=1";
 /// The only variant of all other builds.
 const AS_IS: &str = "as-is";
 
-fn plan(setting: &Setting) -> Result<Plan, SupervisorError> {
+fn plan(setting: &Setting) -> Result<Plan, MeasureError> {
     let mut plan = Plan::default();
     let interpreter = setting.interpreter;
     if interpreter.free_threaded {
@@ -47,7 +47,7 @@ fn plan(setting: &Setting) -> Result<Plan, SupervisorError> {
                 plan.steps =
                     [OFF, ON].into_iter().flat_map(|variant| steps(variant, &module, setting.seconds)).collect();
             }
-            Err(CompileError::Supervisor(error)) => return Err(error),
+            Err(CompileError::Supervisor(error)) => return Err(error.into()),
             Err(error) => {
                 plan.missing.insert(EXPERIMENT.name.into(), error.to_string());
             }

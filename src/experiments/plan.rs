@@ -1,6 +1,6 @@
 //! The plan of an experiment: the cases that can be measured on an interpreter, and the reasons for those that can't.
 
-use crate::measure::{Bounds, SupervisorError};
+use crate::measure::{Bounds, MeasureError};
 use crate::provision::loader::Libbusy;
 use crate::provision::packages::{self, Need, PackagesError};
 use crate::results::Interpreter;
@@ -44,10 +44,10 @@ pub(super) struct Plan {
 
 impl Plan {
     /// Returns the folder to import `need` from. If it can't be installed, records the reason and returns None.
-    pub(super) fn need(&mut self, setting: &Setting, need: &Need) -> Result<Option<PathBuf>, SupervisorError> {
+    pub(super) fn need(&mut self, setting: &Setting, need: &Need) -> Result<Option<PathBuf>, MeasureError> {
         match packages::prepare(setting.interpreter, need, setting.report) {
             Ok(folder) => Ok(Some(folder)),
-            Err(PackagesError::Supervisor(error)) => Err(error),
+            Err(PackagesError::Supervisor(error)) => Err(error.into()),
             Err(error) => {
                 self.missing.insert(need.name.into(), error.to_string());
                 Ok(None)

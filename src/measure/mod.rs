@@ -8,12 +8,11 @@ mod sampling;
 mod self_reported;
 mod watched;
 
-pub use crate::process::SupervisorError;
 pub use check::{Answer, check};
 pub use self_reported::{Bounds, measure_self_reported};
 pub use watched::measure_watched;
 
-use crate::process::Spec;
+use crate::process::{Spec, SupervisorError};
 use crate::results::Interpreter;
 use std::ffi::OsString;
 use std::num::NonZero;
@@ -81,6 +80,13 @@ pub enum MeasureError {
     /// The lab was interrupted, or the supervisor was lost.
     #[error(transparent)]
     Supervisor(#[from] SupervisorError),
+}
+
+impl MeasureError {
+    /// Returns true if the user interrupted the measurement.
+    pub fn is_interrupt(&self) -> bool {
+        matches!(self, Self::Supervisor(SupervisorError::Interrupted))
+    }
 }
 
 /// Returns the beginning of a line, quoted, for an error message.

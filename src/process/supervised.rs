@@ -204,7 +204,7 @@ impl std::fmt::Display for Ended {
         match cause {
             Some(line) if !matches!(self.how, How::NotStarted(_)) => {
                 let line: String = line.trim().chars().take(200).collect();
-                write!(out, "; it said: {line}")
+                write!(out, "; stderr: {line}")
             }
             _ => Ok(()),
         }

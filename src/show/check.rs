@@ -6,7 +6,8 @@ use crate::units::duration;
 use std::fmt::Write;
 
 /// The limitation of every verdict.
-const CAUTION: &str = "\"releases\" means that other threads can run Python during the call. It does not mean that the call is thread-safe.";
+const CAUTION: &str =
+    "\"releases\" means that other threads can run Python during the call, not that the call is thread-safe.";
 
 /// Returns the whole text, with ANSI styles that the writer may have to strip.
 pub fn checks(document: &Document<CheckResult>) -> String {

@@ -1,30 +1,30 @@
-//! `busy check`: known verdicts, expectations and their exit codes, and statements that misbehave.
+//! `busy check`: its verdicts on known calls, its exit codes, and statements that raise, crash or exceed their bounds.
 
-use crate::harness::{Bench, finish, json, signal, stderr, stdout, wait_for};
+use crate::harness::{Sandbox, finish, json, signal, stderr, stdout, wait_for};
 use rustix::process::Signal;
 use serde_json::Value;
 use std::process::Output;
 use std::time::{Duration, Instant};
 
-/// What `busy check` finds, as the rows of its JSON; the output beside them.
-fn checked(arguments: &[&str]) -> (Vec<Value>, Output) {
-    let bench = Bench::new();
-    let output = bench.run(&[&["check", "--json", "-"], arguments].concat());
+/// Runs `busy check` with `arguments`. Returns the results in its JSON, and its output.
+fn check_all(arguments: &[&str]) -> (Vec<Value>, Output) {
+    let sandbox = Sandbox::new();
+    let output = sandbox.run(&[&["check", "--json", "-"], arguments].concat());
     let document: Value = serde_json::from_slice(&output.stdout)
         .unwrap_or_else(|error| panic!("{arguments:?}: {error}: {}", stderr(&output)));
-    bench.assert_nobody_left(&format!("{arguments:?}"));
+    sandbox.assert_no_process_left(&format!("{arguments:?}"));
     (document["results"].as_array().unwrap().clone(), output)
 }
 
-/// The only row, and the exit code.
-fn row(arguments: &[&str]) -> (Value, i32) {
-    let (rows, output) = checked(arguments);
+/// Runs `busy check`, which must have one result. Returns it, and the exit code.
+fn check(arguments: &[&str]) -> (Value, i32) {
+    let (rows, output) = check_all(arguments);
     let [row] = &rows[..] else { panic!("{rows:?}") };
     (row.clone(), output.status.code().unwrap())
 }
 
 #[test]
-fn known_calls_come_out_as_what_they_are() {
+fn known_calls_get_their_known_verdicts() {
     for (verdict, setup, statement) in [
         ("releases", "import hashlib; data = b'x' * 50000000", "hashlib.sha256(data)"),
         ("releases", "import zlib; data = b'x' * 5000000", "zlib.compress(data)"),
@@ -34,8 +34,8 @@ fn known_calls_come_out_as_what_they_are() {
         ("holds", "import re", "re.match('(a+)+$', 'a' * 20 + 'b')"),
         ("yields", "", "for i in range(300000): pass"),
     ] {
-        let (row, code) = row(&["-s", setup, statement]);
-        // On a machine as loaded as this may be, nothing is no wrong answer; another one is.
+        let (row, code) = check(&["-s", setup, statement]);
+        // On a loaded machine the verdict may be inconclusive, but never another one.
         let found = row["verdict"].as_str().unwrap_or_else(|| panic!("{statement}: {row:#}"));
         assert!([verdict, "inconclusive"].contains(&found), "{statement}: {row:#}");
         assert_eq!(code, if found == verdict { 0 } else { 3 }, "{statement}");
@@ -52,48 +52,49 @@ fn known_calls_come_out_as_what_they_are() {
 }
 
 #[test]
-fn what_was_expected_decides_the_exit_code() {
-    let asleep = ["-s", "import time", "time.sleep(0.02)"];
-    for (more, code) in [
+fn the_exit_code_depends_on_the_expectation() {
+    let sleep = ["-s", "import time", "time.sleep(0.02)"];
+    for (options, code) in [
         (&["--expect", "releases"][..], 0),
         (&["--expect", "holds"], 1),
         (&["--expect", "releases", "--max-stall", "1s"], 0),
     ] {
-        let (row, found) = row(&[&asleep, more].concat());
+        let (row, found) = check(&[&sleep, options].concat());
         if row["verdict"] != "inconclusive" {
-            assert_eq!((row["verdict"].as_str(), row["expected"].as_str()), (Some("releases"), Some(more[1])));
-            assert_eq!(found, code, "{more:?}: {row:#}");
+            assert_eq!((row["verdict"].as_str(), row["expected"].as_str()), (Some("releases"), Some(options[1])));
+            assert_eq!(found, code, "{options:?}: {row:#}");
         }
     }
-    let (row, code) = row(&["for i in range(3000000): pass", "--max-stall", "1us"]);
+    let (row, code) = check(&["for i in range(3000000): pass", "--max-stall", "1us"]);
     assert!(row["verdict"] == "inconclusive" && code == 3 || code == 1, "{row:#}");
-    let (row, code) = self::row(&["pass", "--expect", "holds"]);
+    let (row, code) = check(&["pass", "--expect", "holds"]);
     assert_eq!((row["verdict"].as_str(), code), (Some("inconclusive"), 3), "{row:#}");
     assert!(row["reason"].as_str().unwrap().contains("give the call more work"), "{row:#}");
     assert_eq!((&row["held_share"], &row["missing"]["held_share"]), (&Value::Null, &row["reason"]));
 }
 
 #[test]
-fn several_statements_and_setups_are_lines_as_timeit_takes_them() {
+fn repeated_statements_and_setups_are_joined_as_lines() {
+    // As python -m timeit does.
     let setups = ["-s", "import time", "-s", "def f(x):", "-s", "    time.sleep(x)"];
-    let (row, _) = row(&[&setups[..], &["x = 0.002", "if x:", "    f(x)"]].concat());
+    let (row, _) = check(&[&setups[..], &["x = 0.002", "if x:", "    f(x)"]].concat());
     assert_eq!(row["setup"], "import time\ndef f(x):\n    time.sleep(x)");
     assert_eq!(row["statement"], "x = 0.002\nif x:\n    f(x)");
     assert_eq!(row["status"], "ok", "{row:#}");
-    let (row, _) = self::row(&["-s", "import time; é = 'ß'", "assert é == 'ß'; time.sleep(0.002)"]);
+    let (row, _) = check(&["-s", "import time; é = 'ß'", "assert é == 'ß'; time.sleep(0.002)"]);
     assert_eq!((row["status"].as_str(), row["kind"].as_str()), (Some("ok"), Some("check")), "{row:#}");
 }
 
 #[test]
-fn a_setup_that_cannot_be_imported_is_a_skipped_row() {
-    let (row, code) = row(&["-s", "import no_such_module", "no_such_module.f()", "--expect", "releases"]);
+fn an_import_error_in_the_setup_is_a_skipped_row() {
+    let (row, code) = check(&["-s", "import no_such_module", "no_such_module.f()", "--expect", "releases"]);
     assert_eq!((row["status"].as_str(), row["verdict"].as_str(), code), (Some("skipped"), None, 3), "{row:#}");
     assert!(row["reason"].as_str().unwrap().contains("no_such_module"), "{row:#}");
 }
 
 #[test]
-fn a_statement_that_misbehaves_is_a_failed_row_with_the_reason() {
-    for (statement, words) in [
+fn a_statement_that_raises_crashes_or_exceeds_a_bound_is_a_failed_row() {
+    for (statement, reason) in [
         ("1 / 0", "the statement raised ZeroDivisionError"),
         ("undefined", "the statement raised NameError"),
         ("def", "SyntaxError"),
@@ -110,38 +111,38 @@ fn a_statement_that_misbehaves_is_a_failed_row_with_the_reason() {
         ("import sys; sys.stdout.close(); raise ValueError('late')", "the statement raised ValueError: late"),
         ("print('{\"metrics\": {\"verdict\": \"releases\"}}'); 1 / 0", "the statement raised ZeroDivisionError"),
     ] {
-        let (row, code) = row(&[statement, "--timeout", "3s"]);
+        let (row, code) = check(&[statement, "--timeout", "3s"]);
         assert_eq!((row["status"].as_str(), row["verdict"].as_str(), code), (Some("failed"), None, 1), "{row:#}");
-        assert!(row["reason"].as_str().unwrap().contains(words), "{statement}: {row:#}");
+        assert!(row["reason"].as_str().unwrap().contains(reason), "{statement}: {row:#}");
     }
-    let (row, code) = row(&["-s", "raise ValueError('in vain')", "pass"]);
+    let (row, code) = check(&["-s", "raise ValueError('in vain')", "pass"]);
     assert_eq!((row["status"].as_str(), code), (Some("failed"), 1));
     assert_eq!(row["reason"], "the setup raised ValueError: in vain");
 }
 
 #[test]
-fn what_calling_does_not_run_is_told() {
+fn a_generator_or_coroutine_is_inconclusive_as_its_call_runs_nothing() {
     for (setup, statement, kind) in
         [("def f(): yield", "f()", "a generator"), ("import asyncio", "asyncio.sleep(1)", "a coroutine")]
     {
-        let (row, code) = row(&["-s", setup, statement]);
+        let (row, code) = check(&["-s", setup, statement]);
         assert_eq!((row["verdict"].as_str(), code), (Some("inconclusive"), 3), "{row:#}");
         let reason = row["reason"].as_str().unwrap();
-        // In a loaded moment the self-test may have been the end already.
+        // If the machine is loaded, the check may already have ended with its self-test.
         assert!(reason.contains(kind) || reason.contains("other processes"), "{row:#}");
     }
 }
 
 #[test]
-fn what_a_statement_prints_is_not_taken_for_the_answer() {
-    let (row, _) = row(&["import time; time.sleep(0.002); print('{\"metrics\": {\"verdict\": \"holds\"}}')"]);
+fn a_line_that_the_statement_prints_is_not_taken_as_its_metrics() {
+    let (row, _) = check(&["import time; time.sleep(0.002); print('{\"metrics\": {\"verdict\": \"holds\"}}')"]);
     assert_eq!(row["status"], "ok", "{row:#}");
     assert_ne!(row["verdict"], "holds", "{row:#}");
 }
 
 #[test]
-fn every_interpreter_found_has_a_row_and_each_says_why_where_it_has_no_verdict() {
-    let (rows, output) = checked(&["-p", "all", "-s", "import time", "time.sleep(0.01)"]);
+fn every_interpreter_found_has_a_verdict_or_a_reason() {
+    let (rows, output) = check_all(&["-p", "all", "-s", "import time", "time.sleep(0.01)"]);
     assert!(!rows.is_empty());
     for row in &rows {
         let interpreter = &row["interpreter"];
@@ -156,26 +157,26 @@ fn every_interpreter_found_has_a_row_and_each_says_why_where_it_has_no_verdict()
             other => panic!("{other}: {row:#}"),
         }
     }
-    let open = rows.iter().any(|row| row["verdict"] == "inconclusive");
-    assert_eq!(output.status.code(), Some(if open { 3 } else { 0 }));
+    let any_inconclusive = rows.iter().any(|row| row["verdict"] == "inconclusive");
+    assert_eq!(output.status.code(), Some(if any_inconclusive { 3 } else { 0 }));
 }
 
 #[test]
-fn the_table_has_a_row_for_each_and_says_what_releases_does_not_mean() {
-    let bench = Bench::new();
-    let file = bench.path("check.json");
-    let output = bench.run(&["check", "import time; time.sleep(0.002)", "--json", file.to_str().unwrap()]);
+fn the_table_shows_the_verdict_and_warns_that_releases_is_not_thread_safe() {
+    let sandbox = Sandbox::new();
+    let file = sandbox.path("check.json");
+    let output = sandbox.run(&["check", "import time; time.sleep(0.002)", "--json", file.to_str().unwrap()]);
     let text = stdout(&output);
-    for words in ["check import time; time.sleep(0.002)", "longest stall", "never means that the call is thread-safe"] {
-        assert!(text.contains(words), "{words}: {text}");
+    for part in ["check import time; time.sleep(0.002)", "longest stall", "not that the call is thread-safe"] {
+        assert!(text.contains(part), "{part:?} is not in:\n{text}");
     }
     let row = json(&file)["results"][0].clone();
     assert!(text.contains(row["verdict"].as_str().unwrap()), "{text}");
 }
 
 #[test]
-fn wrong_usage_is_refused() {
-    for (arguments, words) in [
+fn wrong_usage_fails_with_exit_code_2() {
+    for (arguments, message) in [
         (&["check"][..], "STMT"),
         (&["check", "pass", "--expect", "free"], "releases, partly, yields, holds, no-gil, inconclusive"),
         (&["check", "pass", "--max-stall", "5"], "with its unit"),
@@ -185,26 +186,26 @@ fn wrong_usage_is_refused() {
         (&["check", "pass", "-p", "/no/such/python"], "/no/such/python"),
         (&["check", "pass", "--json", "/no/such/folder/x.json"], "/no/such/folder/x.json"),
     ] {
-        let bench = Bench::new();
-        let output = bench.run(arguments);
-        let said = stderr(&output);
-        assert_eq!((output.status.code(), &*stdout(&output)), (Some(2), ""), "{arguments:?}: {said}");
-        assert!(said.contains(words), "{arguments:?}: {said}");
-        bench.assert_nobody_left(&format!("{arguments:?}"));
+        let sandbox = Sandbox::new();
+        let output = sandbox.run(arguments);
+        let stderr = stderr(&output);
+        assert_eq!((output.status.code(), &*stdout(&output)), (Some(2), ""), "{arguments:?}: {stderr}");
+        assert!(stderr.contains(message), "{arguments:?}: {stderr}");
+        sandbox.assert_no_process_left(&format!("{arguments:?}"));
     }
 }
 
 #[test]
-fn ctrl_c_ends_a_check_and_what_it_runs() {
-    let bench = Bench::new();
-    let mark = bench.path("runs");
-    let statement = format!("import time; open({:?}, 'w').close(); time.sleep(1000)", mark.to_str().unwrap());
-    let lab = bench.spawn(&["check", &statement]);
-    wait_for("the statement", || mark.exists());
+fn ctrl_c_ends_a_check_and_its_processes() {
+    let sandbox = Sandbox::new();
+    let started = sandbox.path("started");
+    let statement = format!("import time; open({:?}, 'w').close(); time.sleep(1000)", started.to_str().unwrap());
+    let lab = sandbox.spawn(&["check", &statement]);
+    wait_for("the start of the statement", || started.exists());
     let start = Instant::now();
     signal(lab.id(), Signal::INT);
     let output = finish(lab, Duration::from_secs(30));
     println!("ended {:?} after Ctrl-C", start.elapsed());
     assert_eq!(output.status.code(), Some(130), "{}", stderr(&output));
-    bench.assert_nobody_left("Ctrl-C");
+    sandbox.assert_no_process_left("Ctrl-C");
 }

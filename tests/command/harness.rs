@@ -1,4 +1,4 @@
-//! Runs the command with a home of its own, and knows every process that descends from it.
+//! Runs the command with a home folder of its own, and finds every process that descends from it.
 
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
@@ -11,30 +11,31 @@ use std::thread::{sleep, spawn};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
-/// The command.
+/// The path of the command.
 pub const BUSY: &str = env!("CARGO_BIN_EXE_busy");
-/// Marks every process of one bench by an inherited variable.
+/// The variable that marks every process of a sandbox. Child processes inherit it.
 const MARK: &str = "BUSY_TEST_MARK";
 
-/// A place to run the command in: an empty home, and a mark on all that it starts.
-pub struct Bench {
+/// An environment to run the command in: an empty home folder, and a mark that all its processes inherit.
+pub struct Sandbox {
     pub home: TempDir,
     mark: String,
 }
 
-impl Bench {
+impl Sandbox {
     pub fn new() -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let mark = format!("{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
         Self { home: tempfile::tempdir().unwrap(), mark }
     }
 
+    /// Returns the command with `arguments`.
     pub fn command(&self, arguments: &[&str]) -> Command {
-        self.under(&[], arguments)
+        self.command_under(&[], arguments)
     }
 
-    /// The command as `wrapper` (env, unshare, ...) starts it.
-    pub fn under(&self, wrapper: &[&str], arguments: &[&str]) -> Command {
+    /// Returns the command with `arguments`, started by `wrapper` (env, unshare, ...).
+    pub fn command_under(&self, wrapper: &[&str], arguments: &[&str]) -> Command {
         let words = [wrapper, &[BUSY], arguments].concat();
         let mut command = Command::new(words[0]);
         command.args(&words[1..]).env("HOME", self.home.path()).env(MARK, &self.mark);
@@ -53,16 +54,19 @@ impl Bench {
         self.command(arguments).spawn().unwrap()
     }
 
+    /// Returns the path of `name` in the home folder.
     pub fn path(&self, name: &str) -> PathBuf {
         self.home.path().join(name)
     }
 
-    /// An "interpreter" that answers as the real one when asked who it is, and else runs `body`.
-    pub fn false_interpreter(&self, body: &str) -> String {
+    /// Writes an "interpreter" that runs `body` as a shell script, and returns its path. If the first argument is -c,
+    /// as in the lab's query, it executes the real interpreter instead.
+    pub fn fake_interpreter(&self, body: &str) -> String {
         let real = real_python();
         self.executable("python", &format!("#!/bin/sh\nif [ \"$1\" = -c ]; then exec {real} \"$@\"; fi\n{body}\n"))
     }
 
+    /// Writes `text` to the executable file `name`, and returns its path.
     pub fn executable(&self, name: &str, text: &str) -> String {
         let path = self.path(name);
         fs::write(&path, text).unwrap();
@@ -70,7 +74,7 @@ impl Bench {
         path.display().to_string()
     }
 
-    /// The processes that the command has started and that are still there.
+    /// Returns the ids of the running processes that descend from the command.
     pub fn processes(&self) -> Vec<u32> {
         let mark = format!("{MARK}={}", self.mark);
         let all = fs::read_dir("/proc").unwrap().flatten();
@@ -82,23 +86,23 @@ impl Bench {
         pids.filter(marked).collect()
     }
 
-    /// Those of [`Self::processes`] that are this command in a hidden role: `__supervisor`, `__reaper`.
-    pub fn role(&self, role: &str) -> Vec<u32> {
+    /// Returns those of [`Self::processes`] that are the command in the hidden role `role`, such as `__supervisor`.
+    pub fn processes_in_role(&self, role: &str) -> Vec<u32> {
         self.processes().into_iter().filter(|pid| command_line(*pid).get(1).is_some_and(|word| word == role)).collect()
     }
 
-    /// Waits until none is left; a killed process takes the kernel a moment.
-    pub fn assert_nobody_left(&self, after: &str) {
-        let give_up = Instant::now() + Duration::from_secs(5);
+    /// Checks that no process is left. Waits for up to 5 s, since a killed process does not disappear at once.
+    pub fn assert_no_process_left(&self, after: &str) {
+        let deadline = Instant::now() + Duration::from_secs(5);
         while !self.processes().is_empty() {
             let left = self.processes();
             let names: Vec<_> = left.iter().map(|pid| command_line(*pid)).collect();
-            assert!(Instant::now() < give_up, "after {after} these are left: {left:?} {names:?}");
+            assert!(Instant::now() < deadline, "processes left after {after}: {left:?} {names:?}");
             sleep(Duration::from_millis(20));
         }
     }
 
-    /// Every file below the home, but for the unpacked texts and compiled modules of the cache.
+    /// Returns every file below the home folder.
     pub fn files(&self) -> Vec<PathBuf> {
         let mut found = Vec::new();
         let mut folders = vec![self.home.path().to_path_buf()];
@@ -111,7 +115,7 @@ impl Bench {
     }
 }
 
-/// The words of a process's command line; none once it has ended.
+/// Returns the words of a process's command line. If the process has ended, all of them are empty.
 pub fn command_line(pid: u32) -> Vec<String> {
     let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
     line.split(|byte| *byte == 0).map(|word| String::from_utf8_lossy(word).into_owned()).collect()
@@ -121,15 +125,16 @@ pub fn signal(pid: u32, signal: Signal) {
     let _ = kill_process(Pid::from_raw(pid as i32).unwrap(), signal);
 }
 
-pub fn wait_for(what: &str, mut there: impl FnMut() -> bool) {
-    let give_up = Instant::now() + Duration::from_secs(20);
-    while !there() {
-        assert!(Instant::now() < give_up, "{what} did not come");
+/// Waits until `has_happened` returns true. Fails after 20 s.
+pub fn wait_for(event: &str, mut has_happened: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !has_happened() {
+        assert!(Instant::now() < deadline, "timed out waiting for {event}");
         sleep(Duration::from_millis(10));
     }
 }
 
-/// What `child` has written by its end, which must come within `limit`.
+/// Waits for `child` to end, and returns its output. If it runs for longer than `limit`, kills it and fails.
 pub fn finish(child: Child, limit: Duration) -> Output {
     let pid = child.id();
     let (sender, output) = channel();
@@ -138,12 +143,12 @@ pub fn finish(child: Child, limit: Duration) -> Output {
         .recv_timeout(limit)
         .unwrap_or_else(|_| {
             signal(pid, Signal::KILL);
-            panic!("it did not end within {limit:?}")
+            panic!("the command did not end within {limit:?}")
         })
         .unwrap()
 }
 
-/// The machine's own python3, behind whatever launcher PATH has.
+/// Returns the path of the interpreter that `python3` on PATH starts, which may be a launcher.
 pub fn real_python() -> String {
     let output = Command::new("python3").args(["-c", "import sys; print(sys.executable)"]).output().unwrap();
     String::from_utf8(output.stdout).unwrap().trim().to_owned()

@@ -1,6 +1,7 @@
-//! Programs that try their bounds: each ends, leaves nothing, and is told for what it was.
+//! Programs that exceed their bounds or resist being ended: each is ended, leaves no process, and is reported with the
+//! reason.
 
-use crate::harness::{BUSY, Bench, finish, signal, stderr};
+use crate::harness::{BUSY, Sandbox, finish, signal, stderr};
 use busy_lab::process::{Event, How, Spec};
 use rustix::process::{Signal, geteuid};
 use std::fs::{self, Permissions};
@@ -10,92 +11,92 @@ use std::os::unix::fs::{PermissionsExt, chown};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-/// What `busy run` says of a program that does `body` instead of saying which Python it is.
-fn said_of(bench: &Bench, body: &str) -> String {
-    let python = bench.executable("python", &format!("#!/bin/sh\n{body}\n"));
-    let output = finish(bench.spawn(&["run", "ctypes", "-p", &python]), Duration::from_secs(90));
+/// Returns the stderr of `busy run` on an "interpreter" that runs `body` instead of reporting its version.
+fn stderr_of_run(sandbox: &Sandbox, body: &str) -> String {
+    let python = sandbox.executable("python", &format!("#!/bin/sh\n{body}\n"));
+    let output = finish(sandbox.spawn(&["run", "ctypes", "-p", &python]), Duration::from_secs(90));
     assert_eq!(output.status.code(), Some(2), "{output:?}");
-    bench.assert_nobody_left(body);
+    sandbox.assert_no_process_left(body);
     stderr(&output)
 }
 
 #[test]
-fn output_over_the_cap_by_a_hair_is_over_the_cap() {
-    let bench = Bench::new();
-    // The last bytes are still in the pipe when the program has gone.
+fn one_byte_over_the_cap_on_output_is_detected() {
+    let sandbox = Sandbox::new();
+    // When the program ends, its last bytes are still in the pipe.
     for body in ["head -c 1048577 /dev/zero", "head -c 1048577 /dev/zero >&2"] {
         for _ in 0..5 {
-            let said = said_of(&bench, body);
-            assert!(said.contains("wrote more than 1048576 bytes"), "{body}: {said}");
+            let stderr = stderr_of_run(&sandbox, body);
+            assert!(stderr.contains("wrote more than 1048576 bytes"), "{body}: {stderr}");
         }
     }
-    let said = said_of(&bench, "head -c 1048576 /dev/zero; exit 3");
-    assert!(said.contains("it exited with 3"), "{said}");
+    let stderr = stderr_of_run(&sandbox, "head -c 1048576 /dev/zero; exit 3");
+    assert!(stderr.contains("it exited with 3"), "{stderr}");
 }
 
 #[test]
-fn a_program_that_forks_ever_more_is_ended_whole() {
-    let bench = Bench::new();
-    // As a fork bomb grows, but finite, so that a failure harms nobody: each process becomes two, ten times over. In
-    // one process group; in groups of their own, which no one signal reaches; and in sessions of their own, which get
-    // their own shares of the processor.
-    for two in ["b & b &", "set -m; b & b &", "setsid $0 & setsid $0 &"] {
-        let body = format!("b() {{ [ ${{N:=10}} = 0 ] && exec sleep 1000; export N=$((N-1)); {two} wait; }}; b");
-        let said = said_of(&bench, &body);
-        assert!(said.contains("more than 64 processes"), "{body}: {said}");
+fn all_processes_of_a_fork_bomb_are_ended() {
+    let sandbox = Sandbox::new();
+    // These grow as a fork bomb does, but end by themselves, so that a failure does no harm: each process starts two
+    // others, for ten generations. They run in one process group; in a group each, so that no single signal reaches
+    // all of them; and in a session each, so that each has its own share of CPU time.
+    for start_two in ["b & b &", "set -m; b & b &", "setsid $0 & setsid $0 &"] {
+        let body = format!("b() {{ [ ${{N:=10}} = 0 ] && exec sleep 1000; export N=$((N-1)); {start_two} wait; }}; b");
+        let stderr = stderr_of_run(&sandbox, &body);
+        assert!(stderr.contains("more than 64 processes"), "{body}: {stderr}");
     }
 }
 
 #[test]
 fn a_program_that_kills_or_stops_its_parent_is_ended() {
-    let bench = Bench::new();
-    let said = said_of(&bench, "setsid sleep 1000 & kill -KILL $PPID; sleep 1001");
-    assert!(said.contains("its parent process"), "{said}");
-    let said = said_of(&bench, "setsid sleep 1000 & kill -STOP $PPID; sleep 1001");
-    assert!(said.contains("did not end within 10 s"), "{said}");
+    let sandbox = Sandbox::new();
+    let stderr = stderr_of_run(&sandbox, "setsid sleep 1000 & kill -KILL $PPID; sleep 1001");
+    assert!(stderr.contains("its parent process"), "{stderr}");
+    let stderr = stderr_of_run(&sandbox, "setsid sleep 1000 & kill -STOP $PPID; sleep 1001");
+    assert!(stderr.contains("did not end within 10 s"), "{stderr}");
 }
 
 #[test]
-fn a_process_that_cannot_be_killed_is_named_and_holds_nobody_up() {
+fn a_process_that_cannot_be_killed_is_named_and_does_not_block_the_lab() {
     const NOBODY: u32 = 65534;
     if !geteuid().is_root() {
-        eprintln!("skipped: only root can make a process that another user can't kill");
+        eprintln!("skipped: only root can start a process that another user can't kill");
         return;
     }
-    let bench = Bench::new();
-    chown(bench.home.path(), Some(NOBODY), Some(NOBODY)).unwrap();
-    let as_root = bench.path("as-root");
+    let sandbox = Sandbox::new();
+    chown(sandbox.home.path(), Some(NOBODY), Some(NOBODY)).unwrap();
+    let as_root = sandbox.path("as-root");
     fs::copy("/usr/bin/setpriv", &as_root).unwrap();
     fs::set_permissions(&as_root, Permissions::from_mode(0o4755)).unwrap();
     let as_root = as_root.to_str().unwrap();
     let as_nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"];
-    let may = |words: &[&str]| {
+    let succeeds = |words: &[&str]| {
         Command::new(words[0]).args(&words[1..]).stdout(Stdio::null()).status().is_ok_and(|status| status.success())
     };
-    if !may(&[&as_nobody[..], &[as_root, "--reuid=0", "true"]].concat())
-        || !may(&[&as_nobody[..], &[BUSY, "list"]].concat())
+    if !succeeds(&[&as_nobody[..], &[as_root, "--reuid=0", "true"]].concat())
+        || !succeeds(&[&as_nobody[..], &[BUSY, "list"]].concat())
     {
         eprintln!(
-            "skipped: setuid programs don't work in {}, or nobody may not run {BUSY}",
-            bench.home.path().display()
+            "skipped: setuid programs don't work in {}, or user 65534 may not run {BUSY}",
+            sandbox.home.path().display()
         );
         return;
     }
-    // Holds the pipes, too.
-    let python = bench.executable("python", &format!("#!/bin/sh\n{as_root} --reuid=0 sleep 200 &\nsleep 0.5\n"));
-    let lab = bench.under(&as_nobody, &["run", "ctypes", "-p", &python]).spawn().unwrap();
+    // The process that is left also keeps the pipes open.
+    let python = sandbox.executable("python", &format!("#!/bin/sh\n{as_root} --reuid=0 sleep 200 &\nsleep 0.5\n"));
+    let lab = sandbox.command_under(&as_nobody, &["run", "ctypes", "-p", &python]).spawn().unwrap();
     let output = finish(lab, Duration::from_secs(90));
-    let left = bench.processes();
+    let left = sandbox.processes();
     left.iter().for_each(|pid| signal(*pid, Signal::KILL));
     let [sleeper] = left[..] else { panic!("expected one process to be left, found {left:?}: {output:?}") };
     assert!(stderr(&output).contains(&format!("can't be killed: sleep ({sleeper})")), "{output:?}");
-    bench.assert_nobody_left("its own end");
+    sandbox.assert_no_process_left("the kill of the remaining process");
 }
 
 #[test]
-fn a_path_that_is_no_utf8_reaches_the_program_as_it_is() {
-    let bench = Bench::new();
-    let folder = bench.home.path().join(std::ffi::OsString::from_vec(b"f\xfflder".to_vec()));
+fn paths_arguments_and_variables_need_not_be_utf8() {
+    let sandbox = Sandbox::new();
+    let folder = sandbox.home.path().join(std::ffi::OsString::from_vec(b"f\xfflder".to_vec()));
     fs::create_dir(&folder).unwrap();
     let program = folder.join("program");
     fs::write(&program, "#!/bin/sh\nprintf %s \"$0$1$VALUE\" | od -An -tx1 | tr -d ' \\n'\n").unwrap();
@@ -103,11 +104,11 @@ fn a_path_that_is_no_utf8_reaches_the_program_as_it_is() {
     let mut spec = Spec::new([program.clone().into_os_string(), std::ffi::OsString::from_vec(vec![0xfe])], 10.0);
     spec.env.insert("VALUE".into(), std::ffi::OsString::from_vec(vec![0xfd]));
 
-    // As the lab starts it.
-    let mut guard = bench.command(&["__supervisor"]).stdin(Stdio::piped()).spawn().unwrap();
-    let mut stdin = guard.stdin.take().unwrap();
+    // Starts the supervisor as the lab does.
+    let mut supervisor = sandbox.command(&["__supervisor"]).stdin(Stdio::piped()).spawn().unwrap();
+    let mut stdin = supervisor.stdin.take().unwrap();
     writeln!(stdin, "{}", serde_json::to_string(&spec).unwrap()).unwrap();
-    let output = finish(guard, Duration::from_secs(20));
+    let output = finish(supervisor, Duration::from_secs(20));
     drop(stdin);
     let events: Vec<Event> =
         output.stdout.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok()).collect();

@@ -1,40 +1,42 @@
-//! What the command inherits from whoever starts it: signals ignored or blocked, and another namespace's /proc.
+//! The state that the command inherits from its parent: ignored and blocked signals, and another namespace's /proc.
 
-use crate::harness::{Bench, finish, signal, stderr};
+use crate::harness::{Sandbox, finish, signal, stderr};
 use rustix::process::Signal;
 use std::thread::sleep;
 use std::time::Duration;
 
 #[test]
-fn the_end_of_children_is_seen_though_sigchld_was_ignored() {
-    let bench = Bench::new();
-    let python = bench.executable("python", "#!/bin/sh\nexit 3\n");
-    let lab = bench.under(&["env", "--ignore-signal=CHLD"], &["run", "ctypes", "-p", &python]).spawn().unwrap();
+fn the_end_of_a_child_is_detected_if_sigchld_was_ignored() {
+    let sandbox = Sandbox::new();
+    let python = sandbox.executable("python", "#!/bin/sh\nexit 3\n");
+    let lab =
+        sandbox.command_under(&["env", "--ignore-signal=CHLD"], &["run", "ctypes", "-p", &python]).spawn().unwrap();
     let output = finish(lab, Duration::from_secs(60));
     assert!(stderr(&output).contains("it exited with 3"), "{output:?}");
-    bench.assert_nobody_left("a run without SIGCHLD");
+    sandbox.assert_no_process_left("a run with SIGCHLD ignored");
 }
 
 #[test]
-fn a_program_starts_with_every_signal_as_it_is_by_default() {
-    let bench = Bench::new();
+fn a_program_starts_with_default_signal_handling() {
+    let sandbox = Sandbox::new();
     let body = "echo $(sed -n 's/^Sig\\(Blk\\|Ign\\):.//p' /proc/self/status) >&2; exit 3";
-    let python = bench.executable("python", &format!("#!/bin/sh\n{body}\n"));
+    let python = sandbox.executable("python", &format!("#!/bin/sh\n{body}\n"));
     let wrapper = ["env", "--ignore-signal=CHLD,HUP,INT,QUIT,USR1,PIPE,TSTP", "--block-signal=TERM,USR2"];
-    let lab = bench.under(&wrapper, &["run", "ctypes", "-p", &python]).spawn().unwrap();
-    let said = stderr(&finish(lab, Duration::from_secs(60)));
-    let masks = said.split_once("it said: ").and_then(|(_, masks)| masks.split_once(';')).expect(&said).0;
+    let lab = sandbox.command_under(&wrapper, &["run", "ctypes", "-p", &python]).spawn().unwrap();
+    let stderr = stderr(&finish(lab, Duration::from_secs(60)));
+    let masks = stderr.split_once("stderr: ").and_then(|(_, masks)| masks.split_once(';')).expect(&stderr).0;
     for mask in masks.split(' ') {
-        // 32 and 33 are libc's own: nobody can change them.
-        let mask = u64::from_str_radix(mask, 16).expect(&said);
-        assert_eq!(mask & !(0b11 << 31), 0, "{said}");
+        // Signals 32 and 33 belong to libc, which lets no program change them.
+        let mask = u64::from_str_radix(mask, 16).expect(&stderr);
+        assert_eq!(mask & !(0b11 << 31), 0, "{stderr}");
     }
 }
 
-/// What a load of 1.5 s says of itself when it gets `sent` meanwhile.
-fn load_under(wrapper: &[&str], sent: Signal) -> serde_json::Value {
-    let bench = Bench::new();
-    let load = bench.under(wrapper, &["load", "--load", "1%", "--for", "1500ms", "--json", "-"]).spawn().unwrap();
+/// Sends `sent` to a load of 1.5 s, started by `wrapper`. Returns whether the load ran for its full duration.
+fn load_completes(wrapper: &[&str], sent: Signal) -> serde_json::Value {
+    let sandbox = Sandbox::new();
+    let load =
+        sandbox.command_under(wrapper, &["load", "--load", "1%", "--for", "1500ms", "--json", "-"]).spawn().unwrap();
     sleep(Duration::from_millis(500));
     signal(load.id(), sent);
     let output = finish(load, Duration::from_secs(30));
@@ -43,35 +45,38 @@ fn load_under(wrapper: &[&str], sent: Signal) -> serde_json::Value {
 }
 
 #[test]
-fn what_was_ignored_on_entry_stays_ignored_as_nohup_wants_it() {
-    assert_eq!(load_under(&["env", "--ignore-signal=HUP"], Signal::HUP), true);
-    // A shell without job control starts `busy load &` so.
-    assert_eq!(load_under(&["env", "--ignore-signal=INT"], Signal::INT), true);
-    assert_eq!(load_under(&["env"], Signal::HUP), false);
+fn signals_ignored_at_start_stay_ignored() {
+    // nohup(1) relies on this.
+    assert_eq!(load_completes(&["env", "--ignore-signal=HUP"], Signal::HUP), true);
+    // A shell without job control starts `busy load &` with SIGINT ignored.
+    assert_eq!(load_completes(&["env", "--ignore-signal=INT"], Signal::INT), true);
+    assert_eq!(load_completes(&["env"], Signal::HUP), false);
 }
 
 #[test]
-fn what_was_blocked_on_entry_is_heeded() {
-    assert_eq!(load_under(&["env", "--block-signal=INT"], Signal::INT), false);
+fn signals_blocked_at_start_are_unblocked() {
+    assert_eq!(load_completes(&["env", "--block-signal=INT"], Signal::INT), false);
 }
 
 #[test]
-fn a_proc_of_another_namespace_is_refused_before_anything_is_started() {
-    let bench = Bench::new();
+fn a_proc_of_another_pid_namespace_is_refused_before_any_program_starts() {
+    let sandbox = Sandbox::new();
     let unshare = ["unshare", "--pid", "--fork", "--kill-child"];
-    if !bench.under(&unshare, &["list"]).output().unwrap().status.success() {
-        eprintln!("skipped: unshare --pid is not allowed here");
+    if !sandbox.command_under(&unshare, &["list"]).output().unwrap().status.success() {
+        eprintln!("skipped: unshare --pid is not permitted");
         return;
     }
-    let python = bench.executable("python", "#!/bin/sh\ntouch $HOME/started\n");
-    let lab = bench.under(&unshare, &["run", "ctypes", "-p", &python]).spawn().unwrap();
+    let python = sandbox.executable("python", "#!/bin/sh\ntouch $HOME/started\n");
+    let lab = sandbox.command_under(&unshare, &["run", "ctypes", "-p", &python]).spawn().unwrap();
     let output = finish(lab, Duration::from_secs(60));
     assert_eq!(output.status.code(), Some(2), "{output:?}");
     assert!(stderr(&output).contains("another PID namespace"), "{output:?}");
-    assert!(!bench.path("started").exists());
-    // With one of its own all is well.
-    let lab =
-        bench.under(&[&unshare[..], &["--mount-proc"]].concat(), &["run", "ctypes", "-p", &python]).spawn().unwrap();
+    assert!(!sandbox.path("started").exists());
+    // With its own /proc mounted, the run proceeds to the interpreter.
+    let lab = sandbox
+        .command_under(&[&unshare[..], &["--mount-proc"]].concat(), &["run", "ctypes", "-p", &python])
+        .spawn()
+        .unwrap();
     assert!(stderr(&finish(lab, Duration::from_secs(60))).contains("asked for its version"));
-    assert!(bench.path("started").exists());
+    assert!(sandbox.path("started").exists());
 }

@@ -1,6 +1,7 @@
-//! Interpreters as people have them: behind wrappers, with talkative start-up files, in folders of any name.
+//! Interpreters as they occur on users' machines: behind wrappers, with start-up files that print, in folders of any
+//! name.
 
-use crate::harness::{Bench, json, real_python, stderr, stdout};
+use crate::harness::{Sandbox, json, real_python, stderr, stdout};
 use serde_json::Value;
 use std::ffi::OsStr;
 use std::fs;
@@ -8,16 +9,16 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
-/// `busy pythons` with these variables, as JSON.
-fn pythons(bench: &Bench, variables: &[(&str, &OsStr)]) -> Value {
-    let output = bench.command(&["pythons", "--json", "-"]).envs(variables.iter().copied()).output().unwrap();
+/// Returns the JSON of `busy pythons`, run with `variables` in its environment.
+fn pythons(sandbox: &Sandbox, variables: &[(&str, &OsStr)]) -> Value {
+    let output = sandbox.command(&["pythons", "--json", "-"]).envs(variables.iter().copied()).output().unwrap();
     serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {}", stderr(&output)))
 }
 
-/// A run of `ctypes` on `python`, which must come to figures.
-fn measured(bench: &Bench, python: &OsStr) -> Value {
-    let file = bench.path("result.json");
-    let mut command = bench.command(&["run", "ctypes", "-d", "1", "--json", file.to_str().unwrap(), "-p"]);
+/// Runs `ctypes` on `python`, which must succeed. Returns the interpreter of the result.
+fn interpreter_of_run(sandbox: &Sandbox, python: &OsStr) -> Value {
+    let file = sandbox.path("result.json");
+    let mut command = sandbox.command(&["run", "ctypes", "-d", "1", "--json", file.to_str().unwrap(), "-p"]);
     let output = command.arg(python).output().unwrap();
     assert!(file.is_file(), "{}", stderr(&output));
     let result = json(&file)["results"][0].clone();
@@ -26,12 +27,12 @@ fn measured(bench: &Bench, python: &OsStr) -> Value {
 }
 
 #[test]
-fn a_wrapper_is_run_and_not_what_it_leads_to() {
-    let bench = Bench::new();
-    let log = bench.path("log");
+fn a_wrapper_is_run_rather_than_the_interpreter_behind_it() {
+    let sandbox = Sandbox::new();
+    let log = sandbox.path("log");
     let text = format!("#!/bin/sh\necho \"$1\" >>'{}'\nexec '{}' \"$@\"\n", log.display(), real_python());
-    let wrapper = bench.executable("wrapper", &text);
-    let interpreter = measured(&bench, wrapper.as_ref());
+    let wrapper = sandbox.executable("wrapper", &text);
+    let interpreter = interpreter_of_run(&sandbox, wrapper.as_ref());
     assert_eq!(
         (interpreter["command"].as_str(), interpreter["path"].as_str()),
         (Some(&*wrapper), Some(&*real_python()))
@@ -41,28 +42,28 @@ fn a_wrapper_is_run_and_not_what_it_leads_to() {
 }
 
 #[test]
-fn a_path_may_have_any_bytes() {
-    let bench = Bench::new();
-    let folder = bench.path("").join(OsStr::from_bytes(b"caf\xc3\xa9 \xff"));
+fn the_path_of_an_interpreter_may_contain_any_bytes() {
+    let sandbox = Sandbox::new();
+    let folder = sandbox.path("").join(OsStr::from_bytes(b"caf\xc3\xa9 \xff"));
     fs::create_dir(&folder).unwrap();
     let python = folder.join("python3");
     symlink(real_python(), &python).unwrap();
-    let interpreter = measured(&bench, python.as_os_str());
+    let interpreter = interpreter_of_run(&sandbox, python.as_os_str());
     for key in ["path", "command"] {
         assert!(interpreter[key].as_str().unwrap().ends_with("/café \\xff/python3"), "{interpreter:#}");
     }
     fs::remove_file(&python).unwrap();
-    let output = bench.command(&["run", "-p"]).arg(&python).output().unwrap();
+    let output = sandbox.command(&["run", "-p"]).arg(&python).output().unwrap();
     assert_eq!(output.status.code(), Some(2));
     assert!(stderr(&output).contains("/café \\xff/python3 is not a Python"), "{}", stderr(&output));
 }
 
 #[test]
-fn start_up_files_and_variables_do_not_hide_who_an_interpreter_is() {
-    let bench = Bench::new();
-    let site = bench.path("site");
+fn interpreters_are_identified_despite_start_up_files_and_variables() {
+    let sandbox = Sandbox::new();
+    let site = sandbox.path("site");
     fs::create_dir(&site).unwrap();
-    // Before the answer and after it, without the end of a line, and through a stdout that is none.
+    // Prints before and after the answer, leaves a line without its end, and sets sys.stdout to None.
     let text = r#"
 import atexit, os, sys
 print("{}")
@@ -74,7 +75,7 @@ sys.stdout = None
     fs::write(site.join("sitecustomize.py"), text).unwrap();
     let own = fs::canonicalize(real_python()).unwrap();
     for variables in [&[("PYTHONPATH", site.as_os_str())][..], &[("PYTHONIOENCODING", "utf-16".as_ref())]] {
-        let list = pythons(&bench, variables);
+        let list = pythons(&sandbox, variables);
         let found = list["interpreters"].as_array().unwrap();
         let paths = found.iter().map(|one| fs::canonicalize(one["path"].as_str().unwrap()).unwrap());
         assert!(paths.into_iter().any(|path| path == own), "{variables:?}: {list:#}");
@@ -82,25 +83,25 @@ sys.stdout = None
 }
 
 #[test]
-fn what_lies_where_make_interpreters_puts_it_is_asked_and_a_broken_one_told_once() {
-    let bench = Bench::new();
-    let folder = bench.path(".cache/busy/interpreters/9.9/bin");
+fn interpreters_of_make_interpreters_are_found_and_a_broken_one_is_reported_once() {
+    let sandbox = Sandbox::new();
+    let folder = sandbox.path(".cache/busy/interpreters/9.9/bin");
     fs::create_dir_all(&folder).unwrap();
-    let python = bench.executable(".cache/busy/interpreters/9.9/bin/python9.9", "#!/bin/sh\nexit 3\n");
+    let python = sandbox.executable(".cache/busy/interpreters/9.9/bin/python9.9", "#!/bin/sh\nexit 3\n");
     symlink("python9.9", folder.join("python9")).unwrap();
-    let output = bench.run(&["pythons"]);
-    let said = stderr(&output);
-    let told: Vec<_> = said.lines().filter(|line| line.contains("interpreters/9.9/bin/python9")).collect();
-    assert!(told.len() == 1 && told[0].contains("exited with 3"), "{said}");
+    let output = sandbox.run(&["pythons"]);
+    let stderr = stderr(&output);
+    let warnings: Vec<_> = stderr.lines().filter(|line| line.contains("interpreters/9.9/bin/python9")).collect();
+    assert!(warnings.len() == 1 && warnings[0].contains("exited with 3"), "{stderr}");
     assert!(output.status.success() && !stdout(&output).contains(&python));
 
-    // One that answers, but does not know where it lies.
-    let question = "import sys; sys.executable = None; exec(sys.argv[1])";
-    bench.executable(
+    // An interpreter that answers, but without its own path.
+    let code = "import sys; sys.executable = None; exec(sys.argv[1])";
+    sandbox.executable(
         ".cache/busy/interpreters/9.9/bin/python9.9",
-        &format!("#!/bin/sh\nexec '{}' -c '{question}' \"$2\"\n", real_python()),
+        &format!("#!/bin/sh\nexec '{}' -c '{code}' \"$2\"\n", real_python()),
     );
-    let list = pythons(&bench, &[]);
+    let list = pythons(&sandbox, &[]);
     let found = list["interpreters"].as_array().unwrap();
     assert!(found.iter().any(|one| fs::canonicalize(one["command"].as_str().unwrap()).unwrap() == Path::new(&python)));
 }

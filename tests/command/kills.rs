@@ -1,10 +1,10 @@
-//! Kills lab, guard, or both at random moments: nothing is left, and nothing is half written.
+//! Kills the lab, the supervisor or both at random moments, and checks that no process is left and every file is whole.
 //!
-//! BUSY_KILLS says how often (12 if not given, `make soak` 500). Each time has a seed of its own, which is printed when
-//! it fails: BUSY_KILLS=1 BUSY_KILLS_SEED=... does the same again.
+//! BUSY_KILLS is the number of kills: 12 by default, 500 for `make soak`. Each kill has its own seed. If a kill fails
+//! the test, its seed is printed, and BUSY_KILLS=1 BUSY_KILLS_SEED=... repeats it.
 
-use crate::cell::Cell;
-use crate::harness::{Bench, command_line, finish, signal, wait_for};
+use crate::harness::{Sandbox, command_line, finish, signal, wait_for};
+use crate::namespaces::Namespaces;
 use rustix::process::Signal;
 use std::collections::BTreeMap;
 use std::env;
@@ -16,9 +16,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{panicking, scope, sleep};
 use std::time::Duration;
 
-/// How many are under way at once.
-const AT_ONCE: usize = 3;
-/// What is killed at its start or in a case: what needs no package, and what does, if that is installed for the user already.
+/// The number of runs at a time.
+const CONCURRENT_RUNS: usize = 3;
+/// The experiments to kill at the start or in a case. Some need packages, and are skipped if these are not yet
+/// installed for this user.
 const EXPERIMENTS: [&str; 14] = [
     "csp",
     "pool",
@@ -37,7 +38,7 @@ const EXPERIMENTS: [&str; 14] = [
 ];
 
 #[test]
-fn killing_lab_guard_or_both_at_any_moment_leaves_nothing() {
+fn killing_lab_supervisor_or_both_leaves_no_process_or_partial_file() {
     let number = |name: &str| env::var(name).ok().map(|text| text.parse::<u64>().expect(name));
     let kills = number("BUSY_KILLS").unwrap_or(12);
     let seed = number("BUSY_KILLS_SEED").unwrap_or_else(|| fastrand::u64(..1 << 48));
@@ -45,16 +46,16 @@ fn killing_lab_guard_or_both_at_any_moment_leaves_nothing() {
 
     let (next, failed, tally) = (AtomicU64::new(0), AtomicBool::new(false), Mutex::new(BTreeMap::new()));
     scope(|scope| {
-        for _ in 0..AT_ONCE {
+        for _ in 0..CONCURRENT_RUNS {
             scope.spawn(|| {
                 while !failed.load(Ordering::Relaxed) {
                     let nth = next.fetch_add(1, Ordering::Relaxed);
                     if nth >= kills {
                         break;
                     }
-                    let _alarm = Alarm { seed: seed + nth, failed: &failed };
-                    for what in kill_once(seed + nth) {
-                        *tally.lock().unwrap().entry(what).or_insert(0) += 1;
+                    let _on_failure = OnFailure { seed: seed + nth, failed: &failed };
+                    for event in kill_once(seed + nth) {
+                        *tally.lock().unwrap().entry(event).or_insert(0) += 1;
                     }
                 }
             });
@@ -63,137 +64,141 @@ fn killing_lab_guard_or_both_at_any_moment_leaves_nothing() {
     println!("{:#?}", tally.into_inner().unwrap());
 }
 
-/// Says which seed failed, and stops the others.
-struct Alarm<'a> {
+/// Prints the seed and stops the other threads if the kill fails the test.
+struct OnFailure<'a> {
     seed: u64,
     failed: &'a AtomicBool,
 }
 
-impl Drop for Alarm<'_> {
+impl Drop for OnFailure<'_> {
     fn drop(&mut self) {
         if panicking() {
             self.failed.store(true, Ordering::Relaxed);
-            eprintln!("failed; BUSY_KILLS=1 BUSY_KILLS_SEED={} does the same again", self.seed);
+            eprintln!("failed; repeat with BUSY_KILLS=1 BUSY_KILLS_SEED={}", self.seed);
         }
     }
 }
 
-/// Starts a run, kills, and looks for what is left; returns what was done and seen, for the tally.
+/// Starts a run, kills its lab, its supervisor or both, and checks the processes and files that are left. Returns the
+/// events to count in the tally.
 fn kill_once(seed: u64) -> Vec<String> {
     let mut random = fastrand::Rng::with_seed(seed);
-    let bench = Bench::new();
-    let cell = Cell::new();
-    let (file, temporary) = (bench.path("result.json"), bench.path("tmp"));
+    let sandbox = Sandbox::new();
+    let namespaces = Namespaces::new();
+    let (file, temporary) = (sandbox.path("result.json"), sandbox.path("tmp"));
     fs::write(&file, "earlier").unwrap();
     fs::create_dir(&temporary).unwrap();
     let moment = *random.choice(&["start", "case", "end"][..]).unwrap();
     let experiments = if moment == "end" { &["ctypes", "extension"] } else { &EXPERIMENTS[..] };
     let experiment = *random.choice(experiments).unwrap();
     let mut arguments = vec!["run", experiment, "-d", "1", "--json", file.to_str().unwrap()];
-    lend_packages(&bench);
-    // With a child that no signal to its group reaches.
-    let python = bench.false_interpreter("setsid sleep 1000 & echo >> $HOME/ran; sleep 0.03");
+    share_packages(&sandbox);
+    // The child of this interpreter has a session of its own, so that no signal to the interpreter's group reaches it.
+    let python = sandbox.fake_interpreter("setsid sleep 1000 & echo >> $HOME/ran; sleep 0.03");
     if moment == "end" {
         arguments.extend(["-p", &python]);
     }
-    let wrapper = cell.as_ref().map_or_else(Vec::new, Cell::enter);
+    let wrapper = namespaces.as_ref().map_or_else(Vec::new, Namespaces::enter);
     let wrapper: Vec<&str> = wrapper.iter().map(String::as_str).collect();
-    let outer = bench.under(&wrapper, &arguments).env("TMPDIR", &temporary).spawn().unwrap();
+    let child = sandbox.command_under(&wrapper, &arguments).env("TMPDIR", &temporary).spawn().unwrap();
     let is_lab = |pid: &u32| command_line(*pid).get(1).is_some_and(|word| word == "run");
-    let lab = || bench.processes().into_iter().find(is_lab);
-    wait_for("the lab", || lab().is_some());
+    let lab = || sandbox.processes().into_iter().find(is_lab);
+    wait_for("the start of the lab", || lab().is_some());
     let wait = match moment {
-        // Interpreters are asked, texts unpacked, an extension module is compiled; then it waits for a quiet machine.
+        // The lab queries interpreters, unpacks texts and compiles an extension module. Then it waits for a quiet
+        // machine.
         "start" => 1.5 * random.f64(),
         "case" => {
             let runs = |pid: &u32| command_line(*pid).get(1).is_some_and(|word| word.ends_with(".py"));
-            wait_for("the first case", || bench.processes().iter().any(runs) || lab().is_none());
+            wait_for("the start of the first case", || sandbox.processes().iter().any(runs) || lab().is_none());
             4.0 * random.f64()
         }
-        // Results are written once the last case has failed.
+        // Every case fails, and the results are written after the last one.
         _ => {
             let cases = if experiment == "ctypes" { 3 } else { 4 };
-            let ran = || fs::read_to_string(bench.path("ran")).unwrap_or_default().lines().count();
-            wait_for("the last case", || ran() >= cases || lab().is_none());
+            let cases_run = || fs::read_to_string(sandbox.path("ran")).unwrap_or_default().lines().count();
+            wait_for("the last case", || cases_run() >= cases || lab().is_none());
             0.08 * random.f64()
         }
     };
     sleep(Duration::from_secs_f64(wait));
 
-    let victims = *random.choice(&["lab", "guard", "both"][..]).unwrap();
-    let guards = bench.role("__supervisor");
-    let victims = if guards.is_empty() { "lab (no guard is there)" } else { victims };
-    if victims != "guard" {
+    let victims = *random.choice(&["lab", "supervisor", "both"][..]).unwrap();
+    let supervisors = sandbox.processes_in_role("__supervisor");
+    let victims = if supervisors.is_empty() { "lab (no supervisor was running)" } else { victims };
+    if victims != "supervisor" {
         lab().into_iter().for_each(|pid| signal(pid, Signal::KILL));
     }
     if !victims.starts_with("lab") {
-        guards.into_iter().for_each(|pid| signal(pid, Signal::KILL));
+        supervisors.into_iter().for_each(|pid| signal(pid, Signal::KILL));
     }
-    if victims == "guard" {
-        // The lab goes on with its next case; all would take long.
+    if victims == "supervisor" {
+        // The lab continues with the next case. All cases would take too long.
         sleep(Duration::from_millis(random.u64(..500)));
         lab().into_iter().for_each(|pid| signal(pid, Signal::INT));
     }
-    finish(outer, Duration::from_secs(90));
-    bench.assert_nobody_left(victims);
-    let mut seen = vec![format!("killed: {victims}"), format!("moment: {moment}"), format!("ran: {experiment}")];
-    match cell {
-        Some(cell) => cell.assert_empty(),
-        None => seen.push("not looked for ports, shared memory and processes without a mark".into()),
+    finish(child, Duration::from_secs(90));
+    sandbox.assert_no_process_left(victims);
+    let mut events =
+        vec![format!("killed: {victims}"), format!("moment: {moment}"), format!("experiment: {experiment}")];
+    match namespaces {
+        Some(namespaces) => namespaces.assert_empty(),
+        None => events.push("not checked: sockets, shared memory and processes without the mark".into()),
     }
-    for path in bench.files().into_iter().filter(|path| !path.is_dir()) {
-        seen.extend(assert_whole(&bench, &path));
+    for path in sandbox.files().into_iter().filter(|path| !path.is_dir()) {
+        events.extend(assert_whole(&sandbox, &path));
     }
-    seen
+    events
 }
 
-/// Lets the run import the packages that are installed for this user, since the cell has no network.
-fn lend_packages(bench: &Bench) {
+/// Lets the run import the packages that are installed for this user, since the namespaces have no network.
+fn share_packages(sandbox: &Sandbox) {
     let installed = busy_lab::paths::cache().map(|cache| cache.join("packages"));
     let Some(installed) = installed.filter(|installed| installed.is_dir()) else { return };
-    let cache = bench.path(".cache/busy");
+    let cache = sandbox.path(".cache/busy");
     fs::create_dir_all(&cache).unwrap();
     symlink(installed, cache.join("packages")).unwrap();
 }
 
-/// Asserts that the file is one of those that a killed run may leave, and that it is whole. Returns what it is.
-fn assert_whole(bench: &Bench, path: &Path) -> Option<String> {
+/// Checks that a killed run may leave the file at `path`, and that it is whole. Returns its kind for the tally, if it
+/// is to be counted.
+fn assert_whole(sandbox: &Sandbox, path: &Path) -> Option<String> {
     let content = fs::read(path).unwrap();
     let name = path.file_name().unwrap().to_str().unwrap();
     let is_whole = || serde_json::from_slice(&content).is_ok_and(|json: serde_json::Value| json["schema"] == 1);
-    let own = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let cache = bench.path(".cache/busy");
+    let repository = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let cache = sandbox.path(".cache/busy");
     if path.starts_with(cache.join("packages")) {
         return None;
     }
     if let Ok(below) = path.strip_prefix(&cache) {
-        // An entry that was cut off stays under a temporary name (a dot first), and the next run removes it.
+        // An unfinished entry keeps its temporary name, which starts with a dot. The next run removes it.
         if below.iter().any(|part| part.as_encoded_bytes().starts_with(b".")) {
             return None;
         }
         if let Some(source) = ["experiments", "src/provision/scripts", "c-examples", "ffi/include", "pyext/python/busy"]
-            .map(|folder| own.join(folder).join(name))
+            .map(|folder| repository.join(folder).join(name))
             .iter()
             .find(|file| file.exists())
         {
-            assert_eq!(content, fs::read(source).unwrap(), "{} is not whole", path.display());
+            assert_eq!(content, fs::read(source).unwrap(), "{} is incomplete", path.display());
         } else {
-            assert!(content.starts_with(b"\x7fELF"), "{} is not whole", path.display());
+            assert!(content.starts_with(b"\x7fELF"), "{} is incomplete", path.display());
         }
         return None;
     }
     match name {
         "python" | "ran" => None,
-        "result.json" if content == b"earlier" => Some("results: the earlier ones".into()),
+        "result.json" if content == b"earlier" => Some("results: earlier".into()),
         "result.json" => {
             assert!(is_whole(), "{} is damaged: {}", path.display(), String::from_utf8_lossy(&content));
-            Some("results: new ones".into())
+            Some("results: new".into())
         }
-        // results/new_file.rs: between its link and its rename, a file is whole under a temporary name.
+        // In results/new_file.rs, a file is whole under its temporary name between its link and its rename.
         _ if name.starts_with(".busy-") && is_whole() => Some("a whole file under its temporary name".into()),
         _ if path.parent().unwrap().ends_with("runs") && name.ends_with(".json") && is_whole() => {
             Some("a kept copy".into())
         }
-        _ => panic!("{} is left behind: {}", path.display(), String::from_utf8_lossy(&content)),
+        _ => panic!("unexpected or damaged file {}: {}", path.display(), String::from_utf8_lossy(&content)),
     }
 }

@@ -1,15 +1,15 @@
-//! The command as its users run it: what it prints, its exit codes, and what it leaves behind.
+//! The command as its users run it: its output, its exit codes, and the processes and files that it leaves.
 
-mod bounds;
-mod cell;
 mod check;
 mod harness;
 mod hostile;
 mod inherited;
 mod interpreters;
 mod kills;
+mod late_worker;
 mod load;
-mod processes;
+mod namespaces;
 mod run;
-mod told;
+mod self_reported;
+mod termination;
 mod usage;

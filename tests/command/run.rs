@@ -1,18 +1,18 @@
-//! `busy run`: what it measures, shows and keeps, and what becomes of an interpreter that fails meanwhile.
+//! `busy run`: the figures that it measures, prints and keeps, and its reports of interpreters that fail during a run.
 
-use crate::harness::{Bench, json, stderr, stdout};
+use crate::harness::{Sandbox, json, stderr, stdout};
 use std::fs;
 use std::time::{Duration, Instant};
 
 #[test]
-fn every_case_is_measured_shown_and_kept() {
-    let bench = Bench::new();
-    let file = bench.path("result.json");
-    let output = bench.run(&["run", "ctypes", "-d", "1", "--json", file.to_str().unwrap()]);
-    // On a loaded machine the figures may be inconclusive; what must hold is that they are there.
+fn every_case_is_measured_printed_and_kept() {
+    let sandbox = Sandbox::new();
+    let file = sandbox.path("result.json");
+    let output = sandbox.run(&["run", "ctypes", "-d", "1", "--json", file.to_str().unwrap()]);
+    // On a loaded machine the figures may be inconclusive, but they must be present.
     assert!(matches!(output.status.code(), Some(0 | 1 | 3)), "{}", stderr(&output));
-    for words in ["Python/s", "one-internal", "two-internal", "internal+external", "2.95 M", "118", "Kept as"] {
-        assert!(stdout(&output).contains(words), "{words} is not in:\n{}", stdout(&output));
+    for part in ["Python/s", "one-internal", "two-internal", "internal+external", "2.95 M", "118", "Kept as"] {
+        assert!(stdout(&output).contains(part), "{part:?} is not in:\n{}", stdout(&output));
     }
 
     let document = json(&file);
@@ -36,23 +36,23 @@ fn every_case_is_measured_shown_and_kept() {
         assert_eq!(case["sampler"]["hz"], 10);
     }
 
-    let kept = bench.files().into_iter().find(|path| path.parent().unwrap().ends_with("runs")).expect("a kept copy");
+    let kept = sandbox.files().into_iter().find(|path| path.parent().unwrap().ends_with("runs")).expect("a kept copy");
     assert_eq!(json(&kept), document);
-    bench.assert_nobody_left("a run");
+    sandbox.assert_no_process_left("a run");
 }
 
 #[test]
-fn json_on_stdout_stands_alone() {
-    let bench = Bench::new();
-    let output = bench.run(&["run", "ctypes", "-d", "1", "--json", "-"]);
+fn json_on_stdout_is_one_document() {
+    let sandbox = Sandbox::new();
+    let output = sandbox.run(&["run", "ctypes", "-d", "1", "--json", "-"]);
     let document: serde_json::Value = serde_json::from_slice(&output.stdout).expect("stdout is one JSON document");
     assert_eq!(document["results"][0]["experiment"], "ctypes");
 }
 
 #[test]
-fn the_timeline_has_the_rate_asked_for_and_the_sampler_tells_what_it_cost() {
-    let bench = Bench::new();
-    let output = bench.run(&["run", "ctypes", "-d", "1", "--hz", "500", "--json", "-"]);
+fn the_timeline_has_the_requested_rate_and_the_sampler_reports_its_cost() {
+    let sandbox = Sandbox::new();
+    let output = sandbox.run(&["run", "ctypes", "-d", "1", "--hz", "500", "--json", "-"]);
     let document: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     let cases = document["results"][0]["cases"].as_array().unwrap();
     assert_eq!(cases.len(), 3);
@@ -65,7 +65,8 @@ fn the_timeline_has_the_rate_asked_for_and_the_sampler_tells_what_it_cost() {
         assert!(timeline.len() <= most + 1 && timeline.len() + missed + 3 >= most, "{} in {wall_s} s", timeline.len());
         let times: Vec<f64> = timeline.iter().map(|step| step["t_s"].as_f64().unwrap()).collect();
         assert!(times.is_sorted() && times[0] >= 0.0 && *times.last().unwrap() <= wall_s);
-        // The cores' figures are too coarse for that: the steps between two readings have none, and it says why.
+        // The kernel's figures per core are too coarse for this rate: the steps between two readings have none, and the
+        // case reports the reason.
         let with_cores = timeline.iter().filter(|step| step["cores"].is_array()).count();
         assert!((1..=(20.0 * wall_s) as usize + 1).contains(&with_cores), "{with_cores} in {wall_s} s");
         let reason = case["missing"]["timeline.cores"].as_str().unwrap_or_default();
@@ -74,9 +75,9 @@ fn the_timeline_has_the_rate_asked_for_and_the_sampler_tells_what_it_cost() {
 }
 
 #[test]
-fn with_lock_stops_the_python_thread_and_without_lock_does_not() {
-    let bench = Bench::new();
-    let output = bench.run(&["run", "extension", "-d", "1", "--json", "-"]);
+fn with_lock_stalls_the_python_thread_and_without_lock_does_not() {
+    let sandbox = Sandbox::new();
+    let output = sandbox.run(&["run", "extension", "-d", "1", "--json", "-"]);
     let document: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     let result = &document["results"][0];
     let cases = result["cases"].as_array().unwrap();
@@ -85,12 +86,12 @@ fn with_lock_stops_the_python_thread_and_without_lock_does_not() {
         case.unwrap_or_else(|| panic!("{name} is not in {result:#}"))["threads"][0]["count"].as_u64().unwrap()
     };
     let (held, released) = (count("internal+with_lock"), count("internal+without_lock"));
-    assert!(held * 10 < released, "beside with_lock {held}, beside without_lock {released}");
+    assert!(held * 10 < released, "count beside with_lock: {held}; beside without_lock: {released}");
 }
 
 #[test]
 fn an_interpreter_that_fails_in_an_experiment_is_a_failed_row() {
-    for (body, words) in [
+    for (body, expected) in [
         ("kill -SEGV $$", "killed by"),
         ("echo hello", "expected a line of JSON"),
         ("echo '{}'", "expected a line of JSON"),
@@ -102,29 +103,29 @@ fn an_interpreter_that_fails_in_an_experiment_is_a_failed_row() {
         ("cat >/dev/null; sleep 1000", "did not end within"),
         ("while :; do sleep 1000 & done", "more than 64 processes"),
     ] {
-        let bench = Bench::new();
-        let python = bench.false_interpreter(body);
-        let file = bench.path("result.json");
+        let sandbox = Sandbox::new();
+        let python = sandbox.fake_interpreter(body);
+        let file = sandbox.path("result.json");
         let start = Instant::now();
-        let output = bench.run(&["run", "ctypes", "-d", "1", "-p", &python, "--json", file.to_str().unwrap()]);
+        let output = sandbox.run(&["run", "ctypes", "-d", "1", "-p", &python, "--json", file.to_str().unwrap()]);
         assert!(start.elapsed() < Duration::from_secs(120), "{body} was not bounded");
         assert_eq!(output.status.code(), Some(1), "{body}: {}", stderr(&output));
         let result = &json(&file)["results"][0];
         assert_eq!(result["status"], "failed", "{body}");
         let reason = result["reason"].as_str().unwrap();
-        assert!(reason.contains(words), "{body}: {reason}");
+        assert!(reason.contains(expected), "{body}: {reason}");
         assert!(stdout(&output).contains("failed: "), "{body}");
-        bench.assert_nobody_left(body);
+        sandbox.assert_no_process_left(body);
     }
 }
 
 #[test]
-fn what_an_interpreter_prints_of_its_own_is_passed_over() {
-    let bench = Bench::new();
-    fs::write(bench.path("sitecustomize.py"), "print('welcome'); print('{}')\n").unwrap();
-    let output = bench
+fn lines_printed_by_start_up_files_are_ignored() {
+    let sandbox = Sandbox::new();
+    fs::write(sandbox.path("sitecustomize.py"), "print('welcome'); print('{}')\n").unwrap();
+    let output = sandbox
         .command(&["run", "ctypes", "-d", "1", "--json", "-"])
-        .env("PYTHONPATH", bench.home.path())
+        .env("PYTHONPATH", sandbox.home.path())
         .output()
         .unwrap();
     let document: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
@@ -133,30 +134,33 @@ fn what_an_interpreter_prints_of_its_own_is_passed_over() {
 }
 
 #[test]
-fn what_is_missing_is_a_skip_with_its_reason() {
-    let bench = Bench::new();
-    let output =
-        bench.command(&["run", "extension", "-d", "1", "--json", "-"]).env("CC", "no-such-compiler").output().unwrap();
+fn a_variant_that_cannot_be_compiled_is_missing_with_its_reason() {
+    let sandbox = Sandbox::new();
+    let output = sandbox
+        .command(&["run", "extension", "-d", "1", "--json", "-"])
+        .env("CC", "no-such-compiler")
+        .output()
+        .unwrap();
     let document: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     let reason = document["results"][0]["missing"]["c"].as_str().expect("a reason").to_owned();
     assert!(reason.contains("no-such-compiler") && reason.contains("CC"), "{reason}");
 }
 
 #[test]
-fn results_that_cannot_be_kept_are_shown_all_the_same() {
-    let bench = Bench::new();
-    fs::write(bench.path("state"), "a file where a folder should be").unwrap();
+fn results_that_cannot_be_kept_are_still_printed() {
+    let sandbox = Sandbox::new();
+    fs::write(sandbox.path("state"), "a file where a folder should be").unwrap();
     let output =
-        bench.command(&["run", "ctypes", "-d", "1"]).env("XDG_STATE_HOME", bench.path("state")).output().unwrap();
+        sandbox.command(&["run", "ctypes", "-d", "1"]).env("XDG_STATE_HOME", sandbox.path("state")).output().unwrap();
     assert!(stdout(&output).contains("two-internal"));
     assert!(stderr(&output).contains("not kept"), "{}", stderr(&output));
 }
 
 #[test]
-fn an_experiment_that_tells_metrics_shows_and_keeps_them() {
-    let bench = Bench::new();
-    let file = bench.path("result.json");
-    let output = bench.run(&["run", "generator", "-d", "1", "--json", file.to_str().unwrap()]);
+fn self_reported_metrics_are_printed_and_kept() {
+    let sandbox = Sandbox::new();
+    let file = sandbox.path("result.json");
+    let output = sandbox.run(&["run", "generator", "-d", "1", "--json", file.to_str().unwrap()]);
     let document = json(&file);
     let result = &document["results"][0];
     assert_eq!(result["status"], "ok", "{result:#}");
@@ -167,16 +171,16 @@ fn an_experiment_that_tells_metrics_shows_and_keeps_them() {
     };
     assert_eq!((threads("in-turn", "generators"), threads("in-turn", "threads")), (1.into(), 4.into()));
     assert_eq!((threads("waiting", "generators"), threads("beside-computing", "generators")), (1.into(), 1.into()));
-    for words in ["steps/s", "in-turn (threads)", "Four generators take turns"] {
-        assert!(stdout(&output).contains(words), "{words} is not in:\n{}", stdout(&output));
+    for part in ["steps/s", "in-turn (threads)", "Four generators take turns"] {
+        assert!(stdout(&output).contains(part), "{part:?} is not in:\n{}", stdout(&output));
     }
-    bench.assert_nobody_left("a run");
+    sandbox.assert_no_process_left("a run");
 }
 
 #[test]
-fn interpreters_from_c_and_from_python_tell_what_they_used_or_why_they_are_not_to_be_had() {
-    let bench = Bench::new();
-    let found = bench.run(&["pythons", "--json", "-"]);
+fn every_case_of_interpreters_has_metrics_or_a_reason() {
+    let sandbox = Sandbox::new();
+    let found = sandbox.run(&["pythons", "--json", "-"]);
     let found: serde_json::Value = serde_json::from_slice(&found.stdout).unwrap();
     let version = |python: &serde_json::Value| {
         let numbers = python["version_info"].as_array().unwrap();
@@ -185,13 +189,13 @@ fn interpreters_from_c_and_from_python_tell_what_they_used_or_why_they_are_not_t
     let mut pythons: Vec<_> = found["interpreters"].as_array().unwrap().iter().collect();
     pythons.retain(|python| python["implementation"] == "cpython" && python["free_threaded"] == false);
     pythons.retain(|python| version(python) >= (3, 8));
-    // The eldest, which may have no GILs of its interpreters' own; the eldest that has; the newest.
+    // The oldest, which may have no GIL per interpreter; the oldest that has; the newest.
     let with_own_gils = pythons.iter().find(|python| version(python) >= (3, 12));
-    let mut names: Vec<_> = [pythons.first(), with_own_gils, pythons.last()].into_iter().flatten().collect();
-    names.dedup();
-    for python in names {
+    let mut selected: Vec<_> = [pythons.first(), with_own_gils, pythons.last()].into_iter().flatten().collect();
+    selected.dedup();
+    for python in selected {
         let command = python["command"].as_str().unwrap();
-        let output = bench.run(&["run", "interpreters", "-d", "1", "-p", command, "--json", "-"]);
+        let output = sandbox.run(&["run", "interpreters", "-d", "1", "-p", command, "--json", "-"]);
         assert!(matches!(output.status.code(), Some(0 | 1 | 3)), "{}", stderr(&output));
         let document: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
         let result = &document["results"][0];
@@ -200,34 +204,37 @@ fn interpreters_from_c_and_from_python_tell_what_they_used_or_why_they_are_not_t
             let mut cases = result["cases"].as_array().unwrap().iter();
             cases.find(|case| case["case"] == name && case["variant"] == variant).map(|case| &case["metrics"])
         };
-        let tells = |name: &str, variant: &str, metric: &str| {
+        let has = |name: &str, variant: &str, metric: &str| {
             case(name, variant).is_some_and(|metrics| metrics[metric].as_f64() > Some(0.0))
         };
-        let why = |title: &str| result["missing"][title].as_str().unwrap_or_default();
-        assert!(tells("shared-gil", "python", "cpu_percent"), "{result:#}");
+        let reason = |title: &str| result["missing"][title].as_str().unwrap_or_default();
+        assert!(has("shared-gil", "python", "cpu_percent"), "{result:#}");
         for variant in ["threads", "processes-pipe", "processes-shared-memory"] {
-            assert!(tells("sharing", variant, "handover_us"), "{variant}: {result:#}");
+            assert!(has("sharing", variant, "handover_us"), "{variant}: {result:#}");
         }
         if version(python) < (3, 12) {
-            assert!(why("own-gil").contains("PEP 684"), "{result:#}");
+            assert!(reason("own-gil").contains("PEP 684"), "{result:#}");
         } else {
-            assert!(tells("own-gil", "python", "cpu_percent"), "{result:#}");
+            assert!(has("own-gil", "python", "cpu_percent"), "{result:#}");
             for name in ["own-gil", "shared-gil", "one-interpreter"] {
-                assert!(tells(name, "c-program", "cpu_percent") || !why("c-program").is_empty(), "{name}: {result:#}");
+                assert!(has(name, "c-program", "cpu_percent") || !reason("c-program").is_empty(), "{name}: {result:#}");
             }
             assert!(
-                tells("own-gil", "ctypes", "native_per_s") || why("own-gil (ctypes)").contains("ImportError"),
+                has("own-gil", "ctypes", "native_per_s") || reason("own-gil (ctypes)").contains("ImportError"),
                 "{result:#}"
             );
         }
         if version(python) >= (3, 13) {
             let count = |name: &str| case(name, "extension").unwrap()["counts_per_s"].as_f64().unwrap();
-            assert!(count("shared-gil") * 10.0 < count("own-gil"), "with_lock stops who shares its GIL: {result:#}");
+            assert!(
+                count("shared-gil") * 10.0 < count("own-gil"),
+                "with_lock must stall the interpreters that share its GIL: {result:#}"
+            );
         }
         assert!(
-            tells("pool-executor", "interpreters", "counts_per_s")
-                || why("pool-executor (interpreters)").contains("3.14")
+            has("pool-executor", "interpreters", "counts_per_s")
+                || reason("pool-executor (interpreters)").contains("3.14")
         );
     }
-    bench.assert_nobody_left("a run");
+    sandbox.assert_no_process_left("a run");
 }

@@ -1,4 +1,4 @@
-//! What the tests across the faces share: the libbusy that was built, and the Pythons of this machine.
+//! Helpers that the tests across the faces share: the libbusy under test, and the interpreters of this machine.
 
 #[path = "../../ffi/tests/common/mod.rs"]
 pub mod library;
@@ -10,14 +10,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-/// An interpreter, as it describes itself.
+/// An interpreter, with the path and the version that it reports.
 pub struct Python {
     pub path: PathBuf,
-    /// As `CPython 3.11`, or `CPython 3.13t` if it is free-threaded.
+    /// Such as `CPython 3.11`, or `CPython 3.13t` if it is free-threaded.
     pub name: String,
 }
 
-/// `python3` on PATH, all that pyenv has, and all that `make interpreters` brought, each once.
+/// Returns `python3` on PATH, the interpreters of pyenv, and those that `make interpreters` installed, each once.
 pub fn pythons() -> Vec<Python> {
     let mut candidates = vec![PathBuf::from("python3")];
     if let Some(root) = env::var_os("PYENV_ROOT")
@@ -27,45 +27,45 @@ pub fn pythons() -> Vec<Python> {
     }
     let cache = env::var_os("XDG_CACHE_HOME").map(PathBuf::from).or_else(|| Some(env::home_dir()?.join(".cache")));
     if let Some(cache) = cache
-        && let Ok(brought) = fs::read_dir(cache.join("busy/interpreters"))
+        && let Ok(installed) = fs::read_dir(cache.join("busy/interpreters"))
     {
-        let programs = brought.flatten().filter_map(|entry| fs::read_dir(entry.path().join("bin")).ok());
+        let programs = installed.flatten().filter_map(|entry| fs::read_dir(entry.path().join("bin")).ok());
         candidates.extend(programs.flatten().flatten().map(|program| program.path()));
     }
-    // By the resolved executable: the python3 on PATH is often one of pyenv's.
-    let found: BTreeMap<_, _> = candidates.iter().filter_map(|candidate| describe(candidate)).collect();
+    // The key is the resolved executable, since the python3 on PATH is often one of pyenv's.
+    let found: BTreeMap<_, _> = candidates.iter().filter_map(|candidate| identify(candidate)).collect();
     if found.is_empty() {
-        eprintln!("skipped: no python3 on PATH, and none of pyenv's");
+        eprintln!("skipped: no interpreter found on PATH, in pyenv, or from `make interpreters`");
     }
     found.into_values().collect()
 }
 
-fn describe(candidate: &Path) -> Option<(PathBuf, Python)> {
-    const QUESTION: &str = "import platform, sys; \
+/// Returns the resolved executable of `candidate` and its description. None if it is not a working interpreter.
+fn identify(candidate: &Path) -> Option<(PathBuf, Python)> {
+    const QUERY: &str = "import platform, sys; \
         print(sys.executable); print(platform.python_implementation() + ' %d.%d' % sys.version_info[:2] + \
         't' * ('t' in getattr(sys, 'abiflags', '')))";
-    let answer =
-        Command::new(candidate).args(["-c", QUESTION]).output().ok().filter(|answer| answer.status.success())?;
+    let answer = Command::new(candidate).args(["-c", QUERY]).output().ok().filter(|answer| answer.status.success())?;
     let answer = stdout(&answer);
     let [path, name] = answer.lines().collect::<Vec<_>>().try_into().ok()?;
     let path = PathBuf::from(path);
     Some((path.canonicalize().ok()?, Python { path, name: name.into() }))
 }
 
-/// Runs `command` to its end.
+/// Runs `command` to its end and returns its output.
 pub fn run(command: &mut Command) -> Output {
-    command.output().unwrap_or_else(|error| panic!("{}: {error}", words(command)))
+    command.output().unwrap_or_else(|error| panic!("{}: {error}", command_line(command)))
 }
 
-/// Runs `command`, which must succeed in silence on stderr, and returns what it printed.
+/// Runs `command`, which must succeed without output on stderr, and returns its stdout.
 pub fn printed(command: &mut Command) -> String {
     let output = run(command);
-    assert!(output.status.success() && output.stderr.is_empty(), "{}\n{}", words(command), told(&output));
+    assert!(output.status.success() && output.stderr.is_empty(), "{}\n{}", command_line(command), describe(&output));
     stdout(&output)
 }
 
-/// How it ended and all that it printed, to be read in a failure's message.
-pub fn told(output: &Output) -> String {
+/// Returns the exit status and everything that was printed, for the message of a failed assertion.
+pub fn describe(output: &Output) -> String {
     format!("{}\n{}{}", output.status, stdout(output), String::from_utf8_lossy(&output.stderr))
 }
 
@@ -73,8 +73,8 @@ fn stdout(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-/// The command line. Debug would print the environment too.
-fn words(command: &Command) -> String {
+/// Returns the command line. The Debug format would include the environment.
+fn command_line(command: &Command) -> String {
     let words = [command.get_program()].into_iter().chain(command.get_args());
     words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
 }

@@ -1,4 +1,4 @@
-//! An installed busy, and C programs compiled against it as its users compile theirs.
+//! An installed busy, and C programs compiled against it as users compile theirs.
 
 use crate::common::{libbusy, printed};
 use std::env::consts::ARCH;
@@ -12,7 +12,8 @@ use tempfile::TempDir;
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 const STRICT: [&str; 4] = ["-Wall", "-Wextra", "-Wpedantic", "-Werror"];
 
-/// What `make install` makes, in links, and room for what is compiled against it.
+/// A temporary folder with links to the files that `make install` installs, and with the programs compiled against
+/// them.
 pub struct Prefix(pub TempDir);
 
 impl Prefix {
@@ -34,18 +35,18 @@ impl Prefix {
         prefix
     }
 
-    /// Where the file `name` is, or is to be, in it.
+    /// Returns the path of the file `name` in the folder, whether or not it exists.
     pub fn path(&self, name: &str) -> PathBuf {
         self.0.path().join(name)
     }
 
-    /// Links with the shared library, and finds it again when run.
+    /// Returns the arguments that link a program with the shared library, and by which the program finds it when run.
     pub fn shared(&self) -> [String; 3] {
         let folder = text(&self.path("lib"));
         [format!("-L{folder}"), "-lbusy".into(), format!("-Wl,-rpath,{folder}")]
     }
 
-    /// Compiles `source` without a warning into the file `name`.
+    /// Compiles `source` into the file `name`, and returns its path. Fails if the compiler warns.
     pub fn compile<Argument: AsRef<OsStr>>(
         &self,
         source: &Path,
@@ -56,23 +57,23 @@ impl Prefix {
         let output = self.path(name);
         let mut command = compiler(standard.starts_with("c++"));
         command.arg(format!("-std={standard}")).args(STRICT).arg("-I").arg(self.path("include"));
-        // The libraries go last: a linker takes from them what was asked for before.
+        // The libraries go last: the linker takes from a library only the symbols that files before it need.
         command.arg("-o").arg(&output).arg(source).args(arguments);
         assert_eq!(printed(&mut command), "");
         output
     }
 }
 
-/// The compiler of C or C++.
+/// Returns the compiler of C, or of C++ if `cpp`.
 pub fn compiler(cpp: bool) -> Command {
-    // A build script would be told the target; a test runs on the machine that it was built for.
+    // Cargo passes the target to build scripts only. A test runs on the machine that it was built for.
     let triple = format!("{ARCH}-unknown-linux-{}", if cfg!(target_env = "musl") { "musl" } else { "gnu" });
     let mut build = cc::Build::new();
     build.cpp(cpp).target(&triple).host(&triple).opt_level(2).debug(false).cargo_metadata(false);
     build.try_get_compiler().unwrap().to_command()
 }
 
-/// The file `name` of this repository.
+/// Returns the path of the file `name` in this repository.
 pub fn source(name: &str) -> PathBuf {
     Path::new(ROOT).join(name)
 }

@@ -1,4 +1,4 @@
-/* Holds the GIL, if called with it, for a known time, and sleeps without it: with the times of CLOCK_MONOTONIC, in
+/* Holds the GIL for a known time, if called with it, and sleeps without it. Returns the times of CLOCK_MONOTONIC, in
    nanoseconds, at which that began and ended. */
 #include <stdint.h>
 #include <time.h>
@@ -11,7 +11,7 @@ static uint64_t now(void)
     return (uint64_t)time.tv_sec * 1000000000u + (uint64_t)time.tv_nsec;
 }
 
-/* Returns the begin. */
+/* Spins for `ns`. Returns the beginning, and writes the end to `end`. */
 uint64_t hold(uint64_t ns, uint64_t *end)
 {
     uint64_t begin = now();
@@ -22,7 +22,7 @@ uint64_t hold(uint64_t ns, uint64_t *end)
     return begin;
 }
 
-/* Returns the end. */
+/* Sleeps for `ns`. Returns the end. */
 uint64_t nap(uint64_t ns)
 {
     struct timespec time = {(time_t)(ns / 1000000000u), (long)(ns % 1000000000u)};

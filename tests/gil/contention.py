@@ -1,8 +1,9 @@
-"""Four threads each hold the GIL for a known time and sleep without it (contention.c is the second argument): prints
-how far off the meter's held and waited shares of each are, as JSON.
+"""Four threads each hold the GIL for a known time and sleep without it (contention.c is the second argument).
+Prints the errors of the meter's held and waited shares of each thread, as JSON.
 
-From the end of its sleep to the begin of its hold a thread waits. Nobody is asked to give the GIL up before: else a
-thread could wait behind its hold too, where it may also have given the GIL up and lost its core to whom that woke.
+A thread waits from the end of its sleep to the beginning of its hold. There are no drop requests: otherwise a
+thread could also wait after its hold, when it may have dropped the GIL and lost its core to the thread that this
+woke.
 """
 
 import ctypes

@@ -1,4 +1,4 @@
-"""A release that another thread asked for is told from one that the thread does by itself, though it was asked to."""
+"""A drop on request is distinguished from a voluntary release, even if a drop was requested before that release."""
 
 import ctypes
 import functools
@@ -8,13 +8,13 @@ import time
 from meter import HELD, Waited, snapshot, start, stop, tid
 
 ROUNDS = 20
-HOLD_NS = 30000000  # six switch intervals: by then the other thread has asked
+HOLD_NS = 30000000  # six switch intervals, so that the other thread has requested a drop
 waited = Waited()
 
 
 class Slow(object):
-    """A number that takes long to tell, by C code that holds the GIL: no bytecode runs between that and time.sleep's
-    own release."""
+    """A number whose conversion takes long, in C code that holds the GIL. No bytecode runs between that and the
+    release in time.sleep."""
 
     __index__ = staticmethod(functools.partial(HELD.busy_wait_ns, HOLD_NS, None, ctypes.byref(waited)))
 
@@ -39,9 +39,10 @@ done = True
 other.join()
 stop()
 assert after - before == ROUNDS, (before, after)
-# Beside thread start and end it never lets go by itself; asked, it must, each time that the main thread comes back.
+# Except at thread start and end it never releases the GIL by itself. It drops it on request each time that the main
+# thread returns from its sleep.
 assert looped.forced_drops >= ROUNDS and looped.voluntary_releases < ROUNDS / 2, (
     looped.forced_drops,
     looped.voluntary_releases,
 )
-print("told apart")
+print("distinguished")

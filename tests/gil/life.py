@@ -1,5 +1,6 @@
-"""A random life of a metered program, from the seed in the second argument: threads that come and go, hold the GIL,
-release it, fail; windows in windows; starts in starts; forks; Ctrl-C. Whatever happens, the accounts must add up."""
+"""A random life of a metered program, from the seed in the second argument: threads start and end, hold the GIL,
+release it and fail; windows and starts are nested; there are forks and Ctrl-C. In any case, the accounts must add
+up."""
 
 import os
 import random
@@ -49,7 +50,7 @@ def check(window_number=0, library=HELD, gil=0):
     if library is HELD:
         assert holders == [tid()], (holders, tid())
         assert threads[tid()].state == 1
-        # The hold that was going on at the start, or at the fork, has no acquire.
+        # The acquire of the hold that was going on at the start, or at the fork, was not seen.
         released = totals.voluntary_releases + totals.forced_drops
         assert totals.acquisitions == released, (totals.acquisitions, released)
     else:
@@ -105,7 +106,7 @@ def do(chance, depth, kinds=9):
 
 
 def live(seed):
-    """Meters too, or, of each three, one knows nothing of it."""
+    """Two of three threads start the meter too."""
     chance = random.Random(seed)
     try:
         meters = chance.randrange(3)
@@ -154,10 +155,10 @@ for _ in range(60):
     elif what == 5:
         fork()
     elif what == 6:
-        # What a start or a window begins, nobody would end.
+        # Without starts and windows, which would not be ended.
         interrupted(chance, lambda: do(chance, 3, 7))
     elif what == 7:
-        # From rest to metering and back, whatever the others are doing.
+        # From metering to rest and back, whatever the other threads are doing.
         close(outer)
         stop()
         wait(RELEASED, 100000)

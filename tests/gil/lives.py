@@ -1,4 +1,4 @@
-"""What happens in any random life: Ctrl-C and forks."""
+"""Events of every random life: Ctrl-C and forks."""
 
 import os
 import signal
@@ -10,7 +10,7 @@ from meter import end_if_stuck
 
 
 def interrupted(chance, do):
-    """Calls `do` again and again until Ctrl-C, which comes at a random moment."""
+    """Calls `do` repeatedly until Ctrl-C, which comes at a random moment."""
 
     def interrupt(seconds):
         time.sleep(seconds)
@@ -27,7 +27,7 @@ def interrupted(chance, do):
 
 
 def in_a_child(body):
-    """Calls `body` in a forked child, where it must raise nothing."""
+    """Calls `body` in a forked child, where it must not raise an exception."""
     child = os.fork()
     if child == 0:
         status = 1

@@ -1,8 +1,8 @@
-//! The GIL meter of libbusy inside real interpreters, by ctypes: against what is known to have been held and waited, through
-//! random lives, forks and interpreters with their own GILs, and where it must refuse.
+//! The GIL meter of libbusy inside real interpreters, by ctypes: compared with known holds and waits, in random lives
+//! with forks and interpreters with their own GILs, and in interpreters where it must refuse.
 //!
-//! The scripts print figures, which are shown and held against wide bounds: what they are on a quiet machine is in
-//! docs/measuring.md.
+//! The scripts print figures, which are shown and checked against wide bounds. docs/measuring.md has the figures of a
+//! quiet machine.
 
 #![cfg(all(target_os = "linux", target_env = "gnu", target_arch = "x86_64"))]
 
@@ -13,14 +13,14 @@ mod common;
 #[path = "../common/prefix.rs"]
 mod prefix;
 
-use common::{libbusy, printed, run, told};
+use common::{describe, libbusy, printed, run};
 use prefix::Prefix;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-/// An interpreter as `busy pythons` describes it.
+/// An interpreter, as `busy pythons` describes it.
 struct Python {
     name: String,
     path: PathBuf,
@@ -28,7 +28,7 @@ struct Python {
     is_metered: bool,
 }
 
-/// All that can be found, each once.
+/// Returns all interpreters found, each once.
 fn pythons() -> &'static [Python] {
     static FOUND: OnceLock<Vec<Python>> = OnceLock::new();
     FOUND.get_or_init(|| {
@@ -48,7 +48,7 @@ fn pythons() -> &'static [Python] {
     })
 }
 
-/// Those whose GIL is metered, from `oldest` on.
+/// Returns the interpreters whose GIL is metered, from version `oldest` on.
 fn metered(oldest: (u64, u64)) -> Vec<&'static Python> {
     let found: Vec<_> = pythons().iter().filter(|python| python.is_metered && python.version >= oldest).collect();
     if found.is_empty() {
@@ -60,7 +60,7 @@ fn metered(oldest: (u64, u64)) -> Vec<&'static Python> {
 fn script(python: &Python, name: &str) -> Command {
     let mut command = Command::new(&python.path);
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/gil").join(name);
-    // 3.12 warns of forks beside threads, -B leaves no files among the sources.
+    // 3.12 warns of forks in a process with threads. -B writes no files among the sources.
     command.args(["-W", "ignore", "-B"]).arg(script).arg(libbusy());
     command
 }
@@ -70,7 +70,7 @@ fn figures(command: &mut Command) -> Value {
 }
 
 #[test]
-fn what_one_thread_holds_and_releases_is_told_as_it_was() {
+fn holds_and_releases_of_one_thread_are_metered() {
     for python in metered((2, 7)) {
         let found = figures(&mut script(python, "truth.py"));
         eprintln!("{}: {found}", python.name);
@@ -80,10 +80,10 @@ fn what_one_thread_holds_and_releases_is_told_as_it_was() {
 }
 
 #[test]
-fn what_four_threads_hold_and_wait_for_is_told_for_each() {
+fn holds_and_waits_of_four_threads_are_metered_for_each() {
     let prefix = Prefix::new();
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/gil/contention.c");
-    // POSIX time beside strict C.
+    // Strict C99 hides the functions of POSIX.
     let library = prefix.compile(&source, "c99", "contention.so", ["-shared", "-fPIC", "-D_POSIX_C_SOURCE=200809L"]);
     for python in metered((2, 7)) {
         let threads = figures(script(python, "contention.py").arg(&library));
@@ -101,33 +101,40 @@ fn what_four_threads_hold_and_wait_for_is_told_for_each() {
 }
 
 #[test]
-fn off_means_off_and_what_is_not_there_is_refused() {
+fn a_stop_restores_every_entry_and_invalid_calls_are_refused() {
     for python in metered((2, 7)) {
         assert_eq!(printed(&mut script(python, "off.py")), "off\n", "{}", python.name);
     }
 }
 
-/// As many random lives as BUSY_LIVES asks for, in each of `pythons`, by what `command` makes of it.
+#[test]
+fn a_child_forked_during_another_threads_start_can_start_the_meter() {
+    for python in metered((2, 7)) {
+        assert_eq!(printed(&mut script(python, "fork_in_start.py")), "started in each child\n", "{}", python.name);
+    }
+}
+
+/// Runs the script of `command` with random seeds in each of `pythons`, BUSY_LIVES times (3).
 fn live(pythons: &[&Python], command: impl Fn(&Python) -> Command) {
     let lives: u64 = std::env::var("BUSY_LIVES").map_or(3, |lives| lives.parse().unwrap());
     for python in pythons {
         for _ in 0..lives {
             let seed = fastrand::u32(..).to_string();
             let output = run(command(python).arg(&seed));
-            assert!(output.status.success(), "{}, seed {seed}: {}", python.name, told(&output));
+            assert!(output.status.success(), "{}, seed {seed}: {}", python.name, describe(&output));
         }
         eprintln!("{}: {lives} lives", python.name);
     }
 }
 
 #[test]
-fn the_accounts_add_up_through_any_life() {
+fn the_accounts_add_up_in_any_life() {
     live(&metered((2, 7)), |python| script(python, "life.py"));
 }
 
 #[test]
-fn watches_add_up_through_any_life() {
-    // Built by maturin, in front of the tests (make build).
+fn watches_add_up_in_any_life() {
+    // Maturin builds it before the tests (make build).
     let module = libbusy().with_file_name("python");
     if !module.is_dir() {
         return eprintln!("skipped: the Python module was not built");
@@ -140,22 +147,22 @@ fn watches_add_up_through_any_life() {
 }
 
 #[test]
-fn a_release_that_was_asked_for_is_told_from_one_s_own() {
-    // 3.7's time.sleep takes no number of the script's own.
+fn drops_on_request_are_distinguished_from_voluntary_releases() {
+    // 3.7's time.sleep does not accept a class of numbers that the script defines.
     for python in metered((3, 8)) {
-        assert_eq!(printed(&mut script(python, "forced.py")), "told apart\n", "{}", python.name);
+        assert_eq!(printed(&mut script(python, "forced.py")), "distinguished\n", "{}", python.name);
     }
 }
 
 #[test]
-fn interpreters_with_a_gil_of_their_own_are_told_apart() {
+fn interpreters_with_a_gil_of_their_own_are_metered_separately() {
     for python in metered((3, 12)) {
-        assert_eq!(printed(&mut script(python, "own_gil.py")), "apart\n", "{}", python.name);
+        assert_eq!(printed(&mut script(python, "own_gil.py")), "separate\n", "{}", python.name);
     }
 }
 
 #[test]
-fn what_has_no_gil_to_meter_is_refused_by_name() {
+fn interpreters_whose_gil_is_not_metered_are_refused_with_the_reason() {
     for python in pythons().iter().filter(|python| !python.is_metered) {
         let reason = printed(&mut script(python, "refused.py"));
         eprintln!("{}: {reason}", python.name);

@@ -6,13 +6,13 @@ import sys
 
 u32, u64, i64, size_t = ctypes.c_uint32, ctypes.c_uint64, ctypes.c_int64, ctypes.c_size_t
 
-# Calls with the GIL held. PyPy has no such.
+# Calls hold the GIL. PyPy has no such library class.
 HELD = getattr(ctypes, "PyDLL", ctypes.CDLL)(sys.argv[1])
 RELEASED = ctypes.CDLL(sys.argv[1])
 
 
 def end_if_stuck():
-    """By the signal's default action, which ends the process also where no Python code runs any more."""
+    """Ends the process after a minute, by the default action of a signal, which works even if no Python code runs."""
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.alarm(60)
 
@@ -60,7 +60,7 @@ OK, OFF, REFUSED, NOT_HELD, NO_WINDOWS = 0, 10, 11, 12, 13
 
 
 def tid():
-    """The native id of the calling thread; threading tells it from 3.8 on."""
+    """Returns the native id of the calling thread, which threading has from 3.8 on."""
     return ctypes.PyDLL(None).syscall(186)
 
 
@@ -99,7 +99,7 @@ def close(number):
 
 
 def wait(library, ns):
-    """Spins for `ns` nanoseconds and returns how long that was."""
+    """Spins for `ns` nanoseconds and returns the time that it took."""
     waited = Waited()
     assert library.busy_wait_ns(ns, None, ctypes.byref(waited)) == OK
     return waited.elapsed_ns

@@ -1,9 +1,9 @@
-"""Off means off: while metering some words of CPython's own object lead into libbusy, before and afterwards none. A
-start without the GIL, a stop too many, windows that are not there: refused, and nothing is left."""
+"""While metering, some words of CPython's own object lead into libbusy; before and afterwards there are none. A start
+without the GIL, a stop too many and an unknown window are refused, without any effect."""
 
 import ctypes
-import struct
 
+from entries import leading_into_libbusy
 from meter import (
     HELD,
     NO_WINDOWS,
@@ -25,38 +25,6 @@ from meter import (
 NULL_POINTER, BAD_SIZE, BAD_OPTION = 2, 4, 8
 
 
-def mappings():
-    with open("/proc/self/maps") as maps:
-        for line in maps:
-            fields = line.split()
-            if len(fields) == 6:
-                begin, end = (int(part, 16) for part in fields[0].split("-"))
-                yield begin, end, fields[1], fields[5]
-
-
-def leading_into_libbusy():
-    """How many words of the object that holds PyEval_SaveThread are addresses in libbusy, and what may be written."""
-    save_thread = ctypes.cast(ctypes.pythonapi.PyEval_SaveThread, ctypes.c_void_p).value
-    code = ctypes.cast(HELD.busy_gil_start, ctypes.c_void_p).value
-    all_mappings = list(mappings())
-
-    def file_at(address):
-        return next(path for begin, end, _, path in all_mappings if begin <= address < end)
-
-    libbusy = [(begin, end) for begin, end, _, path in all_mappings if path == file_at(code)]
-    begin_code, end_code = min(libbusy)[0], max(libbusy)[1]
-    found, rights = 0, []
-    with open("/proc/self/mem", "rb") as memory:
-        for begin, end, right, path in all_mappings:
-            if path == file_at(save_thread) and "x" not in right:
-                rights.append((begin, end, right))
-                memory.seek(begin)
-                data = memory.read(end - begin)
-                words = struct.unpack("{}Q".format(len(data) // 8), data[: len(data) // 8 * 8])
-                found += sum(begin_code <= word < end_code for word in words)
-    return found, rights
-
-
 before, rights = leading_into_libbusy()
 assert before == 0
 assert RELEASED.busy_gil_start() == NOT_HELD and "PyDLL" in reason(), reason()
@@ -74,9 +42,9 @@ for _ in range(3):
     stop()
     assert leading_into_libbusy()[0] >= 4, "one start is left"
     totals, threads = snapshot()
-    assert 3000000 <= totals.longest_hold_ns <= totals.held_ns, "seeded: no acquire was seen"
+    assert 3000000 <= totals.longest_hold_ns <= totals.held_ns, "a hold without an acquire"
     stop()
-    assert leading_into_libbusy() == (0, rights), "the entries, and the rights of their pages"
+    assert leading_into_libbusy() == (0, rights), "the entries and the rights of their pages are restored"
     assert HELD.busy_gil_stop() == OFF
 
 start()
@@ -102,7 +70,7 @@ fresh = [window() for _ in range(16)]
 wait(HELD, 2000000)
 wait(RELEASED, 1000)
 assert all(2000000 <= snapshot(window=number)[0].longest_hold_ns < 50000000 for number in fresh), (
-    "nothing of a former window's"
+    "no window has figures of a former one"
 )
 
 

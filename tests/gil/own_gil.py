@@ -1,5 +1,5 @@
-"""Interpreters with a GIL of their own (3.12 on): each is told apart, an idle or long held one is named as not
-metered, and one that comes at a former one's place is another."""
+"""Interpreters with a GIL of their own (3.12 on) are metered separately. An idle GIL, or one held from before the
+start, is listed as not metered. One at the address of a former one is another GIL."""
 
 import threading
 import time
@@ -54,9 +54,9 @@ def begin_while_it_runs():
 
 
 spun(early, 0.4, begin_while_it_runs)
-assert holding == [(0, 0, 0)], ("held from before the start, nobody knows by whom", holding)
+assert holding == [(0, 0, 0)], ("held from before the start, so the holder is unknown", holding)
 totals, threads = gil_of(number(early))
-assert totals.metered and totals.held_ns < 50000000, "what was seen of it begins with its release"
+assert totals.metered and totals.held_ns < 50000000, "metering of it begins with its release"
 
 spun(early, 0.3)
 totals, threads = gil_of(number(early))
@@ -73,14 +73,14 @@ assert tids[late] in threads and not [row for row in threads.values() if row.sta
 
 main, threads = snapshot(0)
 for waiting in (early, late):
-    assert threads[tids[waiting]].held_ns < 100000000, "it was another GIL that it held"
+    assert threads[tids[waiting]].held_ns < 100000000, "it held another GIL"
 
 interpreters.destroy(late)
 for _ in range(3):
     again = interpreters.create()
     spun(again, 0.1)
     totals, threads = gil_of(number(again))
-    assert 50000000 < totals.held_ns <= totals.metered_ns, "nothing of its predecessor's"
+    assert 50000000 < totals.held_ns <= totals.metered_ns, "no figures of its predecessor"
     interpreters.destroy(again)
 stop()
-print("apart")
+print("separate")

@@ -1,4 +1,4 @@
-"""Prints why the meter does not start here; nothing of it may remain."""
+"""Prints the reason why the meter does not start here. Nothing of it may remain."""
 
 from meter import HELD, OFF, REFUSED, reason
 

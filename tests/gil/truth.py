@@ -1,5 +1,5 @@
-"""One thread holds the GIL for a known time and releases it for a known time, natively, over duties and periods: prints
-how far off the meter's held share and longest hold are, as JSON."""
+"""One thread natively holds and releases the GIL for known times, with several duties and periods. Prints the
+errors of the meter's held share and longest hold, as JSON."""
 
 import json
 import sys
@@ -24,16 +24,16 @@ for period_us in (100, 1000, 10000, 100000):
                 released += wait(RELEASED, release)
         totals, threads = snapshot(window=stretch)
         close(stretch)
-        # All but the time in released waits is held: the interpreter's own work between the calls too.
+        # All time except the released waits is held, including the interpreter's own work between the calls.
         truth = 1 - float(released) / totals.metered_ns
         shares.append(abs(float(totals.held_ns) / totals.metered_ns - truth))
-        # Further work of the thread is part of the hold, so the truth is a lower bound.
+        # The hold includes further work of the thread, so the true value is a lower bound.
         if hold and release:
             holds.append(abs(totals.longest_hold_ns - longest))
-        # 2.7 lets go every hundred ticks, whether anyone waits or not.
+        # 2.7 drops the GIL every hundred ticks, even if no thread waits.
         forced = totals.forced_drops if sys.version_info < (3,) else 0
         counted = totals.voluntary_releases, totals.forced_drops, totals.acquisitions
-        # A free-threaded build with its GIL on lets go for its other locks too.
+        # A free-threaded build with its GIL on also releases it to wait for other locks.
         explicit = totals.voluntary_releases if FREE_THREADED else rounds if release else 0
         assert counted == (explicit, forced, explicit + forced), (period_us, duty, counted)
         assert len(threads) == 1 and sum(row.held_ns for row in threads.values()) == totals.held_ns

@@ -1,6 +1,6 @@
 //! The cost of a Python call that does nothing, with the GIL held and with the GIL released.
 
-use super::Bench;
+use super::bench::Bench;
 use crate::child::{self, Trouble, compile, source, text};
 use crate::quiet::{self, Rounds};
 use crate::row::{Row, Unit, Wanted};

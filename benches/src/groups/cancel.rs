@@ -1,6 +1,6 @@
 //! The latency between a cancellation in one thread and the end of the wait in another.
 
-use super::Bench;
+use super::bench::Bench;
 use crate::child::{self, Trouble, text};
 use crate::quiet::{self, Rounds};
 use crate::row::{Figure, Row, Unit, Wanted};

@@ -1,7 +1,7 @@
 //! The accuracy and the cost of the exact GIL meter, the GIL sampler and their peers, measured on a process that holds
 //! the GIL for known times.
 
-use super::Bench;
+use super::bench::Bench;
 use crate::child::{self, Trouble, source, text};
 use crate::quiet::{self, Plan, Rounds};
 use crate::row::{Figure, Round, Row, Unit, Wanted};

@@ -1,6 +1,6 @@
 //! The duration of `import busy`.
 
-use super::Bench;
+use super::bench::Bench;
 use crate::child::{self, Trouble, source, text};
 use crate::quiet::{self, Rounds};
 use crate::row::{Row, Unit, Wanted};

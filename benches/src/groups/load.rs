@@ -1,6 +1,6 @@
 //! The evenness of a load: its share of a core in windows of 100 ms. One external observer measures both sides.
 
-use super::Bench;
+use super::bench::Bench;
 use crate::child::{Trouble, on_core, text};
 use crate::quiet::{self, Rounds};
 use crate::row::{Figure, Round, Row, Unit, Wanted};

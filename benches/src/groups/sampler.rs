@@ -1,6 +1,6 @@
 //! The cost and the accuracy of sampling a process's threads and the cores.
 
-use super::Bench;
+use super::bench::Bench;
 use crate::child::{self, Trouble, on_core, source, text};
 use crate::quiet::{self, Rounds};
 use crate::row::{Figure, Round, Row, Unit, Wanted};

@@ -1,6 +1,6 @@
 //! The overshoot and the polling rate of waits: libbusy against a loop in C, and against the crate spin_sleep.
 
-use super::Bench;
+use super::bench::Bench;
 use crate::child::{self, Trouble, text};
 use crate::quiet::{self, Rounds};
 use crate::row::{Round, Row, Unit, Wanted};

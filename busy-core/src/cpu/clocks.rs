@@ -1,36 +1,36 @@
-//! CPU clocks read by clock_gettime(2): exact to the nanosecond, also while the thread runs.
+//! CPU clocks, read by clock_gettime(2): exact to the nanosecond, even while the thread runs.
 
 use rustix::time::{ClockId, clock_gettime};
 use std::time::Duration;
 
-/// CPU time of the calling thread (CLOCK_THREAD_CPUTIME_ID).
+/// Returns the CPU time of the calling thread (CLOCK_THREAD_CPUTIME_ID).
 pub fn current_thread() -> Duration {
     let time = clock_gettime(ClockId::ThreadCPUTime);
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 
-/// CPU time of thread `tid` of the calling process; 0 is the calling thread.
+/// Returns the CPU time of thread `tid` of the calling process; 0 is the calling thread.
 ///
-/// The clock's id is the kernel's MAKE_THREAD_CPUCLOCK(tid, CPUCLOCK_SCHED), what pthread_getcpuclockid(3) computes
-/// (include/linux/posix-timers_types.h).
+/// The clock's id is the kernel's MAKE_THREAD_CPUCLOCK(tid, CPUCLOCK_SCHED), which pthread_getcpuclockid(3) computes
+/// too (include/linux/posix-timers_types.h).
 ///
 /// # Errors
-/// InvalidInput if this process has no such thread; Unsupported where not Linux.
+/// InvalidInput if this process has no such thread; Unsupported on systems other than Linux.
 pub fn own_thread(tid: u32) -> std::io::Result<Duration> {
     read_clock(tid, 4 | 2)
 }
 
-/// CPU time of all threads of process `pid` together, ended ones included; 0 is the calling process.
+/// Returns the CPU time of all threads of process `pid` together, including ended ones; 0 is the calling process.
 ///
 /// # Errors
-/// InvalidInput if there is no such process; Unsupported where not Linux.
+/// InvalidInput if there is no such process; Unsupported on systems other than Linux.
 pub fn process(pid: u32) -> std::io::Result<Duration> {
     read_clock(pid, 2)
 }
 
 #[cfg(target_os = "linux")]
 fn read_clock(id: u32, kind: i32) -> std::io::Result<Duration> {
-    // An id over the kernel's PID_MAX_LIMIT (2^22) would spill out of the clock's number.
+    // An id over the kernel's PID_MAX_LIMIT (2^22) would overflow the clock's id.
     let id = i32::try_from(id).ok().filter(|id| *id <= 1 << 22).ok_or(std::io::ErrorKind::InvalidInput)?;
     let clock = nix::time::ClockId::from_raw((!id << 3) | kind);
     let time = nix::time::clock_gettime(clock)?;
@@ -45,7 +45,7 @@ fn read_clock(_id: u32, _kind: i32) -> std::io::Result<Duration> {
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
     use super::*;
-    use crate::busy_wait;
+    use crate::wait::busy_wait;
 
     #[test]
     fn a_busy_thread_uses_cpu_and_both_of_its_clocks_agree() {
@@ -66,7 +66,7 @@ mod tests {
     fn unknown_threads_are_refused() {
         assert!(own_thread(1 << 22).is_err());
         assert!(own_thread(u32::MAX).is_err());
-        // init is another process's thread: not ours to read by this clock.
+        // Thread 1 belongs to another process, init, so this clock can't read it.
         assert!(own_thread(1).is_err() || std::process::id() == 1);
     }
 }

@@ -1,47 +1,47 @@
-//! CPU time of each core, from /proc/stat.
+//! The CPU time of each core, from /proc/stat.
 
-use super::ticks_to_duration;
+use super::ticks;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::time::Duration;
 
-/// Where one core stands since boot, in steps of 10 ms. Differences of two readings are what it did in between.
+/// The times of one core since boot, in steps of 10 ms. The difference of two readings is what it did in between.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CoreUsage {
-    /// The core's number, N of `cpuN`.
+    /// The core's number, the N of `cpuN`.
     pub core: u32,
-    /// Time in user mode, nice included.
+    /// The time in user mode, nice included.
     pub user: Duration,
-    /// Time in the kernel, interrupts included.
+    /// The time in the kernel, interrupts included.
     pub system: Duration,
-    /// Time with nothing to run, waiting for I/O included.
+    /// The time with nothing to run, waiting for I/O included.
     pub idle: Duration,
-    /// Time the hypervisor ran something else while this core had work.
+    /// The time that the hypervisor ran something else while this core had work.
     pub steal: Duration,
 }
 
 impl CoreUsage {
-    /// Time that this machine's own work took.
+    /// Returns the time that this machine's own work took.
     pub fn busy(&self) -> Duration {
         self.user + self.system
     }
 }
 
-/// All cores that are online.
+/// Returns the times of all cores that are online.
 ///
 /// # Errors
-/// InvalidData if /proc/stat is not as proc_stat(5) has it.
+/// InvalidData if /proc/stat is not as proc_stat(5) describes it.
 pub fn cores() -> io::Result<Vec<CoreUsage>> {
     let mut cores = Vec::new();
     ProcStat::open()?.read(&mut cores)?;
     Ok(cores)
 }
 
-/// /proc/stat, kept open. The kernel composes the whole file at each read, however little of it is asked for.
+/// /proc/stat, kept open. The kernel composes the whole file at each read, however short the read is.
 pub(super) struct ProcStat {
     file: File,
-    /// Room for the lines of the cores; what follows them does not matter.
+    /// Room for the lines of the cores. The lines behind them do not matter.
     buffer: Vec<u8>,
 }
 
@@ -50,7 +50,7 @@ impl ProcStat {
         Ok(Self { file: File::open("/proc/stat")?, buffer: vec![0; 1024] })
     }
 
-    /// Reads the cores that are online into `cores`, in place of what stands there.
+    /// Reads the cores that are online into `cores`, replacing its contents.
     pub fn read(&mut self, cores: &mut Vec<CoreUsage>) -> io::Result<()> {
         loop {
             let length = self.file.read_at(&mut self.buffer, 0)?;
@@ -60,7 +60,7 @@ impl ProcStat {
                 self.buffer.resize(2 * length, 0);
                 continue;
             }
-            let bad = || io::Error::new(io::ErrorKind::InvalidData, "/proc/stat is not as proc_stat(5) has it");
+            let bad = || io::Error::new(io::ErrorKind::InvalidData, "/proc/stat is not as proc_stat(5) describes it");
             return parse(of_cores.unwrap_or(text), cores).ok_or_else(bad);
         }
     }
@@ -72,8 +72,8 @@ fn parse(stat: &str, cores: &mut Vec<CoreUsage>) -> Option<()> {
     for line in lines {
         let mut fields = line.split_ascii_whitespace();
         let core = fields.next()?.parse().ok()?;
-        let mut duration = || Some(ticks_to_duration(fields.next()?.parse().ok()?));
-        // Guest time (the fields behind these) is part of user time already.
+        let mut duration = || Some(ticks::to_duration(fields.next()?.parse().ok()?));
+        // Guest time, in the fields behind these, is part of user time already.
         let [user, nice, system, idle] = [duration()?, duration()?, duration()?, duration()?];
         let [iowait, irq, softirq, steal] = [duration()?, duration()?, duration()?, duration()?];
         cores.push(CoreUsage { core, user: user + nice, system: system + irq + softirq, idle: idle + iowait, steal });
@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_proc_stat_is_refused() {
+    fn other_text_is_refused() {
         for text in [
             "",
             "intr 5",
@@ -124,7 +124,7 @@ mod tests {
         ] {
             assert_eq!(parse(text, &mut Vec::new()), None, "{text:?}");
         }
-        // Times that no clock holds are as long as can be, and no panic.
+        // A time that is too long for a Duration in nanoseconds saturates.
         let mut found = Vec::new();
         assert_eq!(parse("cpu0 4000000000000 0 2 3 4 5 6 7", &mut found), Some(()));
         assert_eq!(found[0].user, Duration::from_nanos(u64::MAX));

@@ -1,23 +1,25 @@
-//! Samples one process's threads and the machine's cores again and again, on descriptors that stay open.
+//! Samples the threads of one process and the cores of the machine, on descriptors that stay open.
 //!
-//! A kept descriptor of schedstat stands for the thread itself, not for its id: once the thread has ended, every read
-//! fails with ESRCH, whoever got the id since. The link count of /proc/PID/task is 2 and one for each thread
-//! (proc_task_getattr in fs/proc/base.c). So one read of each thread and one fstat(2) show every change, and the list is
-//! read anew only if threads have started: one that ended is dropped at its ESRCH, and if another one took its place,
-//! one is missing from the count. Where a kernel counts otherwise, the list is read every time, at a higher cost.
+//! An open descriptor of schedstat refers to the thread itself, not to its id: once the thread has ended, every read
+//! fails with ESRCH, even if the thread id has been reused. The link count of /proc/PID/task is 2 plus the number of
+//! threads (proc_task_getattr in fs/proc/base.c). So one read of each thread and one fstat(2) show every change, and
+//! the list of threads is read again only if threads have started. A thread that has ended is dropped at its ESRCH; if
+//! another one has taken its place, the count does not match. If a kernel counts differently, the list is read every
+//! time, at a higher cost.
 //!
-//! Most processes sleep most of the time. The process's CPU clock is the sum over its threads, those that have ended
-//! included (thread_group_cputime in kernel/sched/cputime.c): if that has not moved, none of them has run, and what the
-//! last sample said of each is still true. So a sample of a process that sleeps takes two system calls.
+//! Most processes sleep most of the time. The process's CPU clock is the sum over its threads, including those that
+//! have ended (thread_group_cputime in kernel/sched/cputime.c). If it has not moved, no thread has run, and the figures
+//! of the last sample are still right. So a sample of a process that sleeps takes two system calls.
 
-use super::cores::ProcStat;
+use super::clocks::{own_thread, process};
+use super::cores::{CoreUsage, ProcStat};
+use super::descriptors::{DescriptorBudget, KeptFile};
 use super::threads::{has_ended, parse_schedstat};
-use super::{CoreUsage, own_thread, process};
 use crate::clock::monotonic_ns;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{AtFlags, Mode, OFlags, RawDir, SeekFrom, fstat, open, openat, seek, statat};
 use rustix::io::Errno;
-use rustix::process::{Pid, PidfdFlags, Resource, getrlimit, pidfd_open};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use std::fs::File;
 use std::io;
 use std::mem::MaybeUninit;
@@ -27,81 +29,84 @@ use std::time::Duration;
 
 /// Reads the CPU time of one process's threads and of the cores, up to a thousand times a second.
 ///
-/// It keeps one descriptor a thread, but never more than a quarter of what RLIMIT_NOFILE allowed when it was opened.
-/// Threads beyond that are opened at each sample: the figures are the same, their cost is some three times as high.
+/// It keeps one descriptor for each thread, within [`DescriptorBudget::of_process`]. For threads beyond that, the file
+/// is opened at each sample: the figures are the same, the cost is some three times as high.
 pub struct Sampler {
     pid: u32,
-    /// True for the own process, whose threads' CPU clocks can be read.
+    /// True for the own process, for which the CPU clock of each thread can be read.
     own: bool,
-    /// Tells that the process has ended before its parent has waited for it. None for the own process, and where the
-    /// kernel has none (before 5.3) or a sandbox forbids it: then the end is noticed once the parent has waited.
+    /// Shows the end of the process even before its parent has waited for it. `None` for the own process, and if the
+    /// kernel has no pidfds (before 5.3) or a sandbox forbids them: then the end is noticed once the parent has waited.
     pidfd: Option<OwnedFd>,
     /// /proc/PID/task.
     task: OwnedFd,
     /// In the order of their ids.
     threads: Vec<Thread>,
-    /// The process's CPU clock just before the threads were read; None if that can't be relied on.
+    /// The process's CPU clock just before the threads were read; `None` if that is not reliable.
     clock: Option<Duration>,
-    /// How many more descriptors may be kept.
-    spare: u64,
+    budget: DescriptorBudget,
     stat: ProcStat,
-    /// When the cores were read first.
+    /// The time at which the cores were read first.
     first_read_ns: u64,
     sample: Sample,
 }
 
-/// What a [`Sampler`] saw. Differences of two samples are what was done in between.
+/// One sample. The difference of two samples is what was done in between.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Sample {
-    /// When the threads were read: nanoseconds of CLOCK_MONOTONIC, just before the first of them.
+    /// The time just before the first thread was read, in nanoseconds of CLOCK_MONOTONIC.
     pub monotonic_ns: u64,
-    /// The threads that lived, in the order of their ids.
+    /// The live threads, in the order of their ids.
     pub threads: Vec<ThreadSample>,
     /// The cores that were online at `cores_monotonic_ns`.
     pub cores: Vec<CoreUsage>,
-    /// When the cores were read, just before the threads of this sample or of an earlier one: they are read at most
-    /// [`Sampler::CORES_HZ`] times a second.
+    /// The time at which the cores were read, just before the threads of this sample or of an earlier one. They are
+    /// read at most [`Sampler::CORES_HZ`] times a second.
     pub cores_monotonic_ns: u64,
 }
 
-/// Where one thread stands since its start. Less than before under the same id is another thread that got the id.
+/// The times of one thread since its start. If they are less than before, another thread has got the id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ThreadSample {
-    /// Thread id as the kernel counts it (gettid(2)); Python's `threading.get_native_id()`.
+    /// The thread's id, as gettid(2) and Python's `threading.get_native_id()` return it.
     pub tid: u32,
-    /// CPU time. Exact in the own process; in another one exact while the thread does not run, and up to one tick of
-    /// the scheduler (1 to 10 ms) late while it does.
+    /// The CPU time. Exact in the own process; in another one exact while the thread does not run, and up to one tick
+    /// of the scheduler (1 to 10 ms) late while it runs.
     pub cpu: Duration,
-    /// Time it could have run but had no CPU; a wait counts once it is over.
+    /// The run delay: the time that the thread was runnable without a CPU. It is counted once it is over.
     pub run_delay: Duration,
 }
 
 struct Thread {
     tid: u32,
-    /// Its schedstat, if it is kept open.
-    schedstat: Option<File>,
+    /// Its schedstat, if that is kept open.
+    schedstat: Option<KeptFile>,
 }
 
 impl Sampler {
-    /// The cores are read so often a second at the most. Their figures move in steps of 10 ms, so between closer
-    /// readings a core would seem to do nothing, or all; and a reading costs as much as those of ten threads.
+    /// The largest number of times a second that the cores are read. Their figures move in steps of 10 ms, so between
+    /// closer readings a core would seem to be idle or fully busy; and one reading costs as much as those of ten
+    /// threads.
     pub const CORES_HZ: u32 = 20;
 
-    /// Makes ready to sample process `pid`, the own one included.
+    /// Prepares to sample process `pid`, which may be the own one.
     ///
     /// # Errors
-    /// NotFound if there is no such process; PermissionDenied where /proc hides it; Unsupported if the kernel keeps no
+    /// NotFound if there is no such process; PermissionDenied if /proc hides it; Unsupported if the kernel keeps no
     /// schedstat (CONFIG_SCHED_INFO).
     pub fn open(pid: u32) -> io::Result<Self> {
+        Self::open_within(pid, DescriptorBudget::of_process())
+    }
+
+    fn open_within(pid: u32, budget: DescriptorBudget) -> io::Result<Self> {
         let own = pid == std::process::id();
-        // The pidfd first: should the id go to another process in between, it says that the one meant has ended.
+        // The pidfd first: if another process gets the id in between, the pidfd shows that the former one has ended.
         let id = i32::try_from(pid).ok().and_then(Pid::from_raw).filter(|_| !own);
         let pidfd = id.and_then(|id| pidfd_open(id, PidfdFlags::empty()).ok());
         let path = format!("/proc/{pid}/task");
         let task = open(&path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
             .map_err(|error| io::Error::new(io::Error::from(error).kind(), format!("{path}: {error}")))?;
         expect_schedstat(&task)?;
-        let limit = getrlimit(Resource::Nofile).current;
         Ok(Self {
             pid,
             own,
@@ -109,30 +114,30 @@ impl Sampler {
             task,
             threads: Vec::new(),
             clock: None,
-            spare: limit.map_or(u64::MAX, |limit| limit / 4),
+            budget,
             stat: ProcStat::open()?,
             first_read_ns: 0,
             sample: Sample::default(),
         })
     }
 
-    /// Reads all threads, and the cores if it is their time, into buffers that the next call uses again. Threads that
-    /// have ended since the last call are left out, those that have started are in.
+    /// Reads all threads, and the cores if they are due, into buffers that the next call reuses. Threads that have
+    /// ended since the last call are left out; threads that have started are included.
     ///
     /// # Errors
-    /// NotFound once the process has ended. Of a process with more threads than descriptors may be kept: what open(2)
-    /// says while the own process has no descriptor left (EMFILE); a later call may succeed.
+    /// NotFound once the process has ended. If the process has more threads than descriptors may be kept, also the
+    /// error of open(2) while the own process has no descriptor left (EMFILE); a later call may succeed.
     pub fn sample(&mut self) -> io::Result<&Sample> {
         self.read_cores()?;
         self.sample.monotonic_ns = monotonic_ns();
-        // The own process runs now.
+        // The own process is running now.
         let clock = if self.own { None } else { process(self.pid).ok() };
         if clock.is_none() || clock != self.clock || count(&self.task)? != self.sample.threads.len() {
             self.clock = None;
             self.read_threads()?;
             self.clock = clock;
         }
-        // What has ended and was not waited for still has its main thread, and no other.
+        // A process that has ended but was not waited for still has its main thread, and no other.
         let ended = match self.sample.threads.len() {
             0 => true,
             1 => self.process_has_ended()?,
@@ -147,11 +152,11 @@ impl Sampler {
     fn read_threads(&mut self) -> io::Result<()> {
         let samples = &mut self.sample.threads;
         samples.clear();
-        read_threads(&mut self.threads, samples, &self.task, self.own, &mut self.spare)?;
-        // Not at the first sample only: what started while the others were read is missing from the count as well.
+        read_threads(&mut self.threads, samples, &self.task, self.own, &self.budget)?;
+        // Not only at the first sample: threads that have started while the others were read are missing as well.
         if count(&self.task)? != self.threads.len() {
             let mut new = started(&self.task, &self.threads)?;
-            read_threads(&mut new, samples, &self.task, self.own, &mut self.spare)?;
+            read_threads(&mut new, samples, &self.task, self.own, &self.budget)?;
             self.threads.append(&mut new);
             self.threads.sort_unstable_by_key(|thread| thread.tid);
             samples.sort_unstable_by_key(|thread| thread.tid);
@@ -179,7 +184,8 @@ impl Sampler {
     }
 }
 
-/// To `sample`, a thread without the file is one that has ended: so make sure that there are such files.
+/// Checks that the kernel has schedstat files. [`Sampler::sample`] takes a thread without one for a thread that has
+/// ended.
 fn expect_schedstat(task: &OwnedFd) -> io::Result<()> {
     for Thread { tid, .. } in started(task, &[])? {
         let is_there = |path: String| statat(task, path, AtFlags::empty()).is_ok();
@@ -194,9 +200,9 @@ fn expect_schedstat(task: &OwnedFd) -> io::Result<()> {
     Ok(())
 }
 
-/// Whether to read the cores: in the first of those samples that lie in the same step of [`Sampler::CORES_HZ`]. The first
-/// reading lies in the middle of its step, so that samples at that very rate, some of them late, stay clear of the
-/// steps' ends.
+/// Returns true if the cores are to be read: in the first sample of each step of [`Sampler::CORES_HZ`]. The first
+/// reading lies in the middle of its step, so that samples at that very rate stay clear of the ends of the steps, even
+/// if some are late.
 fn is_due(first_ns: u64, last_ns: u64, now_ns: u64) -> bool {
     const STEP_NS: u64 = 1_000_000_000 / Sampler::CORES_HZ as u64;
     let step = |ns: u64| (ns - first_ns + STEP_NS / 2) / STEP_NS;
@@ -209,18 +215,15 @@ fn read_threads(
     samples: &mut Vec<ThreadSample>,
     task: &OwnedFd,
     own: bool,
-    spare: &mut u64,
+    budget: &DescriptorBudget,
 ) -> io::Result<()> {
     let mut outcome = Ok(());
-    threads.retain_mut(|thread| match thread.read(task, own, spare) {
+    threads.retain_mut(|thread| match thread.read(task, own, budget) {
         Ok(sample) => {
             samples.push(sample);
             true
         }
-        Err(error) if has_ended(&error) => {
-            *spare += u64::from(thread.schedstat.is_some());
-            false
-        }
+        Err(error) if has_ended(&error) => false,
         Err(error) => {
             outcome = Err(error);
             true
@@ -230,9 +233,9 @@ fn read_threads(
 }
 
 impl Thread {
-    fn read(&mut self, task: &OwnedFd, own: bool, spare: &mut u64) -> io::Result<ThreadSample> {
+    fn read(&mut self, task: &OwnedFd, own: bool, budget: &DescriptorBudget) -> io::Result<ThreadSample> {
         let tid = self.tid;
-        // It makes the kernel bring its account of the thread up to date, schedstat included.
+        // This makes the kernel update its account of the thread, schedstat included.
         let exact = if own { own_thread(tid).ok() } else { None };
         let mut buffer = [0; 64];
         let length = if let Some(kept) = &self.schedstat {
@@ -241,27 +244,24 @@ impl Thread {
             let path = format!("{tid}/schedstat");
             let file = File::from(openat(task, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?);
             let length = file.read_at(&mut buffer, 0)?;
-            if let Some(less) = spare.checked_sub(1) {
-                *spare = less;
-                self.schedstat = Some(file);
-            }
+            self.schedstat = budget.keep(file);
             length
         };
         let text = str::from_utf8(&buffer[..length]).unwrap_or_default();
         let (cpu, run_delay) = parse_schedstat(text).ok_or_else(|| {
             io::Error::new(io::ErrorKind::InvalidData, format!("schedstat of thread {tid} reads {text:?}"))
         })?;
-        // The descriptor could be read, so the id was this thread's when its clock was.
+        // The descriptor could be read, so the id was still this thread's when its clock was read.
         Ok(ThreadSample { tid, cpu: exact.unwrap_or(cpu), run_delay })
     }
 }
 
-/// How many threads the process has.
+/// Returns the number of threads of the process.
 fn count(task: &OwnedFd) -> io::Result<usize> {
     Ok((fstat(task)?.st_nlink as usize).saturating_sub(2))
 }
 
-/// The threads of the process that are not among `known`, which is in the order of ids.
+/// Returns the threads of the process that are not among `known`, which is in the order of ids.
 fn started(task: &OwnedFd, known: &[Thread]) -> io::Result<Vec<Thread>> {
     seek(task, SeekFrom::Start(0))?;
     let mut ids = Vec::new();
@@ -288,8 +288,31 @@ mod tests {
     use std::{env, fs, process};
 
     #[test]
+    fn samplers_with_one_budget_stay_within_it_together() {
+        let budget = DescriptorBudget::new(5);
+        let open = || Sampler::open_within(process::id(), budget.clone()).unwrap();
+        let kept = |sampler: &Sampler| sampler.threads.iter().filter(|thread| thread.schedstat.is_some()).count();
+        let (leave, left) = std::sync::mpsc::channel::<()>();
+        let left = std::sync::Mutex::new(left);
+        std::thread::scope(|scope| {
+            // At least five threads: these, the main one, and this test's.
+            for _ in 0..3 {
+                scope.spawn(|| _ = left.lock().unwrap().recv());
+            }
+            let (mut first, mut second) = (open(), open());
+            assert!(first.sample().unwrap().threads.len() >= 5);
+            second.sample().unwrap();
+            assert_eq!((kept(&first), kept(&second)), (5, 0));
+            drop(first);
+            second.sample().unwrap();
+            assert_eq!(kept(&second), 5, "the dropped one has given its descriptors back");
+            drop(leave);
+        });
+    }
+
+    #[test]
     fn a_thread_that_starts_under_a_low_id_gets_its_place() {
-        // The main thread's is the lowest id: make it one that is not known yet.
+        // The main thread has the lowest id. Forget it, so that it seems to start.
         let mut sampler = Sampler::open(process::id()).unwrap();
         assert!(sampler.sample().unwrap().threads.len() > 1);
         for _ in 0..3 {
@@ -312,23 +335,23 @@ mod tests {
     }
 
     #[test]
-    fn a_kernel_without_schedstat_is_told_from_threads_that_have_ended() {
+    fn a_kernel_without_schedstat_is_distinguished_from_threads_that_have_ended() {
         let task = env::temp_dir().join(format!("busy-core-task-{}", process::id()));
-        let look = || expect_schedstat(&open(&task, OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty()).unwrap());
+        let check = || expect_schedstat(&open(&task, OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty()).unwrap());
         let thread = task.join("7");
         fs::create_dir_all(&thread).unwrap();
-        let ended = look();
+        let ended = check();
         fs::write(thread.join("stat"), "").unwrap();
-        let without = look();
+        let without = check();
         fs::write(thread.join("schedstat"), "").unwrap();
-        let with = look();
+        let with = check();
         fs::remove_dir_all(&task).unwrap();
         assert!(ended.is_ok() && with.is_ok(), "{ended:?}, {with:?}");
         assert_eq!(without.unwrap_err().kind(), io::ErrorKind::Unsupported);
     }
 
     #[test]
-    fn the_cores_are_read_so_often_and_no_more_whatever_the_rate() {
+    fn the_cores_are_read_at_their_own_rate_at_most() {
         let cores_hz = u64::from(Sampler::CORES_HZ);
         for hz in [1, 10, 19, cores_hz, 30, 100, 1000] {
             let mut last = 0;
@@ -344,7 +367,7 @@ mod tests {
     }
 
     #[test]
-    fn samples_at_the_cores_rate_read_them_each_time_even_if_some_are_late() {
+    fn samples_at_the_cores_rate_read_them_each_time_even_if_late() {
         let every = 1_000_000_000 / u64::from(Sampler::CORES_HZ);
         let lateness = [every * 2 / 5, 0, 100_000, every * 2 / 5, 0];
         let samples: Vec<u64> = (0..).zip(lateness).map(|(number, late)| number * every + late).collect();

@@ -1,33 +1,34 @@
-//! CPU time of any process's threads, from /proc.
+//! The CPU time of any process's threads, from /proc.
 
-use super::ticks_to_duration;
+use super::ticks;
 use std::time::Duration;
 use std::{fs, io};
 
-/// Where one thread stands since its start. Differences of two readings are what it did in between.
+/// The times of one thread since its start. The difference of two readings is what it did in between.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ThreadUsage {
-    /// Thread id as the kernel counts it (gettid(2)); Python's `threading.get_native_id()`.
+    /// The thread's id, as gettid(2) and Python's `threading.get_native_id()` return it.
     pub tid: u32,
-    /// CPU time, schedstat's first field: exact while the thread does not run, up to one tick late while it does.
+    /// The CPU time, schedstat's first field: exact while the thread does not run, up to one tick late while it runs.
     pub cpu: Duration,
-    /// Time it could have run but had no CPU, schedstat's second field: tells a wait for a CPU from a wait for a lock.
+    /// The run delay, schedstat's second field: the time that the thread was runnable without a CPU. A wait for a lock
+    /// is not part of it.
     pub run_delay: Duration,
-    /// CPU time in user mode, in steps of 10 ms.
+    /// The CPU time in user mode, in steps of 10 ms.
     pub user: Duration,
-    /// CPU time in the kernel, in steps of 10 ms.
+    /// The CPU time in the kernel, in steps of 10 ms.
     pub system: Duration,
-    /// Context switches because the thread waited for something.
+    /// The number of context switches because the thread waited for something.
     pub voluntary_switches: u64,
-    /// Context switches because the kernel gave the CPU to another.
+    /// The number of context switches because the kernel gave the CPU to another thread.
     pub involuntary_switches: u64,
 }
 
-/// All live threads of process `pid`, in the order of their ids. A thread that ends meanwhile is left out.
+/// Returns all live threads of process `pid`, in the order of their ids. A thread that ends meanwhile is left out.
 ///
 /// # Errors
-/// NotFound if there is no such process; PermissionDenied where /proc hides it; InvalidData if the kernel keeps
-/// no schedstat (CONFIG_SCHED_INFO).
+/// NotFound if there is no such process; PermissionDenied if /proc hides it; InvalidData if the kernel keeps no
+/// schedstat (CONFIG_SCHED_INFO).
 pub fn threads(pid: u32) -> io::Result<Vec<ThreadUsage>> {
     let mut found = Vec::new();
     for entry in fs::read_dir(format!("/proc/{pid}/task"))? {
@@ -42,7 +43,7 @@ pub fn threads(pid: u32) -> io::Result<Vec<ThreadUsage>> {
     Ok(found)
 }
 
-/// A thread that ended between two reads: its files are gone (ENOENT), or were open already (ESRCH).
+/// Returns true if the error means that the thread has ended: its file is gone (ENOENT), or was open already (ESRCH).
 pub(super) fn has_ended(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(rustix::io::Errno::SRCH.raw_os_error())
 }
@@ -64,22 +65,22 @@ fn thread(pid: u32, tid: u32) -> io::Result<ThreadUsage> {
         tid,
         cpu,
         run_delay,
-        user: ticks_to_duration(user),
-        system: ticks_to_duration(system),
+        user: ticks::to_duration(user),
+        system: ticks::to_duration(system),
         voluntary_switches: switches("voluntary_ctxt_switches")?,
         involuntary_switches: switches("nonvoluntary_ctxt_switches")?,
     })
 }
 
-/// Time on a CPU, and time that could have been on one: the first two fields of /proc/PID/task/TID/schedstat, in
-/// nanoseconds (Documentation/scheduler/sched-stats.rst).
+/// Parses the CPU time and the run delay: the first two fields of /proc/PID/task/TID/schedstat, in nanoseconds
+/// (Documentation/scheduler/sched-stats.rst).
 pub(super) fn parse_schedstat(text: &str) -> Option<(Duration, Duration)> {
     let mut fields = text.split_ascii_whitespace();
     let mut nanoseconds = || Some(Duration::from_nanos(fields.next()?.parse().ok()?));
     Some((nanoseconds()?, nanoseconds()?))
 }
 
-/// Fields 14 and 15 of proc_pid_stat(5). The second field, the name, may itself hold blanks and parentheses, so
+/// Parses fields 14 and 15 of proc_pid_stat(5). The second field, the name, may contain blanks and parentheses, so
 /// counting starts behind its last parenthesis.
 fn user_and_system_ticks(stat: &str) -> Option<(u64, u64)> {
     let mut fields = stat.get(stat.rfind(')')? + 1..)?.split_ascii_whitespace().skip(11);
@@ -88,8 +89,9 @@ fn user_and_system_ticks(stat: &str) -> Option<(u64, u64)> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::clocks;
     use super::*;
-    use crate::{busy_wait, cpu};
+    use crate::wait::busy_wait;
     use std::process;
 
     #[test]
@@ -98,7 +100,7 @@ mod tests {
             let own = fs::read_link("/proc/thread-self").unwrap();
             let tid: u32 = own.file_name().unwrap().to_str().unwrap().parse().unwrap();
             busy_wait(Duration::from_millis(50));
-            let exact = cpu::current_thread();
+            let exact = clocks::current_thread();
             let all = threads(process::id()).unwrap();
             (all.into_iter().find(|usage| usage.tid == tid).expect("the calling thread"), exact)
         });

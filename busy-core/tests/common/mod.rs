@@ -1,4 +1,4 @@
-//! A process whose threads come and go as it is told.
+//! A process that starts and ends threads on command.
 
 use busy_core::cpu::threads;
 use std::io::{BufRead, BufReader, Write, stdin};
@@ -17,7 +17,7 @@ pub struct Puppet {
 }
 
 impl Puppet {
-    /// This test binary again, in its test `puppet`.
+    /// Starts this test binary again, in its test `puppet`.
     pub fn start() -> Self {
         let mut child = Command::new(env::current_exe().unwrap())
             .args(["--exact", "puppet", "--ignored", "--nocapture"])
@@ -28,12 +28,12 @@ impl Puppet {
             .unwrap();
         let answers = BufReader::new(child.stderr.take().unwrap());
         let mut puppet = Self { child, own: Vec::new(), answers };
-        puppet.ask("hello");
+        puppet.request("hello");
         puppet.own = threads(puppet.pid()).unwrap().iter().map(|thread| thread.tid).collect();
         puppet
     }
 
-    /// Its own threads and `others`, in the order of their ids.
+    /// Returns its own threads and `others`, in the order of their ids.
     pub fn threads_and(&self, others: &[u32]) -> Vec<u32> {
         let mut all = [&self.own[..], others].concat();
         all.sort_unstable();
@@ -46,27 +46,27 @@ impl Puppet {
 
     /// Starts a thread that sleeps, and returns its id.
     pub fn start_thread(&mut self) -> u32 {
-        self.ask("start").parse().unwrap()
+        self.request("start").parse().unwrap()
     }
 
     /// Starts a thread that spins, and returns its id.
     pub fn start_spinner(&mut self) -> u32 {
-        self.ask("spin").parse().unwrap()
+        self.request("spin").parse().unwrap()
     }
 
     /// Ends the oldest of these threads.
     pub fn end_thread(&mut self) {
-        self.ask("end");
+        self.request("end");
     }
 
-    /// Ends the oldest of these threads and starts another, while nobody looks.
+    /// Ends the oldest of these threads and starts another one, without an answer in between.
     pub fn replace_thread(&mut self) -> u32 {
-        self.ask("replace").parse().unwrap()
+        self.request("replace").parse().unwrap()
     }
 
     /// Starts and ends threads for a while, without an answer before the end.
     pub fn churn(&mut self) {
-        self.tell("churn");
+        self.send("churn");
     }
 
     pub fn answer(&mut self) -> String {
@@ -75,12 +75,12 @@ impl Puppet {
         line.trim().to_owned()
     }
 
-    fn ask(&mut self, what: &str) -> String {
-        self.tell(what);
+    fn request(&mut self, what: &str) -> String {
+        self.send(what);
         self.answer()
     }
 
-    fn tell(&mut self, what: &str) {
+    fn send(&mut self, what: &str) {
         let stdin = self.child.stdin.as_mut().unwrap();
         writeln!(stdin, "{what}").unwrap();
     }
@@ -93,7 +93,7 @@ impl Drop for Puppet {
     }
 }
 
-/// What the child does: the body of the test `puppet`, which ends at once when run by hand.
+/// The body of the test `puppet`: executes the commands on stdin. If run by hand, it ends at once.
 pub fn obey() {
     let mut threads = Vec::new();
     for line in stdin().lines() {
@@ -122,12 +122,12 @@ pub fn obey() {
 type Threads = Vec<(JoinHandle<()>, Sender<()>)>;
 
 fn start(threads: &mut Threads, spin: bool) -> u32 {
-    let (leave, told): (Sender<()>, Receiver<()>) = channel();
-    let (tell_id, id) = channel();
+    let (leave, left): (Sender<()>, Receiver<()>) = channel();
+    let (send_id, id) = channel();
     let body = move || {
-        tell_id.send(own_tid()).unwrap();
-        while spin && told.try_recv() == Err(std::sync::mpsc::TryRecvError::Empty) {}
-        let _ = told.recv();
+        send_id.send(own_tid()).unwrap();
+        while spin && left.try_recv() == Err(std::sync::mpsc::TryRecvError::Empty) {}
+        let _ = left.recv();
     };
     threads.push((thread::spawn(body), leave));
     id.recv().unwrap()
@@ -140,17 +140,17 @@ fn end(threads: &mut Threads) -> u32 {
     0
 }
 
-/// The calling thread's id, as the kernel counts it.
+/// Returns the calling thread's id, as gettid(2) does.
 pub fn own_tid() -> u32 {
     let own = fs::read_link("/proc/thread-self").unwrap();
     own.file_name().unwrap().to_str().unwrap().parse().unwrap()
 }
 
-/// Repeats until it is so; some ten seconds at the most, which only a broken thing takes.
-pub fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
+/// Repeats `condition` until it is true. Fails after ten seconds.
+pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
     let start = Instant::now();
-    while !is_so() {
-        assert!(start.elapsed() < Duration::from_secs(10), "not so within ten seconds: {what}");
+    while !condition() {
+        assert!(start.elapsed() < Duration::from_secs(10), "not within ten seconds: {what}");
         thread::sleep(Duration::from_millis(1));
     }
 }

@@ -1,35 +1,36 @@
-//! The clock of the hooks: the time stamp counter where it is one, CLOCK_MONOTONIC elsewhere; in ticks, and as time.
+//! The clock of the hooks, in ticks and in nanoseconds: the time stamp counter where that is invariant, else
+//! CLOCK_MONOTONIC.
 
 use busy_core::clock::monotonic_ns;
 use busy_core::tsc;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// The rate is known to some 60 ppm after this long.
+/// After this time the rate is known to some 60 ppm.
 const SHORTEST_BASE_NS: u64 = 500_000;
 
 static USES_TSC: AtomicBool = AtomicBool::new(false);
 static BASE: OnceLock<Reading> = OnceLock::new();
 
-/// Both clocks at one moment.
+/// The readings of both clocks at one moment.
 #[derive(Clone, Copy)]
 struct Reading {
     ticks: u64,
     ns: u64,
 }
 
-/// True if the meter reads the time stamp counter.
+/// Returns true if the meter reads the time stamp counter.
 pub fn clock_is_tsc() -> bool {
     tsc::is_invariant()
 }
 
-/// Now.
+/// Returns the current time in ticks.
 #[inline]
 pub(super) fn ticks() -> u64 {
     if USES_TSC.load(Ordering::Relaxed) { tsc::read() } else { monotonic_ns() }
 }
 
-/// Fixes the moment from which ticks are counted as time, once in a process, and lets it become old enough.
+/// Fixes the moment from which ticks are converted to time, once in a process, and waits until it is old enough.
 pub(super) fn settle() {
     USES_TSC.store(tsc::is_invariant(), Ordering::Relaxed);
     let base = BASE.get_or_init(reading);
@@ -38,13 +39,15 @@ pub(super) fn settle() {
     }
 }
 
-/// The clock's rate from the first start to now. Two of them differ by less than CLOCK_MONOTONIC's own slewing between them.
+/// The clock's rate from the first start to now. Two of them differ by less than CLOCK_MONOTONIC's own slewing in
+/// between.
 pub(super) struct Scale {
     base: Reading,
     ns_per_tick: f64,
 }
 
 impl Scale {
+    /// Returns the rate as it is known now.
     pub(super) fn now() -> Self {
         let base = *BASE.get_or_init(reading);
         if !USES_TSC.load(Ordering::Relaxed) {
@@ -55,25 +58,32 @@ impl Scale {
         Self { base, ns_per_tick }
     }
 
-    /// So many ticks in nanoseconds.
+    /// Returns a scale whose ticks are nanoseconds of CLOCK_MONOTONIC.
+    #[cfg(test)]
+    pub(super) fn of_nanoseconds() -> Self {
+        Self { base: Reading { ticks: 0, ns: 0 }, ns_per_tick: 1.0 }
+    }
+
+    /// Converts a number of ticks to nanoseconds.
     pub(super) fn ns(&self, ticks: u64) -> u64 {
         (ticks as f64 * self.ns_per_tick) as u64
     }
 
-    /// The time of CLOCK_MONOTONIC at `ticks`.
+    /// Returns the time of CLOCK_MONOTONIC at `ticks`.
     pub(super) fn time(&self, ticks: u64) -> u64 {
         self.base.ns + self.ns(ticks.saturating_sub(self.base.ticks))
     }
 }
 
-/// The tightest of some looks at both clocks: one that was interrupted would be wrong by as much.
+/// Reads both clocks five times and returns the fastest reading. One that was interrupted would be wrong by the time of
+/// the interruption.
 fn reading() -> Reading {
-    let look = |_| {
+    let read = |_| {
         let before = tsc::read();
         let ns = monotonic_ns();
         let after = tsc::read();
         (after.wrapping_sub(before), Reading { ticks: before + (after.wrapping_sub(before)) / 2, ns })
     };
-    let (_, reading) = (0..5).map(look).min_by_key(|(took, _)| *took).expect("five looks");
+    let (_, reading) = (0..5).map(read).min_by_key(|(took, _)| *took).expect("five readings");
     reading
 }

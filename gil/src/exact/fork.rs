@@ -1,47 +1,63 @@
-//! A forked child has one thread, with an id of its own, and goes on metering from nothing.
+//! Forked children. A child has one thread, with an id of its own, and continues to meter with empty accounts.
 
-use super::gils;
-use super::ledger::{self, SESSION};
-use super::{clock, meter, semaphore, thread};
+use super::clock;
+use super::counting::gils::GILS;
+use super::counting::{gil::Gil, pool};
+use super::hooking::{calibrate, semaphore};
+use super::state::{STATE, State};
 use std::sync::Once;
-use std::sync::atomic::Ordering::Relaxed;
 
-/// Has every later child looked after. Children of vfork(2) share the parent's memory and are left alone by it.
+/// Registers the handlers for every later fork. Children of vfork(2) share the parent's memory, and must not call in
+/// here.
 pub(super) fn register() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
-        // SAFETY: the handler only stores to memory that is the child's own by then. Out of memory, pthread_atfork(3)
-        // fails: then children go on under their parents' thread ids.
-        unsafe { libc::pthread_atfork(None, None, Some(in_child)) };
+        // SAFETY: the functions stay, since the library is never unmapped. If memory is exhausted, pthread_atfork(3)
+        // fails: then children go on under their parents' thread ids, and a fork during another thread's start or stop
+        // may do harm.
+        unsafe { libc::pthread_atfork(Some(before), Some(in_parent), Some(in_child)) };
     });
+}
+
+unsafe extern "C" fn before() {
+    STATE.before_fork();
+}
+
+unsafe extern "C" fn in_parent() {
+    // SAFETY: `before` has run in this thread, which has the lock.
+    drop(unsafe { STATE.after_fork() });
 }
 
 unsafe extern "C" fn in_child() {
-    if !meter::survives_fork() {
-        return;
+    // SAFETY: as in `in_parent`.
+    let Some(mut state) = (unsafe { STATE.after_fork() }) else { return };
+    if state.is_starting {
+        // By a thread of the parent, which the child has not got.
+        state.is_starting = false;
+        calibrate::end_cut_off_calibration();
     }
-    let now = clock::ticks();
-    let main = gils::main();
-    let forking = thread::account();
-    let held = gils::all().iter().find(|gil| {
-        // SAFETY: null, or an account; they are never freed.
-        let holder = unsafe { gil.holder.load(Relaxed).as_ref() };
-        !forking.is_null() && holder.is_some_and(|holder| holder.tid.load(Relaxed) == thread_of(forking))
-    });
-    SESSION.fetch_add(1, Relaxed);
-    gils::all().iter().for_each(gils::Gil::rest);
-    main.session.store(SESSION.load(Relaxed), Relaxed);
-    main.metered_since.store(now, Relaxed);
-    if let Some(gil) = held {
-        gil.seed(ledger::own(gil), now);
-    }
-    if meter::is_semaphore() {
-        semaphore::forked();
+    if state.users == 0 {
+        state.redirections.restore();
+    } else {
+        begin_anew(&state);
     }
 }
 
-/// The id that the account's thread had in the parent.
-fn thread_of(account: *const ledger::Account) -> u32 {
-    // SAFETY: not null, so an account.
-    unsafe { &*account }.tid.load(Relaxed)
+/// Empties the accounts, and makes the forking thread the holder of the GIL that it holds.
+fn begin_anew(state: &State) {
+    let now = clock::ticks();
+    let tid_in_parent = pool::latest().map(|account| account.tid());
+    let held = GILS.all().iter().find(|gil| {
+        let holder = gil.holder().map(|account| account.tid());
+        holder.is_some() && holder == tid_in_parent
+    });
+    let session = pool::begin_session();
+    GILS.all().iter().for_each(Gil::rest);
+    GILS.main().begin(session, now);
+    if let Some(gil) = held {
+        gil.seed(pool::own(gil), now);
+    }
+    if state.is_semaphore {
+        semaphore::search_new_gil();
+    }
 }

@@ -1,13 +1,13 @@
 //! Reads of this process's memory that fail instead of faulting.
 
-/// The words from `address` on, if all of them are mapped. One system call; errno stays what it is.
+/// Returns the words from `address` on if all of them are mapped. It makes one system call and leaves errno as it was.
 pub(super) fn words<const N: usize>(address: usize) -> Option<[usize; N]> {
     let mut words = [0usize; N];
     let bytes = size_of_val(&words);
     let local = libc::iovec { iov_base: words.as_mut_ptr().cast(), iov_len: bytes };
     let remote = libc::iovec { iov_base: address as *mut libc::c_void, iov_len: bytes };
-    // SAFETY: errno is the thread's own; process_vm_readv(2) writes to the one local buffer and answers EFAULT where the
-    // other is not mapped.
+    // SAFETY: errno is the thread's own; process_vm_readv(2) writes to the local buffer only, and fails with EFAULT if
+    // the other is not mapped.
     let read = unsafe {
         let errno = libc::__errno_location();
         let before = *errno;

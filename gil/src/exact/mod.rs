@@ -1,22 +1,17 @@
-//! The meter itself. `meter` starts and stops it: `python` tells what runs here, `got` finds the calls, `calibrate` learns
-//! and checks what they mean, `hooks` and `semaphore` stand in for them, `ledger` keeps the accounts.
+//! The exact meter. [`meter`] starts and stops it. `counting` keeps the accounts, `hooking` redirects the calls and
+//! reports the events to them, `state` and `fork` keep both whole in forked children. `clock`, `memory`, `python` and
+//! `thread` are read by all of these and import none.
 
-mod calibrate;
 mod clock;
+mod counting;
 mod fork;
-mod gils;
-mod got;
-mod hooks;
-mod ledger;
+mod hooking;
 mod memory;
 mod meter;
 mod python;
-mod read;
-mod semaphore;
-mod stack;
+mod state;
 mod thread;
-mod window;
 
 pub use clock::clock_is_tsc;
+pub use counting::window::Window;
 pub use meter::Meter;
-pub use window::Window;

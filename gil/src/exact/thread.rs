@@ -1,10 +1,10 @@
-//! The calling thread's own word: which account it used last.
+//! The calling thread: a word of its own, its identity, its id.
 //!
-//! Not std's `thread_local!`: in a library that was opened at run time, a thread's first access to one of these allocates
-//! and may take the dynamic linker's lock (glibc, elf/dl-tls.c, `tls_get_addr_tail`). The hooks run under the GIL's mutex:
-//! a thread that waits for this mutex inside dlopen(3) would wait for ever. The initial-exec model has a fixed place.
+//! The word is not one of std's `thread_local!`: in a library that was opened at run time, a thread's first access to
+//! one of these allocates and may take the dynamic linker's lock (glibc, elf/dl-tls.c, `tls_get_addr_tail`). The hooks
+//! run under the GIL's mutex, so a thread that waits for this mutex inside dlopen(3) would wait for ever. In the
+//! initial-exec model the word has a fixed place.
 
-use super::ledger::Account;
 use std::arch::{asm, global_asm};
 use std::ptr::null;
 
@@ -20,11 +20,12 @@ global_asm!(
     ".popsection",
 );
 
-/// The account that this thread used last, or null: accounts are never freed.
+/// Returns what [`set_word`] stored last in this thread, or null.
 #[inline]
-pub(super) fn account() -> *const Account {
+pub(super) fn word() -> *const () {
     let mut word = null();
-    // SAFETY: the thread's own word, at the offset from %fs that the dynamic linker wrote down (ELF Handling For TLS, 4.4.6).
+    // SAFETY: the thread's own word, at the offset from %fs that the dynamic linker stored (ELF Handling For TLS,
+    // 4.4.6).
     unsafe {
         asm!(
             "mov {word}, qword ptr [rip + busy_gil_account@GOTTPOFF]",
@@ -36,22 +37,22 @@ pub(super) fn account() -> *const Account {
     word
 }
 
-/// Remembers `account`.
+/// Stores a pointer for the calling thread.
 #[inline]
-pub(super) fn set_account(account: *const Account) {
+pub(super) fn set_word(value: *const ()) {
     // SAFETY: as above.
     unsafe {
         asm!(
             "mov {place}, qword ptr [rip + busy_gil_account@GOTTPOFF]",
-            "mov qword ptr fs:[{place}], {account}",
+            "mov qword ptr fs:[{place}], {value}",
             place = out(reg) _,
-            account = in(reg) account,
+            value = in(reg) value,
             options(nostack, preserves_flags),
         );
     }
 }
 
-/// Tells threads apart without a system call: where the thread's control block is.
+/// Returns the address of the thread's control block, which identifies a thread that lives without a system call.
 #[inline]
 pub(super) fn identity() -> usize {
     let identity: usize;
@@ -60,8 +61,8 @@ pub(super) fn identity() -> usize {
     identity
 }
 
-/// gettid(2).
+/// Returns the thread's id, as gettid(2) does.
 pub(super) fn tid() -> u32 {
-    // SAFETY: it takes nothing and only tells who calls.
+    // SAFETY: it takes nothing and only returns a number.
     unsafe { libc::gettid() as u32 }
 }

@@ -1,4 +1,5 @@
-//! Where CPython's state lies in a process: the symbols of the ELF files that it has mapped, programs and libraries alike.
+//! Finds CPython's state in a process, by the symbols of the ELF files that it has mapped, programs and libraries
+//! alike.
 
 use super::error::RemoteError;
 use super::maps::{self, Mapping};
@@ -20,11 +21,11 @@ pub(super) struct Located {
     pub state: State,
     /// The addresses of its variables.
     pub variables: Vec<Range<u64>>,
-    /// Python 2.7's pointer to its GIL: a static variable, so only a file that is not stripped tells.
+    /// Python 2.7's pointer to its GIL. It is a static variable, so only a file that is not stripped has its symbol.
     pub interpreter_lock: Option<u64>,
 }
 
-/// The variable from which all else is found, by address.
+/// The address of the variable from which everything else is found.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum State {
     /// `_PyRuntime`, from 3.7 on.
@@ -33,14 +34,14 @@ pub(super) enum State {
     CurrentThread(u64),
 }
 
-/// What a file may turn out to contain.
+/// The contents of a file.
 enum Contents {
     CPython(Located),
     PyPy,
     Other,
 }
 
-/// Finds CPython among the mapped files: those called so first, then the program, then the rest.
+/// Finds CPython among the mapped files: first those named `libp*`, then the program, then the rest.
 pub(super) fn locate(target: &Target) -> Result<Located, RemoteError> {
     let mut mappings = maps::executable(target)?;
     let program = target.link("exe").unwrap_or_default();
@@ -51,13 +52,13 @@ pub(super) fn locate(target: &Target) -> Result<Located, RemoteError> {
     });
     let mut unreadable = None;
     for mapping in &mappings {
-        match look_into(target, mapping) {
+        match search(target, mapping) {
             Ok(Contents::CPython(located)) => return Ok(located),
             Ok(Contents::PyPy) => {
                 return Err(RemoteError::PyPy { pid: target.pid, file: mapping.path.clone() });
             }
             Ok(Contents::Other) => {}
-            // Only Python's own file matters; it may be another one.
+            // Only Python's own file matters, and it may be another one.
             Err(error @ (RemoteError::FileChanged { .. } | RemoteError::System { .. })) => {
                 unreadable = unreadable.or(Some(error));
             }
@@ -67,17 +68,17 @@ pub(super) fn locate(target: &Target) -> Result<Located, RemoteError> {
     Err(unreadable.unwrap_or(RemoteError::NotPython { pid: target.pid, files: mappings.len() }))
 }
 
-/// The file of `mapping`: the very one if this process may follow /proc/PID/map_files (proc_pid_map_files(5)), or what
-/// has its name today in the process's own mount namespace.
+/// Opens the file of `mapping`: the mapped file itself if this process may follow /proc/PID/map_files
+/// (proc_pid_map_files(5)), or the file that has its name now in the process's own mount namespace.
 fn open(target: &Target, mapping: &Mapping) -> io::Result<File> {
     target.open_file(&format!("map_files/{}", mapping.range)).or_else(|_| {
-        // Behind `root/` an absolute path would leave the folder.
+        // An absolute path would not be resolved below `root/`.
         let path = mapping.path.strip_prefix("/").unwrap_or(&mapping.path);
         target.open_file_at_root(path)
     })
 }
 
-fn look_into(target: &Target, mapping: &Mapping) -> Result<Contents, RemoteError> {
+fn search(target: &Target, mapping: &Mapping) -> Result<Contents, RemoteError> {
     let doing = || format!("open {}", mapping.path.display());
     let changed = || RemoteError::FileChanged { pid: target.pid, file: mapping.path.clone() };
     let file = open(target, mapping).map_err(|error| match error.kind() {
@@ -98,7 +99,7 @@ fn look_into(target: &Target, mapping: &Mapping) -> Result<Contents, RemoteError
         };
         elf.dynamic_symbols().find(named).map(|symbol| symbol.address())
     });
-    // From 3.12 on (and in Debian's 3.11) it has a section of its own, in a stripped program too.
+    // From 3.12 on (and in Debian's 3.11) it has a section of its own, even in a stripped program.
     let runtime = runtime.or_else(|| Some(elf.section_by_name(".PyRuntime")?.address()));
     let state = match (runtime, current, pypy) {
         (Some(address), _, _) => State::Runtime(address.wrapping_add(bias)),
@@ -127,8 +128,8 @@ fn look_into(target: &Target, mapping: &Mapping) -> Result<Contents, RemoteError
     }))
 }
 
-/// What is added to the file's addresses: 0 for a program linked to a fixed place. None if nothing executable lies where
-/// `mapping` has it.
+/// Returns the number that is added to the file's addresses: 0 for a program linked to a fixed address. `None` if the
+/// file has no executable segment at `mapping`.
 fn bias<'data, R: ReadRef<'data>>(elf: &ElfFile64<'data, object::Endianness, R>, mapping: &Mapping) -> Option<u64> {
     let page = rustix::param::page_size() as u64;
     elf.segments().filter(|segment| segment.permissions().executable()).find_map(|segment| {
@@ -140,8 +141,8 @@ fn bias<'data, R: ReadRef<'data>>(elf: &ElfFile64<'data, object::Endianness, R>,
     })
 }
 
-/// Whether the file's beginning, with its headers and its build id, is what the process has there. Device and inode
-/// would not do: on an overlay file system they differ between maps and stat(2).
+/// Returns true if the beginning of the file, with its headers and its build id, is what the process has mapped. Device
+/// and inode can't be compared: on an overlay file system they differ between maps and stat(2).
 fn is_mapped<'data, R: ReadRef<'data>>(
     target: &Target,
     elf: &ElfFile64<'data, object::Endianness, R>,

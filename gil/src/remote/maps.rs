@@ -1,5 +1,5 @@
-//! The files that a process has mapped to run them, from proc_pid_maps(5). Paths may have any bytes, so no crate's
-//! parser that wants text will do.
+//! The files that a process has mapped as executable, from proc_pid_maps(5). Paths may contain any bytes, so a crate
+//! that parses text can't be used.
 
 use super::error::RemoteError;
 use super::target::Target;
@@ -10,16 +10,16 @@ use std::path::PathBuf;
 /// An executable mapping of a file.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Mapping {
-    /// As in the names under /proc/PID/map_files: `start-end`, hexadecimal.
+    /// The name under /proc/PID/map_files: `start-end`, hexadecimal.
     pub range: String,
     pub start: u64,
-    /// Where in the file it begins.
+    /// The offset in the file.
     pub offset: u64,
-    /// As the process sees it; newlines as `\012`, a removed file with ` (deleted)` behind it.
+    /// The path as the process sees it. Newlines are `\012`, and a removed file has ` (deleted)` behind it.
     pub path: PathBuf,
 }
 
-/// The first executable mapping of every file.
+/// Returns the first executable mapping of every file.
 pub(super) fn executable(target: &Target) -> Result<Vec<Mapping>, RemoteError> {
     let maps = target.file("maps").map_err(|error| target.failed("read /proc/PID/maps", error))?;
     let mut found: Vec<Mapping> = Vec::new();
@@ -31,7 +31,7 @@ pub(super) fn executable(target: &Target) -> Result<Vec<Mapping>, RemoteError> {
     Ok(found)
 }
 
-/// `address perms offset dev inode path`. None for what is not executable, or no file.
+/// Parses `address perms offset dev inode path`. Returns `None` if the mapping is not executable, or has no file.
 fn parse(line: &[u8]) -> Option<Mapping> {
     let mut fields = line.splitn(6, |byte| *byte == b' ');
     let mut text = || str::from_utf8(fields.next()?).ok();
@@ -54,7 +54,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn executable_files_are_read_whatever_bytes_their_paths_have() {
+    fn executable_files_are_found_whatever_bytes_their_paths_have() {
         let found = parse(b"7f00a000-7f00b000 r-xp 00002000 fe:01 77                 /a b/caf\xe9 (deleted)").unwrap();
         assert_eq!((found.start, found.offset, &*found.range), (0x7f00_a000, 0x2000, "7f00a000-7f00b000"));
         assert_eq!(found.path.as_os_str().as_bytes(), b"/a b/caf\xe9 (deleted)");

@@ -1,82 +1,85 @@
-//! Where the GIL lies in CPython's state, by version, for x86-64.
+//! The place of the GIL in CPython's state, by version, for x86-64.
 //!
-//! Up to 3.12 by tables, taken from each version's headers: struct _gil_runtime_state in Include/internal/pycore_gil.h
-//! (3.7: gil.h), its place in struct pyruntimestate (pycore_runtime.h; 3.8: pycore_pystate.h; 3.7: pystate.h) or struct
-//! _is (pycore_interp.h), struct _ts in Include/pystate.h (3.8 on: cpython/pystate.h). From 3.13 on CPython itself tells:
-//! struct _Py_DebugOffsets at the beginning of `_PyRuntime` (pycore_runtime.h; 3.14 on: pycore_debug_offsets.h).
+//! Up to 3.12 it comes from tables, taken from each version's headers: struct _gil_runtime_state in
+//! Include/internal/pycore_gil.h (3.7: gil.h), its place in struct pyruntimestate (pycore_runtime.h; 3.8:
+//! pycore_pystate.h; 3.7: pystate.h) or struct _is (pycore_interp.h), struct _ts in Include/pystate.h (3.8 on:
+//! cpython/pystate.h). From 3.13 on CPython itself provides it: struct _Py_DebugOffsets at the beginning of
+//! `_PyRuntime` (pycore_runtime.h; 3.14 on: pycore_debug_offsets.h).
 
 use super::error::RemoteError;
 use super::target::Target;
 
-/// Where the fields of a PyThreadState are.
+/// The offsets of the fields of a PyThreadState.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct ThreadOffsets {
     /// `thread_id`, a pthread_t.
     pub thread_id: u64,
-    /// `native_thread_id`, the kernel's number, from 3.11 on.
+    /// `native_thread_id`, the kernel's id, from 3.11 on.
     pub native: Option<u64>,
 }
 
-/// Where a version keeps its GIL.
+/// The place where a version keeps its GIL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Place {
-    /// 2.7 and 3.6: nowhere that can be found, but a thread is the current one (`PyThreadState_Swap`) only while it has
+    /// 2.7 and 3.6: the GIL can't be found. But a thread is the current one (`PyThreadState_Swap`) only while it holds
     /// the GIL.
     None,
-    /// 3.7 to 3.11: in `_PyRuntime`, at `gil`; the list of interpreters at `head` is empty unless Python is initialised.
+    /// 3.7 to 3.11: in `_PyRuntime`, at `gil`. The list of interpreters at `head` is empty unless Python is
+    /// initialised.
     Runtime { gil: u64, head: u64 },
     /// From 3.12 on: each interpreter points to its GIL.
     Interpreter(InterpreterOffsets),
 }
 
-/// From 3.12 on.
+/// The offsets by which an interpreter's GIL is found, from 3.12 on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct InterpreterOffsets {
-    /// The first of the list, in `_PyRuntime`.
+    /// The first interpreter of the list, in `_PyRuntime`.
     pub head: u64,
-    /// The others are in a PyInterpreterState.
+    /// The id of an interpreter, in its PyInterpreterState, as the following.
     pub id: u64,
     pub next: u64,
-    /// The pointer to its GIL.
+    /// The pointer to the GIL.
     pub gil: u64,
     pub fields: GilOffsets,
 }
 
-/// The fields of struct _gil_runtime_state.
+/// The offsets of the fields of struct _gil_runtime_state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct GilOffsets {
-    /// Only in free-threaded builds: whether there is a GIL at all.
+    /// Nonzero if there is a GIL; only in free-threaded builds.
     pub enabled: Option<u64>,
     /// The switch interval, in microseconds.
     pub interval: u64,
-    /// The PyThreadState that had it last.
+    /// The PyThreadState that holds it, or has held it last.
     pub last_holder: u64,
     pub locked: u64,
-    /// Grows whenever another thread takes it than had it before (`take_gil`).
+    /// Grows whenever a thread acquires it that did not hold it before (`take_gil`).
     pub switch_number: u64,
-    /// Where `cond`, `mutex`, `switch_cond` and `switch_mutex` begin, and the size of all.
+    /// The beginning of `cond`, `mutex`, `switch_cond` and `switch_mutex`.
     pub cond: u64,
+    /// The size of the struct.
     pub size: u64,
 }
 
 impl GilOffsets {
-    /// The same from 3.7 to 3.15.
+    /// Those of 3.7 to 3.15.
     pub const USUAL: Self =
         Self { enabled: None, interval: 0, last_holder: 8, locked: 16, switch_number: 24, cond: 32, size: 208 };
 
-    /// A free-threaded build begins with `int enabled`.
+    /// Those of a free-threaded build, which begins with `int enabled`.
     const FREE_THREADED: Self =
         Self { enabled: Some(0), interval: 8, last_holder: 16, locked: 24, switch_number: 32, cond: 40, size: 216 };
 }
 
-/// All of one version.
+/// All offsets of one version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Offsets {
     pub place: Place,
     pub thread: ThreadOffsets,
 }
 
-/// What the tables have for CPython `major`.`minor`; None from 3.13 on, and for what is not served.
+/// Returns the offsets of CPython `major`.`minor` from the tables. `None` from 3.13 on, and for unsupported versions.
 pub(super) fn by_table(major: u8, minor: u8) -> Option<Offsets> {
     let (place, thread_id, native) = match (major, minor) {
         (2, 7) => (Place::None, 144, None),
@@ -94,11 +97,15 @@ pub(super) fn by_table(major: u8, minor: u8) -> Option<Offsets> {
     Some(Offsets { place, thread: ThreadOffsets { thread_id, native } })
 }
 
-/// What CPython 3.13 to 3.15 tells at `runtime`, the address of `_PyRuntime`.
+/// Reads the debug offsets of CPython 3.13 to 3.15 at `runtime`, the address of `_PyRuntime`.
 ///
 /// # Errors
-/// A text: what was expected there, and what was found.
-pub(super) fn told(target: &Target, runtime: u64, minor: u8) -> Result<Result<Offsets, String>, RemoteError> {
+/// The inner error is a text: the value expected there, and the value found.
+pub(super) fn read_debug_offsets(
+    target: &Target,
+    runtime: u64,
+    minor: u8,
+) -> Result<Result<Offsets, String>, RemoteError> {
     let mut bytes = [0; 32 * 8];
     if !target.read(runtime, &mut bytes)? {
         return Ok(Err("expected _PyRuntime to be mapped, found nothing".to_owned()));
@@ -107,10 +114,10 @@ pub(super) fn told(target: &Target, runtime: u64, minor: u8) -> Result<Result<Of
     Ok(parse(&words.iter().map(|word| u64::from_le_bytes(*word)).collect::<Vec<_>>(), minor))
 }
 
-/// `words`: the beginning of struct _Py_DebugOffsets.
+/// Parses the beginning of struct _Py_DebugOffsets.
 fn parse(words: &[u64], minor: u8) -> Result<Offsets, String> {
     const COOKIE: u64 = u64::from_le_bytes(*b"xdebugpy");
-    // Where the members are that were moved by others put before them: ceval_gil and thread_state.thread_id.
+    // The members whose place depends on the version: ceval_gil and thread_state.thread_id.
     let (ceval_gil, thread_id) = match minor {
         13 => (14, 24),
         14 => (15, 27),

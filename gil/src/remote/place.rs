@@ -1,5 +1,5 @@
-//! Finds the GIL of a process: CPython's file, its version, its state, and the GIL in it; and sees whether all that is
-//! still so.
+//! Finds the GIL of a process: CPython's file, its version, its state, and the GIL in it. Checks later whether all that
+//! is still there.
 
 use super::error::RemoteError;
 use super::locate::{Located, State, locate};
@@ -17,16 +17,16 @@ pub(super) struct Gil {
     pub place: Place,
     pub thread: ThreadOffsets,
     pub kind: Kind,
-    /// The ids of interpreters that have a GIL of their own, and those are not this one.
+    /// The ids of the interpreters that have another GIL.
     pub others: Vec<i64>,
 }
 
-/// How to see who has it.
+/// The way to read which thread holds it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// By the struct at `address`.
+    /// From the struct at `address`.
     Struct { address: u64, fields: GilOffsets },
-    /// By the pointer at `address` to the current thread's state.
+    /// From the pointer at `address` to the current thread's state.
     Current { address: u64 },
 }
 
@@ -39,7 +39,7 @@ impl Gil {
         let Offsets { place, thread } = match (offsets::by_table(version.major, version.minor), located.state) {
             (Some(offsets), _) => offsets,
             (None, State::Runtime(runtime)) if version.major == 3 && (13..=15).contains(&version.minor) => {
-                offsets::told(target, runtime, version.minor)?.map_err(layout)?
+                offsets::read_debug_offsets(target, runtime, version.minor)?.map_err(layout)?
             }
             (None, _) => return Err(RemoteError::Version { pid: target.pid, version: version.text }),
         };
@@ -54,15 +54,15 @@ impl Gil {
                 let (address, others) = main_gil(target, runtime, offsets)?.ok_or_else(not_initialised)?;
                 (Kind::Struct { address, fields: offsets.fields }, others)
             }
-            (_, state) => return Err(layout(format!("found {state:x?}, which that version has not"))),
+            (_, state) => return Err(layout(format!("found {state:x?}, which that version does not have"))),
         };
         Ok(Self { located, version, place, thread, kind, others })
     }
 
-    /// Sees whether it is where it was, and which interpreters have a GIL of their own by now.
+    /// Checks that the GIL is where it was, and reads again which interpreters have a GIL of their own.
     ///
     /// # Errors
-    /// Unloaded or NotInitialised if it is not.
+    /// Unloaded or NotInitialised if it is not there.
     pub fn verify(&mut self, target: &Target) -> Result<(), RemoteError> {
         if !self.version.is_there(target)? {
             return Err(self.unloaded(target));
@@ -83,16 +83,17 @@ impl Gil {
         if same { Ok(()) } else { Err(self.not_initialised(target)) }
     }
 
-    /// The addresses at which who waits for the GIL sleeps. None of them where that can't be told.
+    /// Returns the addresses at which threads sleep that wait for the GIL. Empty if these are unknown.
     pub fn waiting_at(&self, target: &Target) -> Result<Vec<Range<u64>>, RemoteError> {
         Ok(match self.kind {
             Kind::Struct { address, fields } => {
                 let start = address.wrapping_add(fields.cond);
                 once(start..start.saturating_add(fields.size - fields.cond)).collect()
             }
-            // 3.6 has its conditions and mutexes in static variables (Python/ceval_gil.h), all other locks elsewhere.
+            // In 3.6 its conditions and mutexes are static variables (Python/ceval_gil.h), all other locks are not.
             Kind::Current { .. } if self.version.major == 3 => self.located.variables.clone(),
-            // 2.7 has a semaphore (sem_t) behind a pointer, NULL until a second thread starts (Python/ceval.c).
+            // In 2.7 it is a semaphore (sem_t) behind a pointer, which is NULL until a second thread starts
+            // (Python/ceval.c).
             Kind::Current { .. } => match self.located.interpreter_lock {
                 Some(pointer) => {
                     let lock = target.word(pointer)?.unwrap_or(0);
@@ -116,8 +117,8 @@ impl Gil {
     }
 }
 
-/// The GIL of the interpreter whose id is 0, and the ids of those that have another one. None if there is no such
-/// interpreter.
+/// Returns the GIL of the interpreter whose id is 0, and the ids of the interpreters that have another GIL. `None` if
+/// there is no such interpreter.
 fn main_gil(
     target: &Target,
     runtime: u64,

@@ -1,9 +1,10 @@
-//! Samples the GIL of a process at a steady rate, in a thread of its own, and sums up what it saw.
+//! Samples the GIL of a process at a steady rate, in a thread of its own, and sums up the samples.
 
 use super::error::RemoteError;
-use super::ledger::Ledger;
+use super::remote_gil::RemoteGil;
+use super::sample::Sample;
+use super::state_times::StateTimes;
 use super::window::Window;
-use super::{RemoteGil, Sample};
 use busy_core::clock::monotonic_ns;
 use busy_core::cpu::current_thread;
 use busy_core::pace::Pace;
@@ -13,29 +14,29 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{Builder, JoinHandle};
 
-/// How often a [`Recorder`] looks.
+/// The sampling rates of a [`Recorder`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rates {
-    /// Who has the GIL: so many times a second, each at a random moment of its 1/`hz` seconds, so that what the process
-    /// does in steps of its own is met at all its moments alike.
+    /// The number of times a second that the holder is read. Each sample lies at a random moment of its 1/`hz` seconds,
+    /// so that all moments of a process with a period of its own are sampled equally.
     pub hz: NonZero<u32>,
-    /// How each thread stands to it: so many times a second at the most. Looks at very many threads are further apart,
-    /// so that they take a twentieth of the time.
+    /// The largest number of times a second that the states of the threads are read. If there are very many threads,
+    /// the readings are further apart, so that they take a twentieth of the time.
     pub states_hz: NonZero<u32>,
 }
 
 impl Default for Rates {
-    /// 5000 and 100.
+    /// Returns 5000 and 100.
     fn default() -> Self {
         Self { hz: NonZero::new(5000).expect("not 0"), states_hz: NonZero::new(100).expect("not 0") }
     }
 }
 
-/// Samples until it is stopped, or dropped, or the process ends.
+/// A sampling thread. It samples until it is stopped or dropped, or the process ends.
 #[derive(Debug)]
 pub struct Recorder {
     shared: Arc<Shared>,
-    /// None once it was joined.
+    /// `None` once it was joined.
     thread: Option<JoinHandle<()>>,
 }
 
@@ -52,7 +53,7 @@ impl Shared {
 }
 
 impl Recorder {
-    /// Begins to sample `gil`.
+    /// Starts sampling `gil`.
     ///
     /// # Errors
     /// System if no thread can be started.
@@ -70,12 +71,12 @@ impl Recorder {
         Ok(Self { shared, thread: Some(thread) })
     }
 
-    /// What was seen so far. The difference of two windows ([`Window::since`]) is what was seen in between.
+    /// Returns the sums so far. The difference of two windows ([`Window::since`]) is what happened in between.
     pub fn window(&self) -> Window {
         self.shared.window().clone()
     }
 
-    /// Ends it, and returns all that was seen.
+    /// Stops sampling and returns the sums.
     pub fn stop(mut self) -> Window {
         self.join();
         self.window()
@@ -85,7 +86,7 @@ impl Recorder {
         self.shared.stop.store(true, Ordering::Relaxed);
         if let Some(thread) = self.thread.take() {
             thread.thread().unpark();
-            // A panic has been reported by its thread, and what it had summed up stands.
+            // A panic was reported by the thread itself, and its sums are valid.
             let _ = thread.join();
         }
     }
@@ -99,19 +100,19 @@ impl Drop for Recorder {
 
 fn sample_on(mut gil: RemoteGil, rates: Rates, shared: &Shared) {
     let mut pace = Pace::scattered(rates.hz);
-    let mut ledger = Ledger::default();
-    let between_looks_ns = 1_000_000_000 / u64::from(rates.states_hz.get());
+    let mut times = StateTimes::default();
+    let states_step_ns = 1_000_000_000 / u64::from(rates.states_hz.get());
     let longest_ns = 10_000_000_000 / u64::from(rates.hz.get());
-    let mut next_look_ns = 0;
+    let mut next_states_ns = 0;
     while pace.wait(|| !shared.stop.load(Ordering::Relaxed)) {
         let outcome = gil.sample().and_then(|sample| {
             let mut window = shared.window();
             window.add(sample, longest_ns);
             window.missed = pace.missed();
             drop(window);
-            if sample.at_ns >= next_look_ns {
-                look(&mut gil, &mut ledger, sample, shared)?;
-                next_look_ns = sample.at_ns + between_looks_ns.max((monotonic_ns() - sample.at_ns) * 20);
+            if sample.at_ns >= next_states_ns {
+                read_states(&mut gil, &mut times, sample, shared)?;
+                next_states_ns = sample.at_ns + states_step_ns.max((monotonic_ns() - sample.at_ns) * 20);
             }
             Ok(())
         });
@@ -122,12 +123,17 @@ fn sample_on(mut gil: RemoteGil, rates: Rates, shared: &Shared) {
     }
 }
 
-/// Looks at the threads just after `sample`.
-fn look(gil: &mut RemoteGil, ledger: &mut Ledger, sample: Sample, shared: &Shared) -> Result<(), RemoteError> {
+/// Reads the states of the threads just after `sample`.
+fn read_states(
+    gil: &mut RemoteGil,
+    times: &mut StateTimes,
+    sample: Sample,
+    shared: &Shared,
+) -> Result<(), RemoteError> {
     gil.verify()?;
     let states = gil.states_at(sample)?;
     let mut window = shared.window();
-    ledger.add(&mut window, sample.at_ns, &states);
+    times.add(&mut window, sample.at_ns, &states);
     window.cost = current_thread();
     if window.other_gils != gil.other_gils() {
         window.other_gils = gil.other_gils().to_vec();

@@ -1,8 +1,8 @@
-//! Which right is missing when the kernel refuses a look into another process (ptrace(2), "Ptrace access mode checking").
+//! The right that is missing if the kernel denies access to another process (ptrace(2), "Ptrace access mode checking").
 
 use std::fs;
 
-/// The reason, with the way to the right, as far as /proc tells.
+/// Returns the reason and the way to get the right, as far as /proc shows them.
 pub(super) fn missing(pid: u32) -> String {
     let owner = effective_uid(pid);
     let own = effective_uid(std::process::id());
@@ -10,14 +10,14 @@ pub(super) fn missing(pid: u32) -> String {
     explain(own, owner, scope)
 }
 
-/// The second (effective) of the ids in the line `Uid:` of proc_pid_status(5).
+/// Returns the second id, the effective one, in the line `Uid:` of proc_pid_status(5).
 fn effective_uid(pid: u32) -> Option<u32> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("Uid:"))?;
     line.split_ascii_whitespace().nth(1)?.parse().ok()
 }
 
-/// `scope`: Yama's ptrace_scope, None where the kernel has no Yama.
+/// `scope`: Yama's ptrace_scope; `None` if the kernel has no Yama.
 fn explain(own: Option<u32>, owner: Option<u32>, scope: Option<u32>) -> String {
     const AS_ROOT: &str =
         "run this as root, or with CAP_SYS_PTRACE (setcap cap_sys_ptrace+ep FILE; in a container --cap-add=SYS_PTRACE)";
@@ -25,20 +25,23 @@ fn explain(own: Option<u32>, owner: Option<u32>, scope: Option<u32>) -> String {
         && own != owner
         && own != 0
     {
-        return format!("it belongs to user {owner} and this is user {own}. Run this as the same user; or {AS_ROOT}");
+        return format!(
+            "it belongs to user {owner}, and this process to user {own}. Run this as the same user; or {AS_ROOT}"
+        );
     }
     match scope {
         Some(1) => format!(
-            "Yama's ptrace_scope is 1, so only a process's own descendants can be looked into. Start the program from \
-             here; or {AS_ROOT}; or, for all programs of a user, sysctl kernel.yama.ptrace_scope=0"
+            "Yama's ptrace_scope is 1, so a process can read only its own descendants. Start the program from here; \
+             or {AS_ROOT}; or, for all programs of a user, sysctl kernel.yama.ptrace_scope=0"
         ),
-        Some(2) => format!("Yama's ptrace_scope is 2, so it takes CAP_SYS_PTRACE: {AS_ROOT}"),
+        Some(2) => format!("Yama's ptrace_scope is 2, so this needs CAP_SYS_PTRACE: {AS_ROOT}"),
         Some(3) => {
-            "Yama's ptrace_scope is 3: no process can be looked into until the next boot with a lower one".to_owned()
+            "Yama's ptrace_scope is 3: no process can be read until the system boots with a lower one".to_owned()
         }
         _ => format!(
-            "this needs the right to trace it (ptrace(2)): the same user, and a program that has not given up being \
-             traced (setuid, PR_SET_DUMPABLE) nor runs in a user namespace above this one; or CAP_SYS_PTRACE there: {AS_ROOT}"
+            "this needs the right to ptrace(2) it. The program must belong to the same user, must not have disabled \
+             tracing (setuid, PR_SET_DUMPABLE), and must not run in a user namespace above this one. Otherwise this \
+             needs CAP_SYS_PTRACE in that namespace: {AS_ROOT}"
         ),
     }
 }
@@ -61,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn the_own_user_is_read() {
+    fn the_effective_user_is_read() {
         assert_eq!(effective_uid(std::process::id()), Some(rustix::process::geteuid().as_raw()));
         assert_eq!(effective_uid(u32::MAX), None);
     }

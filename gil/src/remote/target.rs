@@ -1,9 +1,9 @@
-//! One process, held on descriptors that stand for it and not for its id: its folder in /proc, and its memory.
+//! One process, by descriptors that refer to the process and not to its id: its folder in /proc, and its memory.
 //!
-//! The memory is read through /proc/PID/mem. That descriptor keeps the address space it was opened on: once the process has
-//! ended or has called execve(2), every read gives 0 bytes (`mem_rw` in fs/proc/base.c), so neither another process under
-//! the same id nor another program in the same process can be taken for the one meant, as could happen to
-//! process_vm_readv(2). It is cheaper, too.
+//! The memory is read through /proc/PID/mem. The descriptor keeps the address space on which it was opened: once the
+//! process has ended or has called execve(2), every read returns 0 bytes (`mem_rw` in fs/proc/base.c). So neither
+//! another process with the same id nor another program in the same process can be mistaken for the target, as could
+//! happen with process_vm_readv(2). It is cheaper, too.
 
 use super::error::RemoteError;
 use super::rights;
@@ -23,7 +23,7 @@ pub(super) struct Target {
 }
 
 impl Target {
-    /// What is opened may be anything that a process has mapped; no open is to wait.
+    /// The file may be anything that a process has mapped, so opening it must not block.
     const READ: OFlags = OFlags::RDONLY.union(OFlags::CLOEXEC).union(OFlags::NONBLOCK);
 
     pub fn open(pid: u32) -> Result<Self, RemoteError> {
@@ -37,7 +37,7 @@ impl Target {
         Ok(Self { pid, folder, memory: memory.into() })
     }
 
-    /// Fills `buffer` from `address` on. False: not all of that is mapped.
+    /// Fills `buffer` from `address` on. Returns false if not all of it is mapped.
     ///
     /// # Errors
     /// Ended or Replaced: the address space is gone.
@@ -46,13 +46,13 @@ impl Target {
             Ok(0) if !buffer.is_empty() => Err(self.gone()),
             Ok(length) => Ok(length == buffer.len()),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => self.read(address, buffer),
-            // EIO: nothing is mapped there. EINVAL: no address at all, but something negative.
+            // EIO: nothing is mapped there. EINVAL: the address is negative.
             Err(error) if [Errno::IO, Errno::INVAL].map(Errno::raw_os_error).contains(&errno(&error)) => Ok(false),
             Err(error) => Err(refused(self.pid, "read its memory", error)),
         }
     }
 
-    /// The eight bytes at `address`, None if nothing is mapped there.
+    /// Returns the eight bytes at `address`; `None` if nothing is mapped there.
     pub fn word(&self, address: u64) -> Result<Option<u64>, RemoteError> {
         let mut bytes = [0; 8];
         Ok(self.read(address, &mut bytes)?.then_some(u64::from_le_bytes(bytes)))
@@ -63,36 +63,37 @@ impl Target {
         Ok(openat(&self.folder, path, Self::READ, Mode::empty())?.into())
     }
 
-    /// Opens the file that has `path`, without the leading slash, in its own mount namespace.
+    /// Opens the file at `path`, given without the leading slash, in its own mount namespace.
     pub fn open_file_at_root(&self, path: &Path) -> io::Result<File> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let root = openat(&self.folder, "root", flags, Mode::empty())?;
         Ok(openat(&root, path, Self::READ, Mode::empty())?.into())
     }
 
-    /// A small file of its folder in /proc, whole.
+    /// Reads a small file of its folder in /proc.
     pub fn file(&self, path: &str) -> io::Result<Vec<u8>> {
         let mut bytes = Vec::new();
         self.open_file(path)?.read_to_end(&mut bytes)?;
         Ok(bytes)
     }
 
-    /// Whether its folder in /proc has that file.
+    /// Returns true if its folder in /proc has that file.
     pub fn exists(&self, path: &str) -> bool {
         accessat(&self.folder, path, Access::EXISTS, AtFlags::empty()).is_ok()
     }
 
-    /// Where a link of its folder in /proc leads to.
+    /// Returns the destination of a link in its folder in /proc.
     pub fn link(&self, path: &str) -> io::Result<Vec<u8>> {
         Ok(readlinkat(&self.folder, path, Vec::new())?.into_bytes())
     }
 
-    /// `error` of something that was tried on it, as what it means.
+    /// Converts the error of an action on the process to its meaning.
     pub fn failed(&self, doing: &str, error: io::Error) -> RemoteError {
         refused(self.pid, doing, error)
     }
 
-    /// An ending process has no program any more (`exit_mm` in kernel/exit.c), one after execve(2) has.
+    /// Returns the reason why the address space is gone. An ending process has no program any more (`exit_mm` in
+    /// kernel/exit.c); after execve(2) it has one.
     fn gone(&self) -> RemoteError {
         let pid = self.pid;
         if self.link("exe").is_ok() { RemoteError::Replaced { pid } } else { RemoteError::Ended { pid } }

@@ -1,94 +1,90 @@
-//! How each thread of a process stands to its GIL, by what the kernel tells of it.
+//! The state of each thread of a process with respect to its GIL, as the kernel reports it.
 //!
-//! A thread that waits for the GIL sleeps in futex(2) at an address inside the GIL (`take_gil` in Python/ceval_gil.c waits
-//! on its condition, a thread that was asked to release it on `switch_cond`); other locks, sleeps and I/O show other
-//! addresses or calls. /proc/PID/task/TID/syscall tells both (proc_pid_syscall(5)).
+//! A thread that waits for the GIL sleeps in futex(2) at an address inside the GIL: `take_gil` in Python/ceval_gil.c
+//! waits on its condition, and a thread that dropped it on request waits on `switch_cond`. Other locks, sleeps and I/O
+//! show other addresses or calls. /proc/PID/task/TID/syscall has both (proc_pid_syscall(5)).
 
 use super::error::RemoteError;
+use super::sample::{Holder, Sample};
 use super::target::Target;
-use super::{Holder, Sample};
-use busy_core::cpu::Sampler;
-use rustix::process::{Resource, getrlimit};
+use busy_core::cpu::{DescriptorBudget, KeptFile, Sampler};
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How a thread stands to the GIL.
+/// The state of a thread with respect to the GIL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum State {
-    /// It has it.
+    /// It holds the GIL.
     Holds,
-    /// It sleeps until it gets it.
+    /// It sleeps until it acquires the GIL.
     Waits,
-    /// It runs without it, or could run at once: the kernel does not tell the two apart at a single look.
+    /// It runs without the GIL, or is runnable: a single reading can't distinguish the two.
     Runs,
-    /// It could run, without it, and has got no CPU for 12 ms at least.
+    /// It is runnable without the GIL, and has had no CPU for at least 12 ms.
     Runnable,
-    /// It sleeps, without it, for something else: a lock, I/O, time.
+    /// It sleeps without the GIL, waiting for something else: a lock, I/O, time.
     Sleeps,
-    /// The kernel does not tell (or, in a stripped Python 2.7: it may wait for the GIL or for another lock).
-    Untold,
+    /// The kernel does not report it. In a stripped Python 2.7 also: it may wait for the GIL or for another lock.
+    Unknown,
 }
 
-/// One thread at one look.
+/// One thread at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ThreadState {
-    /// As gettid(2) has it.
+    /// The thread's id, as gettid(2) returns it.
     pub tid: u32,
-    /// As the kernel has it (proc_pid_comm(5)), at most 15 bytes; up to a second old.
+    /// The name that the kernel has (proc_pid_comm(5)), at most 15 bytes; up to a second old.
     pub name: Arc<str>,
-    /// How it stands to the GIL.
+    /// Its state.
     pub state: State,
-    /// Its CPU time, as of [`busy_core::cpu::ThreadSample`].
+    /// Its CPU time, as in [`busy_core::cpu::ThreadSample`].
     pub cpu: Duration,
-    /// Time that it could have run but had no CPU, likewise.
+    /// Its run delay, as in [`busy_core::cpu::ThreadSample`].
     pub run_delay: Duration,
 }
 
 #[derive(Debug)]
 pub(super) struct Threads {
     threads: BTreeMap<u32, Thread>,
-    /// How many more descriptors may be kept.
-    spare: u64,
+    budget: DescriptorBudget,
 }
 
 #[derive(Debug)]
 struct Thread {
-    /// Its file of that name, if it is kept open.
-    syscall: Option<File>,
+    /// Its file /proc/PID/task/TID/syscall, if that is kept open.
+    syscall: Option<KeptFile>,
     name: Arc<str>,
     named_ns: u64,
-    /// Its CPU time, and since when it has been that while it could run.
+    /// Its CPU time, and the time since which that has stayed the same while the thread was runnable.
     cpu: Duration,
     since_ns: u64,
 }
 
-/// What a thread does, whatever the GIL.
+/// The activity of a thread, regardless of the GIL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Doing {
+enum Activity {
     Running,
     /// Sleeping in futex(2), at this address.
     Futex(u64),
     Sleeping,
-    Untold,
+    Unknown,
 }
 
 impl Threads {
-    /// The kernel brings a running thread's account up to date at each tick, 10 ms apart at the most.
+    /// More than the longest tick, 10 ms. The kernel updates the account of a running thread at each tick.
     const TICK_NS: u64 = 12_000_000;
     const RENAMED_NS: u64 = 1_000_000_000;
 
     pub fn new() -> Self {
-        // A quarter, as the sampler of the CPU times does.
-        let spare = getrlimit(Resource::Nofile).current.map_or(u64::MAX, |limit| limit / 4);
-        Self { threads: BTreeMap::new(), spare }
+        Self { threads: BTreeMap::new(), budget: DescriptorBudget::of_process() }
     }
 
-    /// All threads that live, in the order of their ids. `waiting_at` as `Gil::waiting_at` tells.
+    /// Returns the state of all live threads, in the order of their ids. `waiting_at` is the result of
+    /// `Gil::waiting_at`.
     pub fn states(
         &mut self,
         target: &Target,
@@ -98,11 +94,7 @@ impl Threads {
     ) -> Result<Vec<ThreadState>, RemoteError> {
         let seen = sampler.sample().map_err(|error| target.failed("read the threads' CPU time", error))?;
         let living = |tid: &u32| seen.threads.binary_search_by_key(tid, |thread| thread.tid).is_ok();
-        self.threads.retain(|tid, thread| {
-            let lives = living(tid);
-            self.spare += u64::from(!lives && thread.syscall.is_some());
-            lives
-        });
+        self.threads.retain(|tid, _| living(tid));
         let mut states = Vec::with_capacity(seen.threads.len());
         for usage in &seen.threads {
             let tid = usage.tid;
@@ -117,17 +109,17 @@ impl Threads {
                 thread.name = name(target, tid).unwrap_or_else(|| Arc::clone(&thread.name));
                 thread.named_ns = sample.at_ns;
             }
-            let doing = match thread.look(target, tid, &mut self.spare) {
-                Ok(doing) => doing,
+            let activity = match thread.read(target, tid, &self.budget) {
+                Ok(activity) => activity,
                 // It has ended since its CPU time was read.
                 Err(error) if error.raw_os_error() == Some(rustix::io::Errno::SRCH.raw_os_error()) => continue,
-                Err(_) => Doing::Untold,
+                Err(_) => Activity::Unknown,
             };
-            if doing != Doing::Running || thread.cpu != usage.cpu {
+            if activity != Activity::Running || thread.cpu != usage.cpu {
                 (thread.cpu, thread.since_ns) = (usage.cpu, sample.at_ns);
             }
             let starves = sample.at_ns - thread.since_ns >= Self::TICK_NS;
-            let state = stand(doing, sample.holder == Holder::Thread(tid), starves, waiting_at);
+            let state = state(activity, sample.holder == Holder::Thread(tid), starves, waiting_at);
             let name = Arc::clone(&thread.name);
             states.push(ThreadState { tid, name, state, cpu: usage.cpu, run_delay: usage.run_delay });
         }
@@ -136,7 +128,7 @@ impl Threads {
 }
 
 impl Thread {
-    fn look(&mut self, target: &Target, tid: u32, spare: &mut u64) -> io::Result<Doing> {
+    fn read(&mut self, target: &Target, tid: u32, budget: &DescriptorBudget) -> io::Result<Activity> {
         // Nine numbers of at most 18 characters.
         let mut bytes = [0; 192];
         let length = if let Some(kept) = &self.syscall {
@@ -144,10 +136,7 @@ impl Thread {
         } else {
             let file = target.open_file(&format!("task/{tid}/syscall"))?;
             let length = file.read_at(&mut bytes, 0)?;
-            if let Some(less) = spare.checked_sub(1) {
-                *spare = less;
-                self.syscall = Some(file);
-            }
+            self.syscall = budget.keep(file);
             length
         };
         Ok(parse(&bytes[..length]))
@@ -159,32 +148,32 @@ fn name(target: &Target, tid: u32) -> Option<Arc<str>> {
     Some(String::from_utf8_lossy(name.trim_ascii_end()).into())
 }
 
-fn stand(doing: Doing, holds: bool, starves: bool, waiting_at: &[Range<u64>]) -> State {
-    match doing {
-        // It was read after the holder: who waits has it no longer.
-        Doing::Futex(address) if waiting_at.iter().any(|range| range.contains(&address)) => State::Waits,
+fn state(activity: Activity, holds: bool, starves: bool, waiting_at: &[Range<u64>]) -> State {
+    match activity {
+        // The activity was read after the holder. A thread that waits does not hold the GIL any more.
+        Activity::Futex(address) if waiting_at.iter().any(|range| range.contains(&address)) => State::Waits,
         _ if holds => State::Holds,
-        Doing::Futex(_) if waiting_at.is_empty() => State::Untold,
-        Doing::Futex(_) | Doing::Sleeping => State::Sleeps,
-        Doing::Running if starves => State::Runnable,
-        Doing::Running => State::Runs,
-        Doing::Untold => State::Untold,
+        Activity::Futex(_) if waiting_at.is_empty() => State::Unknown,
+        Activity::Futex(_) | Activity::Sleeping => State::Sleeps,
+        Activity::Running if starves => State::Runnable,
+        Activity::Running => State::Runs,
+        Activity::Unknown => State::Unknown,
     }
 }
 
-/// `running`, or the number of the system call and its arguments, or -1 for a sleep outside of one.
-fn parse(line: &[u8]) -> Doing {
+/// Parses `running`, or the number of a system call and its arguments, or -1 for a sleep outside of a system call.
+fn parse(line: &[u8]) -> Activity {
     const FUTEX: &str = "202";
-    let Ok(line) = str::from_utf8(line) else { return Doing::Untold };
+    let Ok(line) = str::from_utf8(line) else { return Activity::Unknown };
     let mut fields = line.split_ascii_whitespace();
     match (fields.next(), fields.next()) {
-        (Some("running"), None) => Doing::Running,
+        (Some("running"), None) => Activity::Running,
         (Some(FUTEX), Some(address)) => {
             let address = address.strip_prefix("0x").and_then(|digits| u64::from_str_radix(digits, 16).ok());
-            address.map_or(Doing::Untold, Doing::Futex)
+            address.map_or(Activity::Unknown, Activity::Futex)
         }
-        (Some(number), Some(_)) if number.parse::<i64>().is_ok() => Doing::Sleeping,
-        _ => Doing::Untold,
+        (Some(number), Some(_)) if number.parse::<i64>().is_ok() => Activity::Sleeping,
+        _ => Activity::Unknown,
     }
 }
 
@@ -193,27 +182,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_thread_does_is_read_or_left_untold() {
-        assert_eq!(parse(b"running\n"), Doing::Running);
-        assert_eq!(parse(b"202 0x7f0010 0x189 0x0 0x7ffe 0x0 0xffffffff 0x7ffe 0x7f12\n"), Doing::Futex(0x7f0010));
-        assert_eq!(parse(b"35 0x7ffe 0x0 0x0 0x0 0x0 0x0 0x7ffe 0x7f12\n"), Doing::Sleeping);
-        assert_eq!(parse(b"-1 0x7ffe 0x7f12\n"), Doing::Sleeping);
+    fn a_threads_activity_is_parsed_or_unknown() {
+        assert_eq!(parse(b"running\n"), Activity::Running);
+        assert_eq!(parse(b"202 0x7f0010 0x189 0x0 0x7ffe 0x0 0xffffffff 0x7ffe 0x7f12\n"), Activity::Futex(0x7f0010));
+        assert_eq!(parse(b"35 0x7ffe 0x0 0x0 0x0 0x0 0x0 0x7ffe 0x7f12\n"), Activity::Sleeping);
+        assert_eq!(parse(b"-1 0x7ffe 0x7f12\n"), Activity::Sleeping);
         for other in [&b""[..], b"\n", b"x y", b"202", b"202 7f", b"\xff"] {
-            assert_eq!(parse(other), Doing::Untold, "{other:?}");
+            assert_eq!(parse(other), Activity::Unknown, "{other:?}");
         }
     }
 
     #[test]
-    fn who_waits_for_the_gil_is_told_from_who_waits_for_another_lock() {
+    fn a_wait_for_the_gil_is_distinguished_from_a_wait_for_another_lock() {
         let gil = [100..200, 300..400];
-        assert_eq!(stand(Doing::Futex(132), false, false, &gil), State::Waits);
-        assert_eq!(stand(Doing::Futex(132), true, false, &gil), State::Waits);
-        assert_eq!(stand(Doing::Futex(200), false, false, &gil), State::Sleeps);
-        assert_eq!(stand(Doing::Futex(200), true, false, &gil), State::Holds);
-        assert_eq!(stand(Doing::Futex(132), false, false, &[]), State::Untold);
-        assert_eq!(stand(Doing::Sleeping, false, false, &[]), State::Sleeps);
-        assert_eq!(stand(Doing::Running, true, true, &gil), State::Holds);
-        assert_eq!(stand(Doing::Running, false, true, &gil), State::Runnable);
-        assert_eq!(stand(Doing::Running, false, false, &gil), State::Runs);
+        assert_eq!(state(Activity::Futex(132), false, false, &gil), State::Waits);
+        assert_eq!(state(Activity::Futex(132), true, false, &gil), State::Waits);
+        assert_eq!(state(Activity::Futex(200), false, false, &gil), State::Sleeps);
+        assert_eq!(state(Activity::Futex(200), true, false, &gil), State::Holds);
+        assert_eq!(state(Activity::Futex(132), false, false, &[]), State::Unknown);
+        assert_eq!(state(Activity::Sleeping, false, false, &[]), State::Sleeps);
+        assert_eq!(state(Activity::Running, true, true, &gil), State::Holds);
+        assert_eq!(state(Activity::Running, false, true, &gil), State::Runnable);
+        assert_eq!(state(Activity::Running, false, false, &gil), State::Runs);
     }
 }

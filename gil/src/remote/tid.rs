@@ -1,4 +1,4 @@
-//! From a PyThreadState to the kernel's id of its thread.
+//! Finds the kernel's id of the thread of a PyThreadState.
 
 use super::error::RemoteError;
 use super::offsets::ThreadOffsets;
@@ -8,13 +8,15 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-/// Where glibc keeps `tid` in its struct pthread, which a pthread_t points to (nptl/descr.h); the same on x86-64 since 2.4.
+/// The offset of `tid` in glibc's struct pthread, which a pthread_t points to (nptl/descr.h). The same on x86-64 since
+/// 2.4.
 const TID_IN_PTHREAD: u64 = 720;
 
 /// The ids of a process's threads.
 #[derive(Debug)]
 pub(super) struct ThreadIds {
-    /// For a process in another PID namespace, whose own ids differ: by those. None for one in this namespace.
+    /// For a process in another PID namespace: the ids in this namespace by the ids in its own. `None` for a process in
+    /// this one.
     by_inner: Option<HashMap<u32, u32>>,
 }
 
@@ -31,10 +33,11 @@ impl ThreadIds {
         Ok(ids)
     }
 
-    /// The thread of `state`. None if it is no thread of the process, which happens when the state was freed meanwhile.
+    /// Returns the thread of `state`. `None` if it is not a thread of the process, which happens if the state was freed
+    /// meanwhile.
     pub fn of(&mut self, target: &Target, state: u64, offsets: ThreadOffsets) -> Result<Option<u32>, RemoteError> {
         let field = |offset: u64| target.word(state.wrapping_add(offset));
-        // After fork(2), 3.11 keeps the native id of the parent's thread; glibc brings its own up to date.
+        // After fork(2), 3.11 keeps the native id of the parent's thread, while glibc updates its own.
         let native = match offsets.native {
             Some(offset) => field(offset)?.and_then(|id| u32::try_from(id).ok()),
             None => None,
@@ -49,7 +52,7 @@ impl ThreadIds {
         self.thread(target, word as u32)
     }
 
-    /// `inner`, an id as the process has it, if it is that of one of its threads, as this process has it.
+    /// Converts `inner`, an id in the process's own namespace, to the id in this one. `None` if it has no such thread.
     fn thread(&mut self, target: &Target, inner: u32) -> Result<Option<u32>, RemoteError> {
         let lives = |tid: u32| inner > 0 && target.exists(&format!("task/{tid}"));
         let Some(by_inner) = &self.by_inner else { return Ok(lives(inner).then_some(inner)) };
@@ -66,8 +69,8 @@ impl ThreadIds {
     fn read_inner(&mut self, target: &Target) -> Result<(), RemoteError> {
         let Some(by_inner) = &mut self.by_inner else { return Ok(()) };
         by_inner.clear();
-        // By path, since a descriptor's entries can't be listed by std: an id that was given anew has other threads, which
-        // are then not those that the memory tells of.
+        // By path, since std can't list the entries of a descriptor. If the id was reused, these are other threads,
+        // which the memory of the target does not refer to.
         let failed = |error: io::Error| target.failed("list /proc/PID/task", error);
         for entry in fs::read_dir(Path::new("/proc").join(target.pid.to_string()).join("task")).map_err(failed)? {
             let name = entry.map_err(failed)?.file_name();
@@ -81,7 +84,7 @@ impl ThreadIds {
     }
 }
 
-/// The last of the ids in the line `NSpid:` of proc_pid_status(5): that of the innermost namespace.
+/// Returns the last id in the line `NSpid:` of proc_pid_status(5): the id in the innermost namespace.
 fn innermost(status: &str) -> Option<u32> {
     let line = status.lines().find_map(|line| line.strip_prefix("NSpid:"))?;
     line.split_ascii_whitespace().last()?.parse().ok()
@@ -92,7 +95,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_thread_in_another_pid_namespace_is_known_by_its_innermost_id() {
+    fn the_id_in_the_innermost_pid_namespace_is_the_last_one() {
         assert_eq!(innermost("Name:\tx\nNSpid:\t4711\t12\t1\nNSsid:\t9\n"), Some(1));
         assert_eq!(innermost("NSpid:\t4711\n"), Some(4711));
         assert_eq!(innermost("Name:\tx\n"), None);

@@ -1,11 +1,11 @@
-//! Which CPython it is: the text that `Py_GetVersion` (Python/getversion.c) leaves in a static buffer when Python is
-//! initialised, as `3.11.7 (main, Feb  1 2025, 10:00:00) [GCC 12.2.0]`. `Py_Version` is there from 3.11 on only.
+//! CPython's version, from the text that `Py_GetVersion` (Python/getversion.c) leaves in a static buffer when Python is
+//! initialised, as `3.11.7 (main, Feb  1 2025, 10:00:00) [GCC 12.2.0]`. `Py_Version` exists from 3.11 on only.
 
 use super::error::RemoteError;
 use super::target::Target;
 use std::ops::Range;
 
-/// The version, and where it was found, so that one can see whether it is there still.
+/// The version, and the address at which it was found, so that it can be checked again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Version {
     /// As `3.11.7` or `3.15.0b2+`.
@@ -16,12 +16,12 @@ pub(super) struct Version {
 }
 
 impl Version {
-    /// Looks through `variables`.
+    /// Searches `variables` for the text.
     pub fn find(target: &Target, variables: &[Range<u64>]) -> Result<Option<Self>, RemoteError> {
         const STEP: u64 = 4096;
-        /// The buffer's size is 250, or 300.
+        /// More than the size of the buffer, 250 or 300.
         const LONGEST: u64 = 320;
-        /// No Python has so many variables.
+        /// More than any Python has.
         const MOST: u64 = 256 << 20;
         for range in variables {
             let mut start = range.start;
@@ -31,7 +31,7 @@ impl Version {
                 let mut bytes = vec![0; (page + LONGEST).min(end - start) as usize];
                 if !target.read(start, &mut bytes)? {
                     bytes.truncate(page as usize);
-                    // The last page; or not all is mapped, which is not how a loader leaves it.
+                    // The last page. Or not all of it is mapped, which no loader does.
                     if !target.read(start, &mut bytes)? {
                         break;
                     }
@@ -47,14 +47,14 @@ impl Version {
         Ok(None)
     }
 
-    /// Whether it is where it was.
+    /// Returns true if the text is still where it was.
     pub fn is_there(&self, target: &Target) -> Result<bool, RemoteError> {
         let mut bytes = vec![0; self.text.len()];
         Ok(target.read(self.address, &mut bytes)? && bytes == self.text.as_bytes())
     }
 }
 
-/// The first version text in `bytes`, and where it begins.
+/// Returns the offset of the first version text in `bytes`, and the version.
 fn find(bytes: &[u8]) -> Option<(usize, &str)> {
     let starts = bytes.windows(2).enumerate().filter(|(_, pair)| matches!(*pair, [b'2' | b'3', b'.']));
     starts.map(|(start, _)| start).find_map(|start| {
@@ -63,7 +63,7 @@ fn find(bytes: &[u8]) -> Option<(usize, &str)> {
         }
         let text = bytes[start..].split(|byte| *byte == 0).next()?;
         let text = str::from_utf8(text).ok()?;
-        // A free-threaded build says so between the number and the parenthesis.
+        // A free-threaded build has words between the number and the parenthesis.
         let (version, rest) = text.split_once(" (")?;
         let version = version.split(' ').next()?;
         let compiler = rest.split_once(") ")?.1;
@@ -71,7 +71,7 @@ fn find(bytes: &[u8]) -> Option<(usize, &str)> {
     })
 }
 
-/// The first two numbers of at least three.
+/// Returns the first two of at least three numbers.
 fn numbers(version: &str) -> Option<(u8, u8)> {
     let mut fields = version.split('.');
     let (major, minor) = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
@@ -84,7 +84,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_text_of_py_get_version_is_told_from_other_text() {
+    fn the_text_of_py_get_version_is_distinguished_from_other_text() {
         for (text, version) in [
             ("\0\0".to_owned() + "3.11.7 (main, Feb  1 2025, 10:00:00) [GCC 12.2.0]\0rest", Some("3.11.7")),
             ("2.7.18 (default, May  9 2026, 01:02:03) \n[GCC 12.2.0]\0".to_owned(), Some("2.7.18")),

@@ -1,87 +1,89 @@
-//! What was seen of a GIL over some time. Plain sums: the difference of two is what was seen in between.
+//! Sums over the samples of a GIL. The difference of two windows is what happened in between.
 
 use super::error::RemoteError;
-use super::{Holder, Sample};
+use super::sample::{Holder, Sample};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// What a [`super::Recorder`] has seen since it started. All times in nanoseconds.
+/// The sums of a [`super::Recorder`] since its start. All times are in nanoseconds.
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]
 pub struct Window {
-    /// The first sample, on CLOCK_MONOTONIC.
+    /// The time of the first sample, on CLOCK_MONOTONIC.
     pub from_ns: u64,
-    /// The last sample.
+    /// The time of the last sample.
     pub to_ns: u64,
-    /// How many samples there were, and how many more the rate asked for.
+    /// The number of samples taken.
     pub samples: u64,
-    /// See `samples`.
+    /// The number of samples that the rate demanded beyond those.
     pub missed: u64,
-    /// The longest time between two samples. Of a difference: of all until its end.
+    /// The longest time between two samples. In a difference: of all samples up to its end.
     pub longest_gap_ns: u64,
-    /// Time of which nothing is known: two samples were more than ten of the rate's steps apart. It counts as nothing.
+    /// The time of which nothing is known, since two samples were more than ten of the rate's steps apart. It is not
+    /// counted anywhere else.
     pub unseen_ns: u64,
-    /// For how long anyone had the GIL. Between two samples half the time counts as each of them.
+    /// The time that any thread held the GIL. Of the time between two samples, half is counted as each of them.
     pub held_ns: u64,
-    /// The part of it that no thread could be told for.
+    /// The part of it for which the thread could not be identified.
     pub held_by_unknown_ns: u64,
-    /// Each thread that was seen, by its id, those included that have ended.
+    /// Each thread that was seen, by its id, including those that have ended.
     pub threads: BTreeMap<u32, ThreadWindow>,
-    /// The ids of interpreters that had a GIL of their own at the last look, which is not the one that was sampled.
+    /// The ids of the interpreters that had a GIL of their own when the states were last read. Those GILs are not
+    /// sampled.
     pub other_gils: Vec<i64>,
-    /// The sampling thread's own CPU time.
+    /// The CPU time of the sampling thread.
     pub cost: Duration,
-    /// Why it can't go on: the process has ended, for one. What was seen until then holds.
+    /// The reason why sampling has stopped, for example the end of the process. The sums up to then are valid.
     pub ended: Option<Arc<RemoteError>>,
     /// The holder at `to_ns`.
     pub(super) last: Option<Holder>,
 }
 
-/// How one thread stood to the GIL. `held_ns` is from the samples, the rest from the looks at its state, which are fewer:
-/// the time between two looks, less what it held, is shared by the states found at either end.
+/// The times of one thread's states. `held_ns` comes from the samples, the others from the readings of its state, which
+/// are fewer: the time between two readings, less the time held, is divided between the states found at both ends.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ThreadWindow {
-    /// As the kernel has it, at most 15 bytes.
+    /// The name that the kernel has, at most 15 bytes.
     pub name: Arc<str>,
-    /// From the first look at it to the last, less what was not seen.
+    /// The time from the first reading of its state to the last, less the unseen time.
     pub seen_ns: u64,
-    /// It had the GIL.
+    /// The time it held the GIL.
     pub held_ns: u64,
-    /// It slept until it got the GIL.
+    /// The time it slept until it acquired the GIL.
     pub waiting_ns: u64,
-    /// It ran without the GIL.
+    /// The time it ran without the GIL.
     pub running_ns: u64,
-    /// It could have run without the GIL, but had no CPU.
+    /// The time it was runnable without the GIL, but had no CPU.
     pub runnable_ns: u64,
-    /// It slept for something else.
+    /// The time it slept for something else.
     pub sleeping_ns: u64,
-    /// The kernel did not tell.
-    pub untold_ns: u64,
-    /// Its CPU time, by the kernel's own account.
+    /// The time in a state that the kernel did not report.
+    pub unknown_ns: u64,
+    /// Its CPU time, as the kernel accounts it.
     pub cpu_ns: u64,
-    /// Time it could have run but had no CPU, with the GIL or without, by the kernel's own account.
-    pub cpu_wait_ns: u64,
+    /// Its run delay, with the GIL or without, as the kernel accounts it.
+    pub run_delay_ns: u64,
 }
 
 impl Window {
-    /// From the first sample to the last.
+    /// Returns the time from the first sample to the last.
     pub fn wall_ns(&self) -> u64 {
         self.to_ns - self.from_ns
     }
 
-    /// The time of which something is known.
+    /// Returns the time of which something is known.
     pub fn seen_ns(&self) -> u64 {
         self.wall_ns() - self.unseen_ns
     }
 
-    /// The part of the time seen that anyone had the GIL, 0 to 1. None before the second sample.
+    /// Returns the part of the time seen that any thread held the GIL, 0 to 1. `None` before the second sample.
     pub fn held_share(&self) -> Option<f64> {
         (self.seen_ns() > 0).then(|| self.held_ns as f64 / self.seen_ns() as f64)
     }
 
-    /// What was seen since `earlier`, a window of the same recorder.
+    /// Returns the sums since `earlier`, a window of the same recorder.
     #[must_use]
     pub fn since(&self, earlier: &Self) -> Self {
         let threads = self.threads.iter().map(|(tid, thread)| {
@@ -103,7 +105,7 @@ impl Window {
         }
     }
 
-    /// `longest_ns`: what is further from the sample before was not seen.
+    /// Adds a sample. If it comes more than `longest_ns` after the one before, the time between them is unseen.
     pub(super) fn add(&mut self, sample: Sample, longest_ns: u64) {
         match self.last {
             None => self.from_ns = sample.at_ns,
@@ -140,13 +142,13 @@ impl ThreadWindow {
             seen_ns: self.seen_ns - earlier.seen_ns,
             held_ns: self.held_ns - earlier.held_ns,
             waiting_ns: self.waiting_ns - earlier.waiting_ns,
-            // A wait for a CPU is known once it is over: only then does it move from here to `runnable_ns`.
+            // A run delay is known once it is over. Only then does it move from here to `runnable_ns`.
             running_ns: self.running_ns.saturating_sub(earlier.running_ns),
             runnable_ns: self.runnable_ns - earlier.runnable_ns,
             sleeping_ns: self.sleeping_ns - earlier.sleeping_ns,
-            untold_ns: self.untold_ns - earlier.untold_ns,
+            unknown_ns: self.unknown_ns - earlier.unknown_ns,
             cpu_ns: self.cpu_ns - earlier.cpu_ns,
-            cpu_wait_ns: self.cpu_wait_ns - earlier.cpu_wait_ns,
+            run_delay_ns: self.run_delay_ns - earlier.run_delay_ns,
         }
     }
 }
@@ -156,7 +158,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn time_between_two_samples_counts_half_as_each() {
+    fn half_of_the_time_between_two_samples_counts_as_each() {
         let mut window = Window::default();
         let add = |window: &mut Window, at_ns, holder| window.add(Sample { at_ns, holder }, 500);
         add(&mut window, 1000, Holder::Thread(7));
@@ -175,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn time_between_samples_too_far_apart_counts_as_nothing() {
+    fn time_between_samples_too_far_apart_is_unseen() {
         let mut window = Window::default();
         for at_ns in [0, 500, 1001, 1101] {
             window.add(Sample { at_ns, holder: Holder::Thread(7) }, 500);

@@ -1,4 +1,4 @@
-/* A program that loads a Python, runs it, finalizes and unloads it, as told line by line on stdin. */
+/* A program that loads a Python, runs it, finalizes it and unloads it, as each line of stdin says. */
 #include <dlfcn.h>
 #include <stdio.h>
 #include <string.h>

@@ -1,8 +1,8 @@
-"""Holds the GIL for a known time and releases it for a known time, again and again, as told line by line on stdin.
+"""Alternately holds and releases the GIL for known times, which each line of stdin gives.
 
 argv: the path of libbusy
 stdin: "<nanoseconds to hold> <nanoseconds to release> <seconds>"
-stdout: "begin", "end" and "done", each with the seconds since "begin" that the GIL was held, and those in all
+stdout: "begin", "end" and "done", each with the seconds since "begin": those that the GIL was held, and all of them
 """
 
 import ctypes
@@ -27,13 +27,13 @@ MARGIN = 0.02
 CLOCK = getattr(time, "perf_counter", time.time)
 
 
-def tell(*words):
+def write(*words):
     sys.stdout.write(" ".join(str(word) for word in words) + "\n")
     sys.stdout.flush()
 
 
 def generate(hold_ns, release_ns, seconds):
-    """Go on before the one line and after the other, so that it does not matter how late they are read."""
+    """Run for a while before "begin" and after "end", so that these lines may be read late."""
     result = Result()
     pointer = ctypes.addressof(result)
     start = CLOCK()
@@ -54,11 +54,11 @@ def generate(hold_ns, release_ns, seconds):
             word = marks.pop(0)[1]
             if word == "begin":
                 start, released_ns = now, 0
-            tell(word, now - start - released_ns * 1e-9, now - start)
+            write(word, now - start - released_ns * 1e-9, now - start)
 
 
 def main():
-    tell("ready")
+    write("ready")
     while True:
         line = sys.stdin.readline()
         if not line:

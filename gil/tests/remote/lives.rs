@@ -7,7 +7,7 @@ use std::process::Command;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-/// Says `ready`, then executes each line.
+/// Prints `ready`, then executes each line.
 const SHELL: &str = "
 import sys
 sys.stdout.write('ready\\n'); sys.stdout.flush()
@@ -18,7 +18,7 @@ while True:
     sys.stdout.flush()
 ";
 
-/// What `sample` says once it does not succeed any more.
+/// Samples until that fails, and returns the error.
 fn error_of(gil: &mut RemoteGil) -> RemoteError {
     let start = Instant::now();
     loop {
@@ -31,7 +31,7 @@ fn error_of(gil: &mut RemoteGil) -> RemoteError {
 }
 
 #[test]
-fn a_process_that_ends_is_told() {
+fn the_end_of_a_process_is_reported() {
     let _alone = alone();
     for python in with_gil() {
         let mut talker = Talker::script(&python, SHELL, &[]);
@@ -53,13 +53,13 @@ fn a_process_that_ends_is_told() {
 }
 
 #[test]
-fn a_process_that_replaces_its_program_is_told_even_by_the_same() {
+fn a_replaced_program_is_reported_even_if_it_is_the_same() {
     let _alone = alone();
     for python in with_gil() {
         let mut talker = Talker::script(&python, SHELL, &[]);
         let mut gil = RemoteGil::attach(talker.pid()).unwrap();
         gil.sample().unwrap();
-        talker.tell("import os; os.execv(sys.executable, [sys.executable, '-c', 'print(\"again\"); input()'])");
+        talker.send("import os; os.execv(sys.executable, [sys.executable, '-c', 'print(\"again\"); input()'])");
         assert_eq!(talker.line(), "again", "{}", python.name);
         let error = error_of(&mut gil);
         assert!(matches!(error, RemoteError::Replaced { .. }), "{}: {error}", python.name);
@@ -72,20 +72,20 @@ fn the_holder_in_a_forked_child_is_its_own_thread() {
     let _alone = alone();
     for python in with_gil() {
         let mut talker = Talker::script(&python, SHELL, &[]);
-        // It ends by itself should this test fail.
-        talker.tell(r"exec('import os, signal\np = os.fork()\nif not p: signal.alarm(30)\nwhile not p: pass')");
-        talker.tell("print('child %d' % p)");
+        // If this test fails, the child ends by itself.
+        talker.send(r"exec('import os, signal\np = os.fork()\nif not p: signal.alarm(30)\nwhile not p: pass')");
+        talker.send("print('child %d' % p)");
         let line = talker.line();
         let child: u32 = line.strip_prefix("child ").expect(&line).parse().unwrap();
         let mut gil = RemoteGil::attach(child).unwrap_or_else(|error| panic!("{}: {error}", python.name));
         expect_to_hold(&mut gil, child);
-        talker.tell("import signal; os.kill(p, signal.SIGKILL); os.waitpid(p, 0); print('killed')");
+        talker.send("import signal; os.kill(p, signal.SIGKILL); os.waitpid(p, 0); print('killed')");
         assert_eq!(talker.line(), "killed");
     }
 }
 
 #[test]
-fn threads_that_come_and_go_are_never_taken_for_one_another() {
+fn threads_that_come_and_go_are_never_confused() {
     let _alone = alone();
     const CHURN: &str = "
 import ctypes, sys, threading, time
@@ -105,15 +105,15 @@ sys.stdin.readline()
         assert_eq!(talker.line(), "done");
         let window = recorder.stop();
         assert!(window.ended.is_none(), "{}: {:?}", python.name, window.ended);
-        // Each lives for some 4 ms, unless it gets no CPU.
+        // Each lives for some 4 ms, or longer if it gets no CPU.
         let longest = window.threads.iter().filter(|(tid, _)| **tid != talker.pid()).map(|(_, thread)| thread.held_ns);
         let (longest, count) = (longest.clone().max().unwrap(), longest.count());
-        println!("{}: {count} threads, of which none held for more than {longest} ns", python.name);
+        println!("{}: {count} threads, none of which held for more than {longest} ns", python.name);
         assert!(count >= 5 && longest < 250_000_000, "{}: {count} threads, {longest} ns", python.name);
     }
 }
 
-/// libpython of `python` and its prefix, if it has a shared one.
+/// Returns libpython of `python` and its prefix, if it has a shared library.
 fn shared_library(python: &Python) -> Option<(PathBuf, PathBuf)> {
     const QUESTION: &str = "
 import os, sys
@@ -131,7 +131,7 @@ print(os.path.join(var('LIBDIR'), var('INSTSONAME') or ''))
 }
 
 #[test]
-fn an_embedded_python_is_found_once_initialised_and_missed_once_gone() {
+fn an_embedded_python_is_found_from_its_initialisation_to_its_end() {
     let _alone = alone();
     let folder = std::env::temp_dir().join(format!("busy-gil-embed-{}", std::process::id()));
     std::fs::create_dir_all(&folder).unwrap();
@@ -149,7 +149,7 @@ fn an_embedded_python_is_found_once_initialised_and_missed_once_gone() {
         let mut talker = Talker::spawn(Command::new(&program).arg(&library).env("PYTHONHOME", &prefix));
         assert_eq!(talker.line(), "ready");
         let mut do_it = |line: &str| {
-            talker.tell(line);
+            talker.send(line);
             assert_eq!(talker.line(), "done", "{}: {line}", python.name);
             RemoteGil::attach(talker.pid())
         };
@@ -158,7 +158,7 @@ fn an_embedded_python_is_found_once_initialised_and_missed_once_gone() {
         let found = do_it("load");
         assert!(matches!(found, Err(RemoteError::NotInitialised { .. })), "{}", context("loaded", &found));
         let found = do_it("initialize");
-        // It keeps the GIL while the program waits for its next line.
+        // It holds the GIL while the program waits for its next line.
         let mut gil = found.unwrap_or_else(|error| panic!("{}: {error}", python.name));
         assert_eq!(gil.sample().unwrap().holder, Holder::Thread(gil.pid()), "{}", python.name);
         assert_eq!(gil.file(), library.canonicalize().unwrap());
@@ -168,7 +168,7 @@ fn an_embedded_python_is_found_once_initialised_and_missed_once_gone() {
             assert!(matches!(found, Err(RemoteError::NotInitialised { .. })), "{}", context("finalized", &found));
             assert!(matches!(error_of(&mut gil), RemoteError::NotInitialised { .. }), "{}", python.name);
         } else {
-            // Nobody is the current thread, and so nobody holds.
+            // There is no current thread, and so no holder.
             assert_eq!(gil.sample().unwrap().holder, Holder::None, "{}", python.name);
         }
         let found = do_it("unload");
@@ -176,7 +176,7 @@ fn an_embedded_python_is_found_once_initialised_and_missed_once_gone() {
             let error = error_of(&mut gil);
             assert!(matches!(error, RemoteError::Unloaded { .. }), "{}: {error}", python.name);
         } else {
-            println!("{}: dlclose(3) kept it", python.name);
+            println!("{}: dlclose(3) did not unload it", python.name);
         }
     }
     std::fs::remove_dir_all(&folder).unwrap();

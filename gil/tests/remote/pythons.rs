@@ -1,4 +1,4 @@
-//! The interpreters of this machine, and children that run them.
+//! The interpreters of this machine, and child processes that run them.
 
 use busy_gil::remote::{Holder, RemoteGil};
 use std::collections::BTreeMap;
@@ -10,13 +10,13 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 use std::{env, fs};
 
-/// Held by each test while it runs: two at a time would be each other's noise.
+/// Returns the lock that each test holds while it runs: two tests at the same time would disturb each other.
 pub fn alone() -> MutexGuard<'static, ()> {
     static ALONE: Mutex<()> = Mutex::new(());
     ALONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// An interpreter, as it describes itself.
+/// An interpreter, by its own description.
 #[derive(Debug, Clone)]
 pub struct Python {
     pub path: PathBuf,
@@ -24,7 +24,8 @@ pub struct Python {
     pub name: String,
 }
 
-/// `python3` on PATH and the system's own, all that pyenv has, and all that `make interpreters` brought, each once.
+/// Returns `python3` on PATH and the system's own, all of pyenv's, and all that `make interpreters` has installed, each
+/// once.
 pub fn pythons() -> Vec<Python> {
     let home = env::home_dir().unwrap_or_default();
     let pyenv = env::var_os("PYENV_ROOT").map_or_else(|| home.join(".pyenv"), PathBuf::from);
@@ -36,7 +37,7 @@ pub fn pythons() -> Vec<Python> {
     found.into_values().collect()
 }
 
-/// Those of CPython that have a GIL.
+/// Returns the CPythons that have a GIL.
 pub fn with_gil() -> Vec<Python> {
     let mut found = pythons();
     found.retain(|python| python.name.starts_with("CPython") && !python.name.ends_with('t'));
@@ -46,7 +47,7 @@ pub fn with_gil() -> Vec<Python> {
     found
 }
 
-/// One of them called `name`; None, told, if there is none.
+/// Returns an interpreter called `name`. If there is none, prints that the test is skipped, and returns `None`.
 pub fn named(name: &str) -> Option<Python> {
     let found = pythons().into_iter().find(|python| python.name == name);
     if found.is_none() {
@@ -59,7 +60,7 @@ fn entries(folder: &Path) -> impl Iterator<Item = PathBuf> + use<> {
     fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path())
 }
 
-/// By what distinguishes them: the resolved executable.
+/// Returns the interpreter, and its resolved executable, which distinguishes it from others.
 fn describe(candidate: &Path) -> Option<(PathBuf, Python)> {
     const QUESTION: &str = "import platform, sys; print(sys.executable); \
         print(platform.python_implementation() + ' %d.%d' % sys.version_info[:2] + getattr(sys, 'abiflags', '').strip('m'))";
@@ -70,11 +71,11 @@ fn describe(candidate: &Path) -> Option<(PathBuf, Python)> {
     Some((path.canonicalize().ok()?, Python { path, name: name.into() }))
 }
 
-/// Who has the GIL of a process that spins in Python in one thread: asserts that it is nobody else.
+/// Asserts that `tid`, the only thread of a process that spins in Python, is the only holder.
 pub fn expect_to_hold(gil: &mut RemoteGil, tid: u32) {
     let start = Instant::now();
     let mut seen = 0;
-    // It may not have got to spin yet.
+    // It may not have started to spin yet.
     while seen < 100 {
         match gil.sample().unwrap().holder {
             Holder::None => assert!(start.elapsed() < Duration::from_secs(10), "{gil:?}: {seen} of 100"),
@@ -87,7 +88,7 @@ pub fn expect_to_hold(gil: &mut RemoteGil, tid: u32) {
     }
 }
 
-/// A child that speaks in lines. It ends with its stdin, or when this is dropped.
+/// A child process that reads and writes lines. It ends when its stdin is closed, or when this is dropped.
 pub struct Talker {
     pub child: Child,
     stdin: Option<ChildStdin>,
@@ -101,7 +102,7 @@ impl Talker {
         Self { child, stdin, stdout: BufReader::new(stdout) }
     }
 
-    /// Python `python` that runs `script`, once it has said `ready`.
+    /// Runs `script` in `python`, and waits until it has printed `ready`.
     pub fn script(python: &Python, script: &str, arguments: &[&Path]) -> Self {
         let mut talker = Self::spawn(Command::new(&python.path).args(["-c", script]).args(arguments));
         assert_eq!(talker.line(), "ready", "{}", python.name);
@@ -112,11 +113,11 @@ impl Talker {
         self.child.id()
     }
 
-    pub fn tell(&mut self, line: &str) {
+    pub fn send(&mut self, line: &str) {
         writeln!(self.stdin.as_mut().unwrap(), "{line}").unwrap();
     }
 
-    /// The next line; empty at the end.
+    /// Reads the next line; empty at the end.
     pub fn line(&mut self) -> String {
         let mut line = String::new();
         self.stdout.read_line(&mut line).unwrap();

@@ -1,4 +1,4 @@
-//! What is no GIL to read, or may not be read, is said so.
+//! Processes without a GIL that can be read.
 
 use crate::pythons::{Python, Talker, alone, expect_to_hold, named};
 use busy_gil::remote::{RemoteError, RemoteGil};
@@ -12,12 +12,12 @@ const WAIT: &str = "import sys; sys.stdout.write('ready\\n'); sys.stdout.flush()
 const NOBODY: u32 = 65534;
 
 #[test]
-fn a_process_without_python_has_none() {
+fn a_process_without_python_is_refused() {
     let _alone = alone();
     let mut child = Command::new("sleep").arg("60").spawn().unwrap();
     let found = RemoteGil::attach(child.id());
     child.kill().unwrap();
-    // Until it is waited for it is a zombie, soon.
+    // It becomes a zombie soon, until it is waited for.
     let start = Instant::now();
     let ended = |found: &Result<RemoteGil, RemoteError>| matches!(found, Err(RemoteError::Ended { .. }));
     while !ended(&RemoteGil::attach(child.id())) {
@@ -35,7 +35,7 @@ fn a_process_without_python_has_none() {
 }
 
 #[test]
-fn the_own_process_has_no_python_either() {
+fn the_own_process_without_python_is_refused() {
     let _alone = alone();
     let found = RemoteGil::attach(process::id());
     assert!(matches!(found, Err(RemoteError::NotPython { .. })), "{found:?}");
@@ -67,10 +67,10 @@ fn a_free_threaded_build_has_no_gil_until_it_is_enabled() {
 }
 
 #[test]
-fn who_may_not_look_is_told_which_right_is_missing() {
+fn the_missing_right_is_named() {
     let _alone = alone();
     if !is_root() {
-        return eprintln!("skipped: takes root, to have a process of another user");
+        return eprintln!("skipped: this needs root, to start a process of another user");
     }
     let talker = Talker::script(&system_python(), WAIT, &[]);
     let mut test = Command::new(env::current_exe().unwrap());
@@ -79,17 +79,17 @@ fn who_may_not_look_is_told_which_right_is_missing() {
     let output = test.uid(NOBODY).gid(NOBODY).stdin(Stdio::null()).output();
     match output {
         Ok(output) => {
-            let told = String::from_utf8_lossy(&output.stdout);
-            assert!(output.status.success() && told.contains("1 passed"), "{told}");
+            let printed = String::from_utf8_lossy(&output.stdout);
+            assert!(output.status.success() && printed.contains("1 passed"), "{printed}");
         }
         Err(error) => eprintln!("skipped: another user can't run this test: {error}"),
     }
 }
 
-/// Run by the test above, as another user: root's process may not be read, an own child may, though neither
-/// /proc/PID/map_files nor the capabilities are there.
+/// Run by the test above as another user. That user can't read root's process, but its own child, though it has neither
+/// /proc/PID/map_files nor capabilities.
 #[test]
-#[ignore = "run by who_may_not_look_is_told_which_right_is_missing"]
+#[ignore = "run by the_missing_right_is_named"]
 fn as_nobody() {
     let Ok(pid) = env::var("BUSY_GIL_PID") else { return };
     let found = RemoteGil::attach(pid.parse().unwrap());
@@ -101,7 +101,7 @@ fn as_nobody() {
     assert!(!gil.sample().unwrap().holder.is_held());
     assert_eq!(gil.states().unwrap().len(), 1);
 
-    // A removed program can be opened by root alone. Its name in /proc may be another file's, even one much the same.
+    // Only root can open a removed program. Another file may have its name in /proc, even a very similar one.
     let copy = env::temp_dir().join(format!("busy-gil-python-{}", process::id()));
     fs::copy("/usr/bin/python3", &copy).unwrap();
     let talker = Talker::script(&Python { path: copy.clone(), name: "a copy".to_owned() }, WAIT, &[]);
@@ -120,14 +120,14 @@ fn as_nobody() {
 }
 
 #[test]
-fn a_process_in_another_pid_namespace_is_read_by_the_ids_of_this_one() {
+fn threads_in_another_pid_namespace_have_the_ids_of_this_one() {
     let _alone = alone();
     let script = "import os, sys; sys.stdout.write('%d\\n' % os.getpid()); sys.stdout.flush()\nwhile True: pass";
     let mut unshare = Command::new("unshare");
     let mut talker =
         Talker::spawn(unshare.args(["--pid", "--fork", "--kill-child", "--"]).arg("python3").args(["-c", script]));
     if talker.line() != "1" {
-        return eprintln!("skipped: no PID namespace can be made");
+        return eprintln!("skipped: a PID namespace can't be created");
     }
     let children = std::fs::read_to_string(format!("/proc/{0}/task/{0}/children", talker.pid())).unwrap();
     let pid: u32 = children.trim().parse().unwrap();

@@ -1,4 +1,4 @@
-//! The held share against what a generator of known holds says itself.
+//! The held share, compared with a generator of known holds.
 
 use crate::library::libbusy;
 use crate::pythons::{Python, Talker, alone, with_gil};
@@ -7,10 +7,10 @@ use busy_gil::remote::{Rates, Recorder, RemoteGil, Window};
 const GENERATOR: &str = include_str!("generator.py");
 const DUTIES: [u64; 7] = [0, 10, 25, 50, 75, 90, 100];
 
-/// The window in which `generator` held for `hold_ns` and released for `release_ns` for `seconds`, and the share that it
-/// held by its own account.
+/// Lets `generator` alternately hold for `hold_ns` and release for `release_ns` during `seconds`. Returns the window,
+/// and the held share that the generator has measured itself.
 fn measure(recorder: &Recorder, generator: &mut Talker, hold_ns: u64, release_ns: u64, seconds: f64) -> (Window, f64) {
-    generator.tell(&format!("{hold_ns} {release_ns} {seconds}"));
+    generator.send(&format!("{hold_ns} {release_ns} {seconds}"));
     let begin = generator.line();
     assert!(begin.starts_with("begin "), "{begin}");
     let before = recorder.window();
@@ -36,7 +36,7 @@ fn errors(python: &Python, periods_us: &[u64], seconds: f64) {
             assert!(window.ended.is_none(), "{}: {:?}", python.name, window.ended);
             let held = window.held_share().unwrap();
             let error = (held - truth).abs();
-            // The generator has one thread: nobody else can have held, but who was not told.
+            // The generator has one thread, so the holder is this thread or unknown.
             let own = window.threads.get(&generator.pid()).map_or(0, |thread| thread.held_ns);
             assert_eq!(own + window.held_by_unknown_ns, window.held_ns, "{}: {window:?}", python.name);
             assert!(window.held_by_unknown_ns <= window.held_ns / 10, "{}: {window:?}", python.name);
@@ -45,7 +45,7 @@ fn errors(python: &Python, periods_us: &[u64], seconds: f64) {
         }
     }
     let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
-    // Noise of other processes can't be told from errors here; a wrong reading would be off by far more.
+    // Noise of other processes can't be distinguished from errors here. A wrong reading would be off by far more.
     assert!(mean(&errors) < 0.2, "{}: {errors:?}", python.name);
     let max = errors.iter().copied().fold(0.0, f64::max);
     println!(
@@ -58,7 +58,7 @@ fn errors(python: &Python, periods_us: &[u64], seconds: f64) {
 #[test]
 fn the_held_share_is_that_of_a_generator_with_known_holds() {
     let _alone = alone();
-    // Whoever wants the figures of docs/measuring.md gives more seconds.
+    // The figures of docs/measuring.md need more seconds.
     let seconds = std::env::var("BUSY_GIL_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(0.1);
     for python in with_gil() {
         errors(&python, &[100, 1000, 10_000, 100_000], seconds);

@@ -1,4 +1,4 @@
-//! How threads of known doing stand to the GIL.
+//! The states of threads with a known activity.
 
 use crate::library::libbusy;
 use crate::pythons::{Talker, alone, with_gil};
@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 
 const THREADS: &str = include_str!("threads.py");
 
-/// The script's threads: what each does, by its id. The main thread sleeps, once it has got the GIL to do so.
+/// Starts the script. Returns the activity of each of its threads, by id. The main thread sleeps, once it has acquired
+/// the GIL to do so.
 fn start(python: &crate::pythons::Python) -> (Talker, BTreeMap<u32, String>) {
     let mut talker = Talker::spawn(Command::new(&python.path).args(["-c", THREADS]).arg(libbusy()));
     let mut threads = BTreeMap::from([(talker.pid(), "main".to_owned())]);
@@ -19,22 +20,25 @@ fn start(python: &crate::pythons::Python) -> (Talker, BTreeMap<u32, String>) {
         if line == "ready" {
             return (talker, threads);
         }
-        let (doing, tid) = line.split_once(' ').unwrap_or_else(|| panic!("{}: {line:?}", python.name));
-        threads.insert(tid.parse().unwrap(), doing.to_owned());
+        let (activity, tid) = line.split_once(' ').unwrap_or_else(|| panic!("{}: {line:?}", python.name));
+        threads.insert(tid.parse().unwrap(), activity.to_owned());
     }
 }
 
 #[test]
-fn threads_that_hold_wait_run_and_sleep_are_told_apart() {
+fn threads_that_hold_wait_run_and_sleep_are_distinguished() {
     let _alone = alone();
     for python in with_gil() {
         let (talker, threads) = start(&python);
         let recorder = Recorder::start(RemoteGil::attach(talker.pid()).unwrap(), Rates::default()).unwrap();
-        // Until each that holds has been seen to wait: who has been woken and has no CPU yet is runnable instead.
+        // Until each thread that holds has been seen waiting. A thread that was woken and has no CPU yet is runnable
+        // instead.
         let start = Instant::now();
         let waited = |window: &Window| {
-            let hold =
-                threads.iter().filter(|(_, doing)| *doing == "hold").filter_map(|(tid, _)| window.threads.get(tid));
+            let hold = threads
+                .iter()
+                .filter(|(_, activity)| *activity == "hold")
+                .filter_map(|(tid, _)| window.threads.get(tid));
             hold.filter(|thread| thread.waiting_ns > 50_000_000).count() == 2
         };
         while start.elapsed() < Duration::from_secs(1) || !waited(&recorder.window()) {
@@ -49,11 +53,11 @@ fn threads_that_hold_wait_run_and_sleep_are_told_apart() {
         };
         assert!(window.held_share().unwrap() > 0.7, "{}: {window:?}", python.name);
         assert_eq!(window.threads.keys().collect::<Vec<_>>(), threads.keys().collect::<Vec<_>>(), "{}", python.name);
-        for (tid, doing) in &threads {
-            let told = &window.threads[tid];
-            let context = format!("{}, {doing}: {told:?}", python.name);
-            match &**doing {
-                // Neither for the GIL, though they wait in futex(2) as those do.
+        for (tid, activity) in &threads {
+            let thread = &window.threads[tid];
+            let context = format!("{}, {activity}: {thread:?}", python.name);
+            match &**activity {
+                // Neither waits for the GIL, though both wait in futex(2).
                 "sleep" | "lock" => assert!(share(tid, |thread| thread.sleeping_ns) > 0.9, "{context}"),
                 "run" => assert!(share(tid, |thread| thread.running_ns + thread.runnable_ns) > 0.9, "{context}"),
                 "hold" => {
@@ -63,9 +67,11 @@ fn threads_that_hold_wait_run_and_sleep_are_told_apart() {
                 "main" => {}
                 other => panic!("{other}"),
             }
-            let all = told.waiting_ns + told.running_ns + told.runnable_ns + told.sleeping_ns + told.untold_ns;
-            let free = told.seen_ns.saturating_sub(told.held_ns);
-            // But for the samples since the last look, and what was found to hold at both ends of a step.
+            let all =
+                thread.waiting_ns + thread.running_ns + thread.runnable_ns + thread.sleeping_ns + thread.unknown_ns;
+            let free = thread.seen_ns.saturating_sub(thread.held_ns);
+            // Except for the samples since the last reading of the states, and for steps in which the thread was found
+            // holding at both ends.
             assert!(all.abs_diff(free) < 50_000_000, "{context}");
         }
         let held: u64 = window.threads.values().map(|thread| thread.held_ns).sum();
@@ -75,7 +81,7 @@ fn threads_that_hold_wait_run_and_sleep_are_told_apart() {
 }
 
 #[test]
-fn one_look_tells_the_same() {
+fn single_readings_agree() {
     let _alone = alone();
     for python in with_gil() {
         let (talker, threads) = start(&python);
@@ -95,7 +101,7 @@ fn one_look_tells_the_same() {
         assert!(count("sleep", &[State::Sleeps]) > 40, "{}: {seen:?}", python.name);
         assert!(count("run", &[State::Runs, State::Runnable]) > 40, "{}: {seen:?}", python.name);
         assert!(count("hold", &[State::Holds]) > 10, "{}: {seen:?}", python.name);
-        // Who has been woken and has no CPU yet waits no longer, as the kernel sees it.
+        // For the kernel, a thread that was woken and has no CPU yet does not wait any more.
         assert!(count("hold", &[State::Waits]) > 3, "{}: {seen:?}", python.name);
         println!("{}: {seen:?}", python.name);
     }

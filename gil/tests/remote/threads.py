@@ -1,7 +1,7 @@
-"""Threads that stand to the GIL in known ways, until stdin ends.
+"""Threads with known activities, until stdin ends.
 
 argv: the path of libbusy
-stdout: "<what it does> <thread id>" for each, then "ready"
+stdout: "<activity> <thread id>" for each, then "ready"
 """
 
 import ctypes
@@ -16,7 +16,7 @@ STARTED = threading.Semaphore(0)
 
 
 def hold():
-    """Keep the GIL through native calls, and give way between them as the interpreter does."""
+    """Hold the GIL in native calls, and drop it on request between them."""
     wait = ctypes.PyDLL(sys.argv[1]).busy_wait_ns
     result = (ctypes.c_uint64 * 2)()
     while True:
@@ -58,7 +58,7 @@ def start(task):
 
 for task in (sleep, lock, run):
     start(task)
-# From now on whoever is not there yet waits for the GIL.
+# From now on the threads contend for the GIL.
 time.sleep(0.1)
 start(hold)
 start(hold)

@@ -1,10 +1,15 @@
-//! What CPython 2.7 calls instead: its GIL is a lock like any other (`interpreter_lock`, Python/ceval.c), and its locks are
-//! semaphores (Python/thread_pthread.h): sem_post releases, sem_wait and sem_trywait acquire.
+//! The functions that CPython 2.7 calls instead of sem_post, sem_wait, sem_trywait and sem_init. Its GIL is a lock like
+//! any other (`interpreter_lock`, Python/ceval.c), and its locks are semaphores (Python/thread_pthread.h): sem_post
+//! releases, sem_wait and sem_trywait acquire.
 //!
-//! A forked child makes itself a new lock (`PyEval_ReInitThreads`): the first semaphore that it waits for after it was
-//! initialised in the child.
+//! A forked child creates a new lock (`PyEval_ReInitThreads`): it is the first semaphore that the child waits for after
+//! the child has initialised it.
 
-use super::{clock, gils, ledger, stack};
+use super::super::clock;
+use super::super::counting::gils::GILS;
+use super::super::counting::pool;
+use super::super::counting::slots::OPEN;
+use super::stack;
 use libc::c_void;
 use std::arch::naked_asm;
 use std::ffi::{c_int, c_uint};
@@ -15,9 +20,9 @@ pub(super) static REAL_WAIT: AtomicUsize = AtomicUsize::new(0);
 pub(super) static REAL_TRYWAIT: AtomicUsize = AtomicUsize::new(0);
 pub(super) static REAL_INIT: AtomicUsize = AtomicUsize::new(0);
 
-/// In a forked child until its new GIL is known.
-pub(super) static IS_SOUGHT: AtomicBool = AtomicBool::new(false);
-/// Semaphores that the child has initialised; the GIL is among the first three (`PyThread_ReInitTLS`, then two).
+/// True in a forked child until its new GIL is known.
+static IS_SEARCHED: AtomicBool = AtomicBool::new(false);
+/// The semaphores that the child has initialised. The GIL is one of the first three (`PyThread_ReInitTLS`, then two).
 static NEW: [AtomicUsize; 8] = [const { AtomicUsize::new(0) }; 8];
 static COUNT: AtomicUsize = AtomicUsize::new(0);
 
@@ -29,20 +34,24 @@ fn real(function: &AtomicUsize, semaphore: *mut c_void) -> c_int {
     unsafe { std::mem::transmute::<usize, OnSemaphore>(function.load(Relaxed))(semaphore) }
 }
 
-/// sem_post: hands the stack pointer on as the second argument.
+/// sem_post. Passes the stack pointer to [`book_post`] as the second argument.
 #[unsafe(naked)]
 pub(super) unsafe extern "C-unwind" fn post() {
     naked_asm!("endbr64", "mov rsi, rsp", "jmp {book}", book = sym book_post);
 }
 
 unsafe extern "C-unwind" fn book_post(semaphore: *mut c_void, stack: *const usize) -> c_int {
-    if gils::main().is_at(semaphore as usize) {
-        // Before it is given away: then others book. SAFETY: the stack pointer at `post`'s entry.
-        gils::main().released(clock::ticks(), stack::is_known() && !unsafe { stack::is_save_thread(stack) });
+    let gil = GILS.main();
+    if gil.is_at(semaphore as usize) {
+        // SAFETY: the stack pointer at `post`'s entry.
+        let is_forced = stack::is_known() && !unsafe { stack::is_save_thread(stack) };
+        // Booked before the real release, after which another thread may book.
+        gil.released(&OPEN, pool::session(), clock::ticks(), is_forced);
     }
     real(&REAL_POST, semaphore)
 }
 
+/// sem_wait.
 pub(super) unsafe extern "C-unwind" fn wait(semaphore: *mut c_void) -> c_int {
     if !is_gil(semaphore) {
         return real(&REAL_WAIT, semaphore);
@@ -53,26 +62,28 @@ pub(super) unsafe extern "C-unwind" fn wait(semaphore: *mut c_void) -> c_int {
     if result != 0 {
         // SAFETY: as above.
         unsafe { *errno = before };
-        ledger::own(gils::main()).begins_wait(clock::ticks());
-        // Interrupted by a signal, it returns and is called again: still the same wait.
+        pool::own(GILS.main()).begins_wait(clock::ticks());
+        // If a signal interrupts it, it is called again, which is still the same wait.
         result = real(&REAL_WAIT, semaphore);
     }
     if result == 0 {
-        gils::main().acquired(clock::ticks());
+        book_acquire();
     }
     result
 }
 
+/// sem_trywait.
 pub(super) unsafe extern "C-unwind" fn trywait(semaphore: *mut c_void) -> c_int {
     let result = real(&REAL_TRYWAIT, semaphore);
     if result == 0 && is_gil(semaphore) {
-        gils::main().acquired(clock::ticks());
+        book_acquire();
     }
     result
 }
 
+/// sem_init.
 pub(super) unsafe extern "C-unwind" fn init(semaphore: *mut c_void, shared: c_int, value: c_uint) -> c_int {
-    if IS_SOUGHT.load(Relaxed) {
+    if IS_SEARCHED.load(Relaxed) {
         NEW[COUNT.fetch_add(1, Relaxed) % NEW.len()].store(semaphore as usize, Relaxed);
     }
     // SAFETY: as in `real`.
@@ -80,22 +91,28 @@ pub(super) unsafe extern "C-unwind" fn init(semaphore: *mut c_void, shared: c_in
 }
 
 #[inline]
+fn book_acquire() {
+    let (gil, now) = (GILS.main(), clock::ticks());
+    gil.acquired(pool::own(gil), &OPEN, now);
+}
+
+#[inline]
 fn is_gil(semaphore: *mut c_void) -> bool {
-    gils::main().is_at(semaphore as usize) || (IS_SOUGHT.load(Relaxed) && is_new_gil(semaphore as usize))
+    GILS.main().is_at(semaphore as usize) || (IS_SEARCHED.load(Relaxed) && is_new_gil(semaphore as usize))
 }
 
 #[cold]
 fn is_new_gil(semaphore: usize) -> bool {
-    let is_it = NEW.iter().any(|new| new.load(Relaxed) == semaphore);
-    if is_it {
-        IS_SOUGHT.store(false, Relaxed);
-        gils::main().moved_to(semaphore, clock::ticks());
+    let is_new = NEW.iter().any(|new| new.load(Relaxed) == semaphore);
+    if is_new {
+        IS_SEARCHED.store(false, Relaxed);
+        GILS.main().moved_to(semaphore, &OPEN, pool::session(), clock::ticks());
     }
-    is_it
+    is_new
 }
 
-/// A forked child: its GIL is about to be made anew.
-pub(super) fn forked() {
+/// Begins the search for the GIL that a forked child is about to create.
+pub(crate) fn search_new_gil() {
     NEW.iter().for_each(|new| new.store(0, Relaxed));
-    IS_SOUGHT.store(true, Relaxed);
+    IS_SEARCHED.store(true, Relaxed);
 }

@@ -1,27 +1,28 @@
-//! Did `PyEval_SaveThread` call? Told by the return addresses on the stack of a hook: between it and PyEval_SaveThread lie
-//! the same frames each time, so they stand at the same places.
+//! Recognises calls that come from `PyEval_SaveThread`, by the return addresses on the stack of a hook. Between the
+//! hook and PyEval_SaveThread there are the same frames each time, so the addresses stand at the same places.
 
 use super::got::Span;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// How far up the call of PyEval_SaveThread is looked for, in words.
+/// The number of words in which the call of PyEval_SaveThread is searched.
 const DEPTH: usize = 96;
 
-/// The return address of the hook where PyEval_SaveThread called; 0 if unknown.
+/// The return address of a hook that PyEval_SaveThread has called; 0 if unknown.
 static HOOK: AtomicUsize = AtomicUsize::new(0);
-/// The return address into PyEval_SaveThread, and its place on the stack, in words; 0 where that is the hook's own.
+/// The return address into PyEval_SaveThread, and its place on the stack in words: 0 if it is the hook's own return
+/// address.
 static INSIDE: AtomicUsize = AtomicUsize::new(0);
 static PLACE: AtomicUsize = AtomicUsize::new(0);
 
-/// Learns what the stack looks like, from inside such a call. The stack must have been clean before (see [`scrubbed`]), or
-/// remains of other calls would be learnt.
+/// Learns the places from inside such a call. The stack must have been clean before (see [`scrubbed`]), or the remains
+/// of other calls would be learnt.
 ///
 /// # Safety
 /// `stack` is the stack pointer at a hook's entry, called by PyEval_SaveThread, which was called from Rust.
 pub(super) unsafe fn learn(stack: *const usize, save_thread: &Span) {
-    // SAFETY: the frames of the callers; ours alone (`scrubbed`) are larger than DEPTH words.
+    // SAFETY: the frames of the callers. Those of `scrubbed` alone are larger than DEPTH words.
     let word = |place: usize| unsafe { stack.add(place).read() };
-    // SAFETY: an address in a function that is not its first; before it are those of its object.
+    // SAFETY: an address inside a function. The bytes before it belong to the same object.
     let is_inside = |word: usize| save_thread.contains(word) && unsafe { follows_call(word) };
     let place = (0..DEPTH).find(|place| is_inside(word(*place)));
     HOOK.store(place.map_or(0, |_| word(0)), Ordering::Relaxed);
@@ -29,7 +30,8 @@ pub(super) unsafe fn learn(stack: *const usize, save_thread: &Span) {
     PLACE.store(place.unwrap_or(0), Ordering::Relaxed);
 }
 
-/// True if the instruction before `address` is a call: a saved register may hold a function's address, which is not meant.
+/// Returns true if the instruction before `address` is a call. The address of a function in a saved register is no
+/// return address.
 ///
 /// # Safety
 /// The six bytes before `address` are mapped.
@@ -40,25 +42,26 @@ unsafe fn follows_call(address: usize) -> bool {
     before[1] == 0xe8 || before[..2] == [0xff, 0x15] || (before[4] == 0xff && before[5] & 0xf8 == 0xd0)
 }
 
-/// True if PyEval_SaveThread was recognised when calibrating.
+/// Returns true if PyEval_SaveThread was recognised during calibration.
 pub(super) fn is_known() -> bool {
     HOOK.load(Ordering::Relaxed) != 0
 }
 
-/// True if PyEval_SaveThread called.
+/// Returns true if the call came from PyEval_SaveThread.
 ///
 /// # Safety
 /// `stack` is the stack pointer at a hook's entry.
 #[inline]
 pub(super) unsafe fn is_save_thread(stack: *const usize) -> bool {
-    // SAFETY: the return address. If it is the same function that called, its frame, and its callers', reach as far as then.
+    // SAFETY: the return address. If the same function has called, its frame and those of its callers reach as far as
+    // they did during calibration.
     unsafe {
         stack.read() == HOOK.load(Ordering::Relaxed)
             && stack.add(PLACE.load(Ordering::Relaxed)).read() == INSIDE.load(Ordering::Relaxed)
     }
 }
 
-/// Runs `body` above a stretch of stack that holds nothing but zeros.
+/// Runs `body` above a part of the stack that holds nothing but zeros.
 #[inline(never)]
 pub(super) fn scrubbed<T>(body: impl FnOnce() -> T) -> T {
     #[inline(never)]
@@ -66,7 +69,7 @@ pub(super) fn scrubbed<T>(body: impl FnOnce() -> T) -> T {
         let mut words = [0usize; 2048];
         std::hint::black_box(&mut words);
     }
-    // What the callers above are is looked at too where PyEval_SaveThread isn't found: this is room for it.
+    // If PyEval_SaveThread isn't found, the search goes on in the frames of the callers. This is room for it.
     let mut room = [0usize; DEPTH];
     std::hint::black_box(&mut room);
     scrub();

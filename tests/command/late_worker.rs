@@ -1,12 +1,12 @@
-//! Experiments that start processes of their own: what they find, and that none stays.
+//! The experiment `late-worker`, whose pools hang: its metrics, and that no worker is left.
 
-use crate::harness::{Bench, stderr};
+use crate::harness::{Sandbox, stderr};
 
 #[test]
-fn a_pool_that_hangs_is_seen_to_hang_and_ended() {
-    let bench = Bench::new();
-    let output = bench.run(&["run", "late-worker", "-d", "1", "--json", "-"]);
-    // On a machine that starves it, a case is inconclusive.
+fn a_hung_pool_is_reported_and_ended() {
+    let sandbox = Sandbox::new();
+    let output = sandbox.run(&["run", "late-worker", "-d", "1", "--json", "-"]);
+    // On a machine too loaded to run the workers in time, a case is inconclusive.
     assert!(matches!(output.status.code(), Some(0 | 3)), "{}", stderr(&output));
     let document: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     let result = &document["results"][0];
@@ -16,7 +16,8 @@ fn a_pool_that_hangs_is_seen_to_hang_and_ended() {
     for case in cases.iter().filter(|case| case["metrics"]["settled"] == true) {
         let metrics = &case["metrics"];
         let expected = match case["case"].as_str().unwrap() {
-            // Each of the first four loses its first task; now and then one gets none, since a later worker was quicker.
+            // Each of the first four workers loses its first task. Now and then one of them gets no task, because a
+            // later worker was quicker.
             "fork" => {
                 let died = metrics["died"].as_u64().unwrap();
                 assert!((1..=4).contains(&died), "{case:#}");
@@ -29,5 +30,5 @@ fn a_pool_that_hangs_is_seen_to_hang_and_ended() {
         assert_eq!((metrics["done"].as_u64().unwrap(), metrics["hung"].as_bool().unwrap()), expected, "{case:#}");
         assert_eq!(metrics["lost_tasks"].as_array().unwrap().len(), 10 - expected.0 as usize, "{case:#}");
     }
-    bench.assert_nobody_left("a pool that hangs");
+    sandbox.assert_no_process_left("a hung pool");
 }

@@ -1,4 +1,5 @@
-//! A set of namespaces in which nothing else lives, so that whatever is left there is told for sure, whoever it is.
+//! Namespaces that only one run of the command uses: every process, socket and shared memory left in them is left by
+//! that run.
 
 use crate::harness::wait_for;
 use std::fs;
@@ -6,47 +7,47 @@ use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
-/// Processes, network, mounts and IPC of its own, and a /dev/shm of its own.
-pub struct Cell {
-    /// unshare(1); with it dies all that is in the cell.
-    outer: Child,
-    /// The cell's first process.
+/// New PID, network, mount and IPC namespaces, with a /dev/shm of their own.
+pub struct Namespaces {
+    /// unshare(1). If it is killed, the kernel kills every process in the namespaces.
+    unshare: Child,
+    /// The first process in the PID namespace.
     init: u32,
 }
 
-impl Cell {
-    /// None where namespaces are not allowed.
+impl Namespaces {
+    /// Creates the namespaces. Returns None if that is not permitted.
     pub fn new() -> Option<Self> {
-        // Without ip(8) experiments that need the loopback fail there, and that is all.
+        // If ip(8) is missing, only the experiments that need the loopback fail.
         let script = "mount -t tmpfs tmpfs /dev/shm && { ip link set lo up; echo ready; exec sleep infinity; }";
         let mut command = Command::new("unshare");
         command.args(["--pid", "--fork", "--kill-child", "--mount", "--mount-proc", "--net", "--ipc"]);
         command.args(["sh", "-c", script]).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
-        let mut outer = command.spawn().ok()?;
+        let mut unshare = command.spawn().ok()?;
         let mut line = String::new();
-        BufReader::new(outer.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        BufReader::new(unshare.stdout.take().unwrap()).read_line(&mut line).unwrap();
         if line != "ready\n" {
-            outer.wait().unwrap();
+            unshare.wait().unwrap();
             return None;
         }
-        let children = fs::read_to_string(format!("/proc/{0}/task/{0}/children", outer.id())).unwrap();
-        Some(Self { outer, init: children.trim().parse().unwrap() })
+        let children = fs::read_to_string(format!("/proc/{0}/task/{0}/children", unshare.id())).unwrap();
+        Some(Self { unshare, init: children.trim().parse().unwrap() })
     }
 
-    /// What to put before a command, so that it runs in the cell.
+    /// Returns the words to put before a command so that it runs in the namespaces.
     pub fn enter(&self) -> Vec<String> {
         let target = self.init.to_string();
         ["nsenter", "--target", &target, "--pid", "--mount", "--net", "--ipc"].map(str::to_owned).to_vec()
     }
 
-    /// No process but the first, no socket, no shared memory.
+    /// Waits until only the first process is left, then checks that no socket and no shared memory is left.
     pub fn assert_empty(&self) {
-        wait_for("the end of all processes in the cell", || self.processes().is_empty());
+        wait_for("the end of all processes in the namespaces", || self.processes().is_empty());
         for table in ["tcp", "tcp6", "udp", "udp6"] {
             let table = fs::read_to_string(format!("/proc/{}/net/{table}", self.init)).unwrap_or_default();
-            // State 06 is TIME_WAIT: both ends are closed, and the kernel alone remembers.
+            // State 06 is TIME_WAIT: both ends are closed, and only the kernel still keeps the connection.
             let open = table.lines().skip(1).filter(|line| line.split_ascii_whitespace().nth(3) != Some("06"));
-            assert_eq!(open.count(), 0, "a port is left open:\n{table}");
+            assert_eq!(open.count(), 0, "a socket is left open:\n{table}");
         }
         let root = PathBuf::from(format!("/proc/{}", self.init)).join("root");
         let shared = fs::read_dir(root.join("dev/shm")).unwrap();
@@ -54,23 +55,24 @@ impl Cell {
         assert!(shared.is_empty(), "shared memory is left: {shared:?}");
     }
 
-    /// The processes of the cell but the first, which reaps none: zombies don't count.
+    /// Returns the processes of the namespaces, without the first one. Zombies do not count: the first process does not
+    /// reap them.
     fn processes(&self) -> Vec<u32> {
         let namespace = |pid: u32| fs::read_link(format!("/proc/{pid}/ns/pid")).ok();
-        let own = namespace(self.init).expect("the cell's first process");
+        let own = namespace(self.init).expect("the first process is running");
         let all = fs::read_dir("/proc").unwrap().flatten();
         let pids = all.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
-        let lives = |pid: u32| {
+        let is_alive = |pid: u32| {
             let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
             stat.rsplit_once(") ").is_some_and(|(_, state)| !state.starts_with(['Z', 'X']))
         };
-        pids.filter(|pid| *pid != self.init && namespace(*pid).as_ref() == Some(&own) && lives(*pid)).collect()
+        pids.filter(|pid| *pid != self.init && namespace(*pid).as_ref() == Some(&own) && is_alive(*pid)).collect()
     }
 }
 
-impl Drop for Cell {
+impl Drop for Namespaces {
     fn drop(&mut self) {
-        let _ = self.outer.kill();
-        let _ = self.outer.wait();
+        let _ = self.unshare.kill();
+        let _ = self.unshare.wait();
     }
 }

@@ -1,50 +1,52 @@
-//! Which cond, or semaphore, is the GIL's? Learnt without symbols or tables: the calling thread gives the GIL up once and
-//! takes it again, and what it signals meanwhile is it. Then the struct around is held against what must stand there.
+//! Learns which cond, or which semaphore, is the GIL's, without symbols or tables: the calling thread releases the GIL
+//! once and acquires it again, and what it signals meanwhile belongs to the GIL. Then the struct around it is checked.
 
+use super::super::counting::gils::{INTERP, LAST_HOLDER, SWITCH_COND};
+use super::super::python::{self, Python, ThreadState, symbol};
+use super::super::{memory, thread};
+use super::cond::{self, Signal};
 use super::got::Span;
-use super::hooks::{self, Signal};
-use super::python::{Python, ThreadState, symbol};
 use super::semaphore::{self, OnSemaphore};
-use super::{gils, memory, python, stack, thread};
-use crate::Refusal;
+use super::stack;
+use crate::refusal::Refusal;
 use libc::c_void;
 use std::arch::naked_asm;
 use std::ffi::c_int;
 use std::ptr::null_mut;
 use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 
-/// What one release and acquire of the calibrating thread did: conds or semaphores, in order.
+/// The conds or semaphores that one release and one acquire of the calibrating thread used, in order.
 struct Log {
     save_thread: Span,
     addresses: Vec<usize>,
 }
 
-/// Written and read by the calibrating thread alone, which others are told from by OWNER.
+/// The log, which only the calibrating thread reads and writes. OWNER is the identity of that thread, or 0.
 static LOG: AtomicPtr<Log> = AtomicPtr::new(null_mut());
 static OWNER: AtomicUsize = AtomicUsize::new(0);
 
-/// What was learnt.
-pub(super) struct Calibration {
-    /// Of the GIL's `cond`, or of its semaphore.
-    pub(super) address: usize,
+/// The result of calibration.
+pub(crate) struct Calibration {
+    /// The address of the GIL's `cond`, or of its semaphore.
+    pub(crate) address: usize,
     /// The interpreter's id.
-    pub(super) interpreter: i64,
-    /// From a PyInterpreterState to the cond of its own GIL, where there may be several.
-    pub(super) to_cond: Option<usize>,
-    /// The other interpreters, where they may have GILs of their own.
-    pub(super) others: Vec<usize>,
+    pub(crate) interpreter: i64,
+    /// The offset, in a PyInterpreterState, of the `cond` of its own GIL, if there may be several.
+    pub(crate) to_cond: Option<usize>,
+    /// The other interpreters, if they may have GILs of their own.
+    pub(crate) others: Vec<usize>,
 }
 
 /// Learns and checks CPython 3's GIL, while pthread_cond_signal is redirected to [`signal`].
-pub(super) fn conds(python: &Python) -> Result<Calibration, Refusal> {
+pub(crate) fn conds(python: &Python) -> Result<Calibration, Refusal> {
     let (seen, state) = observe(python);
     let [cond, switch_cond] = seen[..] else {
         return Err(unexpected(&format!("a release and an acquire signalled {} conds, not 2", seen.len())));
     };
-    if switch_cond.wrapping_sub(cond) != gils::SWITCH_COND {
+    if switch_cond.wrapping_sub(cond) != SWITCH_COND {
         return Err(unexpected("its two conds do not lie as they do in struct _gil_runtime_state"));
     }
-    let around = memory::words::<2>(cond - gils::LAST_HOLDER);
+    let around = memory::words::<2>(cond - LAST_HOLDER);
     match around {
         Some([holder, locked]) if holder == state as usize && locked as u32 == 1 => {}
         Some([_, locked]) if locked as u32 != 1 => {
@@ -59,8 +61,9 @@ pub(super) fn conds(python: &Python) -> Result<Calibration, Refusal> {
     Ok(Calibration { address: cond, interpreter, to_cond: Some(to_cond), others })
 }
 
-/// Learns and checks 2.7's GIL, while sem_post, sem_wait and sem_trywait are redirected to the functions below.
-pub(super) fn semaphores(python: &Python) -> Result<Calibration, Refusal> {
+/// Learns and checks 2.7's GIL, while sem_post, sem_wait and sem_trywait are redirected to [`post`], [`wait`] and
+/// [`trywait`].
+pub(crate) fn semaphores(python: &Python) -> Result<Calibration, Refusal> {
     let (mut seen, _) = observe(python);
     if seen.is_empty() {
         python.create_gil();
@@ -74,6 +77,7 @@ pub(super) fn semaphores(python: &Python) -> Result<Calibration, Refusal> {
     }
 }
 
+/// Releases the GIL and acquires it again. Returns the log, and the thread state.
 fn observe(python: &Python) -> (Vec<usize>, ThreadState) {
     let save_thread = Span::new(python.save_thread, size_of_symbol(python.save_thread).unwrap_or(0));
     let mut log = Log { save_thread, addresses: Vec::with_capacity(16) };
@@ -85,10 +89,11 @@ fn observe(python: &Python) -> (Vec<usize>, ThreadState) {
     (log.addresses, state)
 }
 
-/// Since 3.12 a GIL lies in its interpreter's state, always at the same place, unless that uses the main one's.
+/// Returns the offset of the GIL's cond in its interpreter's state, the other interpreters, and the id of this one.
+/// From 3.12 on every interpreter has its own GIL at the same offset, unless it uses the main interpreter's.
 fn interpreters(python: &Python, cond: usize, state: ThreadState) -> Result<(usize, Vec<usize>, i64), Refusal> {
     const LARGEST_STATE: usize = 1 << 20;
-    let own = memory::words::<1>(state as usize + gils::INTERP).map(|[own]| own);
+    let own = memory::words::<1>(state as usize + INTERP).map(|[own]| own);
     let candidates = [own, python.main_interpreter()].into_iter().flatten();
     let interpreter = candidates.into_iter().find(|state| (1..LARGEST_STATE).contains(&cond.wrapping_sub(*state)));
     let interpreter = interpreter.ok_or_else(|| unexpected("it does not lie in its interpreter's state"))?;
@@ -102,15 +107,21 @@ fn interpreters(python: &Python, cond: usize, state: ThreadState) -> Result<(usi
     Ok((cond - interpreter, all.into_iter().filter(|other| *other != interpreter).collect(), id))
 }
 
+/// Ends a calibration that a fork has cut off: its thread does not exist in the child.
+pub(crate) fn end_cut_off_calibration() {
+    OWNER.store(0, Ordering::Release);
+    LOG.store(null_mut(), Ordering::Release);
+}
+
 fn unexpected(what: &str) -> Refusal {
     Refusal::Unexpected(what.into())
 }
 
-/// The size of the function at `address`, by dladdr1(3).
+/// Returns the size of the function at `address`, by dladdr1(3).
 fn size_of_symbol(address: usize) -> Option<usize> {
     const RTLD_DL_SYMENT: c_int = 1;
     type DlAddr1 = unsafe extern "C" fn(usize, *mut libc::Dl_info, *mut *const libc::Elf64_Sym, c_int) -> c_int;
-    // SAFETY: the function's type, as dlfcn.h has it; it writes to both places.
+    // SAFETY: the function has the type that dlfcn.h declares. It writes to both places.
     unsafe {
         let dladdr1 = std::mem::transmute::<usize, DlAddr1>(symbol(c"dladdr1")?);
         let mut info = std::mem::zeroed();
@@ -120,12 +131,12 @@ fn size_of_symbol(address: usize) -> Option<usize> {
     }
 }
 
-/// Logs `address` if the calibrating thread called. `stack`: where a release's return address stands.
+/// Logs `address` if the calibrating thread has called. `stack`: the stack pointer at a release.
 fn note(address: *mut c_void, stack: Option<*const usize>) {
     if OWNER.load(Ordering::Acquire) != thread::identity() {
         return;
     }
-    // SAFETY: the calibrating thread's own, alive while OWNER is set.
+    // SAFETY: the calibrating thread's own log, which is alive while OWNER is set.
     let log = unsafe { &mut *LOG.load(Ordering::Acquire) };
     if let Some(stack) = stack.filter(|_| log.addresses.is_empty()) {
         // SAFETY: the stack pointer at the hook's entry.
@@ -136,7 +147,7 @@ fn note(address: *mut c_void, stack: Option<*const usize>) {
     }
 }
 
-/// pthread_cond_signal while calibrating.
+/// pthread_cond_signal during calibration.
 #[unsafe(naked)]
 pub(super) unsafe extern "C-unwind" fn signal() {
     naked_asm!("endbr64", "mov rsi, rsp", "jmp {note}", note = sym note_signal);
@@ -145,10 +156,10 @@ pub(super) unsafe extern "C-unwind" fn signal() {
 unsafe extern "C-unwind" fn note_signal(cond: *mut c_void, stack: *const usize) -> c_int {
     note(cond, Some(stack));
     // SAFETY: resolved before anything was redirected; the argument is the caller's.
-    unsafe { std::mem::transmute::<usize, Signal>(hooks::REAL_SIGNAL.load(Ordering::Relaxed))(cond) }
+    unsafe { std::mem::transmute::<usize, Signal>(cond::REAL_SIGNAL.load(Ordering::Relaxed))(cond) }
 }
 
-/// sem_post while calibrating.
+/// sem_post during calibration.
 #[unsafe(naked)]
 pub(super) unsafe extern "C-unwind" fn post() {
     naked_asm!("endbr64", "mov rsi, rsp", "jmp {note}", note = sym note_post);
@@ -159,17 +170,17 @@ unsafe extern "C-unwind" fn note_post(semaphore: *mut c_void, stack: *const usiz
     pass(&semaphore::REAL_POST, semaphore)
 }
 
-/// sem_wait while calibrating.
+/// sem_wait during calibration.
 pub(super) unsafe extern "C-unwind" fn wait(semaphore: *mut c_void) -> c_int {
     let result = pass(&semaphore::REAL_WAIT, semaphore);
-    // Interrupted by a signal, it is called again.
+    // If a signal interrupts it, it is called again.
     if result == 0 {
         note(semaphore, None);
     }
     result
 }
 
-/// sem_trywait while calibrating.
+/// sem_trywait during calibration.
 pub(super) unsafe extern "C-unwind" fn trywait(semaphore: *mut c_void) -> c_int {
     let result = pass(&semaphore::REAL_TRYWAIT, semaphore);
     if result == 0 {

@@ -1,28 +1,31 @@
-//! Machines on which nothing is metered.
+//! The meter on unsupported platforms: it never starts.
 
-use crate::{Refusal, Snapshot};
+use crate::refusal::Refusal;
+use crate::snapshot::Snapshot;
 
-/// Never had: [`Meter::start`] refuses.
+/// A meter. There are none on this platform: [`Meter::start`] fails.
 #[derive(Debug)]
 pub enum Meter {}
 
-/// Never had: there is no meter to open it on.
+/// A window. There are none on this platform, since there is no meter.
 #[derive(Debug)]
 pub enum Window {}
 
 impl Meter {
+    /// Fails.
+    ///
     /// # Errors
     /// [`Refusal::Platform`].
     pub fn start() -> Result<Self, Refusal> {
         Err(Refusal::Platform)
     }
 
-    /// Never called.
+    /// Is never called.
     pub fn snapshot(&self) -> Snapshot {
         match *self {}
     }
 
-    /// Never called.
+    /// Is never called.
     ///
     /// # Errors
     /// None.
@@ -32,13 +35,13 @@ impl Meter {
 }
 
 impl Window {
-    /// Never called.
+    /// Is never called.
     pub fn read(&self) -> Snapshot {
         match *self {}
     }
 }
 
-/// The meter has no clock here.
+/// Returns false: the meter has no clock on this platform.
 pub fn clock_is_tsc() -> bool {
     false
 }

@@ -1,0 +1,269 @@
+//! The GILs of this process: the one under which the meter was started, and those of interpreters with a GIL of their
+//! own.
+
+use super::super::memory;
+use super::super::python::InterpreterId;
+use super::gil::Gil;
+use super::single_writer::add;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering, Ordering::Relaxed};
+
+/// The number of GILs in a process's life that are metered.
+pub(super) const CAPACITY: usize = 1024;
+/// The size of the hash table. More than twice the number of GILs, so that searches stay short.
+const PLACES: usize = 4096;
+/// The distance from `cond` to `switch_cond` in `struct _gil_runtime_state` (3.7 on, glibc on x86-64). Calibration
+/// checks it.
+pub(crate) const SWITCH_COND: usize = 88;
+/// The distance from `last_holder` to `cond`; `locked` is between them. Calibration checks it.
+pub(crate) const LAST_HOLDER: usize = 24;
+/// The offset of `interp` in a PyThreadState. Calibration checks it.
+pub(crate) const INTERP: usize = 16;
+
+/// The GILs of this process.
+pub(crate) static GILS: Gils = Gils::new();
+
+/// A table of GILs. GIL 0 is the calibrated one.
+pub(crate) struct Gils {
+    table: [Gil; CAPACITY],
+    used: AtomicUsize,
+    /// Indexes into the table, plus 1, by hash of `cond`. GIL 0 is found without.
+    by_cond: [AtomicUsize; PLACES],
+    /// The offset, in a PyInterpreterState, of the `cond` of its own GIL; 0 if unknown or if interpreters have no own
+    /// GILs.
+    to_cond: AtomicUsize,
+    /// The address of `PyInterpreterState_GetID`, or 0.
+    interpreter_id: AtomicUsize,
+    unlisted: AtomicU64,
+}
+
+/// The meaning of a signalled cond.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Meaning {
+    Release,
+    Acquire,
+}
+
+impl Gils {
+    const fn new() -> Self {
+        Self {
+            table: [const { Gil::new() }; CAPACITY],
+            used: AtomicUsize::new(0),
+            by_cond: [const { AtomicUsize::new(0) }; PLACES],
+            to_cond: AtomicUsize::new(0),
+            interpreter_id: AtomicUsize::new(0),
+            unlisted: AtomicU64::new(0),
+        }
+    }
+
+    /// GIL 0, the calibrated one.
+    #[inline]
+    pub(crate) fn main(&self) -> &Gil {
+        &self.table[0]
+    }
+
+    /// The GILs that were met in this session or before.
+    pub(crate) fn all(&self) -> &[Gil] {
+        &self.table[..self.used.load(Ordering::Acquire).min(CAPACITY)]
+    }
+
+    /// The number of GILs that found no room.
+    pub(crate) fn unlisted(&self) -> u64 {
+        self.unlisted.load(Relaxed)
+    }
+
+    /// Makes the GIL at `address` GIL 0, and remembers what leads to the others. Forgets all that was counted before.
+    pub(crate) fn calibrated(
+        &self,
+        address: usize,
+        interpreter: i64,
+        to_cond: Option<usize>,
+        id_of: Option<InterpreterId>,
+    ) {
+        self.interpreter_id.store(id_of.map_or(0, |function| function as usize), Relaxed);
+        self.to_cond.store(to_cond.unwrap_or(0), Relaxed);
+        self.main().place(0, address, interpreter);
+        self.used.fetch_max(1, Ordering::Release);
+        self.all().iter().for_each(Gil::rest);
+    }
+
+    /// Returns the GIL that a signalled cond belongs to, and which of its two conds it is.
+    #[inline]
+    pub(crate) fn by_cond(&self, address: usize) -> Option<(&Gil, Meaning)> {
+        let main = self.main();
+        match address.wrapping_sub(main.address()) {
+            0 => Some((main, Meaning::Release)),
+            SWITCH_COND => Some((main, Meaning::Acquire)),
+            _ if self.to_cond.load(Relaxed) == 0 => None,
+            _ => self.other_by_cond(address),
+        }
+    }
+
+    #[inline(never)]
+    fn other_by_cond(&self, address: usize) -> Option<(&Gil, Meaning)> {
+        if let Some(gil) = self.find(address) {
+            return Some((gil, Meaning::Release));
+        }
+        let cond = address.wrapping_sub(SWITCH_COND);
+        self.find(cond).or_else(|| self.meet(cond)).map(|gil| (gil, Meaning::Acquire))
+    }
+
+    fn places(&self, cond: usize) -> impl Iterator<Item = &AtomicUsize> {
+        let start = (cond >> 3).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 52;
+        (0..PLACES).map(move |step| &self.by_cond[(start + step) % PLACES])
+    }
+
+    fn find(&self, cond: usize) -> Option<&Gil> {
+        let indexes = self.places(cond).map(|place| place.load(Ordering::Acquire)).take_while(|index| *index != 0);
+        indexes.map(|index| &self.table[index - 1]).find(|gil| gil.is_at(cond))
+    }
+
+    /// Enters a GIL that was not known, if `cond` is the one of a GIL: it is held, by a thread state of the very
+    /// interpreter that `cond` would belong to.
+    #[cold]
+    fn meet(&self, cond: usize) -> Option<&Gil> {
+        let interpreter = cond.wrapping_sub(self.to_cond.load(Relaxed));
+        let [holder, locked] = memory::words::<2>(cond.wrapping_sub(LAST_HOLDER))?;
+        if holder == 0 || locked as u32 != 1 || memory::words::<1>(holder + INTERP)? != [interpreter] {
+            return None;
+        }
+        self.enter(cond, interpreter)
+    }
+
+    /// Enters the own GIL of `interpreter`, if it has one. It counts as not metered before its first event.
+    pub(crate) fn enter_own_gil(&self, interpreter: usize, session: u64) {
+        let cond = interpreter.wrapping_add(self.to_cond.load(Relaxed));
+        // If it was not created, `locked` is -1 (`_gil_initialize`).
+        let is_created =
+            memory::words::<2>(cond - LAST_HOLDER).is_some_and(|[_, locked]| matches!(locked as u32, 0 | 1));
+        if is_created
+            && self.find(cond).is_none()
+            && !self.main().is_at(cond)
+            && let Some(gil) = self.enter(cond, interpreter)
+        {
+            gil.belong_to(session);
+        }
+    }
+
+    fn enter(&self, cond: usize, interpreter: usize) -> Option<&Gil> {
+        let index = self.used.load(Relaxed);
+        let index = if index < CAPACITY { self.used.fetch_add(1, Ordering::AcqRel) } else { index };
+        if index >= CAPACITY {
+            add(&self.unlisted, 1);
+            return None;
+        }
+        let function = self.interpreter_id.load(Relaxed);
+        let id = if function == 0 {
+            0
+        } else {
+            // SAFETY: PyInterpreterState_GetID reads a field of an interpreter that is alive: one of its threads is
+            // running this code, or it was on the list of interpreters a moment ago.
+            unsafe { std::mem::transmute::<usize, InterpreterId>(function)(interpreter) }
+        };
+        let gil = &self.table[index];
+        gil.place(index as u32, cond, id);
+        let is_taken = |place: &&AtomicUsize| place.compare_exchange(0, index + 1, Ordering::AcqRel, Relaxed).is_ok();
+        self.places(cond).find(is_taken).map(|_| gil)
+    }
+
+    /// Returns a new table in which GIL 0 is at `address`.
+    #[cfg(test)]
+    pub(super) fn leak(address: usize) -> &'static Self {
+        // Too large for a test's stack.
+        // SAFETY: memory full of zeros is an empty table.
+        let gils = Box::leak(unsafe { Box::<Self>::new_zeroed().assume_init() });
+        gils.calibrated(address, 0, None, None);
+        gils
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The state of an interpreter, laid out so that its own GIL is met: `last_holder`, `locked` and both conds, and
+    /// the thread state that holds it.
+    struct Interpreter {
+        words: Box<[usize; 64]>,
+    }
+
+    const TO_COND: usize = 128;
+
+    impl Interpreter {
+        fn new(locked: u32) -> Self {
+            let mut words = Box::new([0; 64]);
+            let start = words.as_ptr() as usize;
+            // The thread state is at the beginning.
+            words[(TO_COND - LAST_HOLDER) / 8] = start;
+            words[(TO_COND - LAST_HOLDER) / 8 + 1] = locked as usize;
+            words[INTERP / 8] = start;
+            Self { words }
+        }
+
+        fn address(&self) -> usize {
+            self.words.as_ptr() as usize
+        }
+
+        fn cond(&self) -> usize {
+            self.address() + TO_COND
+        }
+    }
+
+    unsafe extern "C" fn id_of(_interpreter: usize) -> i64 {
+        77
+    }
+
+    fn with_own_gils() -> &'static Gils {
+        let gils = Gils::leak(0x1000);
+        gils.calibrated(0x1000, 0, Some(TO_COND), Some(id_of));
+        gils
+    }
+
+    fn meaning(gils: &Gils, address: usize) -> Option<(u32, Meaning)> {
+        gils.by_cond(address).map(|(gil, meaning)| (gil.index(), meaning))
+    }
+
+    #[test]
+    fn each_cond_of_the_calibrated_gil_has_its_meaning() {
+        let gils = Gils::leak(0x1000);
+        assert_eq!(meaning(gils, 0x1000), Some((0, Meaning::Release)));
+        assert_eq!(meaning(gils, 0x1000 + SWITCH_COND), Some((0, Meaning::Acquire)));
+        assert_eq!(meaning(gils, 0x1008), None);
+    }
+
+    #[test]
+    fn an_own_gil_is_met_at_its_first_acquire() {
+        let (gils, interpreter) = (with_own_gils(), Interpreter::new(1));
+        assert_eq!(meaning(gils, interpreter.cond()), None, "a release of an unknown GIL can't be checked");
+        assert_eq!(meaning(gils, interpreter.cond() + SWITCH_COND), Some((1, Meaning::Acquire)));
+        assert_eq!(meaning(gils, interpreter.cond()), Some((1, Meaning::Release)));
+        assert_eq!((gils.all().len(), gils.all()[1].interpreter()), (2, 77));
+    }
+
+    #[test]
+    fn another_cond_is_not_taken_for_a_gil() {
+        let (gils, interpreter) = (with_own_gils(), Interpreter::new(0));
+        assert_eq!(meaning(gils, interpreter.cond() + SWITCH_COND), None, "it is not held");
+        assert_eq!(meaning(gils, 0x20_0000), None, "nothing is mapped there");
+        assert_eq!(gils.all().len(), 1);
+    }
+
+    #[test]
+    fn an_own_gil_is_entered_once_if_it_was_created() {
+        let gils = with_own_gils();
+        let [idle, absent] = [0, u32::MAX].map(Interpreter::new);
+        for interpreter in [&idle, &absent, &idle] {
+            gils.enter_own_gil(interpreter.address(), 5);
+        }
+        assert_eq!(gils.all().len(), 2);
+        assert_eq!((gils.all()[1].session(), gils.all()[1].metered_since()), (5, 0));
+    }
+
+    #[test]
+    fn gils_beyond_the_capacity_are_counted() {
+        let gils = with_own_gils();
+        let interpreters: Vec<_> = (0..CAPACITY + 2).map(|_| Interpreter::new(1)).collect();
+        interpreters.iter().for_each(|interpreter| gils.enter_own_gil(interpreter.address(), 1));
+        assert_eq!((gils.all().len(), gils.unlisted()), (CAPACITY, 3));
+        assert!(interpreters[..CAPACITY - 1].iter().all(|interpreter| gils.find(interpreter.cond()).is_some()));
+    }
+}

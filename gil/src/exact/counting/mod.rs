@@ -1,0 +1,12 @@
+//! The accounts: how long each thread has held each GIL and waited for it, and how often. Imports run one way:
+//! [`single_writer`] and [`slots`], [`account`], [`gil`], [`gils`], [`pool`], [`read`], [`window`]. Nothing here knows
+//! of the redirected calls (`super::hooking`), which report the events.
+
+pub(super) mod account;
+pub(super) mod gil;
+pub(super) mod gils;
+pub(super) mod pool;
+pub(super) mod read;
+mod single_writer;
+pub(super) mod slots;
+pub(super) mod window;

@@ -1,0 +1,166 @@
+//! The memory of the accounts, and the calling thread's own account. The memory is reserved once and touched as threads
+//! come. Nothing is allocated or freed while metering.
+
+use super::super::thread;
+use super::account::Account;
+use super::gil::Gil;
+use super::gils::CAPACITY;
+use crate::refusal::Refusal;
+use std::io;
+use std::ptr::null_mut;
+use std::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering::Relaxed};
+
+/// The number of accounts in a process's life. Threads beyond share one account for each GIL, that of thread 0.
+const ACCOUNTS: usize = 65_536;
+
+/// The accounts: those of the threads, then the shared one of each GIL.
+static POOL: AtomicPtr<Account> = AtomicPtr::new(null_mut());
+static USED: AtomicUsize = AtomicUsize::new(0);
+/// Grows with every start from rest and in every forked child; 0 before the first. An account of a former session is
+/// empty.
+static SESSION: AtomicU64 = AtomicU64::new(0);
+
+/// The session that is being counted.
+#[inline]
+pub(crate) fn session() -> u64 {
+    SESSION.load(Relaxed)
+}
+
+/// Begins a new session: all accounts are empty.
+pub(crate) fn begin_session() -> u64 {
+    SESSION.fetch_add(1, Relaxed) + 1
+}
+
+/// Reserves the memory, once.
+///
+/// # Errors
+/// [`Refusal::System`].
+pub(crate) fn reserve() -> Result<(), Refusal> {
+    if !POOL.load(Relaxed).is_null() {
+        return Ok(());
+    }
+    let bytes = (ACCOUNTS + CAPACITY) * size_of::<Account>();
+    let rights = libc::PROT_READ | libc::PROT_WRITE;
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
+    // SAFETY: new memory, at an address of the kernel's choice; full of zeros, which is an empty account.
+    let pool = unsafe { libc::mmap(null_mut(), bytes, rights, flags, -1, 0) };
+    if pool == libc::MAP_FAILED {
+        return Err(Refusal::System(
+            "reserving address space for the accounts",
+            io::Error::last_os_error().to_string(),
+        ));
+    }
+    POOL.store(pool.cast(), Relaxed);
+    Ok(())
+}
+
+/// Returns the account that the calling thread used last.
+#[inline]
+pub(crate) fn latest() -> Option<&'static Account> {
+    // SAFETY: null, or an account that this module has stored. Accounts are never freed.
+    unsafe { thread::word().cast::<Account>().as_ref() }
+}
+
+/// Returns the calling thread's account with `gil`, of this session.
+#[inline]
+pub(crate) fn own(gil: &Gil) -> &'static Account {
+    match latest() {
+        Some(account) if account.is_with(gil.index(), session()) => account,
+        latest => search(gil, latest),
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn search(gil: &Gil, latest: Option<&'static Account>) -> &'static Account {
+    let mut account = latest;
+    while let Some(found) = account {
+        if found.gil() == gil.index() {
+            if found.session() != session() {
+                found.begin(gil.index(), thread::tid(), session());
+            }
+            thread::set_word((&raw const *found).cast());
+            return found;
+        }
+        // SAFETY: an account of the ring. Accounts are never freed.
+        account =
+            unsafe { found.sibling().as_ref() }.filter(|next| !latest.is_some_and(|first| std::ptr::eq(first, *next)));
+    }
+    create(gil, latest)
+}
+
+/// Creates an account in the ring of `sibling`. If the memory is used up, returns the shared account of `gil`.
+fn create(gil: &Gil, sibling: Option<&'static Account>) -> &'static Account {
+    let index = USED.load(Relaxed);
+    let index = if index < ACCOUNTS { USED.fetch_add(1, Relaxed) } else { index };
+    if index >= ACCOUNTS {
+        return shared(gil);
+    }
+    // SAFETY: inside the pool.
+    let account = unsafe { &*POOL.load(Relaxed).add(index) };
+    account.begin(gil.index(), thread::tid(), session());
+    account.join_ring(sibling);
+    gil.list(account);
+    thread::set_word((&raw const *account).cast());
+    account
+}
+
+/// Returns the account that the threads without one of their own share.
+fn shared(gil: &Gil) -> &'static Account {
+    // SAFETY: inside the pool, behind the threads' own accounts.
+    let account = unsafe { &*POOL.load(Relaxed).add(ACCOUNTS + gil.index() as usize) };
+    if account.session() != session() {
+        let is_new = account.session() == 0;
+        account.begin(gil.index(), 0, session());
+        if is_new {
+            gil.list(account);
+        }
+    }
+    account
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::gils::Gils;
+    use super::super::slots::Slots;
+    use super::*;
+    use std::sync::Once;
+
+    /// Tests run at the same time, and the memory is reserved by one thread at a time.
+    fn reserve_once() {
+        static ONCE: Once = Once::new();
+        ONCE.call_once(|| reserve().unwrap());
+        begin_session();
+    }
+
+    #[test]
+    fn a_thread_has_one_account_with_each_gil_and_keeps_it() {
+        reserve_once();
+        let gils = [0x1000, 0x2000, 0x3000].map(|address| Gils::leak(address).main());
+        for (index, gil) in (0..).zip(gils) {
+            gil.place(index, gil.address(), 0);
+        }
+        let first = gils.map(own);
+        assert_eq!(first.map(Account::gil), [0, 1, 2]);
+        assert_eq!(first.map(Account::tid), [thread::tid(); 3]);
+        for (gil, first) in gils.iter().zip(first).rev() {
+            assert!(std::ptr::eq(own(gil), first) && std::ptr::eq(latest().unwrap(), first));
+            assert_eq!(gil.accounts().count(), 1);
+        }
+        let other = std::thread::spawn(move || own(gils[0]).tid()).join().unwrap();
+        assert!(other != first[0].tid() && gils[0].accounts().count() == 2);
+    }
+
+    #[test]
+    fn the_shared_account_of_a_gil_is_listed_once() {
+        reserve_once();
+        let (gil, open) = (Gils::leak(0x1000).main(), Slots::new());
+        // Not the index of another test's.
+        gil.place(CAPACITY as u32 - 1, 0x1000, 0);
+        let account = shared(gil);
+        assert!(std::ptr::eq(shared(gil), account));
+        account.acquired(&open, 100);
+        begin_session();
+        assert_eq!((shared(gil).acquisitions(), account.tid(), gil.accounts().count()), (0, 0, 1));
+    }
+}

@@ -1,0 +1,39 @@
+"""The entries of CPython's own object that lead into libbusy."""
+
+import ctypes
+import struct
+
+from meter import HELD
+
+
+def mappings():
+    with open("/proc/self/maps") as maps:
+        for line in maps:
+            fields = line.split()
+            if len(fields) == 6:
+                begin, end = (int(part, 16) for part in fields[0].split("-"))
+                yield begin, end, fields[1], fields[5]
+
+
+def leading_into_libbusy():
+    """Returns the number of words in the object that holds PyEval_SaveThread that are addresses in libbusy, and the
+    rights of its mappings."""
+    save_thread = ctypes.cast(ctypes.pythonapi.PyEval_SaveThread, ctypes.c_void_p).value
+    code = ctypes.cast(HELD.busy_gil_start, ctypes.c_void_p).value
+    all_mappings = list(mappings())
+
+    def file_at(address):
+        return next(path for begin, end, _, path in all_mappings if begin <= address < end)
+
+    libbusy = [(begin, end) for begin, end, _, path in all_mappings if path == file_at(code)]
+    begin_code, end_code = min(libbusy)[0], max(libbusy)[1]
+    found, rights = 0, []
+    with open("/proc/self/mem", "rb") as memory:
+        for begin, end, right, path in all_mappings:
+            if path == file_at(save_thread) and "x" not in right:
+                rights.append((begin, end, right))
+                memory.seek(begin)
+                data = memory.read(end - begin)
+                words = struct.unpack("{}Q".format(len(data) // 8), data[: len(data) // 8 * 8])
+                found += sum(begin_code <= word < end_code for word in words)
+    return found, rights
