@@ -9,7 +9,7 @@ use std::path::Path;
 /// # Errors
 /// The JSON file or stdout can't be written.
 pub fn list(json: Option<&Path>) -> Result<(), OutputError> {
-    let entry = |experiment: &&experiments::Experiment| serde_json::json!({ "name": experiment.name, "slides": experiment.slides, "shows": experiment.shows });
+    let entry = |experiment: &&experiments::Experiment| serde_json::json!({ "name": experiment.name, "slides": experiment.slides, "shows": experiment.shows, "today": experiment.today });
     let mut output = Output::open(json)?;
     let json =
         serde_json::json!({ "schema": 1, "experiments": experiments::ALL.iter().map(entry).collect::<Vec<_>>() });

@@ -25,7 +25,7 @@ pub enum RunError {
     #[error("there is no experiment {0:?}; `busy list` shows them: {1}")]
     NoExperiment(String, String),
     /// So many samples would fill the memory.
-    #[error("expected at most {MOST_SAMPLES} samples a row, found {0} s at {1} Hz; shorten -d or lower --hz")]
+    #[error("expected at most {MOST_SAMPLES} samples per row, found {0} s at {1} Hz; shorten -d or lower --hz")]
     Samples(u32, NonZero<u32>),
     /// Something that every measurement needs is not there.
     #[error(transparent)]
