@@ -2,9 +2,9 @@
 
 usage: check.py ORDER, with ORDER the JSON {"setup": "...", "statement": "...", "libbusy": "..."}
 
-It prints one line of JSON: {"metrics": {...}} with what `_verdict.verdict` returns, {"skipped": "reason"} if the setup can't be
-imported, or {"failed": "reason"} if setup or statement raise an exception. First it checks two calls whose verdicts are known;
-if these come out wrong, the verdict is inconclusive. Serves CPython 2.7 and 3.x.
+It prints one line of JSON: {"metrics": {...}} with the result of `_verdict.verdict`, {"skipped": "reason"} if the setup
+can't be imported, or {"failed": "reason"} if setup or statement raise an exception. First it checks two calls whose
+verdicts are known; if it finds other verdicts, the result is inconclusive. Serves CPython 2.7 and 3.x.
 """
 
 from __future__ import print_function
