@@ -122,6 +122,7 @@ class Prober(BackgroundThread):
     are the upper and the lower bound, in seconds, of the longest time that it waited while a thread that works for the
     call held the GIL; `hold` and `least_hold` those of the longest hold. They differ by run delays: a thread without a
     core can neither release the GIL nor acquire it, but it may have been without a core at another time of the round.
+    `delay` is the sum of the run delays of these threads.
     """
 
     # Reading the run delays takes a few microseconds, so rounds with a short wait are recorded together.
@@ -130,7 +131,7 @@ class Prober(BackgroundThread):
 
     def __init__(self, meter, others, pause):
         self._meter, self._others, self._pause = meter, others, pause
-        self.stall = self.least_stall = self.hold = self.least_hold = 0.0
+        self.stall = self.least_stall = self.hold = self.least_hold = self.delay = 0.0
 
     def begin(self):
         self.tid = self._meter.tid()
@@ -149,7 +150,7 @@ class Prober(BackgroundThread):
             now = (clock(), self._read_delays(), clock())
             delays = dict((tid, delay - self._since[1].get(tid, delay)) for tid, delay in now[1].items())
             own = delays.pop(self.tid)
-            self.round_ended(self._since, now, waited, held, own, list(delays.values()) or [0])
+            self.round_ended(self._since, now, waited, held, own, list(delays.values()))
             self._since = now
         else:
             self.hold = max(self.hold, held / 1e9)
@@ -158,14 +159,13 @@ class Prober(BackgroundThread):
         """Records a round, in nanoseconds: how long this thread waited for the GIL and the others held it, and the run
         delays of this thread and of the others. `began` and `ended` are readings of the run delays, each between the
         times just before and just after it."""
-        stall = min(waited, held)
-        # A run delay falls into the wait, or the hold, unless the rest of the time between the readings is as long.
-        between = int((ended[2] - began[0]) * 1e9)
-        certain = max(max(own, max(theirs)) - (between - stall), own + max(theirs) - 2 * (between - stall), 0)
-        self.stall = max(self.stall, (stall - certain) / 1e9)
-        self.least_stall = max(self.least_stall, (stall - own - sum(theirs)) / 1e9)
-        self.hold = max(self.hold, (held - max(0, max(theirs) - (between - held))) / 1e9)
-        self.least_hold = max(self.least_hold, (held - own - sum(theirs)) / 1e9)
+        stall, delay = min(waited, held), own + sum(theirs)
+        self.stall, self.least_stall = (
+            max(self.stall, stall / 1e9),
+            max(self.least_stall, (stall - delay) / 1e9),
+        )
+        self.hold, self.least_hold = max(self.hold, held / 1e9), max(self.least_hold, (held - delay) / 1e9)
+        self.delay += sum(theirs) / 1e9
 
     def end(self):
         BackgroundThread.end(self)
