@@ -2,7 +2,7 @@
 
 python -I calls.py FOLDER LIBBUSY PEERS CALLS
 
-FOLDER contains the extension modules `calls` and `busy_cffi`. The sides take turns of some hundred calls. A turn is a
+FOLDER contains the extension modules `calls` and `busy_cffi`. The sides take turns of hundreds of calls. A turn is a
 loop whose body is 20 calls, so that the loop itself costs little. The median of the turns of each side is reported.
 """
 

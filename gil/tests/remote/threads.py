@@ -1,4 +1,4 @@
-"""Threads with known activities, until stdin ends.
+"""Run threads with known activities until stdin ends.
 
 argv: the path of libbusy
 stdout: "<activity> <thread id>" for each, then "ready"
@@ -58,7 +58,7 @@ def start(task):
 
 for task in (sleep, lock, run):
     start(task)
-# From now on the threads contend for the GIL.
+# From now on, threads contend for the GIL, so let the others finish their start first.
 time.sleep(0.1)
 start(hold)
 start(hold)
