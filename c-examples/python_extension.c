@@ -5,7 +5,7 @@
  *         -Wl,-rpath,$(pkg-config --variable=libdir busy) -lm -o busy_c.so
  *     python3 -c 'import busy_c; print(busy_c.without_lock(0.5))'
  *
- * The module is the reference for the PyO3 module `busy`, which does one thing more: its waits end at Ctrl-C. A wait of
+ * The module is the reference for the PyO3 module `busy`, whose waits also end at Ctrl-C. A wait of
  * this module goes on to its end, because nothing calls PyErr_CheckSignals() meanwhile. KeyboardInterrupt follows when
  * the wait returns.
  */

@@ -20,12 +20,12 @@ impl Meter {
         Err(Refusal::Platform)
     }
 
-    /// Never runs, since no value of this type exists.
+    /// Can't be called, since no value of this type exists.
     pub fn snapshot(&self) -> Snapshot {
         match *self {}
     }
 
-    /// Never runs, since no value of this type exists.
+    /// Can't be called, since no value of this type exists.
     ///
     /// # Errors
     /// Never.
@@ -35,7 +35,7 @@ impl Meter {
 }
 
 impl Window {
-    /// Never runs, since no value of this type exists.
+    /// Can't be called, since no value of this type exists.
     pub fn read(&self) -> Snapshot {
         match *self {}
     }

@@ -1,4 +1,4 @@
-//! The argument of both functions: converts any real number of seconds to whole nanoseconds.
+//! Converts the argument of both functions, any real number of seconds, to whole nanoseconds.
 
 use crate::capi::{self, Exception, Raised};
 use crate::nanoseconds::{self, Invalid};
@@ -23,8 +23,8 @@ fn invalid(py: Python<'_>, why: Invalid, value: f64) -> Raised {
     }
 }
 
-/// Replaces a TypeError or an OverflowError by one that names the expected type or size, with the former as its cause.
-/// Any other exception, which the object's own `__float__` raised, stays as it is.
+/// Replaces a TypeError or an OverflowError by one that names the expected type or size, with the original exception as
+/// its cause. Any other exception, which the `__float__` of the object raised, is not replaced.
 #[cold]
 fn not_a_float(seconds: &Bound<'_, PyAny>, raised: Raised) -> Raised {
     let py = seconds.py();

@@ -1,4 +1,4 @@
-"""Alternately hold and release the GIL for known times, which each line of stdin specifies.
+"""Alternately holds and releases the GIL for known times, which each line of stdin specifies.
 
 argv: the path of libbusy
 stdin: "<nanoseconds to hold> <nanoseconds to release> <seconds>"
@@ -33,7 +33,7 @@ def write(*words):
 
 
 def generate(hold_ns, release_ns, seconds):
-    """Hold and release; continue before "begin" and after "end" for a while, so that these lines may be read late."""
+    """Holds and releases the GIL, also for a while before "begin" and after "end", so that these may be read late."""
     result = Result()
     pointer = ctypes.addressof(result)
     start = CLOCK()

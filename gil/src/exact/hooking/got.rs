@@ -148,7 +148,7 @@ impl Entry {
     }
 }
 
-/// The callback of dl_iterate_phdr(3). Ends the search at the object that contains the address.
+/// Serves as the callback of dl_iterate_phdr(3). Ends the search at the object that contains the address.
 unsafe extern "C" fn find_object(info: *mut dl_phdr_info, _: usize, search: *mut c_void) -> c_int {
     // SAFETY: `search` is the value that `holding` passed, and `info` is the dynamic linker's description of an object.
     let (search, info) = unsafe { (&mut *search.cast::<(usize, Option<Object>)>(), &*info) };
