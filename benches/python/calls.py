@@ -49,7 +49,7 @@ try:
 except ImportError as error:
     missing["without_lock-cffi"] = str(error)
 
-# A release and reacquire of the GIL costs more once a second thread has been started, as in any program that needs it.
+# A release and reacquire of the GIL costs more after a second thread has been started, as in any program that uses it.
 threading.Thread(target=threading.Event().wait, daemon=True).start()
 
 timers = {

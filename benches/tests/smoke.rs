@@ -44,7 +44,7 @@ fn every_row_of_a_group_gets_its_figures_and_a_place_in_the_table() {
         assert!(shown.contains(row["case"].as_str().unwrap()), "{row} is not in\n{shown}");
     }
 
-    // The medians of a run lie within the range of its own rounds.
+    // The medians of a run lie within the range of its rounds.
     let compared = bench(&["--show", &path, "--against", &path]);
     let compared = String::from_utf8(compared.stdout).unwrap();
     assert!(compared.contains("agrees") && !compared.contains("differs"), "{compared}");

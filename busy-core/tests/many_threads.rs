@@ -12,7 +12,7 @@ use std::fs::{self, File};
 
 /// Runs the child process of the test; it is not a test.
 #[test]
-#[ignore = "run by the other test, as a process of its own"]
+#[ignore = "run by the other test, as a separate process"]
 fn puppet() {
     common::obey();
 }

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 /// Runs the child process of the tests; it is not a test.
 #[test]
-#[ignore = "run by the other tests, as a process of its own"]
+#[ignore = "run by the other tests, as a separate process"]
 fn puppet() {
     common::obey();
 }

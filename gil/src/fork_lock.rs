@@ -14,7 +14,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 /// - Never wait for one of these locks while holding another one: a fork takes all of them, in its own order.
 pub struct ForkLock<T: 'static> {
     value: Mutex<T>,
-    /// The forking thread's guard, from before the fork to after it.
+    /// The MutexGuard of the forking thread, from before the fork to after it.
     held: UnsafeCell<Option<MutexGuard<'static, T>>>,
 }
 
@@ -32,15 +32,16 @@ impl<T> ForkLock<T> {
         self.value.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes the lock until [`Self::after_fork`]. For the forking thread, before the fork.
+    /// Takes the lock until [`Self::after_fork`]. The forking thread calls this before the fork.
     pub fn before_fork(&'static self) {
         let guard = self.lock();
         // SAFETY: this thread holds the lock.
         unsafe { *self.held.get() = Some(guard) };
     }
 
-    /// Returns the guard, which releases the lock when it is dropped. For the forking thread, after the fork, in the
-    /// parent and in the child. Returns `None` if the fork was under way when [`Self::before_fork`] was registered.
+    /// Returns the MutexGuard, which releases the lock when it is dropped. The forking thread calls this after the
+    /// fork, in the parent and in the child. Returns `None` if the fork was under way when [`Self::before_fork`] was
+    /// registered.
     ///
     /// # Safety
     /// No other thread may be between `before_fork` and `after_fork`: either this thread has called `before_fork`, or

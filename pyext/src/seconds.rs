@@ -5,7 +5,7 @@ use crate::nanoseconds::{self, Invalid};
 use busy_core::MAX_WAIT_NS;
 use pyo3::prelude::*;
 
-/// Returns a Python number of seconds, any object with `__float__` or `__index__`, in nanoseconds, rounded up.
+/// Converts a number of seconds, which may be any object with `__float__` or `__index__`, to nanoseconds, rounded up.
 #[inline]
 pub fn to_nanoseconds(seconds: &Bound<'_, PyAny>) -> Result<u64, Raised> {
     let value = capi::as_f64(seconds).map_err(|raised| not_a_float(seconds, raised))?;

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import configuration, example, given, settings
 from hypothesis import strategies as st
 
-# Under build/, since hypothesis by default creates a folder beside the sources.
+# The folder is under build/, since hypothesis by default creates it beside the sources.
 configuration.set_hypothesis_home_dir(Path(__file__).parents[2] / "build/hypothesis")
 
 # In seconds: the longest wait that the tests make, and the first duration that is refused.

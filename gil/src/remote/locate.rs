@@ -99,7 +99,7 @@ fn search(target: &Target, mapping: &Mapping) -> Result<Contents, RemoteError> {
         };
         elf.dynamic_symbols().find(named).map(|symbol| symbol.address())
     });
-    // From 3.12 on (and in Debian's 3.11) it has a section of its own, even in a stripped program.
+    // From 3.12 on (and in Debian's 3.11) it has a separate section, even in a stripped program.
     let runtime = runtime.or_else(|| Some(elf.section_by_name(".PyRuntime")?.address()));
     let state = match (runtime, current, pypy) {
         (Some(address), _, _) => State::Runtime(address.wrapping_add(bias)),

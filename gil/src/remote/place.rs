@@ -59,7 +59,7 @@ impl Gil {
         Ok(Self { located, version, place, thread, kind, others })
     }
 
-    /// Checks that the GIL is where it was, and reads again which interpreters have a GIL of their own.
+    /// Checks that the GIL is where it was, and reads again which interpreters have their own GIL.
     ///
     /// # Errors
     /// Unloaded or NotInitialised if the GIL is no longer there.

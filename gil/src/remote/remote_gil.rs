@@ -133,9 +133,9 @@ impl RemoteGil {
         self.threads.states(&self.target, &mut self.sampler, sample, &waiting_at)
     }
 
-    /// Checks that the GIL is where it was, and reads again which interpreters have a GIL of their own. Call it from
-    /// time to time between samples: a sample does not detect that Python was finalised (up to 3.8), or that it was
-    /// unloaded and its addresses were reused.
+    /// Checks that the GIL is where it was, and reads again which interpreters have their own GIL. Call it from time to
+    /// time between samples: a sample does not detect that Python was finalised (up to 3.8), or that it was unloaded
+    /// and its addresses were reused.
     ///
     /// # Errors
     /// The same as [`Self::sample`].

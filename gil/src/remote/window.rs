@@ -31,8 +31,7 @@ pub struct Window {
     pub held_by_unknown_ns: u64,
     /// The observed threads by their ids, including threads that have ended.
     pub threads: BTreeMap<u32, ThreadWindow>,
-    /// The ids of the interpreters that had a GIL of their own when the states were last read. Those GILs are not
-    /// sampled.
+    /// The ids of the interpreters that had their own GIL when the states were last read. Those GILs are not sampled.
     pub other_gils: Vec<i64>,
     /// The CPU time of the sampling thread.
     pub cost: Duration,

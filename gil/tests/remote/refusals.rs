@@ -86,8 +86,8 @@ fn the_missing_right_is_named() {
     }
 }
 
-/// Run by the test above as another user. That user can't read root's process, but can read its own child, even without
-/// /proc/PID/map_files and without capabilities.
+/// Runs as another user, started by the test above. That user can't read root's process, but can read its own child,
+/// even without /proc/PID/map_files and without capabilities.
 #[test]
 #[ignore = "run by the_missing_right_is_named"]
 fn as_nobody() {

@@ -52,7 +52,7 @@ pub(super) struct Waits {
     /// The total time of the waits that have ended.
     pub(super) waited: u64,
     pub(super) ended: u64,
-    /// The start of the wait that goes on.
+    /// The start of the current wait.
     pub(super) since: Option<u64>,
 }
 
@@ -256,7 +256,7 @@ impl Account {
         self.sibling.load(Relaxed)
     }
 
-    /// Puts this account into the ring of `other`, or makes it a ring of its own.
+    /// Puts this account into the ring of `other`, or makes it the only account of a new ring.
     pub(super) fn join_ring(&'static self, other: Option<&Self>) {
         let this = (&raw const *self).cast_mut();
         self.sibling.store(other.map_or(this, |other| other.sibling.load(Relaxed)), Relaxed);

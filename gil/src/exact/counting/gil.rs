@@ -1,4 +1,5 @@
-//! One GIL: which thread holds it, and since when. Its holder writes here, so there is one writer at a time.
+//! One GIL, with its holder and the start of the current hold. Only the holder writes here, so there is one writer at a
+//! time.
 
 use super::account::{Account, NONE};
 use super::single_writer::{Sequence, add};
@@ -159,7 +160,7 @@ impl Gil {
         self.holder.store(account, Relaxed);
     }
 
-    /// Begins metering with a holder whose acquire was not seen.
+    /// Begins metering with a holder whose acquire was not recorded.
     pub(crate) fn seed(&self, account: &'static Account, now: u64) {
         self.begin(account.session(), now);
         self.held_by(account, now);

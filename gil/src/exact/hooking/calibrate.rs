@@ -1,5 +1,5 @@
 //! Determines which cond or semaphore belongs to the GIL, without symbols or tables: the calling thread releases the
-//! GIL once and acquires it again, and the conds or the semaphore that it uses in between belong to the GIL. Then the
+//! GIL once and acquires it again, and the conds or the semaphore that this uses belong to the GIL. Then the
 //! surrounding struct is checked.
 
 use super::super::counting::gils::{INTERP, LAST_HOLDER, SWITCH_COND};
@@ -34,7 +34,7 @@ pub(crate) struct Calibration {
     pub(crate) interpreter: i64,
     /// The offset, in a PyInterpreterState, of the `cond` of its own GIL, if there may be several.
     pub(crate) to_cond: Option<usize>,
-    /// The other interpreters, if they may have GILs of their own.
+    /// The other interpreters, if they may have their own GILs.
     pub(crate) others: Vec<usize>,
 }
 
