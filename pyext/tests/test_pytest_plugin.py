@@ -1,4 +1,4 @@
-"""The plugin in a pytest of its own: its fixtures and its marker pass and fail tests, alone and in parallel."""
+"""The plugin in a separate pytest process: its fixtures and its marker pass and fail tests, alone and in parallel."""
 
 import functools
 import os
