@@ -74,6 +74,19 @@ class RunDelays(object):
             file.close()
 
 
+def run_delays_of_all():
+    """Returns the run delay of each thread of this process, or none where the kernel does not list them (proc(5))."""
+    try:
+        tids = [int(name) for name in os.listdir("/proc/self/task")]
+    except OSError:
+        return {}
+    delays = RunDelays()
+    try:
+        return delays.read_all(tids)
+    finally:
+        delays.close()
+
+
 class BackgroundThread(object):
     """A thread that calls `begin` once, then `work` again and again until the block ends. The threading module does not
     know it, so the hooks of that module are not called."""
@@ -137,8 +150,9 @@ class Prober(BackgroundThread):
         self.tid = self._meter.tid()
         self._others.add(self.tid)
         _minimize_timer_slack()
-        self._delays, self._holders = RunDelays(), set()
-        self._before = self._read()
+        self._delays, self._before = RunDelays(), self._read()
+        self._holders = set(self._before[2])
+        self._first = run_delays_of_all()
         self._since = (clock(), self._read_delays(), clock())
 
     def work(self):
@@ -148,7 +162,12 @@ class Prober(BackgroundThread):
         waited, held, self._before = waited - self._before[0], held - self._before[1], (waited, held, holders)
         if waited > self.SHORT_NS or clock() - self._since[2] > self.LONG_S:
             now = (clock(), self._read_delays(), clock())
-            delays = dict((tid, delay - self._since[1].get(tid, delay)) for tid, delay in now[1].items())
+            # A thread that holds the GIL for the first time was not read when this round began: its run delay in this
+            # round is at most what it gained since the prober began.
+            first = self._first
+            delays = dict(
+                (tid, delay - self._since[1].get(tid, first.get(tid, 0))) for tid, delay in now[1].items()
+            )
             own = delays.pop(self.tid)
             self.round_ended(self._since, now, waited, held, own, list(delays.values()))
             self._since = now
