@@ -9,6 +9,8 @@ mod abi;
 mod common;
 #[path = "../common/header.rs"]
 mod header;
+#[cfg(target_arch = "x86_64")]
+mod interrupted;
 mod library;
 mod load;
 mod options;
