@@ -2,7 +2,7 @@
 
 use super::arguments::RunArguments;
 use super::output::{OutputError, note, print};
-use super::session::{Session, SessionError};
+use super::session::{PATIENCE, Session, SessionError};
 use crate::experiments::{self, Bench, Experiment};
 use crate::measure::{MeasureError, Schedule};
 use crate::process::interrupt;
@@ -50,7 +50,7 @@ pub fn run(arguments: &RunArguments) -> Result<ExitCode, RunError> {
     if arguments.seconds * arguments.hz.get() > MOST_SAMPLES {
         return Err(RunError::Samples(arguments.seconds, arguments.hz));
     }
-    let mut session = Session::open(&arguments.python, arguments.json.as_deref())?;
+    let mut session = Session::open(&arguments.python, arguments.json.as_deref(), PATIENCE)?;
     session.host.time_reads_per_s = Some(session.libbusy.time_reads_per_second());
     let mut earlier = match &arguments.resume {
         Some(file) => Some(Earlier::read(file.as_deref(), &session.host)?),

@@ -16,13 +16,18 @@ pub fn checks(document: &Document<CheckResult>) -> String {
     writeln!(text, "{}", textwrap::fill(&format!("{BOLD}check{BOLD:#} {statement}"), width())).unwrap();
     let mut table = table(["", "verdict", "held", "longest hold", "longest stall\nof others", "calls"]);
     for result in &document.results {
-        let time = |seconds: Option<f64>| seconds.map_or_else(|| "-".into(), duration);
+        // A figure that other processes may have made longer is an upper bound.
+        let time = |key: &str, seconds: Option<f64>| match seconds {
+            Some(seconds) if result.lower_bounds.contains_key(key) => format!("<= {}", duration(seconds)),
+            Some(seconds) => duration(seconds),
+            None => "-".into(),
+        };
         table.add_row([
             result.interpreter.name(),
             word(result),
             result.held_share.map_or_else(|| "-".into(), |share| format!("{:.1} %", 100.0 * share)),
-            time(result.longest_hold_s),
-            time(result.longest_stall_s),
+            time("longest_hold_s", result.longest_hold_s),
+            time("longest_stall_s", result.longest_stall_s),
             result.calls.map_or_else(|| "-".into(), |calls| calls.to_string()),
         ]);
     }

@@ -1,6 +1,7 @@
 """Does a statement release the GIL? Checks it in one interpreter; it takes statements as `python -m timeit` does.
 
-usage: check.py ORDER, with ORDER the JSON {"setup": "...", "statement": "...", "libbusy": "..."}
+usage: check.py ORDER, with ORDER the JSON {"setup": "...", "statement": "...", "libbusy": "...",
+"patience_s": 5}
 
 It prints one line of JSON: {"metrics": {...}} with the result of `_verdict.verdict`, {"skipped": "reason"} if the setup
 can't be imported, or {"failed": "reason"} if setup or statement raise an exception. First it checks two calls whose
@@ -63,7 +64,9 @@ def inconclusive(reason):
         "held_share": None,
         "longest_hold_s": None,
         "longest_stall_s": None,
+        "lower_bounds": {},
         "calls": 0,
+        "disturbed": False,
         "reason": reason,
     }
 
@@ -137,7 +140,7 @@ def check(order):
         with StdoutRedirected():
             run_setup(given["setup"], vars(main))
             code = compiled(given["statement"], "statement")
-            return verdict(meter, eval, (code, vars(main)))
+            return verdict(meter, eval, (code, vars(main)), whole_process=True, patience=given["patience_s"])
     except (Skipped, Failed):
         raise
     except Refused as reason:
