@@ -17,13 +17,15 @@
 //! This works only on x86-64, and only if the counter runs at a constant rate in all states of the core ("invariant
 //! TSC", CPUID 0x80000007 EDX bit 8; Intel SDM vol. 3B, "Time-Stamp Counter"). Its rate is measured against
 //! CLOCK_MONOTONIC, between the first wait and the latest ones. So the first wait needs no calibration.
+//!
+//! A signal handler may run a wait in the middle of another wait, even of the first one. So no state here is guarded by
+//! a lock or a `OnceLock`: the handler would wait for the thread that it interrupts.
 
 #![allow(unsafe_code, reason = "rdtsc is an unsafe intrinsic")]
 
 use crate::clock::monotonic_ns;
 use crate::wait::Waited;
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 /// The error if the counter can't be used as a clock on this machine.
@@ -132,11 +134,10 @@ fn learn_lead(elapsed: u64, length: u64) {
 /// doubled. So it becomes more accurate, and follows a drift.
 #[inline]
 fn rate(ticks: u64, ns: u64) -> f64 {
-    static FIRST: OnceLock<(u64, u64)> = OnceLock::new();
     static RATE: AtomicU64 = AtomicU64::new(0);
     static NEXT_NS: AtomicU64 = AtomicU64::new(0);
     if ns >= NEXT_NS.load(Ordering::Relaxed) {
-        let (first_ticks, first_ns) = *FIRST.get_or_init(|| (ticks, ns));
+        let Some((first_ticks, first_ns)) = FIRST.get_or_set(ticks, ns) else { return 0.0 };
         // Another thread's first read may be later than this one.
         let base = ns.saturating_sub(first_ns);
         if base < SHORTEST_BASE_NS {
@@ -148,6 +149,37 @@ fn rate(ticks: u64, ns: u64) -> f64 {
         }
     }
     f64::from_bits(RATE.load(Ordering::Relaxed))
+}
+
+/// The readings of both clocks at the first wait of the process.
+static FIRST: First = First { state: AtomicU8::new(First::ABSENT), ticks: AtomicU64::new(0), ns: AtomicU64::new(0) };
+
+struct First {
+    state: AtomicU8,
+    ticks: AtomicU64,
+    ns: AtomicU64,
+}
+
+impl First {
+    const ABSENT: u8 = 0;
+    const BEING_SET: u8 = 1;
+    const SET: u8 = 2;
+
+    /// Returns the first readings, which are these if there are none yet. Returns `None` while another thread, or the
+    /// code that a signal handler has interrupted, sets them.
+    #[inline]
+    fn get_or_set(&self, ticks: u64, ns: u64) -> Option<(u64, u64)> {
+        match self.state.compare_exchange(Self::ABSENT, Self::BEING_SET, Ordering::Acquire, Ordering::Acquire) {
+            Ok(_) => {
+                self.ticks.store(ticks, Ordering::Relaxed);
+                self.ns.store(ns, Ordering::Relaxed);
+                self.state.store(Self::SET, Ordering::Release);
+                Some((ticks, ns))
+            }
+            Err(Self::SET) => Some((self.ticks.load(Ordering::Relaxed), self.ns.load(Ordering::Relaxed))),
+            Err(_) => None,
+        }
+    }
 }
 
 /// Returns the counter in ticks. The read is not ordered with the surrounding instructions. The result is a time only
@@ -163,11 +195,19 @@ pub fn read() -> u64 {
 /// Returns true if the counter runs at a constant rate in all states of the core.
 #[cfg(target_arch = "x86_64")]
 pub fn is_invariant() -> bool {
-    static INVARIANT: OnceLock<bool> = OnceLock::new();
-    *INVARIANT.get_or_init(|| {
-        let leaves = std::arch::x86_64::__cpuid(0x8000_0000).eax;
-        leaves >= 0x8000_0007 && std::arch::x86_64::__cpuid(0x8000_0007).edx & 1 << 8 != 0
-    })
+    const UNKNOWN: u8 = 0;
+    const NO: u8 = 1;
+    const YES: u8 = 2;
+    static INVARIANT: AtomicU8 = AtomicU8::new(UNKNOWN);
+    match INVARIANT.load(Ordering::Relaxed) {
+        UNKNOWN => {
+            let leaves = std::arch::x86_64::__cpuid(0x8000_0000).eax;
+            let is = leaves >= 0x8000_0007 && std::arch::x86_64::__cpuid(0x8000_0007).edx & 1 << 8 != 0;
+            INVARIANT.store(if is { YES } else { NO }, Ordering::Relaxed);
+            is
+        }
+        known => known == YES,
+    }
 }
 
 /// Returns 0, since this architecture has no such counter.

@@ -125,6 +125,12 @@ def fork():
     def child():
         totals = check()
         assert totals.session > before.session and totals.at_ns - totals.metered_ns >= before.at_ns
+        # The windows stay open, and begin anew too.
+        inside, whole = check(outer), check()
+        assert inside.longest_hold_ns <= whole.longest_hold_ns + 1000, (
+            inside.longest_hold_ns,
+            whole.longest_hold_ns,
+        )
         worker = threading.Thread(target=live, args=(chance.random(),))
         worker.start()
         worker.join()

@@ -100,6 +100,7 @@ impl Account {
         counters.into_iter().for_each(|counter| counter.store(0, Relaxed));
         self.longest_hold.clear();
         self.longest_wait.clear();
+        self.slots.iter().for_each(SlotFigures::clear);
         self.waits_sequence.end_cut_off_write();
         self.gil.store(gil, Relaxed);
         self.tid.store(tid, Relaxed);
@@ -347,5 +348,21 @@ mod tests {
         assert_eq!((account.held(), account.acquisitions(), account.voluntary_releases()), (0, 0, 0));
         assert_eq!(account.waits(), Waits { waited: 0, ended: 0, since: None });
         assert_eq!((account.longest_hold(None, None, 0), account.longest_wait(None, None, 0)), (0, 0));
+    }
+
+    #[test]
+    fn a_new_session_begins_with_empty_windows() {
+        let (open, account) = (Slots::new(), Account::leak(0, 7));
+        let window = Some(open.open(5).unwrap());
+        account.begins_wait(10);
+        account.acquired(&open, 20);
+        account.released(&open, 20, 100, false);
+        assert_eq!((account.longest_hold(window, None, 0), account.longest_wait(window, None, 0)), (80, 10));
+        // A forked child begins a session while the windows of its parent stay open.
+        account.begin(0, 8, 2);
+        assert_eq!((account.longest_hold(window, None, 0), account.longest_wait(window, None, 0)), (0, 0));
+        account.acquired(&open, 200);
+        account.released(&open, 200, 203, false);
+        assert_eq!(account.longest_hold(window, None, 0), 3);
     }
 }
