@@ -1,7 +1,7 @@
 //! The results of a check: a row for each interpreter, and the reasons below.
 
-use super::{BOLD, indented, table, width};
-use crate::results::{CheckResult, Document, Row, Status};
+use super::{BOLD, foot, indented, table, visible, wrapped};
+use crate::results::{CheckResult, Document, Labels, Row, Status, Verdict};
 use crate::units::duration;
 use std::fmt::Write;
 
@@ -13,12 +13,15 @@ const CAUTION: &str =
 pub fn checks(document: &Document<CheckResult>) -> String {
     let mut text = String::new();
     let statement = &document.results[0].statement;
-    writeln!(text, "{}", textwrap::fill(&format!("{BOLD}check{BOLD:#} {statement}"), width())).unwrap();
+    writeln!(text, "{}", wrapped(&format!("{BOLD}check{BOLD:#} {}", visible(statement)))).unwrap();
+    let interpreters = document.results.iter().map(|result| &result.interpreter);
+    let labels = Labels::new(interpreters.clone());
+    let label = |result: &CheckResult| visible(&labels.of(&result.interpreter));
     let mut table = table(["", "verdict", "held", "longest hold", "longest stall\nof others", "calls"]);
     for result in &document.results {
         let time = |seconds: Option<f64>| seconds.map_or_else(|| "-".into(), duration);
         table.add_row([
-            result.interpreter.name(),
+            label(result),
             word(result),
             result.held_share.map_or_else(|| "-".into(), |share| format!("{:.1} %", 100.0 * share)),
             time(result.longest_hold_s),
@@ -28,13 +31,13 @@ pub fn checks(document: &Document<CheckResult>) -> String {
     }
     writeln!(text, "{table}\n").unwrap();
     for result in &document.results {
-        let name = result.interpreter.name();
-        for line in [expectation(result), result.reason.clone()].into_iter().flatten() {
+        let name = label(result);
+        for line in [expectation(result), result.reason.as_deref().map(visible)].into_iter().flatten() {
             writeln!(text, "{}", indented(&format!("{BOLD}{name}{BOLD:#}: {line}"))).unwrap();
         }
     }
-    writeln!(text, "{}", textwrap::fill(CAUTION, width())).unwrap();
-    writeln!(text, "{}", document.results[0].host.title()).unwrap();
+    writeln!(text, "{}", wrapped(CAUTION)).unwrap();
+    writeln!(text, "{}", foot(&document.results[0].host.title(), interpreters)).unwrap();
     text
 }
 
@@ -50,8 +53,9 @@ fn word(result: &CheckResult) -> String {
 /// Returns the expectation that was not met.
 fn expectation(result: &CheckResult) -> Option<String> {
     let verdict = result.verdict.filter(|_| result.row() == Row::Unexpected)?;
-    if let Some(expected) = result.expected.filter(|expected| *expected != verdict) {
-        return Some(format!("expected {expected}, found {verdict}"));
+    if !result.expected.is_empty() && !result.expected.contains(&verdict) {
+        let expected: Vec<String> = result.expected.iter().map(Verdict::to_string).collect();
+        return Some(format!("expected {}, found {verdict}", expected.join(" or ")));
     }
     let (most, stall) = (result.max_stall_s?, result.longest_stall_s?);
     Some(format!("expected stalls of at most {}, found {}", duration(most), duration(stall)))
