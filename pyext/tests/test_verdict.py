@@ -9,7 +9,7 @@ import threading
 import time
 
 import pytest
-from busy import _background
+from busy import _background, _verdict
 from busy._verdict import Refused, verdict
 
 pytestmark = pytest.mark.skipif(
@@ -53,7 +53,9 @@ class FakeMeter:
         if self.tid() != self.main:
             self.others.add(self.tid())
         row = Row(waited=int(self.requested * time.monotonic_ns()))
-        return 0, {self.main: Row(), **dict.fromkeys(self.others, row)}
+        # The prober's rounds bound the holds; here they bound nothing.
+        held = Row(held=1000 * time.monotonic_ns())
+        return 0, {self.main: held, **dict.fromkeys(self.others, row)}
 
     def window(self):
         self.windows += 1
@@ -78,7 +80,7 @@ def set_run_delay_of_the_caller(monkeypatch, clock):
     """Sets the run delay of the calling thread; that of the contender is 0."""
     caller = threading.get_ident()
     monkeypatch.setattr(
-        _background.RunDelay, "read", lambda _: next(clock) if threading.get_ident() == caller else 0
+        _background.RunDelays, "read", lambda *_: next(clock) if threading.get_ident() == caller else 0
     )
 
 
@@ -92,7 +94,7 @@ STATE = state()
 @pytest.fixture(autouse=True)
 def undisturbed(monkeypatch):
     """Makes the tests independent of the load of this machine."""
-    monkeypatch.setattr(_background.RunDelay, "read", lambda _: 0)
+    monkeypatch.setattr(_background.RunDelays, "read", lambda *_: 0)
     # Nor do they depend on how often the contender gets a core.
     monkeypatch.setattr(
         _background.Contender,
@@ -112,7 +114,9 @@ def undisturbed(monkeypatch):
         ("releases", Row(held=1 * MS, voluntary=1), 0),
         ("releases", Row(held=2 * MS, longest=1 * MS, voluntary=9), 1),
         ("partly", Row(held=3 * MS, voluntary=1), 0),
-        ("partly", Row(held=20 * MS, longest=19 * MS, voluntary=1), 1),
+        ("partly", Row(held=17 * MS, longest=16 * MS, voluntary=1), 1),
+        ("holds", Row(held=20 * MS, longest=19 * MS, voluntary=1), 1),
+        ("yields", Row(held=20 * MS, longest=1 * MS, voluntary=50), 1),
         ("yields", Row(held=20 * MS, longest=1 * MS), 1),
         ("holds", Row(held=20 * MS), 1),
         ("holds", Row(held=20 * MS, longest=15 * MS), 1),
@@ -125,8 +129,18 @@ def test_the_verdict_follows_from_the_metered_figures(word, row, requested):
     assert (meter.starts, meter.windows) == (0, 0)
     assert found["held_share"] == pytest.approx(min(1.0, row.held_ns / meter.elapsed))
     assert found["longest_hold_s"] == pytest.approx(row.longest_hold_ns / 1e9)
-    assert set(found) == {"verdict", "held_share", "longest_hold_s", "longest_stall_s", "calls", "reason"}
-    assert (found["reason"] is None) == (word != "partly")
+    assert set(found) == {
+        "verdict",
+        "held_share",
+        "longest_hold_s",
+        "longest_stall_s",
+        "lower_bounds",
+        "calls",
+        "disturbed",
+        "reason",
+    }
+    releases_and_holds = row.voluntary_releases and word != "releases"
+    assert (found["reason"] is None) == (not releases_and_holds), "the reason names the releases"
 
 
 def test_a_long_hold_prevents_the_verdict_releases_however_small_its_share():
@@ -173,6 +187,59 @@ def test_a_hold_that_a_run_delay_made_long_does_not_prove_that_the_call_keeps_th
     assert found["verdict"] == "inconclusive", found
 
 
+def test_a_figure_that_a_run_delay_may_have_made_longer_is_an_upper_bound(monkeypatch):
+    """It held the GIL for 20 of 100 ms, in two holds. Its run delay of 8 ms may have fallen into one of them."""
+    clock = iter(range(0, 10**12, 8 * MS))
+    set_run_delay_of_the_caller(monkeypatch, clock)
+    row = Row(held=20 * MS, longest=15 * MS, voluntary=2)
+    found = verdict(FakeMeter(row, elapsed=100 * MS), call, patience=0)
+    assert found["verdict"] == "partly", found
+    assert found["longest_hold_s"] == pytest.approx(0.015)
+    assert found["lower_bounds"]["longest_hold_s"] == pytest.approx(0.007)
+
+
+def test_a_run_delay_that_fell_into_a_hold_for_certain_is_subtracted():
+    """Without it, a thread that kept its core would show the difference."""
+    row = Row(held=80 * MS)
+    part = _verdict._Part(row, run_delay=0.06, certain_delay=0.06)
+    assert part.less_delay(part.held, elapsed=0.08, upper=True) == pytest.approx(0.02)
+    assert part.less_delay(part.held, elapsed=0.1, upper=True) == pytest.approx(0.04)
+    assert part.less_delay(part.held, elapsed=0.1, upper=False) == pytest.approx(0.02)
+
+
+def test_a_hold_that_may_be_nothing_but_run_delay_is_not_one_piece():
+    row = Row(held=20 * MS)
+    sample = _verdict._Sample(0.02, [_verdict._Part(row, 0.03, 0.0)], 0.0, 0, (0.0, 0.02))
+    assert not sample.is_in_one_piece()
+
+
+def test_a_verdict_that_other_processes_prevent_is_marked(monkeypatch):
+    clock = iter(range(0, 10**12, 19 * MS))
+    set_run_delay_of_the_caller(monkeypatch, clock)
+    found = verdict(FakeMeter(Row(held=4 * MS, voluntary=1)), call, patience=0.2)
+    assert found["verdict"] == "inconclusive" and found["disturbed"], found
+    assert "95.0 % of the calls' time" in found["reason"], found
+    assert not verdict(FakeMeter(Row(held=1 * MS, voluntary=1)), int)["disturbed"], (
+        "too short is not disturbed"
+    )
+
+
+@pytest.mark.parametrize(
+    ("own", "theirs", "stall", "least"),
+    [
+        (0, [0], 0.03, 0.03),
+        # The holder had no core for 20 of the 31 ms between the readings, 30 of which were the wait.
+        (0, [20 * MS], 0.011, 0.01),
+        (20 * MS, [0], 0.011, 0.01),
+        (0, [20 * MS, 10 * MS], 0.011, 0.0),
+    ],
+)
+def test_the_bounds_of_a_stall_differ_by_what_may_be_run_delay(own, theirs, stall, least):
+    prober = _background.Prober(None, set(), 0)
+    prober.round_ended((0.0, {}, 0.0), (0.031, {}, 0.031), 30 * MS, 30 * MS, own, theirs)
+    assert prober.stall == pytest.approx(stall) and prober.least_stall == pytest.approx(least)
+
+
 def test_a_call_that_is_cut_into_long_holds_holds():
     row = Row(held=100 * MS, longest=40 * MS)
     assert verdict(FakeMeter(row, elapsed=100 * MS, requested=1), call)["verdict"] == "holds"
@@ -207,7 +274,9 @@ def test_a_contender_without_a_core_proves_nothing(monkeypatch):
     caller = threading.get_ident()
     monkeypatch.setattr(_background.Contender, "waited_between", WAITED_BETWEEN)
     monkeypatch.setattr(
-        _background.RunDelay, "read", lambda _: 0 if threading.get_ident() == caller else time.monotonic_ns()
+        _background.RunDelays,
+        "read",
+        lambda *_: 0 if threading.get_ident() == caller else time.monotonic_ns(),
     )
     found = verdict(FakeMeter(Row(held=20 * MS), requested=1), call)
     assert found["verdict"] == "inconclusive", found

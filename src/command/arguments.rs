@@ -117,6 +117,14 @@ pub struct CheckArguments {
     #[arg(long, value_name = "TIME", value_parser = time)]
     pub max_stall: Option<Duration>,
 
+    /// The longest wait for a quiet machine, and the longest time that a disturbed measurement is repeated
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = time)]
+    pub patience: Duration,
+
+    /// How often an interpreter is checked again if other processes made its verdict inconclusive
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(0..=100))]
+    pub retries: u32,
+
     /// The time-out for each interpreter
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = time)]
     pub timeout: Duration,

@@ -32,7 +32,7 @@ pub enum CheckError {
 /// # Errors
 /// See [`CheckError`]. What goes wrong on one interpreter is a row.
 pub fn check(arguments: &CheckArguments) -> Result<ExitCode, CheckError> {
-    let mut session = Session::open(&arguments.python, arguments.json.as_deref())?;
+    let mut session = Session::open(&arguments.python, arguments.json.as_deref(), arguments.patience)?;
     let mut document = Document::new();
     let progress = ProgressBar::new_spinner();
     progress.enable_steady_tick(Duration::from_millis(250));
@@ -80,13 +80,26 @@ fn row(
         held_share: None,
         longest_hold_s: None,
         longest_stall_s: None,
+        lower_bounds: BTreeMap::new(),
         calls: None,
         reason: None,
         missing: BTreeMap::new(),
     };
     let script = session.scripts.join(scripts::CHECK);
-    let (setup, statement) = (&result.setup, &result.statement);
-    match measure::check(interpreter, &script, session.libbusy.path(), setup, statement, arguments.timeout) {
+    let check = || {
+        let (setup, statement) = (&result.setup, &result.statement);
+        let libbusy = session.libbusy.path();
+        measure::check(interpreter, &script, libbusy, setup, statement, arguments.patience, arguments.timeout)
+    };
+    let mut answer = check();
+    for _ in 0..arguments.retries {
+        // Only other processes are a reason to expect another answer.
+        if !answer.as_ref().is_ok_and(|answer| answer.disturbed) {
+            break;
+        }
+        answer = check();
+    }
+    match answer {
         Ok(answer) => accept(&mut result, answer),
         Err(MeasureError::Supervisor(error)) => return Err(error),
         Err(MeasureError::Skipped(reason)) => (result.status, result.reason) = (Status::Skipped, Some(reason)),
@@ -100,6 +113,7 @@ fn accept(result: &mut CheckResult, answer: Answer) {
     result.verdict = Some(answer.verdict);
     (result.held_share, result.longest_hold_s) = (answer.held_share, answer.longest_hold_s);
     (result.longest_stall_s, result.calls) = (answer.longest_stall_s, Some(answer.calls));
+    result.lower_bounds = answer.lower_bounds;
     let figures: [(Name, Option<f64>); 3] = [
         ("held_share".into(), answer.held_share),
         ("longest_hold_s".into(), answer.longest_hold_s),

@@ -14,8 +14,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// The longest wait for other processes to be quiet.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// The default of the longest wait for other processes to be quiet.
+pub const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What is there before the first measurement.
 pub struct Session {
@@ -56,11 +56,11 @@ pub enum SessionError {
 
 impl Session {
     /// Opens a session for the interpreters that `pythons` name, with results that also go to the file `json`, if one is given.
-    /// A name that stands for no interpreter is reported on stderr, if others are left.
+    /// Waits up to `patience` for other processes to be quiet. A name that stands for no interpreter is reported on stderr, if others are left.
     ///
     /// # Errors
     /// See [`SessionError`].
-    pub fn open(pythons: &[OsString], json: Option<&Path>) -> Result<Self, SessionError> {
+    pub fn open(pythons: &[OsString], json: Option<&Path>, patience: Duration) -> Result<Self, SessionError> {
         let Resolved { interpreters, unknown } = interpreter::resolve(pythons)?;
         for error in unknown {
             note(&format!("skipped: {error}"));
@@ -70,7 +70,7 @@ impl Session {
         let output = Output::open(json)?;
         let progress = ProgressBar::new_spinner().with_message("waiting for other processes to be quiet");
         progress.enable_steady_tick(Duration::from_millis(250));
-        let host = host::observe(PATIENCE).map_err(SessionError::Host)?;
+        let host = host::observe(patience).map_err(SessionError::Host)?;
         progress.finish_and_clear();
         Ok(Self { interpreters, libbusy, scripts, output, host })
     }

@@ -3,6 +3,7 @@
 use super::{MeasureError, script_spec, self_reported};
 use crate::results::{Interpreter, Verdict};
 use serde::Deserialize;
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
@@ -17,8 +18,12 @@ pub struct Answer {
     pub longest_hold_s: Option<f64>,
     /// The longest time that another thread waited because of one call.
     pub longest_stall_s: Option<f64>,
+    /// The lower bounds of those of these figures that other processes may have made longer.
+    pub lower_bounds: BTreeMap<String, f64>,
     /// The number of calls.
     pub calls: u64,
+    /// True if the verdict is inconclusive because of other processes.
+    pub disturbed: bool,
     /// The reason of an inconclusive verdict, or a remark on another one.
     pub reason: Option<String>,
 }
@@ -34,9 +39,15 @@ pub fn check(
     libbusy: &Path,
     setup: &str,
     statement: &str,
+    patience: Duration,
     timeout: Duration,
 ) -> Result<Answer, MeasureError> {
-    let order = serde_json::json!({ "setup": setup, "statement": statement, "libbusy": libbusy.display().to_string() });
+    let order = serde_json::json!({
+        "setup": setup,
+        "statement": statement,
+        "libbusy": libbusy.display().to_string(),
+        "patience_s": patience.as_secs_f64(),
+    });
     let spec = script_spec(interpreter, script, [order.to_string().into()], timeout.as_secs_f64());
     self_reported::run(&spec).map(|(answer, _)| answer)
 }

@@ -11,7 +11,7 @@ pub use run::{run, warnings};
 use crate::results::{Interpreter, Labels, path_text};
 use anstyle::Style;
 use comfy_table::{ContentArrangement, LineStyle, Table, TableStyle, presets};
-use textwrap::WordSplitter;
+use textwrap::{WordSeparator, WordSplitter};
 
 /// The style of a line's subject.
 const BOLD: Style = Style::new().bold();
@@ -65,9 +65,9 @@ pub fn wrapped(text: &str) -> String {
     textwrap::fill(text, at_blanks())
 }
 
-/// Returns options that wrap at blanks only: a hyphen may belong to an option or a path.
+/// Returns options that wrap at blanks only: a hyphen or a slash may belong to an option or a path.
 fn at_blanks() -> textwrap::Options<'static> {
-    textwrap::Options::new(width()).word_splitter(WordSplitter::NoHyphenation)
+    textwrap::Options::new(width()).word_splitter(WordSplitter::NoHyphenation).word_separator(WordSeparator::AsciiSpace)
 }
 
 /// Returns the line that names the machine of the results, after one for the interpreter if there is only one.

@@ -1,6 +1,7 @@
 """Does a statement release the GIL? Checks it in one interpreter; it takes statements as `python -m timeit` does.
 
-usage: check.py ORDER, with ORDER the JSON {"setup": "...", "statement": "...", "libbusy": "..."}
+usage: check.py ORDER, with ORDER the JSON {"setup": "...", "statement": "...", "libbusy": "...",
+"patience_s": 5}
 
 It prints one line of JSON: {"metrics": {...}} with the result of `_verdict.verdict`, {"skipped": "reason"} if the setup
 can't be imported, or {"failed": "reason"} if setup or statement raise an exception. Lines {"phase": {...}} before it
@@ -96,7 +97,9 @@ def inconclusive(reason):
         "held_share": None,
         "longest_hold_s": None,
         "longest_stall_s": None,
+        "lower_bounds": {},
         "calls": 0,
+        "disturbed": False,
         "reason": reason,
     }
 
@@ -189,7 +192,8 @@ def check(order):
             run_setup(given["setup"], vars(main))
             code = compiled(given["statement"], "statement")
             stdout.report("during the first call of the statement", LESS_WORK)
-            return verdict(meter, eval, arguments_of_calls(code, vars(main), stdout.report))
+            calls = arguments_of_calls(code, vars(main), stdout.report)
+            return verdict(meter, eval, calls, whole_process=True, patience=given["patience_s"])
     except (Skipped, Failed):
         raise
     except Refused as reason:
