@@ -91,7 +91,7 @@ fn run(arguments: &Arguments) -> Result<ExitCode, Box<dyn Error>> {
     child::pin(bench.observer)?;
     let document = match measure(&bench, host, &chosen) {
         Ok(document) => document,
-        Err(Trouble::Interrupted) => return Ok(ExitCode::from(interrupt::EXIT_CODE)),
+        Err(Trouble::Interrupted) => return Ok(ExitCode::from(interrupt::exit_code().unwrap_or_default())),
         Err(Trouble::Failed(why)) => return Err(why.into()),
     };
     // Colons in file names are inconvenient on the command line.

@@ -5,7 +5,7 @@
 //! the share, and later periods make up for CPU time that one period has missed.
 
 use crate::clock::monotonic_ns;
-use crate::cpu::current_thread;
+use crate::cpu::{current_run_delay, current_thread};
 use crate::wait::busy_wait_while;
 use std::io;
 use std::thread;
@@ -43,6 +43,8 @@ pub struct ThreadLoad {
     pub elapsed: Duration,
     /// The CPU time that it used in this time.
     pub cpu: Duration,
+    /// Its run delay in this time: the time that it was runnable without a CPU. None if the system does not report it.
+    pub run_delay: Option<Duration>,
 }
 
 /// The reason why a load can't run.
@@ -106,6 +108,7 @@ impl Load {
     }
 
     fn one(&self, go_on: &impl Fn() -> bool) -> ThreadLoad {
+        let run_delay_at_start = current_run_delay();
         let (start, cpu_at_start) = (monotonic_ns(), current_thread());
         let elapsed = || Duration::from_nanos(monotonic_ns() - start);
         let used = || current_thread() - cpu_at_start;
@@ -132,11 +135,20 @@ impl Load {
                 thread::sleep(left.min(STRETCH));
             }
         }
-        ThreadLoad { elapsed: elapsed(), cpu: used() }
+        let (elapsed, cpu) = (elapsed(), used());
+        let run_delay = current_run_delay().zip(run_delay_at_start).map(|(end, start)| end.saturating_sub(start));
+        ThreadLoad { elapsed, cpu, run_delay }
     }
 }
 
 impl Achieved {
+    /// Returns the run delay of the threads as a share of their time, on average. None if the system does not report it.
+    pub fn run_delay_share(&self) -> Option<f64> {
+        let run_delays: Option<Vec<Duration>> = self.threads.iter().map(|thread| thread.run_delay).collect();
+        let elapsed = self.threads.iter().map(|thread| thread.elapsed).sum::<Duration>().as_secs_f64();
+        Some(run_delays?.iter().sum::<Duration>().as_secs_f64() / elapsed.max(f64::MIN_POSITIVE))
+    }
+
     /// Returns the share of a core that the threads used, on average.
     pub fn share(&self) -> f64 {
         let sum = |part: fn(&ThreadLoad) -> Duration| self.threads.iter().map(part).sum::<Duration>().as_secs_f64();

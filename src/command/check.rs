@@ -6,8 +6,8 @@ use super::session::{Session, SessionError};
 use crate::measure::{self, Answer, MeasureError};
 use crate::process::{SupervisorError, interrupt};
 use crate::provision::scripts;
-use crate::results::{CheckResult, Document, Interpreter, Name, Status, exit_code};
-use crate::show;
+use crate::results::{CheckResult, Document, Interpreter, Name, Status, exit_code, now};
+use crate::show::{self, visible};
 use indicatif::ProgressBar;
 use std::collections::BTreeMap;
 use std::process::ExitCode;
@@ -37,7 +37,7 @@ pub fn check(arguments: &CheckArguments) -> Result<ExitCode, CheckError> {
     let progress = ProgressBar::new_spinner();
     progress.enable_steady_tick(Duration::from_millis(250));
     for interpreter in &session.interpreters {
-        progress.set_message(interpreter.title());
+        progress.set_message(visible(&interpreter.title()));
         match row(arguments, interpreter, &session) {
             Ok(result) => document.results.push(result),
             // The rows so far are shown.
@@ -46,16 +46,17 @@ pub fn check(arguments: &CheckArguments) -> Result<ExitCode, CheckError> {
         }
     }
     progress.finish_and_clear();
-    let interrupted = interrupt::requested();
-    if interrupted {
-        note(&format!("busy: interrupted, with {} rows checked", document.results.len()));
+    let interrupted = interrupt::exit_code();
+    if interrupted.is_some() {
+        let rows = document.results.len();
+        note(&format!("busy: interrupted, with {rows} {} checked", if rows == 1 { "row" } else { "rows" }));
     }
     if document.results.is_empty() {
-        return Ok(ExitCode::from(interrupt::EXIT_CODE));
+        return Ok(ExitCode::from(interrupted.unwrap_or_default()));
     }
     session.output.write(&document, || show::checks(&document))?;
     let code = exit_code(document.results.iter().map(CheckResult::row));
-    Ok(ExitCode::from(if interrupted { interrupt::EXIT_CODE } else { code }))
+    Ok(ExitCode::from(interrupted.unwrap_or(code)))
 }
 
 /// Checks the statement on one interpreter.
@@ -68,12 +69,13 @@ fn row(
         kind: "check".into(),
         setup: arguments.setup.join("\n"),
         statement: arguments.statement.join("\n"),
+        started_at: now(),
         host: session.host.clone(),
         libbusy: session.libbusy.version(),
         interpreter: interpreter.clone(),
         status: Status::Ok,
         verdict: None,
-        expected: arguments.expect,
+        expected: arguments.expect.clone(),
         max_stall_s: arguments.max_stall.map(|most| most.as_secs_f64()),
         held_share: None,
         longest_hold_s: None,

@@ -1,8 +1,8 @@
 //! What every measurement on interpreters starts with: the interpreters, the libbusy and the scripts that they run, the output,
 //! and the machine, once it is quiet.
 
-use super::output::{Output, OutputError};
-use crate::interpreter::{self, InterpreterError};
+use super::output::{Output, OutputError, note};
+use crate::interpreter::{self, InterpreterError, Resolved};
 use crate::measure::host;
 use crate::provision::installation::{self, NotInstalled};
 use crate::provision::loader::{Libbusy, LoaderError};
@@ -55,13 +55,16 @@ pub enum SessionError {
 }
 
 impl Session {
-    /// Opens a session for the interpreters that `pythons` name, with results that also go to the file `json`, if one is given. Waits
-    /// up to `patience` for other processes to be quiet.
+    /// Opens a session for the interpreters that `pythons` name, with results that also go to the file `json`, if one is given.
+    /// Waits up to `patience` for other processes to be quiet. A name that stands for no interpreter is reported on stderr, if others are left.
     ///
     /// # Errors
     /// See [`SessionError`].
     pub fn open(pythons: &[OsString], json: Option<&Path>, patience: Duration) -> Result<Self, SessionError> {
-        let interpreters = interpreter::resolve(pythons)?;
+        let Resolved { interpreters, unknown } = interpreter::resolve(pythons)?;
+        for error in unknown {
+            note(&format!("skipped: {error}"));
+        }
         let libbusy = Libbusy::open(&installation::libbusy()?)?;
         let scripts = scripts::unpack()?;
         let output = Output::open(json)?;

@@ -1,5 +1,6 @@
 //! A script that measures itself and prints its metrics as one line of JSON: `{"metrics": {...}}`, `{"skipped": "reason"}` or
-//! `{"failed": "reason"}`.
+//! `{"failed": "reason"}`. Lines before it may report what the script is doing, `{"phase": {"now": "during the setup", "advice":
+//! "..."}}`, in case it ends without metrics; the advice is for a time-out.
 
 use super::{MeasureError, Order, excerpt};
 use crate::process::{Event, How, Spec, Supervised};
@@ -40,6 +41,14 @@ enum Line<M> {
     Metrics(M),
     Skipped(String),
     Failed(String),
+    Phase(Phase),
+}
+
+/// What a script is doing.
+#[derive(Deserialize)]
+struct Phase {
+    now: String,
+    advice: String,
 }
 
 /// Runs a case and returns its metrics, not yet judged.
@@ -80,12 +89,13 @@ pub fn measure_self_reported(order: &Order, bounds: &Bounds) -> Result<Case, Mea
 pub(super) fn run<M: DeserializeOwned>(spec: &Spec) -> Result<(M, Duration), MeasureError> {
     let start = Instant::now();
     let child = Supervised::start(spec)?;
-    let (mut line, mut other) = (None, None);
+    let (mut line, mut other, mut phase) = (None, None, None);
     let ended = loop {
         match child.next()? {
             Event::Started(_) => {}
             // Other lines may come from the programs and modules that the script runs.
             Event::Line(text) => match serde_json::from_str::<Line<M>>(&text) {
+                Ok(Line::Phase(now)) => phase = Some(now),
                 Ok(_) if line.is_some() => {
                     return Err(MeasureError::Failed("expected one line of metrics, found a second".into()));
                 }
@@ -95,6 +105,11 @@ pub(super) fn run<M: DeserializeOwned>(spec: &Spec) -> Result<(M, Duration), Mea
             Event::Ended(ended) => break ended,
         }
     };
+    // A line that is no report may come from anything that the script runs, and explains less than the phase.
+    if let (None, Some(phase)) = (&line, phase) {
+        let advice = if matches!(ended.how, How::TimedOut(_)) { format!(". {}", phase.advice) } else { String::new() };
+        return Err(MeasureError::Failed(ended.during(&phase.now) + &advice));
+    }
     match line {
         Some((Line::Skipped(reason), _)) => Err(MeasureError::Skipped(reason)),
         Some((Line::Failed(reason), _)) => Err(MeasureError::Failed(reason)),

@@ -9,6 +9,12 @@ pub fn current_thread() -> Duration {
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 
+/// Returns the run delay of the calling thread: the time that it was runnable without a CPU. None on systems other than Linux,
+/// and if the kernel keeps no schedstat (CONFIG_SCHED_INFO).
+pub fn current_run_delay() -> Option<Duration> {
+    read_run_delay()
+}
+
 /// Returns the CPU time of thread `tid` of the calling process; 0 is the calling thread.
 ///
 /// The clock's id is the kernel's MAKE_THREAD_CPUCLOCK(tid, CPUCLOCK_SCHED), which pthread_getcpuclockid(3) computes
@@ -35,6 +41,17 @@ fn read_clock(id: u32, kind: i32) -> std::io::Result<Duration> {
     let clock = nix::time::ClockId::from_raw((!id << 3) | kind);
     let time = nix::time::clock_gettime(clock)?;
     Ok(Duration::new(time.tv_sec() as u64, time.tv_nsec() as u32))
+}
+
+#[cfg(target_os = "linux")]
+fn read_run_delay() -> Option<Duration> {
+    let schedstat = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
+    super::threads::parse_schedstat(&schedstat).map(|(_, run_delay)| run_delay)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn read_run_delay() -> Option<Duration> {
+    None
 }
 
 #[cfg(not(target_os = "linux"))]

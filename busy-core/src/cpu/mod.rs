@@ -21,7 +21,7 @@ mod threads;
 #[cfg(target_os = "linux")]
 mod ticks;
 
-pub use clocks::{current_thread, own_thread, process};
+pub use clocks::{current_run_delay, current_thread, own_thread, process};
 #[cfg(target_os = "linux")]
 pub use cores::{CoreUsage, cores};
 #[cfg(target_os = "linux")]
