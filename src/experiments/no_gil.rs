@@ -187,4 +187,20 @@ mod tests {
         let unreported = Case { metrics: Default::default(), ..waited };
         assert!(!stalled(&unreported, true).0 && !not_stalled(&unreported).0);
     }
+
+    #[test]
+    fn two_threads_without_a_gil_are_judged_by_their_cpu_use_at_any_speed() {
+        let case = |variant: &str, cpu: f64, count: u64| {
+            let thread = json!({"name": "internal", "tid": 1, "count": count, "cpu_percent": cpu, "run_delay_percent": 0.0,
+                "voluntary_switches": 0, "involuntary_switches": 0});
+            let case = json!({"case": TWO_INTERNAL, "variant": variant, "wall_s": 1.0, "cpu_percent": cpu,
+                "user_percent": cpu, "system_percent": 0.0, "threads": [thread], "cores": [], "timeline": [],
+                "sampler": {"hz": 10, "cost_percent": 0.1, "missed": 0}});
+            serde_json::from_value::<Case>(case).unwrap()
+        };
+        let with_gil = case(ON, 100.0, 1_000_000);
+        for (cpu, count, expected) in [(199.0, 1_900_000, true), (199.0, 1_100_000, true), (100.0, 1_900_000, false)] {
+            assert_eq!(free_threads(&case(OFF, cpu, count), Some(&with_gil)).0, expected, "{cpu} {count}");
+        }
+    }
 }

@@ -121,10 +121,8 @@ fn faster(times: f64, than: Option<f64>, what: &str, summary: String) -> Judgeme
     if than.is_none_or(|than| times < than) {
         return Judgement { outcome: Outcome::AsExpected, changed_since: None, summary };
     }
-    inconclusive(
-        &summary,
-        &format!("That is no faster than {what}, as it can be if the kernel schedules the two sides badly."),
-    )
+    let reason = "The speed of two sides depends on how the kernel schedules them, so this refutes nothing.";
+    inconclusive(&format!("{summary} It was no faster than {what}."), &format!("{reason} {OTHER_LOAD}"))
 }
 
 #[cfg(test)]

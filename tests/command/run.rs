@@ -134,7 +134,7 @@ fn lines_printed_by_start_up_files_are_ignored() {
         .unwrap();
     let document: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     let result = &document["results"][0];
-    assert_eq!((result["status"].as_str(), result["cases"].as_array().unwrap().len()), (Some("ok"), 3), "{result:#}");
+    assert_eq!((result["status"].as_str(), result["cases"].as_array().unwrap().len()), (Some("ok"), 4), "{result:#}");
 }
 
 #[test]
