@@ -8,6 +8,7 @@ from __future__ import print_function
 
 import json
 import os
+import signal
 import sys
 import threading
 import time
@@ -39,8 +40,41 @@ def native_thread_id():
     return ctypes.CDLL(None).syscall(gettid)
 
 
-def run(loops, seconds):
+class Spinner(object):
+    """A process of its own, which calls spin(seconds) from start() to stop(): a control, which shares no GIL.
+
+    Create it before there are threads, since it forks.
+    """
+
+    def __init__(self, spin):
+        reader, self.writer = os.pipe()
+        self.pid = os.fork()
+        if self.pid == 0:
+            try:
+                os.close(self.writer)
+                seconds = os.read(reader, 20)
+                if seconds:
+                    spin(int(seconds))
+            finally:
+                os._exit(0)
+        os.close(reader)
+
+    def start(self, seconds):
+        # It is killed before this time has passed.
+        os.write(self.writer, b"%d" % (2 * seconds + 10))
+
+    def stop(self):
+        """Ends the process, and returns its CPU time in seconds."""
+        os.kill(self.pid, signal.SIGKILL)
+        os.close(self.writer)
+        usage = os.wait4(self.pid, 0)[2]
+        return usage.ru_utime + usage.ru_stime
+
+
+def run(loops, seconds, control=None):
     """Runs each (name, function) of `loops` in a thread of its own as function(seconds), and prints a report.
+
+    A `control` is a Spinner that runs beside the threads.
 
     The internal threads start first, and then let the others start. If a call that holds the GIL started first, an
     internal thread could not read the clock until the call returns.
@@ -73,10 +107,14 @@ def run(loops, seconds):
         thread.start()
     for _ in threads:
         ready.acquire()
+    if control:
+        control.start(seconds)
     report["start"] = now()
     may_start.set()
     for _ in threads:
         done.acquire()
+    if control:
+        report["control_cpu_s"] = control.stop()
     report["end"] = max(thread.pop("end") for thread in report["threads"])
     print(json.dumps(report))
     sys.stdout.flush()
@@ -89,10 +127,13 @@ def run(loops, seconds):
     return 1 if any("error" in thread for thread in report["threads"]) else 0
 
 
-def main(cases, usage):
-    """Runs the case named on the command line. `cases` maps names to functions that return the loops for `run`."""
+def main(cases, usage, **others):
+    """Runs the case named on the command line.
+
+    `cases` maps names to functions that return the loops for `run`, `others` to functions that call `run` themselves.
+    """
     runners = {name: runner(loops) for name, loops in cases.items()}
-    sys.exit(call(runners, usage))
+    sys.exit(call(dict(runners, **others), usage))
 
 
 def runner(loops):

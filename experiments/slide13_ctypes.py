@@ -7,7 +7,7 @@ LIBBUSY is the path of libbusy.so.
 
 import ctypes
 
-from side_by_side import internal, main
+from side_by_side import Spinner, internal, main, run
 
 
 def external(libbusy):
@@ -18,6 +18,13 @@ def external(libbusy):
     return lambda seconds: library.busy_wait(seconds) or 0
 
 
+def control(seconds, libbusy):
+    """Runs the Python thread beside the same call in another process, which shows how much the machine's CPUs slow each
+    other down.
+    """
+    return run([("internal", internal)], seconds, Spinner(external(libbusy)))
+
+
 CASES = {
     "one-internal": lambda libbusy: [("internal", internal)],
     "two-internal": lambda libbusy: [("internal", internal), ("internal", internal)],
@@ -25,4 +32,4 @@ CASES = {
 }
 
 if __name__ == "__main__":
-    main(CASES, "CASE SECONDS LIBBUSY")
+    main(CASES, "CASE SECONDS LIBBUSY", control=control)

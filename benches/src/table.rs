@@ -172,7 +172,7 @@ mod tests {
             row.group = group.into();
         }
         let host = serde_json::json!({ "cpu": "Some CPU", "cores": 2, "kernel": "Linux 6.1", "machine": "x86_64",
-            "clocksource": "tsc", "others_percent": 12.0 });
+            "topology": { "sockets": 1, "cores": 2, "threads": 2, "siblings": [] }, "clocksource": "tsc", "others_percent": 12.0 });
         Document {
             schema: 1,
             started_at: "2026-11-25T00:00:00Z".into(),
@@ -201,7 +201,7 @@ mod tests {
         // The heading appears once, above its rows.
         let above: Vec<_> = text.lines().map(str::trim).skip_while(|line| *line != "overshoot").take(3).collect();
         assert!(above[1] == ": C loop" && above[2].starts_with("1 us"), "{text}");
-        assert!(text.contains("Some CPU, 2 cores, Linux 6.1, clock source tsc. CPython 3.11.7."));
+        assert!(text.contains("Some CPU, 2 CPUs (2 cores, 1 socket), Linux 6.1, clock source tsc. CPython 3.11.7."));
     }
 
     #[test]

@@ -1,4 +1,6 @@
-//! The judgement on a case: as expected, not as expected, or inconclusive because the measurement was disturbed.
+//! The judgement on a case: as expected, not as expected, or inconclusive because the measurement was disturbed. It rests on CPU
+//! utilization, on counts, or on a ratio to a control of the same run, never on a speed by itself (docs/measuring.md, "What an
+//! outcome rests on").
 
 use crate::results::Interpreter;
 use crate::results::TOO_LOADED_PERCENT;
@@ -24,10 +26,12 @@ pub(super) fn inconclusive(summary: &str, reason: &str) -> Judgement {
 impl Conditions {
     /// Returns the judgement on a case: as expected or not, or inconclusive if one of the `cases` that it rests on was
     /// disturbed. Other load can take away a second core, but cannot simulate one. So two cores used is conclusive even on
-    /// a loaded machine, unless the figures themselves are in doubt.
+    /// a loaded machine, unless the figures themselves are in doubt. A self-reported case does not need two cores, so load
+    /// can only explain why it is not as expected.
     pub(super) fn judge(&self, cases: &[&Case], expected: bool, summary: String) -> Judgement {
         let in_doubt = cases.iter().find_map(|case| in_doubt(case));
-        let disturbance = in_doubt.clone().or_else(|| cases.iter().find_map(|case| self.disturbance(case)));
+        let mut may_be_disturbed = cases.iter().filter(|case| !expected || case.cpu.is_some());
+        let disturbance = in_doubt.clone().or_else(|| may_be_disturbed.find_map(|case| self.disturbance(case)));
         let shows_two_cores = in_doubt.is_none() && cases.iter().all(|case| two_cores(case));
         match disturbance {
             Some(reason) if !(expected && shows_two_cores) => inconclusive(&summary, &reason),
@@ -39,17 +43,16 @@ impl Conditions {
         }
     }
 
-    /// Returns the disturbance that may have denied two threads their two cores, if there was one. Self-reported cases do
-    /// not need two cores.
-    fn disturbance(&self, case: &Case) -> Option<String> {
-        let cpu = case.cpu.as_ref()?;
-        if self.cores < 2 {
+    /// Returns the disturbance that may have taken CPU time from the threads, if there was one. Self-reported cases do not
+    /// need two cores.
+    pub(super) fn disturbance(&self, case: &Case) -> Option<String> {
+        if self.cores < 2 && case.cpu.is_some() {
             return Some(ONLY_ONE_CORE.into());
         }
-        if let Some(others) = cpu.others_percent.filter(|percent| *percent > TOO_LOADED_PERCENT) {
+        if let Some(others) = case.others_percent.filter(|percent| *percent > TOO_LOADED_PERCENT) {
             return Some(format!("Other processes used {others:.0} % of a core during {}.", case.case));
         }
-        let steal = cpu.steal_percent.filter(|percent| *percent > TOO_LOADED_PERCENT)?;
+        let steal = case.steal_percent.filter(|percent| *percent > TOO_LOADED_PERCENT)?;
         Some(format!("The hypervisor took {steal:.0} % of a core (steal time) during {}.", case.case))
     }
 }
@@ -100,8 +103,6 @@ mod tests {
             cores: Vec::new(),
             timeline: Vec::new(),
             sampler: SamplerFigures { hz: 10, cost_percent: 0.1, missed: 0 },
-            others_percent,
-            steal_percent,
             in_doubt: None,
         };
         Case {
@@ -109,6 +110,8 @@ mod tests {
             variant: None,
             wall_s: 1.0,
             cpu: Some(cpu),
+            others_percent,
+            steal_percent,
             metrics: BTreeMap::new(),
             judgement: None,
             missing: BTreeMap::new(),
@@ -132,5 +135,16 @@ mod tests {
         let mut on_two_cores = loaded;
         on_two_cores.cpu.as_mut().unwrap().cpu_percent = 198.0;
         assert_eq!(outcome(2, &[&on_two_cores], true), Outcome::AsExpected);
+    }
+
+    #[test]
+    fn load_explains_a_self_reported_case_only_if_it_is_not_as_expected() {
+        let of = |others_percent| Case { cpu: None, ..case(others_percent, None) };
+        let (quiet, loaded) = (of(Some(2.0)), of(Some(150.0)));
+        assert_eq!(outcome(2, &[&quiet], false), Outcome::Unexpected);
+        assert_eq!(outcome(2, &[&loaded], false), Outcome::Inconclusive);
+        assert_eq!(outcome(2, &[&loaded], true), Outcome::AsExpected);
+        assert_eq!(outcome(1, &[&quiet], false), Outcome::Unexpected);
+        assert_eq!(outcome(2, &[&of(None)], false), Outcome::Unexpected);
     }
 }

@@ -94,6 +94,8 @@ mod tests {
             variant: None,
             wall_s: 1.0,
             cpu: None,
+            others_percent: None,
+            steal_percent: None,
             metrics: serde_json::from_value(metrics).unwrap(),
             judgement: None,
             missing: Default::default(),

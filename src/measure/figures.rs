@@ -3,7 +3,7 @@
 use super::host::busy_percent;
 use super::sampling::{Sample, Sampled};
 use super::{MeasureError, Order};
-use crate::results::{Case, CoreFigures, CpuFigures, SamplerFigures, Step, ThreadFigures};
+use crate::results::{CONTROL_CPU, Case, CoreFigures, CpuFigures, SamplerFigures, Step, ThreadFigures};
 use crate::units::percent_of;
 use busy_core::cpu::{CoreUsage, Sampler, ThreadUsage};
 use serde::Deserialize;
@@ -16,6 +16,8 @@ pub(super) struct Report {
     clock: Clock,
     start: f64,
     end: f64,
+    /// The CPU time of a process that ran beside the threads as a control.
+    control_cpu_s: Option<f64>,
     pub(super) threads: Vec<ReportedThread>,
 }
 
@@ -85,11 +87,13 @@ pub(super) fn figures(order: &Order, report: &Report, sampled: &Sampled) -> Resu
             cost_percent: sampled.cost_percent,
             missed: sampled.missed,
         },
-        others_percent: None,
-        steal_percent: None,
         in_doubt: in_doubt(&sampled.samples),
     };
-    let mut missing = BTreeMap::new();
+    // Not one of the others: the script runs this process itself.
+    let control = report.control_cpu_s.map(Duration::try_from_secs_f64).transpose();
+    let control = control.map_err(|error| MeasureError::Failed(format!("the CPU time of its control: {error}")))?;
+    let control = control.map(|cpu| percent_of(cpu, wall));
+    let (mut others_percent, mut steal_percent, mut missing) = (None, None, BTreeMap::new());
     let of_cores: Vec<(&Sample, &[CoreUsage])> =
         within.iter().filter_map(|sample| Some((*sample, sample.cores.as_deref()?))).collect();
     if let [(first, cores_at_first), .., (last, cores_at_last)] = of_cores[..] {
@@ -97,8 +101,9 @@ pub(super) fn figures(order: &Order, report: &Report, sampled: &Sampled) -> Resu
         let used = |sample: &Sample| sample.threads.iter().map(|thread| thread.cpu).sum::<Duration>();
         let own = percent_of(used(last).saturating_sub(used(first)), span);
         let steal = |cores: &[CoreUsage]| cores.iter().map(|core| core.steal).sum::<Duration>();
-        cpu.others_percent = Some((busy_percent(cores_at_first, cores_at_last, span) - own).max(0.0));
-        cpu.steal_percent = Some(percent_of(steal(cores_at_last).saturating_sub(steal(cores_at_first)), span));
+        let others = busy_percent(cores_at_first, cores_at_last, span) - own - control.unwrap_or(0.0);
+        others_percent = Some(others.max(0.0));
+        steal_percent = Some(percent_of(steal(cores_at_last).saturating_sub(steal(cores_at_first)), span));
         cpu.cores = core_figures(cores_at_first, cores_at_last, span);
         cpu.timeline = timeline(report, time, &within);
         if cpu.timeline.iter().any(|step| step.cores.is_none()) {
@@ -122,7 +127,9 @@ pub(super) fn figures(order: &Order, report: &Report, sampled: &Sampled) -> Resu
         variant: order.variant.map(Into::into),
         wall_s,
         cpu: Some(cpu),
-        metrics: BTreeMap::new(),
+        others_percent,
+        steal_percent,
+        metrics: control.map(|percent| (CONTROL_CPU.to_owned(), percent.into())).into_iter().collect(),
         judgement: None,
         missing,
     })
@@ -193,8 +200,12 @@ fn between(before: &Sample, after: &Sample) -> Duration {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Schedule;
     use super::*;
+    use crate::results::Interpreter;
     use busy_core::cpu::ThreadSample;
+    use std::num::NonZero;
+    use std::path::Path;
 
     /// Returns a sample at `at` ms, with the CPU time of one thread, and of one core if the core was read.
     fn sample(at: u64, cpu: u64, core: Option<u64>) -> Sample {
@@ -227,7 +238,8 @@ mod tests {
     #[test]
     fn a_step_has_the_cores_since_they_were_last_read_if_they_were_read_in_it() {
         let thread = ReportedThread { name: "internal".into(), tid: 7, count: Some(1), error: None };
-        let report = Report { clock: Clock::Monotonic, start: 1.0, end: 2.0, threads: vec![thread] };
+        let report =
+            Report { clock: Clock::Monotonic, start: 1.0, end: 2.0, control_cpu_s: None, threads: vec![thread] };
         let samples = [
             sample(1000, 50, None),
             sample(1004, 54, Some(10)),
@@ -244,5 +256,42 @@ mod tests {
         });
         let expected = [(4, 100, None), (8, 0, None), (12, 100, None), (24, 50, Some(vec![50]))];
         assert_eq!(figures.collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn a_process_that_the_script_runs_as_a_control_is_not_other_load() {
+        let others = |control_cpu_s| {
+            let thread = ReportedThread { name: "internal".into(), tid: 7, count: Some(1), error: None };
+            let report = Report { clock: Clock::Monotonic, start: 1.0, end: 2.0, control_cpu_s, threads: vec![thread] };
+            // Of 1.5 s of CPU time, the thread has 0.5 s.
+            let samples = vec![sample(1000, 0, Some(0)), sample(2000, 500, Some(1500))];
+            let ms = Duration::from_millis;
+            let usage = ThreadUsage {
+                tid: 7,
+                cpu: ms(500),
+                user: ms(500),
+                system: ms(0),
+                run_delay: ms(0),
+                voluntary_switches: 0,
+                involuntary_switches: 0,
+            };
+            let sampled = Sampled { samples, threads: vec![usage], cost_percent: 0.1, missed: 0 };
+            let interpreter = Interpreter::example("3", (3, 11));
+            let schedule = Schedule { seconds: 1, hz: NonZero::new(10).unwrap() };
+            let order = Order {
+                interpreter: &interpreter,
+                script: Path::new("script.py"),
+                case: "control",
+                variant: None,
+                schedule,
+                arguments: Vec::new(),
+            };
+            figures(&order, &report, &sampled)
+        };
+        assert_eq!(others(None).unwrap().others_percent.map(f64::round), Some(100.0));
+        let with_control = others(Some(0.9)).unwrap();
+        assert_eq!(with_control.others_percent.map(f64::round), Some(10.0));
+        assert_eq!(with_control.number(CONTROL_CPU).map(f64::round), Some(90.0));
+        assert!(others(Some(-1.0)).unwrap_err().to_string().contains("control"));
     }
 }

@@ -2,6 +2,7 @@
 //! `{"failed": "reason"}`. Lines before it may report what the script is doing, `{"phase": {"now": "during the setup", "advice":
 //! "..."}}`, in case it ends without metrics; the advice is for a time-out.
 
+use super::host::Load;
 use super::{MeasureError, Order, excerpt};
 use crate::process::{Event, How, Spec, Supervised};
 use crate::results::Case;
@@ -69,15 +70,24 @@ pub fn measure_self_reported(order: &Order, bounds: &Bounds) -> Result<Case, Mea
     if let Some(home) = &bounds.python_home {
         spec.env.insert("PYTHONHOME".into(), home.clone());
     }
+    let load = Load::begin();
     let (metrics, wall) = run(&spec)?;
+    let found = load.and_then(|load| load.end());
+    let mut missing = BTreeMap::new();
+    if let Err(error) = &found {
+        let reason = format!("can't read this machine's load from the kernel: {error}");
+        missing.extend(["others_percent", "steal_percent"].map(|key| (key.into(), reason.clone())));
+    }
     Ok(Case {
         case: order.case.into(),
         variant: order.variant.map(Into::into),
         wall_s: wall.as_secs_f64(),
         cpu: None,
+        others_percent: found.as_ref().ok().map(|found| found.others_percent),
+        steal_percent: found.ok().map(|found| found.steal_percent),
         metrics,
         judgement: None,
-        missing: BTreeMap::new(),
+        missing,
     })
 }
 

@@ -15,13 +15,15 @@ mod run;
 
 pub use check::{CheckResult, Verdict};
 pub use document::{Document, SCHEMA, now};
-pub use host::{Host, TOO_LOADED_PERCENT};
+pub use host::{Host, TOO_LOADED_PERCENT, Topology};
 pub use interpreter::{Interpreter, path_text};
 pub use labels::Labels;
 pub use new_file::{NewFile, NewFileError};
 pub use resume::{Earlier, ResumeError};
 pub use row::{Row, exit_code};
-pub use run::{Case, CoreFigures, CpuFigures, Judgement, Outcome, RunResult, SamplerFigures, Step, ThreadFigures};
+pub use run::{
+    CONTROL_CPU, Case, CoreFigures, CpuFigures, Judgement, Outcome, RunResult, SamplerFigures, Step, ThreadFigures,
+};
 
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;

@@ -4,6 +4,9 @@ use super::{Host, Interpreter, Name, Row, Status};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
+/// The metric of a watched case: the CPU use of a process that ran beside the threads as a control, in percent of one core.
+pub const CONTROL_CPU: &str = "control_cpu_percent";
+
 /// The result of one experiment on one interpreter.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct RunResult {
@@ -65,6 +68,12 @@ pub struct Case {
     /// The CPU use of its threads, if they were watched.
     #[serde(flatten)]
     pub cpu: Option<CpuFigures>,
+    /// The CPU use of other processes during the case, in percent of one core.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub others_percent: Option<f64>,
+    /// The CPU time that the hypervisor took from this machine during the case, in percent of one core.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub steal_percent: Option<f64>,
     /// The metrics that the script reported, by its names for them.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub metrics: BTreeMap<String, serde_json::Value>,
@@ -93,12 +102,6 @@ pub struct CpuFigures {
     pub timeline: Vec<Step>,
     /// The sampler's rate and its own cost.
     pub sampler: SamplerFigures,
-    /// The CPU use of other processes during the case.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub others_percent: Option<f64>,
-    /// The CPU time that the hypervisor took from this machine during the case.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub steal_percent: Option<f64>,
     /// The reason why none of these figures is reliable: the machine itself changed during the case.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub in_doubt: Option<String>,

@@ -4,7 +4,7 @@ use super::{table, visible, width};
 use crate::experiments::{Experiment, TALK_SECONDS, title};
 use crate::results::{Case, CpuFigures, Labels, RunResult};
 use crate::units::per_second;
-use comfy_table::{Cell, CellAlignment, ContentArrangement, Table};
+use comfy_table::{Cell, CellAlignment, ColumnConstraint, ContentArrangement, Table, Width};
 
 /// Returns the metrics of self-reported cases; None if there are none.
 pub(super) fn self_reported(experiment: &Experiment, results: &[&RunResult], labels: &Labels) -> Option<Table> {
@@ -27,6 +27,7 @@ pub(super) fn self_reported(experiment: &Experiment, results: &[&RunResult], lab
             table.add_row([first_cell(result, results, labels, &title)].into_iter().chain(metrics));
         }
     }
+    keep_words_whole(&mut table, width());
     Some(table)
 }
 
@@ -82,7 +83,30 @@ fn watched_table(
             table.add_row(row.into_iter().flatten().map(Cell::new));
         }
     }
+    if narrow {
+        keep_words_whole(&mut table, width());
+    }
     table
+}
+
+/// Makes each column at least as wide as its longest word if they all fit, so that a narrow terminal breaks no word; if they do
+/// not fit, only the column of names.
+fn keep_words_whole(table: &mut Table, width: usize) {
+    // And a space on either side.
+    let needed = |cell: &Cell| cell.content().split_whitespace().map(|word| word.chars().count() as u16 + 2).max();
+    let mut widths = vec![0; table.column_count()];
+    for row in table.header().into_iter().chain(table.row_iter()) {
+        for (column, cell) in row.cell_iter().enumerate() {
+            widths[column] = widths[column].max(needed(cell).unwrap_or(0));
+        }
+    }
+    // A separator stands between two columns.
+    let all_fit = widths.iter().map(|width| usize::from(*width) + 1).sum::<usize>() <= width + 1;
+    for (index, width) in widths.into_iter().enumerate() {
+        let least = if all_fit || index == 0 { width } else { 0 };
+        let column = table.column_mut(index).expect("one of its columns");
+        column.set_constraint(ColumnConstraint::LowerBoundary(Width::Fixed(least)));
+    }
 }
 
 /// Returns the counts per second of the native thread.
@@ -126,4 +150,40 @@ fn metric(value: &serde_json::Value) -> String {
 
 fn dash() -> String {
     "-".into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::experiments;
+    use crate::results::{Host, Interpreter};
+    use comfy_table::ContentArrangement;
+    use serde_json::json;
+
+    #[test]
+    fn a_narrow_table_breaks_no_row_name_within_a_word() {
+        let metrics = json!({"threads": 4, "steps_per_s": 1e6, "switches_per_step": 1.0, "waited_s": 4.0, "took_s": 1.0,
+            "slice_s": 0.25, "longest_gap_s": 0.252});
+        let case =
+            |case: &str, variant: &str| json!({"case": case, "variant": variant, "wall_s": 1.0, "metrics": metrics});
+        let result: RunResult = serde_json::from_value(json!({
+            "kind": "run", "experiment": "generator", "status": "ok", "seconds": 1, "host": Host::example(),
+            "cases": [case("in-turn", "generators"), case("beside-computing", "generators"), case("waiting", "threads")],
+            "libbusy": "0.1.0", "interpreter": Interpreter::example("3", (3, 11)),
+        }))
+        .unwrap();
+        let labels = Labels::new([&result.interpreter]);
+        let names: &[&str] = &["in-turn", "beside-computing", "(generators)", "(threads)"];
+        let (heads, no_heads): (&[&str], &[&str]) = (&["switches", "compute", "longest"], &[]);
+        for (width, heads) in [(87, heads), (80, no_heads), (60, no_heads)] {
+            let mut table = self_reported(experiments::find("generator").unwrap(), &[&result], &labels).unwrap();
+            table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
+            keep_words_whole(&mut table, width.into());
+            let text = table.to_string();
+            for word in names.iter().chain(heads) {
+                assert!(text.contains(word), "{word:?} is broken at {width} columns in\n{text}");
+            }
+            assert!(text.lines().all(|line| line.chars().count() <= width.into()), "{width}: {text}");
+        }
+    }
 }

@@ -2,7 +2,7 @@
 
 use super::{BOLD, figures, foot, indented, matrix, visible, wrapped};
 use crate::experiments::{self, Experiment, title};
-use crate::results::{Case, CpuFigures, Document, Host, Labels, Outcome, RunResult, Status, TOO_LOADED_PERCENT};
+use crate::results::{Case, Document, Host, Labels, Outcome, RunResult, Status, TOO_LOADED_PERCENT, Topology};
 use std::fmt::Write;
 
 /// Returns the whole text, with ANSI styles that the writer may have to strip: a table for each experiment over all
@@ -122,14 +122,23 @@ pub fn warnings(document: &Document) -> Vec<String> {
                 .into(),
         );
     }
+    let one_core =
+        document.results.iter().filter_map(|result| result.host.topology.as_ref()).any(Topology::is_one_core);
+    if one_core {
+        warnings.push(
+            "the CPUs that this process may use are threads of one core (SMT siblings), so a thread is slower while another \
+             one runs: counts are lower than on two cores, CPU % is not."
+                .into(),
+        );
+    }
     let before_first = (others_percent > TOO_LOADED_PERCENT).then(|| (others_percent, "before the first row".into()));
-    if let Some((others, when)) = worst(document, |cpu| cpu.others_percent).or(before_first) {
+    if let Some((others, when)) = worst(document, |case| case.others_percent).or(before_first) {
         warnings.push(format!(
             "other processes used {others:.0} % of a core {when}. Threads that need a core each may have had to share one, so \
              CPU % and counts may be too low. Find the processes (top), end them, and run again."
         ));
     }
-    if let Some((steal, when)) = worst(document, |cpu| cpu.steal_percent) {
+    if let Some((steal, when)) = worst(document, |case| case.steal_percent) {
         warnings.push(format!(
             "the hypervisor took {steal:.0} % of a core for other machines (steal time) {when}. Run again, or use a machine \
              that is not shared."
@@ -143,18 +152,18 @@ fn has_watched(document: &Document) -> bool {
     document.results.iter().flat_map(|result| &result.cases).any(|case| case.cpu.is_some())
 }
 
-/// Returns the largest of these figures and its row, if it exceeds the limit.
-fn worst(document: &Document, percent: fn(&CpuFigures) -> Option<f64>) -> Option<(f64, String)> {
-    let cases = document.results.iter().flat_map(|result| &result.cases);
+/// Returns the largest of these figures of watched cases and its row, if it exceeds the limit.
+fn worst(document: &Document, percent: fn(&Case) -> Option<f64>) -> Option<(f64, String)> {
+    let cases = document.results.iter().flat_map(|result| &result.cases).filter(|case| case.cpu.is_some());
     let title = |case: &Case| format!("during {}", title(&case.case, case.variant.as_deref()));
-    let figures = cases.filter_map(|case| Some((percent(case.cpu.as_ref()?)?, title(case))));
+    let figures = cases.filter_map(|case| Some((percent(case)?, title(case))));
     figures.filter(|(percent, _)| *percent > TOO_LOADED_PERCENT).max_by(|one, other| one.0.total_cmp(&other.0))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::results::{Interpreter, Judgement, Name, SamplerFigures, ThreadFigures};
+    use crate::results::{CpuFigures, Interpreter, Judgement, Name, SamplerFigures, ThreadFigures};
     use std::collections::BTreeMap;
 
     fn case(case: &'static str, variant: Option<&'static str>, counts: &[(&str, u64)], outcome: Outcome) -> Case {
@@ -175,8 +184,6 @@ mod tests {
             cores: Vec::new(),
             timeline: Vec::new(),
             sampler: SamplerFigures { hz: 10, cost_percent: 0.1, missed: 0 },
-            others_percent: Some(12.0),
-            steal_percent: Some(0.0),
             in_doubt: None,
         };
         Case {
@@ -184,6 +191,8 @@ mod tests {
             variant: variant.map(Into::into),
             wall_s: 2.0,
             cpu: Some(cpu),
+            others_percent: Some(12.0),
+            steal_percent: Some(0.0),
             metrics: BTreeMap::new(),
             judgement: Some(Judgement { outcome, changed_since: None, summary: format!("What {case} shows.") }),
             missing: BTreeMap::new(),
@@ -257,6 +266,8 @@ mod tests {
     fn a_spoiled_measurement_is_explained() {
         let mut document = document();
         insta::assert_snapshot!(warnings(&document).join("\n"));
+        document.results[0].host = Host::example_of_siblings();
+        assert!(warnings(&document)[0].contains("SMT siblings"), "{:?}", warnings(&document));
         document.results.clear();
         assert!(warnings(&document).is_empty());
     }

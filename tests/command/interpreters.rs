@@ -23,7 +23,7 @@ fn interpreter_of_run(sandbox: &Sandbox, python: &OsStr) -> Value {
     let output = command.arg(python).output().unwrap();
     assert!(file.is_file(), "{}", stderr(&output));
     let result = json(&file)["results"][0].clone();
-    assert_eq!((result["status"].as_str(), result["cases"].as_array().unwrap().len()), (Some("ok"), 3), "{result:#}");
+    assert_eq!((result["status"].as_str(), result["cases"].as_array().unwrap().len()), (Some("ok"), 4), "{result:#}");
     result["interpreter"].clone()
 }
 

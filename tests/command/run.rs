@@ -21,10 +21,12 @@ fn every_case_is_measured_printed_and_kept() {
     assert_eq!(result["libbusy"], env!("CARGO_PKG_VERSION"));
     assert!(result["host"]["cpu"].is_string() && result["host"]["others_percent"].is_number());
     assert_eq!((result["kind"].as_str(), result["status"].as_str()), (Some("run"), Some("ok")), "{result:#}");
+    let host = &result["host"];
+    assert!(host["topology"]["cores"].as_u64() >= Some(1) || host["missing"]["topology"].is_string(), "{host:#}");
     assert!(result["interpreter"]["version"].is_string());
     let cases = result["cases"].as_array().unwrap();
     let names: Vec<_> = cases.iter().map(|case| case["case"].as_str().unwrap()).collect();
-    assert_eq!(names, ["one-internal", "two-internal", "internal+external"]);
+    assert_eq!(names, ["one-internal", "two-internal", "internal+external", "control"]);
     for case in cases {
         assert!((1.0..6.0).contains(&case["wall_s"].as_f64().unwrap()), "{case:#}");
         assert!(case["cpu_percent"].as_f64().unwrap() > 1.0, "{case:#}");
@@ -35,6 +37,8 @@ fn every_case_is_measured_printed_and_kept() {
         assert!(!case["timeline"].as_array().unwrap().is_empty() && !case["cores"].as_array().unwrap().is_empty());
         assert_eq!(case["sampler"]["hz"], 10);
     }
+
+    assert!(cases[3]["metrics"]["control_cpu_percent"].as_f64().unwrap() > 1.0, "{:#}", cases[3]);
 
     let kept = sandbox.files().into_iter().find(|path| path.parent().unwrap().ends_with("runs")).expect("a kept copy");
     assert_eq!(json(&kept), document);
@@ -55,7 +59,7 @@ fn the_timeline_has_the_requested_rate_and_the_sampler_reports_its_cost() {
     let output = sandbox.run(&["run", "ctypes", "-d", "1", "--hz", "500", "--json", "-"]);
     let document: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     let cases = document["results"][0]["cases"].as_array().unwrap();
-    assert_eq!(cases.len(), 3);
+    assert_eq!(cases.len(), 4);
     for case in cases {
         let (sampler, wall_s) = (&case["sampler"], case["wall_s"].as_f64().unwrap());
         let cost = sampler["cost_percent"].as_f64().unwrap();
@@ -130,7 +134,7 @@ fn lines_printed_by_start_up_files_are_ignored() {
         .unwrap();
     let document: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     let result = &document["results"][0];
-    assert_eq!((result["status"].as_str(), result["cases"].as_array().unwrap().len()), (Some("ok"), 3), "{result:#}");
+    assert_eq!((result["status"].as_str(), result["cases"].as_array().unwrap().len()), (Some("ok"), 4), "{result:#}");
 }
 
 #[test]
