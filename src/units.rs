@@ -1,4 +1,4 @@
-//! Numbers as people read and write them: percentages, rates, durations.
+//! Percentages, rates and durations, as people read and write them.
 
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ pub fn per_second(rate: f64) -> String {
 
 /// Formats a duration with three significant digits: "1.5 s", "20 ms", "7 us", as pyext/python/busy/_units.py does.
 pub fn duration(seconds: f64) -> String {
-    // 0.9995 of a unit is rounded to 1.
+    // From 0.9995 of a unit on, a value is rounded to 1 of it.
     let (value, unit) = match seconds {
         0.9995.. | 0.0 => (seconds, "s"),
         0.9995e-3.. => (seconds * 1e3, "ms"),

@@ -1,4 +1,4 @@
-"""busy.check over the module's own meter: calls with known verdicts, callables of every kind, and refusals."""
+"""busy.check with the meter of the module: calls with known verdicts, callables of every kind, and refusals."""
 
 import asyncio
 import functools

@@ -1,4 +1,4 @@
-"""The passes of a check, over a meter that reports what the test sets."""
+"""The passes of a check, with a meter that reports the figures set by the test."""
 
 import asyncio
 import functools
@@ -29,8 +29,8 @@ class Row:
 
 
 class FakeMeter:
-    """Reports that each call took `elapsed` and has the totals `row`, and that the thread beside it waited for the GIL
-    for the share `requested` of its time."""
+    """A meter which reports that each call took `elapsed` and has the totals `row`, and that the thread beside it
+    waited for the GIL for the share `requested` of its time."""
 
     def __init__(self, row, elapsed=20 * MS, requested=0, refusal=None):
         self.row, self.elapsed, self.requested, self.refusal = row, elapsed, requested, refusal
@@ -70,14 +70,14 @@ class FakeMeter:
 
 
 def call():
-    """Long enough to be measured."""
+    """Runs long enough to be measured."""
     end = time.perf_counter() + 0.001
     while time.perf_counter() < end:
         pass
 
 
 def set_run_delay_of_the_caller(monkeypatch, clock):
-    """Sets the run delay of the calling thread; that of the contender is 0."""
+    """Sets the run delay of the calling thread; the run delay of the contender is 0."""
     caller = threading.get_ident()
     monkeypatch.setattr(
         _background.RunDelays, "read", lambda *_: next(clock) if threading.get_ident() == caller else 0
@@ -103,9 +103,9 @@ def undisturbed(monkeypatch):
     )
     before, threads = state(), set(threading.enumerate())
     yield
-    assert state() == before, "a check restores what it changes"
+    assert state() == before, "a check must restore everything that it changes"
     # A thread of an earlier test may end during this one.
-    assert set(threading.enumerate()) <= threads, "the threads that a check starts have ended"
+    assert set(threading.enumerate()) <= threads, "the threads that a check starts must end"
 
 
 @pytest.mark.parametrize(
@@ -171,7 +171,7 @@ def test_without_requests_a_call_that_keeps_the_gil_is_inconclusive():
 
 @pytest.mark.parametrize("delayed", [1, 19])
 def test_a_run_delay_does_not_count_as_a_hold(monkeypatch, delayed):
-    """It held the GIL for 4 ms of 20, unless it had no core during the hold."""
+    """The call held the GIL for 4 ms of 20, unless it had no CPU during the hold."""
     clock = iter(range(0, 10**12, delayed * MS))
     set_run_delay_of_the_caller(monkeypatch, clock)
     found = verdict(FakeMeter(Row(held=4 * MS, voluntary=1)), call)
@@ -179,7 +179,7 @@ def test_a_run_delay_does_not_count_as_a_hold(monkeypatch, delayed):
 
 
 def test_a_hold_that_a_run_delay_made_long_does_not_prove_that_the_call_keeps_the_gil(monkeypatch):
-    """It held the GIL for 20 ms, 12 of them in one piece. If its run delay of 10 ms fell into that piece, it held
+    """The call held the GIL for 20 ms, 12 of them in one piece. If its run delay of 10 ms fell into that piece, it held
     the GIL for 10 ms, 2 of them in one piece."""
     clock = iter(range(0, 10**12, 10 * MS))
     set_run_delay_of_the_caller(monkeypatch, clock)
@@ -198,13 +198,12 @@ def test_a_figure_that_a_run_delay_may_have_made_longer_is_an_upper_bound(monkey
     assert found["lower_bounds"]["longest_hold_s"] == pytest.approx(0.007)
 
 
-def test_a_run_delay_that_fell_into_a_hold_for_certain_is_subtracted():
-    """Without it, a thread that kept its core would show the difference."""
-    row = Row(held=80 * MS)
-    part = _verdict._Part(row, run_delay=0.06, certain_delay=0.06)
-    assert part.less_delay(part.held, elapsed=0.08, upper=True) == pytest.approx(0.02)
-    assert part.less_delay(part.held, elapsed=0.1, upper=True) == pytest.approx(0.04)
-    assert part.less_delay(part.held, elapsed=0.1, upper=False) == pytest.approx(0.02)
+def test_a_run_delay_that_fell_into_the_holds_for_certain_is_no_part_of_the_held_share():
+    """It held the GIL for 80 ms and had no core for 60: the call lasted 80 or 100 ms."""
+    part = _verdict._Part(Row(held=80 * MS), run_delay=0.06, certain_delay=0.06)
+    assert part.held_less_delay(0.08, upper=True) == pytest.approx(0.02)
+    assert part.held_less_delay(0.1, upper=True) == pytest.approx(0.04)
+    assert part.held_less_delay(0.1, upper=False) == pytest.approx(0.02)
 
 
 def test_a_hold_that_may_be_nothing_but_run_delay_is_not_one_piece():
@@ -225,19 +224,13 @@ def test_a_verdict_that_other_processes_prevent_is_marked(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("own", "theirs", "stall", "least"),
-    [
-        (0, [0], 0.03, 0.03),
-        # The holder had no core for 20 of the 31 ms between the readings, 30 of which were the wait.
-        (0, [20 * MS], 0.011, 0.01),
-        (20 * MS, [0], 0.011, 0.01),
-        (0, [20 * MS, 10 * MS], 0.011, 0.0),
-    ],
+    ("own", "theirs", "least"),
+    [(0, [0], 0.03), (0, [20 * MS], 0.01), (20 * MS, [0], 0.01), (0, [20 * MS, 15 * MS], 0)],
 )
-def test_the_bounds_of_a_stall_differ_by_what_may_be_run_delay(own, theirs, stall, least):
+def test_the_bounds_of_a_stall_differ_by_the_run_delays(own, theirs, least):
     prober = _background.Prober(None, set(), 0)
     prober.round_ended((0.0, {}, 0.0), (0.031, {}, 0.031), 30 * MS, 30 * MS, own, theirs)
-    assert prober.stall == pytest.approx(stall) and prober.least_stall == pytest.approx(least)
+    assert (prober.stall, prober.least_stall) == (pytest.approx(0.03), pytest.approx(least))
 
 
 def test_a_call_that_is_cut_into_long_holds_holds():
@@ -252,13 +245,13 @@ WAITED_BETWEEN = _background.Contender.waited_between
     ("rounds", "waited"),
     [
         ([], 0),
-        # A round of 12 s, in 10 of which the call ran: it waited in 11, so in at least 9 of the 10.
+        # In a round of 12 s, the call ran for 10 s and the contender waited for 11 s, so for at least 9 s of the call.
         ([(9, 21, 11)], 9),
-        # It had no core for most of its wait.
+        # The contender had no CPU for most of its wait.
         ([(9, 21, 1)], 0),
-        # The longest single wait: each of two requests may have been answered at once.
+        # Only the longest single wait counts: each of two requests may have been fulfilled at once.
         ([(10, 14, 3), (14, 20, 5)], 5),
-        # Before and after the call.
+        # The waits were before and after the call.
         ([(0, 9, 9), (21, 30, 9)], 0),
         ([(0, 11, 11)], 1),
     ],
@@ -270,7 +263,7 @@ def test_only_a_wait_during_the_call_proves_that_the_call_holds(rounds, waited):
 
 
 def test_a_contender_without_a_core_proves_nothing(monkeypatch):
-    """It waited for the GIL all the time, but had no core for as long."""
+    """The contender waited for the GIL all the time, but had no CPU for as long."""
     caller = threading.get_ident()
     monkeypatch.setattr(_background.Contender, "waited_between", WAITED_BETWEEN)
     monkeypatch.setattr(
@@ -305,7 +298,7 @@ def test_after_ctrl_c_at_any_moment_everything_is_restored():
         assert interrupts > 10
     finally:
         signal.signal(signal.SIGALRM, before)
-    assert verdict(meter, call)["verdict"] == "holds", "the next check gets its turn"
+    assert verdict(meter, call)["verdict"] == "holds", "the next check must work"
 
 
 def test_a_call_that_is_too_short_is_inconclusive():
@@ -340,7 +333,7 @@ def test_an_exception_of_the_function_propagates_and_everything_is_restored(whic
             verdict(meter, fails)
     assert raised.traceback[-1].name == "fails"
     assert (meter.starts, meter.windows) == (0, 0)
-    assert verdict(meter, call)["verdict"] == "holds", "the next check gets its turn"
+    assert verdict(meter, call)["verdict"] == "holds", "the next check must work"
 
 
 def test_garbage_collection_stays_off_if_it_was_off():

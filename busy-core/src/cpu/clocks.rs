@@ -26,7 +26,7 @@ pub fn own_thread(tid: u32) -> std::io::Result<Duration> {
     read_clock(tid, 4 | 2)
 }
 
-/// Returns the CPU time of all threads of process `pid` together, including ended ones; 0 is the calling process.
+/// Returns the total CPU time of all threads of process `pid`, including ended ones; 0 is the calling process.
 ///
 /// # Errors
 /// InvalidInput if there is no such process; Unsupported on systems other than Linux.
@@ -36,7 +36,7 @@ pub fn process(pid: u32) -> std::io::Result<Duration> {
 
 #[cfg(target_os = "linux")]
 fn read_clock(id: u32, kind: i32) -> std::io::Result<Duration> {
-    // An id over the kernel's PID_MAX_LIMIT (2^22) would overflow the clock's id.
+    // An id above the kernel's PID_MAX_LIMIT (2^22) would overflow the clock's id.
     let id = i32::try_from(id).ok().filter(|id| *id <= 1 << 22).ok_or(std::io::ErrorKind::InvalidInput)?;
     let clock = nix::time::ClockId::from_raw((!id << 3) | kind);
     let time = nix::time::clock_gettime(clock)?;

@@ -74,6 +74,19 @@ class RunDelays(object):
             file.close()
 
 
+def run_delays_of_all():
+    """Returns the run delay of each thread of this process, or none where the kernel does not list them (proc(5))."""
+    try:
+        tids = [int(name) for name in os.listdir("/proc/self/task")]
+    except OSError:
+        return {}
+    delays = RunDelays()
+    try:
+        return delays.read_all(tids)
+    finally:
+        delays.close()
+
+
 class BackgroundThread(object):
     """A thread that calls `begin` once, then `work` again and again until the block ends. The threading module does not
     know it, so the hooks of that module are not called."""
@@ -122,6 +135,7 @@ class Prober(BackgroundThread):
     are the upper and the lower bound, in seconds, of the longest time that it waited while a thread that works for the
     call held the GIL; `hold` and `least_hold` those of the longest hold. They differ by run delays: a thread without a
     core can neither release the GIL nor acquire it, but it may have been without a core at another time of the round.
+    `delay` is the sum of the run delays of these threads.
     """
 
     # Reading the run delays takes a few microseconds, so rounds with a short wait are recorded together.
@@ -130,14 +144,15 @@ class Prober(BackgroundThread):
 
     def __init__(self, meter, others, pause):
         self._meter, self._others, self._pause = meter, others, pause
-        self.stall = self.least_stall = self.hold = self.least_hold = 0.0
+        self.stall = self.least_stall = self.hold = self.least_hold = self.delay = 0.0
 
     def begin(self):
         self.tid = self._meter.tid()
         self._others.add(self.tid)
         _minimize_timer_slack()
-        self._delays, self._holders = RunDelays(), set()
-        self._before = self._read()
+        self._delays, self._before = RunDelays(), self._read()
+        self._holders = set(self._before[2])
+        self._first = run_delays_of_all()
         self._since = (clock(), self._read_delays(), clock())
 
     def work(self):
@@ -147,9 +162,14 @@ class Prober(BackgroundThread):
         waited, held, self._before = waited - self._before[0], held - self._before[1], (waited, held, holders)
         if waited > self.SHORT_NS or clock() - self._since[2] > self.LONG_S:
             now = (clock(), self._read_delays(), clock())
-            delays = dict((tid, delay - self._since[1].get(tid, delay)) for tid, delay in now[1].items())
+            # A thread that holds the GIL for the first time was not read when this round began: its run delay in this
+            # round is at most what it gained since the prober began.
+            first = self._first
+            delays = dict(
+                (tid, delay - self._since[1].get(tid, first.get(tid, 0))) for tid, delay in now[1].items()
+            )
             own = delays.pop(self.tid)
-            self.round_ended(self._since, now, waited, held, own, list(delays.values()) or [0])
+            self.round_ended(self._since, now, waited, held, own, list(delays.values()))
             self._since = now
         else:
             self.hold = max(self.hold, held / 1e9)
@@ -158,14 +178,13 @@ class Prober(BackgroundThread):
         """Records a round, in nanoseconds: how long this thread waited for the GIL and the others held it, and the run
         delays of this thread and of the others. `began` and `ended` are readings of the run delays, each between the
         times just before and just after it."""
-        stall = min(waited, held)
-        # A run delay falls into the wait, or the hold, unless the rest of the time between the readings is as long.
-        between = int((ended[2] - began[0]) * 1e9)
-        certain = max(max(own, max(theirs)) - (between - stall), own + max(theirs) - 2 * (between - stall), 0)
-        self.stall = max(self.stall, (stall - certain) / 1e9)
-        self.least_stall = max(self.least_stall, (stall - own - sum(theirs)) / 1e9)
-        self.hold = max(self.hold, (held - max(0, max(theirs) - (between - held))) / 1e9)
-        self.least_hold = max(self.least_hold, (held - own - sum(theirs)) / 1e9)
+        stall, delay = min(waited, held), own + sum(theirs)
+        self.stall, self.least_stall = (
+            max(self.stall, stall / 1e9),
+            max(self.least_stall, (stall - delay) / 1e9),
+        )
+        self.hold, self.least_hold = max(self.hold, held / 1e9), max(self.least_hold, (held - delay) / 1e9)
+        self.delay += sum(theirs) / 1e9
 
     def end(self):
         BackgroundThread.end(self)

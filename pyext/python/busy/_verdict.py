@@ -11,9 +11,9 @@ C  Probed, as programs run: the usual switch interval, and a thread that request
 
 The work that other threads do for the call is part of it: see `verdict`.
 
-Other processes can only make a hold or a wait longer: by the run delay of its threads, which the kernel reports. What
-falls into a hold for certain is subtracted. So a figure has an upper and a lower bound; a verdict needs bounds that
-agree. If they do not agree within `patience` seconds, the verdict is `inconclusive`.
+Other processes can only make a hold or a wait longer: by the run delay of its threads, which the kernel reports. So a
+figure has an upper and a lower bound; a verdict needs bounds that agree. If they do not agree within `patience`
+seconds, the verdict is `inconclusive`.
 
 Serves CPython 2.7 and 3.x, and needs only the standard library. It does not depend on libbusy or on the command.
 """
@@ -134,11 +134,11 @@ class _Part(object):
         )
         self.run_delay, self.certain_delay = run_delay, certain_delay
 
-    def less_delay(self, length, elapsed, upper):
-        """The upper or the lower bound of `length`, which the run delay may have made longer: it may have fallen into
-        that time, or into the rest of the call."""
+    def held_less_delay(self, elapsed, upper):
+        """The upper or the lower bound of the time held without the run delay, which may have fallen into the holds, or
+        into the rest of the call."""
         return max(
-            0.0, length - (max(0.0, self.certain_delay - (elapsed - length)) if upper else self.run_delay)
+            0.0, self.held - (max(0.0, self.certain_delay - elapsed + self.held) if upper else self.run_delay)
         )
 
 
@@ -162,10 +162,12 @@ class _Sample(object):
         return min(1.0, self.held_less_delay(upper) / max(self.elapsed - self.waited - self.run_delay, 1e-9))
 
     def held_less_delay(self, upper=True):
-        return sum(part.less_delay(part.held, self.elapsed, upper) for part in self.parts)
+        return sum(part.held_less_delay(self.elapsed, upper) for part in self.parts)
 
     def longest_hold(self, upper=True):
-        return max(part.less_delay(part.longest, self.elapsed, upper) for part in self.parts)
+        """The upper bound includes the run delay: a call that waits for a time, or for another process, while it holds
+        the GIL would have held it as long without the run delay."""
+        return self.longest if upper else max(max(0.0, part.longest - part.run_delay) for part in self.parts)
 
     def disturbance(self):
         return min(1.0, self.run_delay / max(self.elapsed, 1e-9))

@@ -1,5 +1,5 @@
-//! The memory of the accounts, and the calling thread's own account. The memory is reserved once and touched as threads
-//! come. Nothing is allocated or freed while metering.
+//! The memory of the accounts, and the calling thread's own account. Address space is reserved once, and the kernel
+//! provides memory as threads first use their accounts. Nothing is allocated or freed while metering.
 
 use super::super::thread;
 use super::account::Account;
@@ -10,23 +10,24 @@ use std::io;
 use std::ptr::null_mut;
 use std::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering::Relaxed};
 
-/// The number of accounts in a process's life. Threads beyond share one account for each GIL, that of thread 0.
+/// The maximum number of accounts during a process's lifetime. Any further threads share one account per GIL, with
+/// thread id 0.
 const ACCOUNTS: usize = 65_536;
 
 /// The accounts: those of the threads, then the shared one of each GIL.
 static POOL: AtomicPtr<Account> = AtomicPtr::new(null_mut());
 static USED: AtomicUsize = AtomicUsize::new(0);
-/// Grows with every start from rest and in every forked child; 0 before the first. An account of a former session is
-/// empty.
+/// The current session: increases when a stopped meter is started, and in every forked child; 0 before the first start.
+/// Accounts of earlier sessions count as empty.
 static SESSION: AtomicU64 = AtomicU64::new(0);
 
-/// The session that is being counted.
+/// Returns the current session.
 #[inline]
 pub(crate) fn session() -> u64 {
     SESSION.load(Relaxed)
 }
 
-/// Begins a new session: all accounts are empty.
+/// Begins a new session, in which all accounts are empty.
 pub(crate) fn begin_session() -> u64 {
     SESSION.fetch_add(1, Relaxed) + 1
 }
@@ -42,7 +43,7 @@ pub(crate) fn reserve() -> Result<(), Refusal> {
     let bytes = (ACCOUNTS + CAPACITY) * size_of::<Account>();
     let rights = libc::PROT_READ | libc::PROT_WRITE;
     let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
-    // SAFETY: new memory, at an address of the kernel's choice; full of zeros, which is an empty account.
+    // SAFETY: new memory, at an address that the kernel chooses. It is zeroed, and zeroed memory is an empty account.
     let pool = unsafe { libc::mmap(null_mut(), bytes, rights, flags, -1, 0) };
     if pool == libc::MAP_FAILED {
         return Err(Refusal::System(
@@ -105,7 +106,7 @@ fn create(gil: &Gil, sibling: Option<&'static Account>) -> &'static Account {
     account
 }
 
-/// Returns the account that the threads without one of their own share.
+/// Returns the account that threads without their own account share.
 fn shared(gil: &Gil) -> &'static Account {
     // SAFETY: inside the pool, behind the threads' own accounts.
     let account = unsafe { &*POOL.load(Relaxed).add(ACCOUNTS + gil.index() as usize) };
@@ -126,7 +127,7 @@ mod tests {
     use super::*;
     use std::sync::Once;
 
-    /// Tests run at the same time, and the memory is reserved by one thread at a time.
+    /// Reserves the memory only once, although tests run in parallel.
     fn reserve_once() {
         static ONCE: Once = Once::new();
         ONCE.call_once(|| reserve().unwrap());
@@ -155,7 +156,7 @@ mod tests {
     fn the_shared_account_of_a_gil_is_listed_once() {
         reserve_once();
         let (gil, open) = (Gils::leak(0x1000).main(), Slots::new());
-        // Not the index of another test's.
+        // This index is used by no other test.
         gil.place(CAPACITY as u32 - 1, 0x1000, 0);
         let account = shared(gil);
         assert!(std::ptr::eq(shared(gil), account));

@@ -72,6 +72,11 @@ impl SlotFigures {
         Self { opened: AtomicU64::new(0), hold: AtomicU64::new(0), wait: AtomicU64::new(0) }
     }
 
+    /// Begins a new session. A window that is open stays open in a forked child, and must not have its parent's figures.
+    pub(super) fn clear(&self) {
+        self.opened.store(0, Relaxed);
+    }
+
     pub(super) fn hold(&self) -> &AtomicU64 {
         &self.hold
     }
