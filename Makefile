@@ -17,6 +17,8 @@ RELEASE := target/release
 BENCH := build/bench
 # The Python module for child interpreters. The command looks for it in its own folder.
 MODULE := $(RELEASE)/python/busy
+# Its metadata, with the entry point by which pytest finds the plugin.
+DIST_INFO = $(firstword $(wildcard $(RELEASE)/python/*.dist-info))
 ABI_MAJOR := $(shell sed -n 's/.*BUSY_ABI_MAJOR: u32 = \([0-9]*\);/\1/p' ffi/src/abi.rs)
 VERSION := $(shell sed -n '/workspace.package/,/^$$/s/^version = "\(.*\)"/\1/p' Cargo.toml)
 
@@ -136,7 +138,7 @@ $(MODULE)/__init__.py: $(VENV)/ready-to-build Cargo.lock $(shell find pyext busy
 
 # This target does not depend on `build`: under sudo, root would rebuild everything.
 install: ## install the built files into PREFIX (/usr/local): the command, libbusy, busy.h, busy.pc, the Python module
-	@test -f $(RELEASE)/busy -a -f $(RELEASE)/libbusy.so -a -f $(MODULE)/__init__.py || { echo 'Nothing to install: run `make build` first, without sudo.' >&2; exit 1; }
+	@test -f $(RELEASE)/busy -a -f $(RELEASE)/libbusy.so -a -f $(MODULE)/__init__.py -a -d "$(DIST_INFO)" || { echo 'Nothing to install: run `make build` first, without sudo.' >&2; exit 1; }
 	@case '$(PREFIX)' in *' '*) false;; /*) ;; *) false;; esac || { echo 'PREFIX must be an absolute path without spaces; it is "$(PREFIX)".' >&2; exit 1; }
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/include $(DESTDIR)$(PREFIX)/lib/pkgconfig $(DESTDIR)$(PREFIX)/lib/busy/python/busy
 	install -m 755 $(RELEASE)/busy $(DESTDIR)$(PREFIX)/bin/busy
@@ -145,6 +147,9 @@ install: ## install the built files into PREFIX (/usr/local): the command, libbu
 	install -m 644 $(RELEASE)/libbusy.a $(DESTDIR)$(PREFIX)/lib/libbusy.a
 	install -m 644 ffi/include/busy.h ffi/include/busy_gil.h $(DESTDIR)$(PREFIX)/include
 	install -m 644 $(wildcard $(MODULE)/*.*) $(DESTDIR)$(PREFIX)/lib/busy/python/busy
+	rm -rf $(DESTDIR)$(PREFIX)/lib/busy/python/*.dist-info
+	install -d $(DESTDIR)$(PREFIX)/lib/busy/python/$(notdir $(DIST_INFO))
+	install -m 644 $(wildcard $(DIST_INFO)/*.*) $(wildcard $(DIST_INFO)/[A-Z]*) $(DESTDIR)$(PREFIX)/lib/busy/python/$(notdir $(DIST_INFO))
 	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' ffi/busy.pc.in > $(DESTDIR)$(PREFIX)/lib/pkgconfig/busy.pc
 	@test -n '$(DESTDIR)' || ldconfig 2>/dev/null || echo 'If $(PREFIX)/lib is one of the folders in ld.so.conf(5), run ldconfig as root.'
 
