@@ -1,4 +1,26 @@
-//! Reads of this process's memory that fail instead of faulting.
+//! This process's memory: reads that fail instead of faulting, and memory that is reserved for good.
+
+use crate::refusal::Refusal;
+use std::io;
+use std::ptr::null_mut;
+
+/// Reserves `bytes` of address space that are full of zeros. Pages become memory as they are touched; nothing is freed.
+///
+/// # Errors
+/// [`Refusal::System`], with `purpose`.
+pub(super) fn reserve(bytes: usize, purpose: &'static str) -> Result<*mut u8, Refusal> {
+    let rights = libc::PROT_READ | libc::PROT_WRITE;
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
+    // SAFETY: new memory, at an address of the kernel's choice.
+    let reserved = unsafe { libc::mmap(null_mut(), bytes, rights, flags, -1, 0) };
+    if reserved == libc::MAP_FAILED {
+        return Err(Refusal::System(purpose, io::Error::last_os_error().to_string()));
+    }
+    // Huge pages would make megabytes of each touched byte. If this fails, the kernel has none.
+    // SAFETY: the memory that was reserved above.
+    unsafe { libc::madvise(reserved, bytes, libc::MADV_NOHUGEPAGE) };
+    Ok(reserved.cast())
+}
 
 /// Returns the words from `address` on if all of them are mapped. It makes one system call and leaves errno as it was.
 pub(super) fn words<const N: usize>(address: usize) -> Option<[usize; N]> {

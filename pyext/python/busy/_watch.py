@@ -56,8 +56,8 @@ class watch:  # noqa: N801 - lower case, since it is used as a function, like th
       attributes describe the GIL of the interpreter in which the block began.
 
     As a decorator, `@busy.watch()` watches each call of a function, and each call of a coroutine function until the
-    coroutine ends. The attribute `watch` of the function is the watch of the latest call that has ended. Watches nest
-    and overlap, up to 16 at a time in a process. In a forked child, the figures begin at the fork.
+    coroutine ends. The attribute `watch` of the function is the watch of the latest call that has ended. Any number of
+    watches nest and overlap. In a forked child, the figures begin at the fork.
 
     Raises GilNotMeterable, a RuntimeError, if the GIL cannot be metered: in a free-threaded interpreter, and on any
     platform but Linux on x86-64 with glibc.

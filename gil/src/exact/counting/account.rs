@@ -1,7 +1,7 @@
 //! The account: what one thread did with one GIL. Only that thread writes to it, by plain stores.
 
 use super::single_writer::{Sequence, add};
-use super::slots::{Longest, SLOTS, Slot, SlotFigures, Slots};
+use super::slots::{Longest, Slot, SlotFigures, Slots};
 use std::ptr::null_mut;
 use std::sync::atomic::Ordering::{self, Relaxed};
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64};
@@ -41,8 +41,8 @@ pub(crate) struct Account {
     next: AtomicPtr<Account>,
     /// The next account of the same thread, in a ring.
     sibling: AtomicPtr<Account>,
-    /// The longest hold and wait in each open window.
-    slots: [SlotFigures; SLOTS],
+    /// The place of its longest hold and wait in each open window.
+    number: AtomicU32,
 }
 
 /// The waits of one account at one moment, in ticks.
@@ -59,6 +59,7 @@ impl Account {
     /// Returns an empty account of session 1.
     #[cfg(test)]
     pub(super) fn leak(gil: u32, tid: u32) -> &'static Self {
+        static LEAKED: AtomicU32 = AtomicU32::new(0);
         let counter = || AtomicU64::new(0);
         let account = Box::leak(Box::new(Self {
             gil: AtomicU32::new(0),
@@ -78,10 +79,15 @@ impl Account {
             was_forced: AtomicBool::new(false),
             next: AtomicPtr::new(NONE),
             sibling: AtomicPtr::new(NONE),
-            slots: [const { SlotFigures::new() }; SLOTS],
+            number: AtomicU32::new(LEAKED.fetch_add(1, Relaxed)),
         }));
         account.begin(gil, tid, 1);
         account
+    }
+
+    /// Gives it the number under which the open windows keep its longest hold and wait.
+    pub(super) fn set_number(&self, number: u32) {
+        self.number.store(number, Relaxed);
     }
 
     /// Empties the account for a new session.
@@ -144,7 +150,7 @@ impl Account {
     pub(super) fn released(&self, open: &Slots, since: u64, now: u64, is_forced: bool) {
         // The counters of two cores may differ by some ticks.
         add(&self.held, now.saturating_sub(since));
-        self.longest_hold.book(open, &self.slots, SlotFigures::hold, since, now);
+        self.longest_hold.book(open, &self.number, SlotFigures::hold, since, now);
         add(if is_forced { &self.forced_drops } else { &self.voluntary_releases }, 1);
         self.was_forced.store(is_forced, Relaxed);
     }
@@ -190,7 +196,7 @@ impl Account {
         }
         add(&self.waited, now.saturating_sub(since));
         add(&self.waits, 1);
-        self.longest_wait.book(open, &self.slots, SlotFigures::wait, since, now);
+        self.longest_wait.book(open, &self.number, SlotFigures::wait, since, now);
         self.waits_since.store(0, Relaxed);
     }
 
@@ -228,7 +234,7 @@ impl Account {
     pub(super) fn longest_hold(&self, slot: Option<Slot>, since: Option<u64>, now: u64) -> u64 {
         match slot {
             None => self.longest_hold.ever().max(since.map_or(0, |since| now.saturating_sub(since))),
-            Some(slot) => slot.longest(&self.slots, SlotFigures::hold, since, now),
+            Some(slot) => slot.longest(self.number.load(Relaxed), SlotFigures::hold, since, now),
         }
     }
 
@@ -236,7 +242,7 @@ impl Account {
     pub(super) fn longest_wait(&self, slot: Option<Slot>, since: Option<u64>, now: u64) -> u64 {
         match slot {
             None => self.longest_wait.ever().max(since.map_or(0, |since| now.saturating_sub(since))),
-            Some(slot) => slot.longest(&self.slots, SlotFigures::wait, since, now),
+            Some(slot) => slot.longest(self.number.load(Relaxed), SlotFigures::wait, since, now),
         }
     }
 
