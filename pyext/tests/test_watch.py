@@ -2,6 +2,8 @@
 
 import asyncio
 import gc
+import json
+import os
 import subprocess
 import sys
 import threading
@@ -402,3 +404,206 @@ except AttributeError as error:
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert (done.stderr, done.stdout) == ("", "module 'busy' has no attribute 'wotch'\n")
+
+
+def test_without_parentheses_it_decorates_a_function():
+    @busy.watch
+    def wait(seconds):
+        """A wait."""
+        busy.with_lock(seconds)
+
+    @busy.watch
+    async def sleep():
+        await asyncio.sleep(0.01)
+
+    wait(0.02)
+    asyncio.run(sleep())
+    assert own(wait.watch).held_s >= 0.02 and wait.__doc__ == "A wait."
+    assert sleep.watch.wall_s >= 0.01
+    for wrong in (5, None, dict):
+        with pytest.raises(TypeError, match="expected a function to watch, found"):
+            busy.watch(wrong)
+
+
+def test_a_decorated_function_runs_unwatched_if_the_gil_cannot_be_metered(child):
+    unwatched = child("""
+        import asyncio, busy, resource
+        @busy.watch
+        def wait(depth):
+            with_lock(0.001)
+            return wait(depth - 1) if depth else "done"
+        @busy.watch
+        async def sleep():
+            await asyncio.sleep(0.001)
+            return "done"
+        # The first 16 windows fit into this address space, and the next 16 do not.
+        with busy.watch():
+            limit = int(open("/proc/self/statm").read().split()[0]) * os.sysconf("SC_PAGE_SIZE") + (8 << 20)
+            resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+        wait(10)
+        watched = wait.watch.wall_s
+        watches = [busy.watch().__enter__() for _ in range(16)]
+        results = [wait(3), asyncio.run(sleep())]
+        errors = []
+        def note(call):
+            try:
+                errors.append(repr(call()))
+            except BaseException as error:
+                errors.append(f"{type(error).__name__}: {error}")
+        note(lambda: wait.watch.held_share)
+        note(lambda: sleep.watch.to_dict())
+        note(lambda: wait.watch.read())
+        note(lambda: wait.watch)
+        note(lambda: busy.watch().__enter__())
+        for w in watches:
+            w.__exit__()
+        wait(3)
+        report(watched=watched, results=results, errors=errors, again=wait.watch.wall_s)
+    """)
+    found = unwatched.report()
+    assert found["watched"] >= 0.011 and found["results"] == ["done", "done"]
+    reason = "reserving address space for more windows: Cannot allocate memory (os error 12)"
+    refused = f"GilNotMeterable: {reason}"
+    assert found["errors"] == [refused, refused, refused, f"<busy.watch, not watched: {reason}>", refused]
+    assert found["again"] >= 0.004, "there are free windows again"
+
+
+def test_an_open_watch_can_be_read_and_goes_on():
+    reads = []
+    with busy.watch() as w:
+        busy.with_lock(0.05)
+        first = w.read()
+        in_thread(lambda: reads.append(w.read()))
+        busy.with_lock(0.1)
+        second = w.read()
+        assert repr(w) == "<busy.watch, open>"
+    assert 0.05 <= own(first).longest_hold_s <= own(first).held_s <= first.wall_s
+    assert first.wall_s < reads[0].wall_s < second.wall_s <= w.wall_s
+    assert own(second).longest_hold_s >= 0.1 and own(second).held_s >= 0.15
+    assert own(first).cpu_s <= first.wall_s + 2e-6 and own(first).cpu_s < own(second).cpu_s
+    assert "the GIL was held for " in str(first)
+    for not_open in (w, first, busy.watch()):
+        with pytest.raises(RuntimeError, match="this watch is not open: call read"):
+            not_open.read()
+
+
+def test_the_figures_as_plain_data():
+    def run():
+        busy.with_lock(0.03)
+
+    with busy.watch() as w:
+        thread = in_thread(run, name="a thread")
+        with pytest.raises(AttributeError, match="read"):
+            w.to_dict()
+    found = w.to_dict()
+    assert json.loads(json.dumps(found)) == found
+    assert (found["wall_s"], found["held_share"], found["others"]) == (w.wall_s, w.held_share, [])
+    keys = "tid name held_s waited_s longest_hold_s longest_wait_s acquisitions cpu_s run_delay_s"
+    assert all(set(row) == set(keys.split()) for row in found["threads"])
+    assert [row["held_s"] for row in found["threads"]] == sorted(
+        (row["held_s"] for row in found["threads"]), reverse=True
+    )
+    row = next(row for row in found["threads"] if row["tid"] == thread.native_id)
+    assert row["name"] == "a thread" and row["held_s"] == w.threads[thread.native_id].held_s >= 0.03
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="needs threads on one core")
+def test_run_delay_is_the_time_without_a_core(child):
+    delayed = child("""
+        import busy
+        os.sched_setaffinity(0, [min(os.sched_getaffinity(0))])
+        def run():
+            without_lock(0.1)
+        def released():
+            threads = [threading.Thread(target=run) for _ in range(2)]
+            with busy.watch() as w:
+                for thread in threads:
+                    thread.start()
+                without_lock(0.3)
+                for thread in threads:
+                    thread.join()
+            return [w.wall_s] + [w.threads[tid].run_delay_s for tid in
+                                 [threading.get_native_id()] + [thread.native_id for thread in threads]]
+        report(delays=released())
+    """)
+    wall, own_delay, *delays = delayed.report()["delays"]
+    # Three threads spin for a tenth of a second on one core. Two of them end before the watch does.
+    assert all(0.02 < delay <= wall for delay in (own_delay, *delays)), (wall, own_delay, delays)
+
+
+def test_run_delay_from_before_the_watch_does_not_count():
+    before = busy._busy.own_run_delay()
+    assert before == pytest.approx(busy._busy.run_delays()[threading.get_native_id()], abs=1e9)
+    with busy.watch() as w:
+        pass
+    assert own(w).run_delay_s <= w.wall_s
+    assert ", run delay " in str(w)
+
+
+def watch_of(wall, **threads):
+    """Returns a watch with threads of these figures: held, waited at most, run delay."""
+    w = busy.watch()
+    w.wall_s, w.others = wall, {}
+    w.held_share = sum(held for held, _, _ in threads.values()) / wall
+    w.threads = {
+        number: busy.WatchedThread(name, held, wait, held, wait, 1, 0.0, delay)
+        for number, (name, (held, wait, delay)) in enumerate(threads.items())
+    }
+    return w
+
+
+@pytest.mark.parametrize(
+    ("w", "expected"),
+    [
+        (
+            watch_of(1, a=(0.3, 0, 0), b=(0.01, 0.29, 0)),
+            "b (1) waited for 290 ms, at least 290 ms of it while a (0)",
+        ),
+        (
+            watch_of(1, a=(0.3, 0, 0), b=(0.01, 0.31, 0.01)),
+            "b (1) waited for 310 ms, at least 300 ms of it while a",
+        ),
+        (
+            watch_of(1, a=(0.3, 0, 0), b=(0, 0.3, 0), c=(0.1, 0, 0)),
+            "at least 200 ms of it while a (0) held the GIL",
+        ),
+        # Another thread may have held it for the better part of the wait.
+        (watch_of(1, a=(0.3, 0, 0), b=(0, 0.3, 0), c=(0.2, 0, 0)), None),
+        # It may have had no core.
+        (watch_of(1, a=(0.3, 0, 0), b=(0, 0.3, 0.2)), None),
+        (watch_of(1, a=(0.3, 0, 0), b=(0, 0.3, None)), None),
+        (watch_of(0.35, a=(0.3, 0, 0), b=(0, 0.3, None)), "at least 250 ms of it while a (0) held the GIL"),
+        # As long as Python code keeps the GIL.
+        (watch_of(1, a=(0.9, 0, 0), b=(0.1, 0.006, 0)), None),
+        (watch_of(1, a=(0.9, 0.1, 0)), None),
+        (watch_of(1), None),
+    ],
+)
+def test_the_text_names_who_stalled_whom_if_it_is_certain(w, expected):
+    lines = [line for line in str(w).splitlines() if "longest stall" in line]
+    assert len(lines) == (expected is not None)
+    assert expected is None or expected in lines[0]
+
+
+def test_the_thread_that_stalls_another_is_named():
+    gate = threading.Barrier(2)
+
+    def wait_for_the_gil():
+        gate.wait()
+        busy.without_lock(0.01)
+
+    for _ in range(5):
+        with busy.watch() as w:
+            thread = threading.Thread(target=wait_for_the_gil, name="waits")
+            thread.start()
+            gate.wait()
+            busy.with_lock(0.3)
+            thread.join()
+        # On a busy machine the thread may have had no core for most of the wait.
+        if "longest stall: waits (" in str(w):
+            break
+    else:
+        pytest.fail(str(w))
+    assert f"of it while {threading.current_thread().name} ({threading.get_native_id()}) held the GIL" in str(
+        w
+    )
