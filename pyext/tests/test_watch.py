@@ -283,7 +283,7 @@ def test_any_number_of_watches_nest_and_each_has_its_own_longest_hold():
         watches += [busy.watch().__enter__() for _ in range(70)]
         busy.with_lock(seconds)
         busy.without_lock(0.001)
-    for w in watches:
+    for w in reversed(watches):
         w.__exit__()
     # A busy machine can make a hold longer, but the later ones can't become longer than the whole of a watch.
     first, second, third = watches[:70], watches[70:140], watches[140:]
@@ -531,13 +531,35 @@ def test_run_delay_is_the_time_without_a_core(child):
     assert all(0.02 < delay <= wall for delay in (own_delay, *delays)), (wall, own_delay, delays)
 
 
-def test_run_delay_from_before_the_watch_does_not_count():
+def test_run_delay_from_before_the_watch_does_not_count(monkeypatch):
+    tid = threading.get_native_id()
     before = busy._busy.own_run_delay()
-    assert before == pytest.approx(busy._busy.run_delays()[threading.get_native_id()], abs=1e9)
+    assert before <= busy._busy.run_delays()[tid] <= busy._busy.own_run_delay()
+    ended = threading.Event()
+    thread = threading.Thread(target=ended.wait)
+    thread.start()
+    # The delay of the calling thread is also read between the reads of the others, next to the block.
+    others = iter([{tid: 0, thread.native_id: 7}, {tid: 100, thread.native_id: 10**15}])
+    own_delay = iter([5, 9])
+    monkeypatch.setattr("busy._watch.run_delays", lambda: next(others))
+    monkeypatch.setattr("busy._watch.own_run_delay", lambda: next(own_delay))
     with busy.watch() as w:
         pass
-    assert own(w).run_delay_s <= w.wall_s
-    assert ", run delay " in str(w)
+    monkeypatch.undo()
+    ended.set()
+    thread.join()
+    assert own(w).run_delay_s == 4e-9
+    assert w.threads[thread.native_id].run_delay_s == w.wall_s, "no longer than the watch"
+    assert ", run delay 4 ns" in str(w)
+
+
+def test_where_the_kernel_reports_no_run_delay_it_is_unknown(monkeypatch):
+    monkeypatch.setattr("busy._watch.run_delays", dict)
+    monkeypatch.setattr("busy._watch.own_run_delay", lambda: None)
+    with busy.watch() as w:
+        pass
+    assert own(w).run_delay_s is None and own(w).cpu_s > 0
+    assert "run delay" not in str(w)
 
 
 def watch_of(wall, **threads):
@@ -566,6 +588,10 @@ def watch_of(wall, **threads):
         (
             watch_of(1, a=(0.3, 0, 0), b=(0, 0.3, 0), c=(0.1, 0, 0)),
             "at least 200 ms of it while a (0) held the GIL",
+        ),
+        (
+            watch_of(1, a=(0.3, 0, 0), b=(0.4, 0.3, 0)),
+            "b (1) waited for 300 ms, at least 300 ms of it while a (0)",
         ),
         # Another thread may have held it for the better part of the wait.
         (watch_of(1, a=(0.3, 0, 0), b=(0, 0.3, 0), c=(0.2, 0, 0)), None),
