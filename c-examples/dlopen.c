@@ -14,7 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* The types come from the header, so the program cannot contradict it. C23 has __typeof__ as typeof. */
+/* The types come from the header, so the program cannot contradict it. In C23, __typeof__ is typeof. */
 static __typeof__(busy_abi_version) *abi_version;
 static __typeof__(busy_strerror) *status_text;
 static __typeof__(busy_version) *release;

@@ -7,11 +7,11 @@
  *
  * The arguments are the variant, the number of seconds, and the number of threads. The variants are:
  *
- *     own-gil            each interpreter has a GIL of its own
- *     shared-gil         all interpreters share the GIL of the main one
+ *     own-gil            each interpreter has its own GIL
+ *     shared-gil         all interpreters share the main interpreter's GIL
  *     one-interpreter    all threads run in the main interpreter
  *
- * Each thread counts in Python. libbusy reads the CPU time that the thread used. The kernel reports the thread's run
+ * Each thread counts in Python. libbusy reads the CPU time of the thread. The kernel reports the thread's run
  * delay, which is the time for which it was runnable but had no CPU. Waiting for the GIL does not count as run delay.
  */
 
@@ -30,7 +30,7 @@
 #include <time.h>
 
 #if PY_VERSION_HEX < 0x030c0000
-#error "interpreters with a GIL of their own need CPython 3.12 or later"
+#error "interpreters with their own GIL need CPython 3.12 or later"
 #endif
 
 enum { MOST_THREADS = 64 };
@@ -71,7 +71,7 @@ static PyMethodDef methods[] = {
     {NULL, NULL, 0, NULL},
 };
 
-/* An interpreter with a GIL of its own imports only modules that declare their support for it. */
+/* An interpreter with its own GIL imports only modules that declare support for it. */
 static PyModuleDef_Slot slots[] = {
     {Py_mod_multiple_interpreters, Py_MOD_PER_INTERPRETER_GIL_SUPPORTED},
 #if PY_VERSION_HEX >= 0x030d0000
@@ -156,7 +156,7 @@ static void *work(void *argument)
     worker->run_delay_ns = run_delay_now_ns() - run_delay_before;
     worker->cpu_ns = after - before;
     PyThreadState_Clear(state);
-    PyThreadState_DeleteCurrent(); /* releases the GIL too */
+    PyThreadState_DeleteCurrent(); /* also releases the GIL */
     if (status != BUSY_OK) {
         fprintf(stderr, "interpreters: busy_thread_cpu_ns: %s\n", busy_strerror(status));
         worker->failed = 1;
@@ -206,7 +206,7 @@ int main(int argc, char **argv)
     const unsigned int seconds = (unsigned int)number(argv[2], 3600);
     const unsigned int threads = (unsigned int)number(argv[3], MOST_THREADS);
 
-    /* The one useful environment variable here is PYTHONHOME, the place of the standard library. */
+    /* Of the environment variables, only PYTHONHOME, the place of the standard library, matters here. */
     PyImport_AppendInittab("shared_state", PyInit_shared_state);
     Py_Initialize();
 

@@ -1,4 +1,4 @@
-/* Waits on the CPU for some microseconds, and prints the result of the wait and the CPU time that it used.
+/* Waits on the CPU for a number of microseconds, and prints the result of the wait and the CPU time that it used.
  *
  *     cc link.c $(pkg-config --cflags --libs busy) -Wl,-rpath,$(pkg-config --variable=libdir busy) -o link
  *     ./link 1500

@@ -5,9 +5,8 @@
  *         -Wl,-rpath,$(pkg-config --variable=libdir busy) -lm -o busy_c.so
  *     python3 -c 'import busy_c; print(busy_c.without_lock(0.5))'
  *
- * The module is the reference for the PyO3 module `busy`, which does one thing more: its waits end at Ctrl-C. A wait of
- * this module goes on to its end, because nothing calls PyErr_CheckSignals() meanwhile. KeyboardInterrupt follows when
- * the wait returns.
+ * The module is the reference for the PyO3 module `busy`, whose waits also end at Ctrl-C. A wait of this module is not
+ * interrupted, because nothing calls PyErr_CheckSignals() during it. KeyboardInterrupt follows when the wait returns.
  */
 
 #include <Python.h> /* must come first: it defines feature macros that affect the other headers */
@@ -17,7 +16,7 @@
 #include <math.h>
 
 /* Converts seconds to nanoseconds, and rounds up, so that no wait ends early. The whole seconds and the fraction are
- * converted separately, because a double does not represent every whole nanosecond beyond 2^53 of them. The product
+ * converted separately, because a double can't represent every whole number of nanoseconds above 2^53. The product
  * `fraction * 1e9` may have been rounded to a whole number; fma() compares it exactly. */
 static int nanoseconds(PyObject *argument, uint64_t *ns)
 {

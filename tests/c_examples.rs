@@ -229,7 +229,7 @@ fn all_threads_are_cancelled() {
     let lines: Vec<_> = shown.lines().collect();
     assert_eq!(lines.len(), 4, "{shown}");
     for line in lines {
-        assert!(line.contains(": the wait was cancelled, ") && line.contains("; used "), "{line}");
+        assert!(line.contains(": the call was cancelled, ") && line.contains("; used "), "{line}");
         eprintln!("{line}");
     }
 }

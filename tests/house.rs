@@ -1,8 +1,9 @@
 //! The structure of the source tree, read from its imports: no two files import each other, directly or through others, and
 //! the folders of src/ import only those below them (CONTRIBUTING.md).
 //!
-//! An import is a path into the crate, in a `use` or in code. A name that a module re-exports (`pub use`) counts as an import
-//! of the file that defines it; declaring a child (`mod`) and re-exporting from it is no import. Test modules are left out.
+//! An import is a path into the crate, in a `use` or in code. A name that a module re-exports (`pub use`) counts as an
+//! import of the file that defines it; declaring a child (`mod`) and re-exporting from it is not an import. Test
+//! modules are left out.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -13,13 +14,13 @@ use syn::{Attribute, Item, ItemMod, ItemUse, UseTree, Visibility};
 /// The path of a module or an item below the crate's root.
 type Name = Vec<String>;
 
-/// The paths that one file names.
+/// The paths that one file contains.
 #[derive(Default)]
 struct File {
     module: Name,
     children: BTreeSet<String>,
     imports: Vec<Name>,
-    /// The re-exported names, each with the path that it stands for.
+    /// The re-exported names, each with the path to which it refers.
     exports: BTreeMap<String, Name>,
 }
 
@@ -33,7 +34,7 @@ impl File {
         file
     }
 
-    /// Returns the absolute path of `path`; None if it leaves the crate.
+    /// Returns `path` as an absolute path, or None if it leads out of the crate.
     fn absolute(&self, path: &[String]) -> Option<Name> {
         let supers = path.iter().take_while(|part| *part == "super").count();
         match path.first()?.as_str() {
@@ -78,7 +79,7 @@ fn is_test(attributes: &[Attribute]) -> bool {
     })
 }
 
-/// Returns the paths of a use tree below `base`, each with the name that it gets.
+/// Returns the paths of a use tree below `base`, each with the name under which it is imported.
 fn leaves(tree: &UseTree, base: &[String]) -> Vec<(Name, String)> {
     let joined = |name: &syn::Ident| [base, &[name.to_string()]].concat();
     match tree {
@@ -91,7 +92,7 @@ fn leaves(tree: &UseTree, base: &[String]) -> Vec<(Name, String)> {
     }
 }
 
-/// Reads a crate's files, and returns the files that each imports.
+/// Reads a crate's files, and returns the imports of each file.
 fn imports(folder: &Path) -> BTreeMap<Name, BTreeSet<Name>> {
     let mut files = BTreeMap::new();
     read(folder, folder, &mut files);
@@ -104,7 +105,7 @@ fn imports(folder: &Path) -> BTreeMap<Name, BTreeSet<Name>> {
     imports
 }
 
-/// Reads the files below `folder`: `process/mod.rs` is the module `process`, `lib.rs` the root.
+/// Reads the files below `folder`: `process/mod.rs` is the module `process`, and `lib.rs` is the root.
 fn read(root: &Path, folder: &Path, files: &mut BTreeMap<Name, File>) {
     for entry in fs::read_dir(folder).unwrap().flatten() {
         let path = entry.path();
@@ -119,7 +120,8 @@ fn read(root: &Path, folder: &Path, files: &mut BTreeMap<Name, File>) {
     }
 }
 
-/// Returns the file that defines `path`: its longest beginning that is a file, then on through re-exports.
+/// Returns the file that defines `path`: the file of the longest prefix that is a module, or the file to which that
+/// file's re-exports lead.
 fn defining(files: &BTreeMap<Name, File>, path: &[String]) -> Option<Name> {
     let mut path = path.to_vec();
     loop {
@@ -163,7 +165,7 @@ fn source(folder: &str) -> BTreeMap<Name, BTreeSet<Name>> {
 fn no_two_files_import_each_other() {
     for folder in ["src", "busy-core/src", "gil/src", "ffi/src", "pyext/src", "benches/src"] {
         let imports = source(folder);
-        assert!(imports.values().any(|imports| !imports.is_empty()), "{folder}: no import was found");
+        assert!(imports.values().any(|imports| !imports.is_empty()), "{folder}: expected imports, found none");
         assert_eq!(circle(&imports), None, "{folder}: these files import each other in a circle");
     }
 }
@@ -188,11 +190,11 @@ fn folders_import_only_the_folders_below_them() {
         let is_below = below.get(from.as_str()).is_some_and(|below| below.contains(&to.as_str()));
         assert!(is_below || LEAVES.contains(&to.as_str()), "{from} must not import {to}");
     }
-    assert!(arrows.len() > 15, "too few imports were found: {arrows:?}");
+    assert!(arrows.len() > 15, "expected more than 15 imports between folders, found {arrows:?}");
 }
 
 #[test]
-fn a_circle_through_a_re_export_is_found_and_a_test_makes_none() {
+fn a_circle_through_a_re_export_is_found_and_imports_of_tests_are_ignored() {
     let folder = tempfile::tempdir().unwrap();
     let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
     write("lib.rs", "mod one; mod two; pub use one::{First, Second as Other};");

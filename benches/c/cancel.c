@@ -3,9 +3,9 @@
  *
  *     cancel LIBBUSY PEERS CANCELLER_CORE WAITER_CORE CANCELS
  *
- * Each thread is pinned to a core of its own. libbusy and the C loop, which polls the clock and an atomic flag, take turns.
+ * Each thread is pinned to a different core. libbusy and the C loop, which polls the clock and an atomic flag, take turns.
  * The program counts latencies over 1 ms, and those of them during which neither thread was preempted (ru_nivcsw,
- * getrusage(2)): only these can be the fault of the code. The measurement is repeated under SCHED_FIFO, if permitted.
+ * getrusage(2)): only these can be caused by the code. The measurement is repeated under SCHED_FIFO, if permitted.
  */
 
 #define _GNU_SOURCE

@@ -1,7 +1,7 @@
-/* A process to be sampled.
+/* A process whose threads are sampled.
  *
  *     targets THREADS       THREADS threads, including the first, sleep until the process is killed
- *     targets THREADS HZ    the same, but each thread wakes up HZ times a second
+ *     targets THREADS HZ    the same, but each thread wakes up HZ times per second
  *     targets               one thread spins
  */
 

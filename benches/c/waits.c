@@ -2,7 +2,7 @@
  *
  *     waits LIBBUSY PEERS CALLS
  *
- * All sides are called through one pointer type at one call site, and take turns of some calls each. CLOCK_MONOTONIC is
+ * All sides are called through one pointer type at one call site, and take turns of a few calls. CLOCK_MONOTONIC is
  * read before and after each call, so every overshoot includes the call itself and one reading of the clock. The requested
  * duration increases by one nanosecond from call to call, and restarts after ten calls: the counter behind the clock
  * advances in steps of up to 10 ns, and with a fixed duration the median would jump by whole steps.

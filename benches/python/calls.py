@@ -2,7 +2,7 @@
 
 python -I calls.py FOLDER LIBBUSY PEERS CALLS
 
-FOLDER contains the extension modules `calls` and `busy_cffi`. The sides take turns of some hundred calls. A turn is a
+FOLDER contains the extension modules `calls` and `busy_cffi`. The sides take turns of hundreds of calls. A turn is a
 loop whose body is 20 calls, so that the loop itself costs little. The median of the turns of each side is reported.
 """
 
@@ -49,7 +49,7 @@ try:
 except ImportError as error:
     missing["without_lock-cffi"] = str(error)
 
-# A release and reacquire of the GIL costs more once a second thread has been started, as in any program that needs it.
+# A release and reacquire of the GIL costs more after a second thread has been started, as in any program that uses it.
 threading.Thread(target=threading.Event().wait, daemon=True).start()
 
 timers = {

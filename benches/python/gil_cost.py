@@ -34,7 +34,7 @@ def loop_ns(steps):
 
 
 def main(libbusy, calls):
-    # Releasing the GIL costs more once a second thread has been started, by whatever means.
+    # Releasing the GIL costs more after a second thread has been started, in any way.
     threading.Thread(target=threading.Event().wait, daemon=True).start()
     meter, calls, function = Meter(libbusy), int(calls), ctypes.CDLL(libbusy).busy_abi_version
     pairs, loops = ([], []), ([], [])

@@ -93,12 +93,12 @@ class GilLoad(InProcess):
 
 
 def use_all_cores():
-    """Unpins this process: on one core, the meter's own thread would have to wait for the metered thread."""
+    """Unpins this process: on one core, the meter's thread would have to wait for the metered thread."""
     os.sched_setaffinity(0, range(os.cpu_count()))
 
 
 class OtherProcess(object):
-    """A sampler in a process of its own, which exits after `seconds`."""
+    """A sampler in a separate process, which exits after `seconds`."""
 
     def __init__(self, _libbusy, seconds, core, *command):
         self._seconds, self._core, self._command = seconds, int(core), list(command)
@@ -207,7 +207,7 @@ def main(name, libbusy, period_us, seconds, *core_and_command):
                 released += release(release_ns)
         took = CLOCK() - start
         found = meter.found()
-        # Everything but the released waits counts as held, including the interpreter's own work between the calls.
+        # All time except the released waits counts as held, including the interpreter's work between the calls.
         found["share"] = 100 * abs(found["share"] - (1 - released * 1e-9 / took))
         # The hold also includes the time between the calls, so `longest` is a lower bound of its true length.
         if "hold" in found and hold_ns and release_ns:

@@ -198,7 +198,7 @@ def of_lxml():
 
     parsed = etree.fromstring(document)
     return {
-        # Parses without the GIL, and frees the tree with it.
+        # lxml parses without the GIL, but frees the tree with it.
         "partly": {"lxml fromstring": lambda: etree.fromstring(document)},
         "releases": {"lxml xpath": lambda: parsed.xpath("count(//b[@c='d' and ../b])")},
         "holds": {"lxml iter": lambda: consume(parsed.iter())},

@@ -1,4 +1,4 @@
-//! Compiles the programs that a bench measures, and runs them pinned to a core under the lab's guard.
+//! Compiles the programs that a bench measures, and runs them pinned to a core under the lab's supervisor.
 
 use crate::row::Round;
 use busy_lab::process::{Spec, Supervised, SupervisorError};
@@ -12,7 +12,7 @@ use std::process::{Command, ExitCode};
 /// The hidden subcommand that pins itself to a core and executes another program.
 pub const ON_CORE: &str = "__on-core";
 
-/// Why something could not be measured.
+/// The reason why a measurement failed.
 #[derive(Debug)]
 pub enum Trouble {
     /// The user pressed Ctrl-C, which ends the whole run.
@@ -71,7 +71,7 @@ pub fn pin(core: usize) -> io::Result<()> {
 /// Runs `command` on `core` and parses its last line as a [`Round`].
 ///
 /// # Errors
-/// The program could not be run, failed, took longer than a minute, or printed something else.
+/// The program could not be started, failed, took longer than a minute, or printed invalid output.
 pub fn round(core: usize, command: &[String]) -> Result<Round, Trouble> {
     let lines = Supervised::start(&on_core(core, command, 60.0)?)?.output()?.success().map_err(Trouble::Failed)?;
     let last = lines.last().map_or("", String::as_str);

@@ -37,7 +37,8 @@ impl Document {
         serde_json::from_slice(&text).map_err(|error| expected(&error))
     }
 
-    /// Returns whether the figure of `row` lies within the range of this run's rounds, or `None` if one has no figure.
+    /// Returns true if the figure of `row` lies within the range of this run's rounds, or `None` if one of the two has
+    /// no figure.
     pub fn agrees_with(&self, row: &Row) -> Option<bool> {
         let before = self.results.iter().find(|before| (&before.group, &before.row) == (&row.group, &row.row))?;
         Some(before.found?.contains(row.found?.median))

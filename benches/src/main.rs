@@ -43,7 +43,7 @@ struct Arguments {
     #[arg(long, value_name = "FOLDER", default_value = "build/bench")]
     folder: PathBuf,
 
-    /// Compare with an earlier run: does each figure lie within the range of that run's rounds?
+    /// Show whether each figure lies within the range of the rounds of this earlier run
     #[arg(long, value_name = "FILE")]
     against: Option<PathBuf>,
 
@@ -86,12 +86,12 @@ fn run(arguments: &Arguments) -> Result<ExitCode, Box<dyn Error>> {
     interrupt::catch()?;
     std::fs::create_dir_all(&arguments.folder)?;
     let bench = bench(arguments)?;
-    // Observed before this process is pinned to one core.
+    // The host must be observed before this process is pinned to one core.
     let host = host::observe(bench.patience())?;
     child::pin(bench.observer)?;
     let document = match measure(&bench, host, &chosen) {
         Ok(document) => document,
-        Err(Trouble::Interrupted) => return Ok(ExitCode::from(interrupt::EXIT_CODE)),
+        Err(Trouble::Interrupted) => return Ok(ExitCode::from(interrupt::exit_code().unwrap_or_default())),
         Err(Trouble::Failed(why)) => return Err(why.into()),
     };
     // Colons in file names are inconvenient on the command line.

@@ -16,19 +16,20 @@ pub struct Rounds {
     pub disturbed: usize,
 }
 
-/// How many rounds, and how long to wait for a quiet machine.
+/// The number of rounds, and the maximum wait for a quiet machine.
 #[derive(Clone, Copy)]
 pub struct Plan {
     /// Number of rounds.
     pub rounds: usize,
-    /// Longest wait before the first round.
+    /// Maximum wait before the first round.
     pub patience: Duration,
 }
 
 /// Runs `plan.rounds` rounds.
 ///
-/// A round is disturbed if other processes use more than a tenth of a core meanwhile. Disturbed rounds are repeated, at
-/// most half as many in all as there are rounds. If too few rounds are quiet, the least disturbed ones are kept.
+/// A round is disturbed if other processes use more than a tenth of a core during it. Disturbed rounds are repeated;
+/// the total number of repetitions is at most half the number of rounds. If too few rounds are quiet, the least
+/// disturbed ones are kept.
 pub fn rounds(plan: Plan, mut one: impl FnMut() -> Result<Round, Trouble>) -> Result<Rounds, Trouble> {
     settle(plan.patience)?;
     let mut done: Vec<(f64, Round)> = Vec::new();
@@ -61,8 +62,8 @@ impl Usage {
         Ok(Self { time: Instant::now(), cores: cores()?, own: own()? })
     }
 
-    /// Returns the CPU usage of other processes since `self`, in percent of one core. It includes time that the
-    /// hypervisor took (steal time).
+    /// Returns the CPU utilization of other processes since `self`, in percent of one core. It includes time that the
+    /// hypervisor ran something else (steal time).
     fn others_since(&self) -> Result<f64, Trouble> {
         let now = Self::now()?;
         let span = now.time - self.time;
@@ -73,7 +74,8 @@ impl Usage {
     }
 }
 
-/// Returns the CPU time of this process and of its reaped descendants. The guard reaps everything that it starts.
+/// Returns the CPU time of this process and of its reaped descendants. The supervisor reaps all processes that it
+/// starts.
 fn own() -> Result<Duration, Trouble> {
     let stat = Process::myself().and_then(|own| own.stat()).map_err(|error| Trouble::Failed(error.to_string()))?;
     let ticks = stat.utime + stat.stime + stat.cutime.unsigned_abs() + stat.cstime.unsigned_abs();

@@ -66,13 +66,13 @@ pub enum Unit {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Figure {
-    /// The median of each round's ours / theirs.
+    /// The median over the rounds of `ours` / `theirs`.
     Ratio,
-    /// The median of ours.
+    /// The median of `ours`.
     Value,
-    /// The largest of ours.
+    /// The maximum of `ours`.
     Largest,
-    /// The sum of ours.
+    /// The sum of `ours`.
     Sum,
 }
 
@@ -86,8 +86,8 @@ pub enum Wanted {
     AtLeast(f64),
 }
 
-/// The report of one round: the values of each row (ours, and the peer's if there is one), and the reasons for missing
-/// rows.
+/// The report of one round: the values of each row (busy's, and the peer's if there is one), and the reasons for
+/// missing rows.
 #[derive(Debug, Default, Clone, Deserialize)]
 pub struct Round {
     /// Values by row.
@@ -98,7 +98,7 @@ pub struct Round {
 }
 
 impl Row {
-    /// Creates a row for the ratio of ours to that of `peer`, in the case `case` of `what`.
+    /// Returns a row for the ratio of busy's value to that of `peer`, in the case `case` of `what`.
     pub fn ratio(row: impl Into<String>, what: &str, peer: &str, case: impl Into<String>, unit: Unit) -> Self {
         Self {
             kind: "bench".into(),
@@ -155,7 +155,7 @@ impl Row {
         self.missing.insert("found".into(), reason.into());
     }
 
-    /// Returns the figure with its spread. A sum or a maximum takes the place of the median.
+    /// Returns the figure with its spread. A sum or a maximum replaces the median.
     fn spread(&self) -> Option<Spread> {
         match self.figure {
             Figure::Ratio => {
@@ -181,14 +181,14 @@ impl Row {
 }
 
 impl Round {
-    /// Returns whether the round has values for `row`, or a reason why they are missing.
+    /// Returns true if the round has values for `row`, or a reason why they are missing.
     pub fn covers(&self, row: &str) -> bool {
         self.figures.contains_key(row) || self.missing.keys().any(|prefix| row.starts_with(prefix))
     }
 }
 
 impl Wanted {
-    /// Returns whether `figure` meets the target.
+    /// Returns true if `figure` meets the target.
     pub fn is_met(self, figure: f64) -> bool {
         match self {
             Self::AtMost(bound) => figure <= bound,

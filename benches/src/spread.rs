@@ -34,7 +34,7 @@ impl Spread {
         })
     }
 
-    /// Returns whether `value` lies between the minimum and the maximum, inclusive.
+    /// Returns true if `value` lies between the minimum and the maximum, inclusive.
     pub fn contains(&self, value: f64) -> bool {
         (self.min..=self.max).contains(&value)
     }

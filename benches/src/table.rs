@@ -1,4 +1,4 @@
-//! Renders a run as one table with notes, and warns of disturbances.
+//! Renders a run as one table with notes, and warns about disturbances.
 
 use crate::document::Document;
 use crate::row::{Figure, Row, Unit, Wanted};

@@ -7,8 +7,8 @@
 //! - A perf event of each thread. Reading it makes the thread's core update the count (perf_event_read(),
 //!   kernel/events/core.c). It excludes the context switches themselves, which are 0.1 points at 200 switches per
 //!   second, so it is suitable for the differences between windows, but not for the total.
-//! - The CPU clock of a process that is stopped for a moment. This is the process's own clock, and nothing runs
-//!   meanwhile.
+//! - The CPU clock of a process that is stopped for a moment. It is exact because none of the threads runs during the
+//!   stop.
 
 use crate::child::Trouble;
 use busy_core::clock::monotonic_ns;
@@ -52,7 +52,7 @@ impl TaskClock {
         Ok(Duration::from_nanos(counts?))
     }
 
-    /// Stops the processes for some 0.1 ms, and returns the time of the stop (CLOCK_MONOTONIC, ns) and their total CPU
+    /// Stops the processes for about 0.1 ms, and returns the time of the stop (CLOCK_MONOTONIC, ns) and their total CPU
     /// time.
     ///
     /// # Errors
@@ -64,8 +64,8 @@ impl TaskClock {
             let tasks = process.tasks().into_iter().flatten().flatten();
             tasks.filter_map(|task| task.stat().ok()).all(|stat| matches!(stat.state, 'T' | 'Z'))
         };
-        let give_up = monotonic_ns() + 100_000_000;
-        while !self.processes.iter().all(has_stopped) && monotonic_ns() < give_up {}
+        let deadline = monotonic_ns() + 100_000_000;
+        while !self.processes.iter().all(has_stopped) && monotonic_ns() < deadline {}
         let clocks =
             self.processes.iter().map(|process| cpu::process(process.pid.unsigned_abs())).sum::<Result<_, _>>();
         self.signal(Signal::CONT)?;

@@ -32,7 +32,7 @@ fn every_row_of_a_group_gets_its_figures_and_a_place_in_the_table() {
         for side in ["ours", "theirs"] {
             let rounds = row[side].as_array().unwrap();
             assert_eq!(rounds.len(), 2, "{row}");
-            // Negative if a wait ends early.
+            // The value would be negative if a wait ended early.
             assert!(rounds.iter().all(|round| round.as_f64().is_some_and(|value| value > 0.0)), "{row}");
         }
         let found = |figure: &str| row["found"][figure].as_f64().unwrap_or_else(|| panic!("no {figure} in {row}"));
@@ -44,7 +44,7 @@ fn every_row_of_a_group_gets_its_figures_and_a_place_in_the_table() {
         assert!(shown.contains(row["case"].as_str().unwrap()), "{row} is not in\n{shown}");
     }
 
-    // The medians of a run lie within the range of its own rounds.
+    // The medians of a run lie within the range of its rounds.
     let compared = bench(&["--show", &path, "--against", &path]);
     let compared = String::from_utf8(compared.stdout).unwrap();
     assert!(compared.contains("agrees") && !compared.contains("differs"), "{compared}");

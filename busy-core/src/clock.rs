@@ -2,9 +2,9 @@
 
 use rustix::time::{ClockId, clock_gettime};
 
-/// Returns the time of CLOCK_MONOTONIC in nanoseconds: since boot, never set back, not counting suspension. It is read
-/// through the vDSO in about 21 ns. Python's `time.monotonic()` uses the same clock, so time stamps can be compared
-/// across processes.
+/// Returns the time of CLOCK_MONOTONIC in nanoseconds. It counts from boot, does not include suspension and never goes
+/// back. Reading it through the vDSO takes about 21 ns. Python's `time.monotonic()` uses the same clock, so time stamps
+/// can be compared across processes.
 #[inline]
 pub fn monotonic_ns() -> u64 {
     let now = clock_gettime(ClockId::Monotonic);

@@ -1,7 +1,7 @@
 //! The core of busy: a busy wait that never ends early and counts its clock polls, a CPU load of a given size, the CPU
-//! time of threads and cores, and deadlines at a steady rate.
+//! time of threads and cores, and deadlines at a constant rate.
 //!
-//! It depends neither on C and Python nor on the lab, which are built on it, and prints nothing.
+//! It prints nothing, and depends neither on C and Python nor on the lab, which all depend on it.
 
 pub mod clock;
 pub mod cpu;

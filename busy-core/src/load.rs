@@ -2,10 +2,10 @@
 //!
 //! Each thread is a closed loop on its own CPU clock. Within every period it spins until it has used the CPU time that
 //! is due at the end of the period, counted from the start of the load. So the cost of sleeping and waking is part of
-//! the share, and the next periods make up for what one period has missed.
+//! the share, and later periods make up for CPU time that one period has missed.
 
 use crate::clock::monotonic_ns;
-use crate::cpu::current_thread;
+use crate::cpu::{current_run_delay, current_thread};
 use crate::wait::busy_wait_while;
 use std::io;
 use std::thread;
@@ -18,7 +18,8 @@ pub struct Load {
     pub threads: usize,
     /// The share of a core that each thread uses, 0 to 1.
     pub share: f64,
-    /// The time of one round of spinning and sleeping; more than zero. Less than 100 µs counts as 100 µs.
+    /// The duration of one round of spinning and sleeping, which must not be zero. Periods below 100 µs count as 100
+    /// µs.
     pub period: Duration,
     /// The total duration.
     pub duration: Duration,
@@ -42,6 +43,8 @@ pub struct ThreadLoad {
     pub elapsed: Duration,
     /// The CPU time that it used in this time.
     pub cpu: Duration,
+    /// Its run delay in this time: the time that it was runnable without a CPU. None if the system does not report it.
+    pub run_delay: Option<Duration>,
 }
 
 /// The reason why a load can't run.
@@ -57,23 +60,23 @@ pub enum LoadError {
     Spawn(io::Error),
 }
 
-/// The largest number of threads of one load: more than any machine has cores.
+/// The maximum number of threads of one load: more than any machine has cores.
 pub const MOST_THREADS: usize = 4096;
 
-/// The largest number of periods that a thread makes up for if it had no core. Making up for all of them would be a
-/// load of 100 % for a long time.
+/// The maximum number of periods that a thread makes up for after it had no CPU. If it made up for all of them, the
+/// load could be 100 % for a long time.
 const MOST_BEHIND: u32 = 10;
-/// A sleep takes 60 µs and more, so shorter rounds would end before it does. The thread would do nothing but count
-/// rounds; if they were shorter than the counting takes, it would never end.
+/// The shortest round. A sleep takes at least 60 µs, so shorter rounds would end before their sleep. The thread would
+/// only count rounds, and would never end if a round were shorter than the time to count it.
 const SHORTEST_PERIOD: Duration = Duration::from_micros(100);
-/// The longest time between two reads of the CPU clock, or of one sleep without calling `go_on`.
+/// The maximum time between two reads of the CPU clock, and of one sleep without a call of `go_on`.
 const STRETCH: Duration = Duration::from_millis(10);
-/// The longest load and period: 34,865 years, which can be added and multiplied without overflow.
+/// The maximum duration and period: 34,865 years. It can be added and multiplied without overflow.
 const FOREVER: Duration = Duration::from_secs(1 << 40);
 
 impl Load {
-    /// Runs the load in threads of its own and returns when all of them have ended. If `go_on` returns false, the load
-    /// ends early; it is called at least every 10 ms.
+    /// Runs the load in new threads and returns when all of them have ended. If `go_on` returns false, the load ends
+    /// early; it is called at least every 10 ms.
     ///
     /// # Errors
     /// [`LoadError`]. No thread is left running.
@@ -93,7 +96,7 @@ impl Load {
         let threads = thread::scope(|scope| {
             let spawn = |_| thread::Builder::new().name("busy-load".into()).spawn_scoped(scope, || self.one(&go_on));
             let spawned: Result<Vec<_>, _> = (0..self.threads).map(spawn).collect();
-            // If one fails, those started before it must end. The scope waits for them.
+            // If one thread can't be started, the earlier ones must end. The scope waits for them.
             failed.store(spawned.is_err(), std::sync::atomic::Ordering::Relaxed);
             let join = |thread: thread::ScopedJoinHandle<'_, _>| thread.join().expect("the loop does not panic");
             spawned.map(|threads| threads.into_iter().map(join).collect::<Vec<_>>())
@@ -105,10 +108,11 @@ impl Load {
     }
 
     fn one(&self, go_on: &impl Fn() -> bool) -> ThreadLoad {
+        let run_delay_at_start = current_run_delay();
         let (start, cpu_at_start) = (monotonic_ns(), current_thread());
         let elapsed = || Duration::from_nanos(monotonic_ns() - start);
         let used = || current_thread() - cpu_at_start;
-        // The CPU time that was due but is not made up for.
+        // The CPU time that was due but will not be made up for.
         let mut dropped = Duration::ZERO;
         let mut end = Duration::ZERO;
         let (period, duration) = (self.period.clamp(SHORTEST_PERIOD, FOREVER), self.duration.min(FOREVER));
@@ -131,11 +135,20 @@ impl Load {
                 thread::sleep(left.min(STRETCH));
             }
         }
-        ThreadLoad { elapsed: elapsed(), cpu: used() }
+        let (elapsed, cpu) = (elapsed(), used());
+        let run_delay = current_run_delay().zip(run_delay_at_start).map(|(end, start)| end.saturating_sub(start));
+        ThreadLoad { elapsed, cpu, run_delay }
     }
 }
 
 impl Achieved {
+    /// Returns the run delay of the threads as a share of their time, on average. None if the system does not report it.
+    pub fn run_delay_share(&self) -> Option<f64> {
+        let run_delays: Option<Vec<Duration>> = self.threads.iter().map(|thread| thread.run_delay).collect();
+        let elapsed = self.threads.iter().map(|thread| thread.elapsed).sum::<Duration>().as_secs_f64();
+        Some(run_delays?.iter().sum::<Duration>().as_secs_f64() / elapsed.max(f64::MIN_POSITIVE))
+    }
+
     /// Returns the share of a core that the threads used, on average.
     pub fn share(&self) -> f64 {
         let sum = |part: fn(&ThreadLoad) -> Duration| self.threads.iter().map(part).sum::<Duration>().as_secs_f64();
@@ -171,14 +184,14 @@ mod tests {
         assert!(achieved.completed && achieved.threads.len() == 2);
         for thread in &achieved.threads {
             let share = thread.cpu.as_secs_f64() / thread.elapsed.as_secs_f64();
-            // It may be less if other processes use the cores, but never more.
+            // The share may be smaller if other processes use the cores, but never larger.
             assert!((0.02..0.21).contains(&share), "{share}");
         }
         assert!((0.02..0.21).contains(&achieved.share()));
     }
 
     #[test]
-    fn a_share_of_0_uses_next_to_no_cpu_and_a_share_of_1_all_that_is_available() {
+    fn a_share_of_0_uses_almost_no_cpu_and_a_share_of_1_all_that_is_available() {
         assert!(load(1, 0.0, Duration::from_millis(200)).run(|| true).unwrap().share() < 0.1);
         let all = load(1, 1.0, Duration::from_millis(200)).run(|| true).unwrap();
         assert!(all.share() > 0.2 && all.share() < 1.01, "{all:?}");

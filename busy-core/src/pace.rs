@@ -1,4 +1,4 @@
-//! Deadlines at a steady rate, for samplers.
+//! Deadlines at a constant rate, for samplers.
 
 use crate::clock::monotonic_ns;
 use std::hash::{BuildHasher, RandomState};
@@ -6,9 +6,9 @@ use std::num::NonZero;
 use std::thread;
 use std::time::Duration;
 
-/// Deadlines on CLOCK_MONOTONIC, `hz` a second, counted from the start: a late wait does not delay the next one. If a
-/// deadline has passed when the work of the one before ends, it is missed: it is counted, and not made up for. So in t
-/// seconds at most `hz * t + 1` deadlines are met.
+/// Deadlines on CLOCK_MONOTONIC, `hz` per second, counted from the start: a late wait does not delay the next deadline.
+/// A deadline that has passed before the work of the previous one ends is missed: it is counted, but not made up for.
+/// So at most `hz * t + 1` deadlines are met in t seconds.
 #[derive(Debug)]
 pub struct Pace {
     hz: NonZero<u32>,
@@ -16,7 +16,7 @@ pub struct Pace {
     /// The number of the next deadline; the first one, 0, is the start.
     next: u64,
     missed: u64,
-    /// For [`Pace::scattered`]: draws the place of each deadline in its step.
+    /// For [`Pace::scattered`]: draws the place of each deadline in its interval.
     draw: Option<RandomState>,
 }
 
@@ -26,14 +26,14 @@ impl Pace {
         Self { hz, start_ns: monotonic_ns(), next: 0, missed: 0, draw: None }
     }
 
-    /// Returns a pace that starts now, and whose deadlines each lie at a random place in their step of 1/`hz` seconds.
-    /// So an activity with a period of its own, even the same one, is sampled at all its moments equally.
+    /// Returns a pace that starts now, with each deadline at a random place in its interval of 1/`hz` seconds. So all
+    /// phases of a periodic activity are sampled equally, even if its period is 1/`hz` seconds, too.
     pub fn scattered(hz: NonZero<u32>) -> Self {
         Self { draw: Some(RandomState::new()), ..Self::start(hz) }
     }
 
-    /// Sleeps until the next deadline and returns true. Returns false as soon as `go_on` does, which is called at the
-    /// start and whenever the thread is unparked (`std::thread::Thread::unpark`).
+    /// Sleeps until the next deadline and returns true. Returns false as soon as `go_on` returns false. `go_on` is
+    /// called at the start and whenever the thread is unparked (`std::thread::Thread::unpark`).
     pub fn wait(&mut self, go_on: impl Fn() -> bool) -> bool {
         let deadline_ns = self.choose(monotonic_ns());
         while go_on() {
@@ -57,12 +57,12 @@ impl Pace {
         let hz = u128::from(self.hz.get());
         let passed = (u128::from(now_ns.saturating_sub(self.start_ns)) * hz / SECOND) as u64;
         if self.next > 0 {
-            // A scattered deadline of the current step is not missed yet.
+            // A scattered deadline of the current interval has not been missed yet.
             let next = self.next.max(if self.draw.is_some() { passed } else { passed + 1 });
             self.missed += next - self.next;
             self.next = next;
         }
-        // In fixed point: steps, and 2^-32 of a step.
+        // In fixed point: intervals, and 2^-32 of an interval.
         let within = self.draw.as_ref().map_or(0, |draw| draw.hash_one(self.next) >> 32);
         let steps = (u128::from(self.next) << 32) + u128::from(within);
         // Rounded up, so that the wait never ends before the deadline.
@@ -100,30 +100,30 @@ mod tests {
         let ms = |ms: u64| 1000 + ms * 1_000_000;
         let mut pace = pace(100);
         assert_eq!((pace.choose(ms(0)), pace.missed()), (ms(0), 0));
-        // At the deadline itself it has passed, since there is no time left to sleep.
+        // At its exact time a deadline counts as passed, since there is no time left to sleep.
         assert_eq!((pace.choose(ms(10)), pace.missed()), (ms(20), 1));
         assert_eq!((pace.choose(ms(77)), pace.missed()), (ms(80), 6));
         assert_eq!((pace.choose(ms(81)), pace.missed()), (ms(90), 6));
-        // The start is met even if the first call comes late.
+        // The start is met even if the first call is late.
         let mut late = self::pace(100);
         assert_eq!((late.choose(ms(55)), late.missed()), (ms(0), 0));
         assert_eq!((late.choose(ms(55)), late.missed()), (ms(60), 5));
     }
 
     #[test]
-    fn scattered_deadlines_are_spread_evenly_over_their_steps() {
+    fn scattered_deadlines_are_spread_evenly_over_their_intervals() {
         const STEP_NS: u64 = 200_000;
         let mut pace = Pace { draw: Some(RandomState::new()), ..pace(5000) };
         let mut quarters = [0; 4];
         for number in 0..4000 {
             let start = 1000 + number * STEP_NS;
-            // It is drawn before the step begins, in the middle of it, or at its end.
+            // The deadline is chosen before the interval begins, in its middle, or at its end.
             let deadline = pace.choose(start + [0, STEP_NS / 2, STEP_NS - 1][number as usize % 3]);
             assert!((start..=start + STEP_NS).contains(&deadline), "{number} at {deadline}");
             quarters[((deadline - start) * 4 / STEP_NS).min(3) as usize] += 1;
         }
         assert_eq!(pace.missed(), 0);
-        // A fair draw is off by 160 or more in one of 10^8 runs.
+        // A fair draw deviates by 160 or more in one of 10^8 runs.
         assert!(quarters.iter().all(|count| (840..1160).contains(count)), "{quarters:?}");
         pace.choose(1000 + 4003 * STEP_NS);
         assert_eq!(pace.missed(), 3);

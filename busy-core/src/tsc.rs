@@ -1,5 +1,5 @@
 //! The busy wait on the processor's time stamp counter. Reading it takes half as long as reading CLOCK_MONOTONIC, so a
-//! wait overshoots less. The end is still decided by CLOCK_MONOTONIC: by that clock, a wait never ends early.
+//! wait overshoots less. The last poll still reads CLOCK_MONOTONIC: according to that clock, a wait never ends early.
 //!
 //! ```text
 //!   caller's read         first read                           last read           caller's read
@@ -9,40 +9,43 @@
 //!                          [--] head   between the two stamps    [-----] tail
 //! ```
 //!
-//! A read of CLOCK_MONOTONIC takes some 20 ns, and its stamp is taken somewhere in that time. So the difference of two
-//! stamps leaves out the head of the first read and the tail of the last one, which belong to the wait too. Together
-//! they take at least the time of the shortest read so far, which is added. The caller's own two reads lie around
-//! these, so the caller can't see an early end.
+//! A read of CLOCK_MONOTONIC takes about 20 ns, and its stamp is taken at some moment in that time. So the difference
+//! of two stamps leaves out the head of the first read and the tail of the last one, which are part of the wait, too.
+//! Together they take at least the time of the shortest read so far, which is added. The caller's own two reads
+//! surround these, so the caller can't observe an early end.
 //!
-//! x86-64 only, and only where the counter runs at one rate whatever the core does ("invariant TSC", CPUID 0x80000007
-//! EDX bit 8; Intel SDM vol. 3B, "Time-Stamp Counter"). Its rate is measured against CLOCK_MONOTONIC, between the first
-//! wait and the latest ones. So the first wait needs no calibration.
+//! This works only on x86-64, and only if the counter runs at a constant rate in all states of the core ("invariant
+//! TSC", CPUID 0x80000007 EDX bit 8; Intel SDM vol. 3B, "Time-Stamp Counter"). Its rate is measured against
+//! CLOCK_MONOTONIC, between the first wait and the latest ones. So the first wait needs no calibration.
+//!
+//! A signal handler may run a wait in the middle of another wait, even of the first one. So no state here is guarded by
+//! a lock or a `OnceLock`: the handler would wait for the thread that it interrupts.
 
 #![allow(unsafe_code, reason = "rdtsc is an unsafe intrinsic")]
 
 use crate::clock::monotonic_ns;
 use crate::wait::Waited;
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
-/// The error that the counter can't be used as a clock on this machine.
+/// The error if the counter can't be used as a clock on this machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NoTsc;
 
-/// The length of the last stretch, between the last two reads of CLOCK_MONOTONIC. If the rate is wrong by 500 ppm (the
-/// most that NTP slews the clock, adjtimex(2)), the error over this stretch is half a nanosecond.
+/// The duration of the last stretch, between the last two reads of CLOCK_MONOTONIC. If the rate is wrong by 500 ppm
+/// (the maximum by which NTP slews the clock, adjtimex(2)), the error over this stretch is half a nanosecond.
 const LAST_NS: u64 = 1_000;
-/// The longest time for which the counter is trusted before CLOCK_MONOTONIC is read again. If the thread loses its core
-/// between the two reads, it overshoots by no more than this.
+/// The maximum time between two reads of CLOCK_MONOTONIC. If the thread loses its CPU between a read of CLOCK_MONOTONIC
+/// and the following read of the counter, the wait overshoots by at most this time.
 const STRETCH_NS: u64 = 10_000;
-/// The number of reads before the shortest of them is used. The first ones include page faults and cold caches.
+/// The number of reads before the shortest of them is used. The first reads are slow because of page faults and cold
+/// caches.
 const ENOUGH_READS: u32 = 16;
-/// Two reads this far apart give the rate to some 20 ppm.
+/// The shortest time over which the rate is measured. Its error is then about 20 ppm.
 const SHORTEST_BASE_NS: u64 = 1_000_000;
 
-/// Spins on the time stamp counter for `duration`, or until `go_on` returns false. By CLOCK_MONOTONIC it never returns
-/// early. `count` is the number of polls of both clocks that found time left.
+/// Spins on the time stamp counter for `duration`, or until `go_on` returns false. According to CLOCK_MONOTONIC, it
+/// never returns early. `count` is the number of polls of either clock made before the end.
 ///
 /// # Errors
 /// [`NoTsc`], without waiting.
@@ -87,11 +90,10 @@ pub fn busy_wait_tsc(duration: Duration, mut go_on: impl FnMut() -> bool) -> Res
     Ok(Waited { count, elapsed: Duration::from_nanos(elapsed), completed: true })
 }
 
-/// Returns the ticks of the shortest read of CLOCK_MONOTONIC so far, including this one; 0 until there were enough
-/// reads.
+/// Returns the duration in ticks of the shortest read of CLOCK_MONOTONIC so far, including this one, which took
+/// `ticks`; 0 until there have been enough reads.
 ///
-/// The result is never more than this read took: if the core has just become faster, the earlier reads do not count any
-/// more.
+/// The result is never longer than this read: if the core has just become faster, the earlier reads no longer count.
 #[inline]
 fn least_read(ticks: u64) -> u64 {
     static LEAST: AtomicU64 = AtomicU64::new(u64::MAX);
@@ -107,7 +109,7 @@ fn least_read(ticks: u64) -> u64 {
 }
 
 /// The time between the start of the last read of CLOCK_MONOTONIC and the end of the wait, in 1/16 ns. It is adjusted
-/// so that the stamp of that read falls just behind the end.
+/// so that the stamp of that read is just after the end.
 static LEAD: AtomicU64 = AtomicU64::new(0);
 
 #[inline]
@@ -115,9 +117,9 @@ fn lead() -> u64 {
     LEAD.load(Ordering::Relaxed) / 16
 }
 
-/// Adjusts the lead. If the stamp falls behind the end, the next lead is longer by a sixteenth of the distance. If it
-/// falls before the end, which costs that wait one more read, the next lead is shorter by 8 ns. A race between threads
-/// loses one adjustment.
+/// Adjusts the lead. If the stamp is after the end, the next lead is longer by a sixteenth of the difference. If it is
+/// before the end, which costs that wait one more read, the next lead is shorter by 8 ns. If two threads race, one of
+/// the adjustments is lost.
 #[inline]
 fn learn_lead(elapsed: u64, length: u64) {
     let lead = LEAD.load(Ordering::Relaxed);
@@ -126,17 +128,16 @@ fn learn_lead(elapsed: u64, length: u64) {
     LEAD.store(better, Ordering::Relaxed);
 }
 
-/// Returns the ticks in a nanosecond; 0 if unknown, which makes the wait poll CLOCK_MONOTONIC.
+/// Returns the ticks per nanosecond, or 0 if the rate is unknown, which makes the wait poll CLOCK_MONOTONIC.
 ///
-/// The rate is measured from the first wait of the process on. It is measured again whenever that is twice as long ago
-/// as at the last measurement. So it becomes more exact, and follows a drift.
+/// The rate is measured since the first wait of the process. It is measured again whenever the time since that wait has
+/// doubled. So it becomes more accurate, and follows a drift.
 #[inline]
 fn rate(ticks: u64, ns: u64) -> f64 {
-    static FIRST: OnceLock<(u64, u64)> = OnceLock::new();
     static RATE: AtomicU64 = AtomicU64::new(0);
     static NEXT_NS: AtomicU64 = AtomicU64::new(0);
     if ns >= NEXT_NS.load(Ordering::Relaxed) {
-        let (first_ticks, first_ns) = *FIRST.get_or_init(|| (ticks, ns));
+        let Some((first_ticks, first_ns)) = FIRST.get_or_set(ticks, ns) else { return 0.0 };
         // Another thread's first read may be later than this one.
         let base = ns.saturating_sub(first_ns);
         if base < SHORTEST_BASE_NS {
@@ -150,8 +151,39 @@ fn rate(ticks: u64, ns: u64) -> f64 {
     f64::from_bits(RATE.load(Ordering::Relaxed))
 }
 
-/// Returns the counter in ticks. The read is not ordered with the instructions around it. It is a time only if
-/// [`is_invariant`].
+/// The readings of both clocks at the first wait of the process.
+static FIRST: First = First { state: AtomicU8::new(First::ABSENT), ticks: AtomicU64::new(0), ns: AtomicU64::new(0) };
+
+struct First {
+    state: AtomicU8,
+    ticks: AtomicU64,
+    ns: AtomicU64,
+}
+
+impl First {
+    const ABSENT: u8 = 0;
+    const BEING_SET: u8 = 1;
+    const SET: u8 = 2;
+
+    /// Returns the first readings, which are these if there are none yet. Returns `None` while another thread, or the
+    /// code that a signal handler has interrupted, sets them.
+    #[inline]
+    fn get_or_set(&self, ticks: u64, ns: u64) -> Option<(u64, u64)> {
+        match self.state.compare_exchange(Self::ABSENT, Self::BEING_SET, Ordering::Acquire, Ordering::Acquire) {
+            Ok(_) => {
+                self.ticks.store(ticks, Ordering::Relaxed);
+                self.ns.store(ns, Ordering::Relaxed);
+                self.state.store(Self::SET, Ordering::Release);
+                Some((ticks, ns))
+            }
+            Err(Self::SET) => Some((self.ticks.load(Ordering::Relaxed), self.ns.load(Ordering::Relaxed))),
+            Err(_) => None,
+        }
+    }
+}
+
+/// Returns the counter in ticks. The read is not ordered with the surrounding instructions. The result is a time only
+/// if [`is_invariant`] returns true.
 #[cfg(target_arch = "x86_64")]
 #[inline]
 pub fn read() -> u64 {
@@ -160,23 +192,31 @@ pub fn read() -> u64 {
     unsafe { std::arch::x86_64::_rdtsc() }
 }
 
-/// Returns true if the counter runs at one rate, whatever the core does.
+/// Returns true if the counter runs at a constant rate in all states of the core.
 #[cfg(target_arch = "x86_64")]
 pub fn is_invariant() -> bool {
-    static INVARIANT: OnceLock<bool> = OnceLock::new();
-    *INVARIANT.get_or_init(|| {
-        let leaves = std::arch::x86_64::__cpuid(0x8000_0000).eax;
-        leaves >= 0x8000_0007 && std::arch::x86_64::__cpuid(0x8000_0007).edx & 1 << 8 != 0
-    })
+    const UNKNOWN: u8 = 0;
+    const NO: u8 = 1;
+    const YES: u8 = 2;
+    static INVARIANT: AtomicU8 = AtomicU8::new(UNKNOWN);
+    match INVARIANT.load(Ordering::Relaxed) {
+        UNKNOWN => {
+            let leaves = std::arch::x86_64::__cpuid(0x8000_0000).eax;
+            let is = leaves >= 0x8000_0007 && std::arch::x86_64::__cpuid(0x8000_0007).edx & 1 << 8 != 0;
+            INVARIANT.store(if is { YES } else { NO }, Ordering::Relaxed);
+            is
+        }
+        known => known == YES,
+    }
 }
 
-/// Returns 0: there is no such counter on this architecture.
+/// Returns 0, since this architecture has no such counter.
 #[cfg(not(target_arch = "x86_64"))]
 pub fn read() -> u64 {
     0
 }
 
-/// Returns false: there is no such counter on this architecture.
+/// Returns false, since this architecture has no such counter.
 #[cfg(not(target_arch = "x86_64"))]
 pub fn is_invariant() -> bool {
     false
@@ -212,13 +252,13 @@ mod tests {
     }
 
     #[test]
-    fn the_rate_is_measured_within_some_waits() {
+    fn the_rate_is_measured_within_a_few_waits() {
         for _ in 0..20 {
             if busy_wait_tsc(Duration::from_millis(1), || true).is_err() {
                 return;
             }
         }
         let rate = rate(read(), monotonic_ns());
-        assert!((0.1..20.0).contains(&rate), "{rate} ticks a nanosecond");
+        assert!((0.1..20.0).contains(&rate), "{rate} ticks per nanosecond");
     }
 }

@@ -1,28 +1,28 @@
-//! The busy wait: one loop, and the ways to end it early.
+//! The busy wait, with variants that can be ended early.
 
 use crate::clock::monotonic_ns;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-/// The longest wait that the C ABI and the Python module accept, in nanoseconds: 2^63 - 1, or 292 years. Every duration
-/// up to it fits into a signed 64-bit integer.
+/// The longest wait that the C ABI and the Python module accept, in nanoseconds: 2^63 - 1, or 292 years. Every accepted
+/// duration fits into a signed 64-bit integer.
 pub const MAX_WAIT_NS: u64 = i64::MAX as u64;
 
 /// The result of a busy wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Waited {
-    /// The number of polls of CLOCK_MONOTONIC that found time left.
+    /// The number of polls of CLOCK_MONOTONIC made before the end.
     pub count: u64,
-    /// The time from the first poll to the last. If `completed`, at least the requested duration.
+    /// The time from the first poll to the last one. If `completed` is true, it is at least the requested duration.
     pub elapsed: Duration,
     /// False if the wait was cancelled.
     pub completed: bool,
 }
 
-/// Spins on CLOCK_MONOTONIC for `duration` and never returns early. It overshoots by about one poll (some 20 to 60 ns),
-/// or by more if the kernel runs another thread meanwhile.
+/// Spins on CLOCK_MONOTONIC for `duration` and never returns early. It overshoots by about one poll (20 to 60 ns), or
+/// by more if the kernel runs another thread at the end.
 ///
-/// Durations over `u64::MAX` nanoseconds (584 years) are cut to that.
+/// Durations above `u64::MAX` nanoseconds (584 years) are reduced to this value.
 #[inline]
 pub fn busy_wait(duration: Duration) -> Waited {
     busy_wait_while(duration, |_| true)
@@ -34,8 +34,8 @@ pub fn busy_wait_cancellable(duration: Duration, cancel: &AtomicBool) -> Waited 
     busy_wait_while(duration, |_| !cancel.load(Ordering::Relaxed))
 }
 
-/// Spins like [`busy_wait`], and calls `go_on` with the nanoseconds passed after each poll that found time left. If
-/// `go_on` returns false, the wait ends. It runs inside the loop, so its cost adds to the time between two polls.
+/// Spins like [`busy_wait`], and calls `go_on` with the elapsed nanoseconds after each poll before the end. If `go_on`
+/// returns false, the wait ends. `go_on` runs inside the loop, so its duration adds to the time between two polls.
 #[inline]
 pub fn busy_wait_while(duration: Duration, mut go_on: impl FnMut(u64) -> bool) -> Waited {
     let length = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
@@ -52,8 +52,8 @@ pub fn busy_wait_while(duration: Duration, mut go_on: impl FnMut(u64) -> bool) -
 }
 
 /// Runs the loop of the talk (slide 13): counts how often `time`, a clock of whole seconds such as time(2), can be read
-/// until more than `seconds` of them have passed. So it takes between `seconds` and `seconds + 1`, and longer if that
-/// clock is set back. It serves to compare counts with the talk's; [`busy_wait`] is the exact wait.
+/// until it has advanced by more than `seconds`. So it takes between `seconds` and `seconds + 1`, or longer if that
+/// clock is set back. Use it to compare counts with those of the talk; [`busy_wait`] is the exact wait.
 #[inline]
 pub fn busy_wait_whole_seconds(seconds: u64, mut time: impl FnMut() -> i64) -> u64 {
     let start = time();
@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn counts_the_polls_that_found_time_left() {
+    fn counts_the_polls_before_the_end() {
         let mut calls = 0;
         let waited = busy_wait_while(Duration::from_millis(1), |_| {
             calls += 1;
@@ -115,7 +115,7 @@ mod tests {
 
     #[test]
     fn the_talks_loop_ends_once_more_than_the_seconds_have_passed() {
-        // A clock that steps by one second every ten reads, first read included.
+        // A clock that advances by one second every ten reads, including the first read.
         let clock = |first: i64| {
             let mut reads = 0;
             move || {

@@ -1,12 +1,12 @@
 //! Loads of any size: each runs or is refused, and never uses more than its share (proptest; PROPTEST_CASES sets the
-//! number of cases, 256).
+//! number of cases, by default 256).
 
 use busy_core::load::{Load, LoadError, MOST_THREADS};
 use proptest::prelude::*;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// Invalid numbers, and small valid ones: larger ones would only take longer.
+/// Returns invalid numbers, and small valid ones: larger ones would only take longer.
 fn threads() -> impl Strategy<Value = usize> {
     prop_oneof![1 => Just(0), 8 => 1..=3usize, 1 => MOST_THREADS + 1..=usize::MAX, 1 => Just(MOST_THREADS + 1)]
 }
@@ -30,7 +30,7 @@ fn is_share(share: f64) -> bool {
     (0.0..=1.0).contains(&share)
 }
 
-/// A round is never shorter than this (`Load::period`).
+/// The minimum duration of a round (`Load::period`).
 const SHORTEST: Duration = Duration::from_micros(100);
 
 proptest! {
@@ -70,23 +70,23 @@ proptest! {
 }
 
 proptest! {
-    // These must last, or noise would hide the result.
+    // These loads must last long enough; otherwise noise would hide the result.
     #![proptest_config(cases(16))]
 
     #[test]
     fn no_thread_uses_more_than_its_share(
         threads in 1..=2usize,
-        // If a small share is exceeded, this shows even if other processes leave little CPU time.
+        // Exceeding a small share is detected even if other processes leave little CPU time.
         share in prop_oneof![0.0..=0.15, 0.0..=1.0],
         period in prop_oneof![1..20u32, 20..=25u32],
         millis in 80..=120u64,
     ) {
-        // From 2 ns to 34 ms.
+        // The period is 2 ns to 34 ms.
         let period = Duration::from_nanos(1 << period);
         let duration = Duration::from_millis(millis);
         let rounds = duration.div_duration_f64(period.max(SHORTEST)).ceil();
-        // Each round calls go_on a few times, and every 10 ms. A load that counted rounds for longer than it lasts
-        // would call it more often, and ends here.
+        // Each round calls go_on a few times, and every 10 ms. A load that counted rounds without end would call it
+        // more often, and is ended here.
         let most_calls = threads as u64 * (20.0 * rounds + 200.0) as u64;
         let called = AtomicU64::new(0);
         let load = Load { threads, share, period, duration };
@@ -94,15 +94,15 @@ proptest! {
 
         prop_assert!(achieved.completed, "{} calls in {} rounds", most_calls, rounds);
         for thread in &achieved.threads {
-            // Sleeping and waking alone take some 15 µs a round. Interrupts may be counted as the thread's own time.
+            // Sleeping and waking alone take about 15 µs per round. Interrupts may be counted as time of the thread.
             let most = duration.mul_f64(share) + Duration::from_micros(40).mul_f64(rounds) + Duration::from_millis(12);
-            prop_assert!(thread.cpu <= most, "{:?}, not more than {:?}", thread, most);
+            prop_assert!(thread.cpu <= most, "{:?}, expected at most {:?}", thread, most);
         }
     }
 }
 
-/// Divides the number of cases by `divisor`. A failure prints its input. Storing it in a file would not help, since
-/// these tests depend on time too.
+/// Divides the number of cases by `divisor`. A failure prints its input. It is not stored in a file, since these tests
+/// also depend on time.
 fn cases(divisor: u32) -> ProptestConfig {
     let config = ProptestConfig::default();
     ProptestConfig { cases: config.cases.div_ceil(divisor), failure_persistence: None, ..config }

@@ -1,4 +1,5 @@
-//! More threads than descriptors. The only test of its process, whose limit it lowers.
+//! More threads than descriptors. This test is alone in its process, since it lowers the process's limit of
+//! descriptors.
 #![cfg(target_os = "linux")]
 
 #[expect(dead_code, reason = "sampler.rs uses the rest")]
@@ -9,9 +10,9 @@ use common::{Puppet, eventually};
 use rustix::process::{Resource, Rlimit, setrlimit};
 use std::fs::{self, File};
 
-/// Not a test: the other process of the test.
+/// Runs the child process of the test; it is not a test.
 #[test]
-#[ignore = "run by the other test, as a process of its own"]
+#[ignore = "run by the other test, as a separate process"]
 fn puppet() {
     common::obey();
 }
@@ -33,35 +34,37 @@ fn thousands_of_threads_are_all_sampled_on_a_quarter_of_the_descriptors() {
         threads.iter().map(|thread| thread.tid).collect()
     };
     for _ in 0..3 {
-        assert!(seen(&mut sampler) == all, "not the {} threads that there are", all.len());
-        // Besides those of the threads: the list of threads, /proc/stat, the pidfd.
+        assert!(seen(&mut sampler) == all, "expected exactly the {} threads that exist", all.len());
+        // The others are the list of threads, /proc/stat and the pidfd.
         assert!((before + 20..=before + 32 + 3).contains(&open()), "{before} before, then {}", open());
     }
 
-    // Another sampler of this process shares the quarter.
+    // Another sampler of this process shares the budget.
     let mut second = Sampler::open(puppet.pid()).unwrap();
-    assert!(seen(&mut second) == all, "not the {} threads that there are", all.len());
+    assert!(seen(&mut second) == all, "expected exactly the {} threads that exist", all.len());
     assert!(open() <= before + 32 + 2 * 3, "{before} before, then {}", open());
     drop(second);
 
-    // If other files take all descriptors, there is an error that names the reason. After that, sampling goes on.
+    // If other files take all descriptors, sampling fails with an error that names the reason. Afterwards it works
+    // again.
     let mut taken = Vec::new();
     while let Ok(file) = File::open("/dev/null") {
         taken.push(file);
     }
-    // A process that has not run needs no descriptor.
+    // A sample of a process that has not run needs no descriptor, so let it run.
     puppet.churn();
     puppet.answer();
     assert_eq!(sampler.sample().unwrap_err().raw_os_error(), Some(rustix::io::Errno::MFILE.raw_os_error()));
     drop(taken);
     eventually("all threads, and no other", || seen(&mut sampler) == all);
 
-    // Threads that end make room.
+    // Threads that end free their descriptors.
     for _ in 0..THREADS {
         puppet.end_thread();
     }
     let new = [(); 4].map(|()| puppet.start_thread());
-    eventually("only the new ones are left", || seen(&mut sampler) == puppet.threads_and(&new));
-    // Its own two threads and the new ones; the list, /proc/stat, and the pidfd if there is one.
+    eventually("only the new threads are left", || seen(&mut sampler) == puppet.threads_and(&new));
+    // The descriptors are those of its two own threads and of the new ones, the list, /proc/stat, and the pidfd if
+    // there is one.
     assert!((before + 6 + 2..=before + 6 + 3).contains(&open()), "{before} before, then {}", open());
 }

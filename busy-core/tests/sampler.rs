@@ -1,4 +1,4 @@
-//! The sampler on processes whose threads come and go.
+//! The sampler on processes whose threads start and end.
 #![cfg(target_os = "linux")]
 
 mod common;
@@ -14,9 +14,9 @@ use std::sync::mpsc::channel;
 use std::thread;
 use std::time::Duration;
 
-/// Not a test: the other process of the tests.
+/// Runs the child process of the tests; it is not a test.
 #[test]
-#[ignore = "run by the other tests, as a process of its own"]
+#[ignore = "run by the other tests, as a separate process"]
 fn puppet() {
     common::obey();
 }
@@ -26,7 +26,7 @@ fn tids(sample: &Sample) -> Vec<u32> {
 }
 
 #[test]
-fn threads_of_another_process_come_and_go_between_samples() {
+fn threads_of_another_process_start_and_end_between_samples() {
     let mut puppet = Puppet::start();
     let mut sampler = Sampler::open(puppet.pid()).unwrap();
     assert_eq!(tids(sampler.sample().unwrap()), puppet.threads_and(&[]));
@@ -34,16 +34,16 @@ fn threads_of_another_process_come_and_go_between_samples() {
     let (one, two) = (puppet.start_thread(), puppet.start_thread());
     assert_eq!(tids(sampler.sample().unwrap()), puppet.threads_and(&[one, two]));
     puppet.end_thread();
-    // A thread leaves the list some microseconds after it was joined.
-    eventually("the ended thread is out", || tids(sampler.sample().unwrap()) == puppet.threads_and(&[two]));
+    // A thread leaves the list a few microseconds after it was joined.
+    eventually("the ended thread is gone", || tids(sampler.sample().unwrap()) == puppet.threads_and(&[two]));
     for _ in 0..3 {
         let new = puppet.replace_thread();
-        eventually("the new one is in, the replaced one out", || {
+        eventually("the new thread is there and the replaced one is gone", || {
             tids(sampler.sample().unwrap()) == puppet.threads_and(&[new])
         });
     }
     puppet.end_thread();
-    eventually("none but its own", || tids(sampler.sample().unwrap()) == puppet.threads_and(&[]));
+    eventually("only the child's own threads are left", || tids(sampler.sample().unwrap()) == puppet.threads_and(&[]));
 }
 
 #[test]
@@ -54,7 +54,7 @@ fn a_thread_that_takes_the_place_of_another_is_seen_in_the_next_sample() {
     for _ in 0..50 {
         assert_eq!(tids(sampler.sample().unwrap()), puppet.threads_and(&[last]));
         let new = puppet.replace_thread();
-        eventually("the kernel has dropped it", || threads(puppet.pid()).unwrap().len() == 3);
+        eventually("the kernel has removed the thread", || threads(puppet.pid()).unwrap().len() == 3);
         last = new;
     }
 }
@@ -64,7 +64,7 @@ fn sleeping_threads_have_the_same_figures_in_samples_and_single_reads() {
     let mut puppet = Puppet::start();
     puppet.start_thread();
     let mut sampler = Sampler::open(puppet.pid()).unwrap();
-    eventually("all sleep, and both agree", || {
+    eventually("all threads sleep, and both readings agree", || {
         let read = threads(puppet.pid()).unwrap();
         let sampled = &sampler.sample().unwrap().threads;
         sampled.len() == 3
@@ -121,8 +121,10 @@ fn samples_go_on_while_threads_start_and_end_all_the_time() {
         }
         churns
     });
-    assert!(churns > 0, "no brief thread was ever seen");
-    eventually("only those that stay", || tids(sampler.sample().unwrap()) == puppet.threads_and(&[keeps]));
+    assert!(churns > 0, "expected to sample at least one of the short-lived threads");
+    eventually("only the threads that stay are left", || {
+        tids(sampler.sample().unwrap()) == puppet.threads_and(&[keeps])
+    });
 }
 
 #[test]
@@ -134,7 +136,7 @@ fn an_ended_process_is_not_found_before_and_after_its_parent_waits_for_it() {
     sampler.sample().unwrap();
     puppet.child.kill().unwrap();
     let mut error = None;
-    eventually("its end is noticed although its parent has not waited", || {
+    eventually("its end is detected although its parent has not waited", || {
         error = sampler.sample().err();
         error.is_some()
     });
@@ -152,7 +154,7 @@ fn a_process_that_does_not_exist_is_not_found() {
         assert_eq!(error.kind(), ErrorKind::NotFound);
         assert!(error.to_string().contains(&format!("/proc/{pid}/task")), "{error}");
     }
-    // A process that has ended, and whose parent has not waited yet.
+    // This process has ended, but its parent has not waited for it yet.
     let mut child = Command::new("true").spawn().unwrap();
     eventually("it has ended", || {
         Sampler::open(child.id()).and_then(|mut sampler| sampler.sample().map(|_| ())).is_err()
@@ -161,10 +163,10 @@ fn a_process_that_does_not_exist_is_not_found() {
 }
 
 #[test]
-fn running_threads_of_the_own_process_are_read_exactly() {
+fn running_threads_of_the_calling_process_are_read_exactly() {
     let mut sampler = Sampler::open(id()).unwrap();
     let stop = AtomicBool::new(false);
-    // One for each core: whichever core this thread samples on, spinners run on the others.
+    // One spinner for each core, so that spinners run on all other cores while this thread samples.
     let spinners = thread::available_parallelism().unwrap().get();
     thread::scope(|scope| {
         let (send_tid, tid) = channel();
@@ -183,8 +185,9 @@ fn running_threads_of_the_own_process_are_read_exactly() {
             let sample = sampler.sample().unwrap();
             for &tid in &tids {
                 let cpu = sample.threads.iter().find(|thread| thread.tid == tid).expect("a spinner").cpu;
-                // Since then it can't have used more than the time that has passed.
-                let since = own_thread(tid).unwrap().checked_sub(cpu).expect("no figure from the future");
+                // Since the sample, the thread can't have used more CPU time than the time that has passed.
+                let since =
+                    own_thread(tid).unwrap().checked_sub(cpu).expect("a sample must not exceed a later reading");
                 let passed = Duration::from_nanos(monotonic_ns() - sample.monotonic_ns);
                 if since > passed {
                     late.push(format!("{since:?} used within {passed:?}"));
@@ -192,15 +195,15 @@ fn running_threads_of_the_own_process_are_read_exactly() {
             }
         }
         stop.store(true, Ordering::Relaxed);
-        // Without its clock nearly every figure would be late by up to a tick. Now and then the kernel itself reads the
-        // clock of a thread that is just being switched without updating it (task_sched_runtime in
+        // Without the thread's clock, nearly every figure would be late by up to a tick. Sometimes the kernel itself
+        // reads the clock of a thread during a context switch without updating it (task_sched_runtime in
         // kernel/sched/core.c).
         assert!(late.len() <= 200 * tids.len() / 20, "{late:?}");
     });
 }
 
 #[test]
-fn own_threads_come_and_go_between_samples() {
+fn own_threads_start_and_end_between_samples() {
     let mut sampler = Sampler::open(id()).unwrap();
     for _ in 0..20 {
         let (leave, left) = channel::<()>();
@@ -215,6 +218,6 @@ fn own_threads_come_and_go_between_samples() {
         assert!(seen.contains(&tid) && seen.contains(&own_tid()), "{tid} is not in {seen:?}");
         drop(leave);
         thread.join().unwrap();
-        eventually("it is out", || !tids(&mut sampler).contains(&tid));
+        eventually("the thread is gone", || !tids(&mut sampler).contains(&tid));
     }
 }

@@ -1,4 +1,5 @@
-//! Both waits, with random lengths, cancelled at random polls (proptest; PROPTEST_CASES sets the number of cases, 256).
+//! Both waits, with random lengths, cancelled at random polls (proptest; PROPTEST_CASES sets the number of cases, by
+//! default 256).
 
 use busy_core::{Waited, busy_wait_tsc, busy_wait_while};
 use proptest::prelude::*;
@@ -12,7 +13,7 @@ enum Clock {
 }
 
 impl Clock {
-    /// Waits. Returns `None` if there is no such clock.
+    /// Waits and returns the result, or `None` if this machine has no such clock.
     fn wait(self, length: Duration, mut go_on: impl FnMut() -> bool) -> Option<Waited> {
         match self {
             Self::Monotonic => Some(busy_wait_while(length, |_| go_on())),
@@ -25,18 +26,18 @@ fn clocks() -> impl Strategy<Value = Clock> {
     prop_oneof![Just(Clock::Monotonic), Just(Clock::Tsc)]
 }
 
-/// From 0 to 200 µs, and often less than a few polls.
+/// Returns lengths from 0 to 200 µs, many of them shorter than a few polls.
 fn short() -> impl Strategy<Value = Duration> {
     prop_oneof![0..500u64, 0..=200_000u64].prop_map(Duration::from_nanos)
 }
 
-/// Includes lengths of centuries.
+/// Returns lengths up to centuries.
 fn any_length() -> impl Strategy<Value = Duration> {
     prop_oneof![short(), any::<Duration>(), Just(Duration::MAX), Just(Duration::from_nanos(u64::MAX))]
 }
 
 proptest! {
-    // A failure prints its input. Storing it in a file would not help, since these tests depend on time too.
+    // A failure prints its input. It is not stored in a file, since these tests also depend on time.
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
@@ -51,14 +52,14 @@ proptest! {
         }
     }
 
-    /// `go_on` returns false at one poll only. Whichever it is, it ends the wait.
+    /// Checks that the wait ends at the only poll at which `go_on` returns false, whichever poll this is.
     #[test]
     fn a_wait_ends_at_the_poll_that_returns_false(clock in clocks(), length in any_length(), end in 0..2000u64) {
         let mut polls = 0;
         let before = Instant::now();
         let waited = clock.wait(length, || {
             polls += 1;
-            // If the wait goes on nevertheless, this ends the test.
+            // If the wait continues nevertheless, the second condition ends the test.
             polls != end + 1 && polls < 1_000_000
         });
         let took = before.elapsed();

@@ -8,20 +8,32 @@
 /*
  * busy_gil.h: the exact meter of Python's global interpreter lock (GIL) in the process that has loaded the library.
  *
- * The meter counts and times every acquire, every release and every wait of every thread. It takes no samples: it
- * redirects the calls with which CPython acquires and releases the GIL (docs/measuring.md).
+ * The meter counts and times every acquire, release, drop and wait of every thread. It takes no samples: it redirects
+ * the calls with which CPython acquires and releases the GIL (docs/measuring.md).
  *
- * Platforms  CPython 2.7, and CPython 3.7 or later with a GIL, on Linux with glibc on x86-64. Everywhere else
- *            busy_gil_start() fails and busy_gil_reason() returns the reason. Without a GIL there are no figures.
- * The GIL    The thread that calls busy_gil_start() must hold the GIL; ctypes.PyDLL keeps it held. The other functions
- *            neither need the GIL nor acquire it, and may be called with or without it.
- * Threads    Threads may start and end at any time. At a start or a stop of the meter, any thread may hold the GIL or
- *            wait for it.
- * fork()     In a forked child the meter keeps running. Its counts begin at zero, as those of a new session.
- * State      The library has one meter, which all callers of busy_gil_start() share. This is the one exception to the
- *            rule of busy.h that functions share no hidden state.
- * Signals    The functions are not safe to call from a signal handler.
- * The rest   For names, results, times, ownership, NULL, printing, errors and unloading, see busy.h.
+ * Terms      A thread waits for the GIL, acquires it and holds it. Then it releases the GIL voluntarily, or drops it
+ *            because another thread requested it. In this header, a wait is always a wait for the GIL.
+ *            A session is the time from the busy_gil_start() that turns the meter on to the busy_gil_stop() that turns
+ *            it off. A window is a part of a session, with counts of its own.
+ * Platforms  CPython 2.7, and CPython 3.7 or later, on Linux with glibc on x86-64. A free-threaded build is metered
+ *            only if its GIL is on. In all other cases busy_gil_start() returns BUSY_GIL_REFUSED, and busy_gil_reason()
+ *            returns the reason.
+ * State      The library has one meter, which all callers of busy_gil_start() share, and one text for
+ *            busy_gil_reason(). So, unlike those of busy.h, calls of these functions affect each other.
+ * The GIL    The thread that calls busy_gil_start() must hold the GIL. The other functions may be called with or
+ *            without the GIL, and neither acquire it nor wait for it.
+ * Blocking   The functions share a lock. A call may have to wait until calls in other threads have ended. This takes
+ *            some microseconds, and longer if thousands of threads have used the GIL. Only busy_gil_start() waits for
+ *            the GIL, and then without the lock.
+ * Threads    Any number of threads may call these functions at the same time, and threads may start and end at any
+ *            time. While the meter starts, other threads may wait for the GIL. While it stops, any thread may hold it.
+ * Signals    A signal handler must not call any of these functions. They may change errno.
+ * fork()     A forked child inherits the meter with all its starts and all open windows, and begins a new session. So
+ *            all counts, also those of the windows, begin at zero there. To turn the meter off, the child needs as many
+ *            stops as its parent. Once the process has called busy_gil_start(), fork() waits until calls in other
+ *            threads have ended. It does not wait for a busy_gil_start(); the child does not inherit such an unfinished
+ *            start.
+ * The rest   For names, results, times, structs, ownership, NULL, printing, errors and unloading, see busy.h.
  */
 
 /* Initialises a busy_gil_totals: busy_gil_totals totals = BUSY_GIL_TOTALS_INIT; */
@@ -39,32 +51,38 @@
 
 /**
  * The totals of one GIL. Initialise the struct with BUSY_GIL_TOTALS_INIT, then set `gil` and `window` to select what
- * busy_gil_snapshot() reports. All times are in nanoseconds. A hold or a wait that is still going on counts up to
- * `at_ns`.
+ * busy_gil_snapshot() reports. The snapshot writes all fields except `size`, `gil` and `window`, so the struct may be
+ * used for further snapshots without initialising it again.
+ *
+ * Times are in nanoseconds. The totals cover an interval that ends at `at_ns`. A hold or a wait counts only for the
+ * part that lies in the interval, so one that is still going on counts up to `at_ns`. An acquire, a release or a drop
+ * counts if it happened in the interval.
  */
 typedef struct busy_gil_totals {
     /**
-     * Set by the caller: sizeof(busy_gil_totals).
+     * Set by the caller: sizeof(busy_gil_totals). BUSY_GIL_TOTALS_INIT sets it.
      */
     size_t size;
     /**
-     * Set by the caller: the index of the GIL, less than `gils`. Index 0 is the GIL under which busy_gil_start() was
-     * called. The others are the GILs of interpreters that have their own (CPython 3.12 and later), in the order in
-     * which the meter met them.
+     * Set by the caller: the index of the GIL. Index 0 always exists: it is the GIL under which the session was
+     * started. The other indexes, up to `gils - 1`, are the GILs of interpreters that have their own (CPython 3.12 and
+     * later). The GIL of an interpreter that has ended stays among them. When the meter meets another GIL, the indexes
+     * above 0 may change; `interpreter` identifies a GIL.
      */
     uint32_t gil;
     /**
-     * Set by the caller: the number of an open window, from busy_gil_window_open(), to report the counts since it was
-     * opened; or 0 to report the counts since the metering began.
+     * Set by the caller: 0 for the interval since the session began, or the number of an open window, from
+     * busy_gil_window_open(), for the interval since the window was opened.
      */
     uint32_t window;
     /**
-     * The number of GILs that `gil` can select.
+     * The number of GILs that `gil` can select, at least 1. To learn it, take a snapshot of index 0.
      */
     uint32_t gils;
     /**
-     * 1 if the counts below are valid. 0 if the meter has not seen any change of this GIL yet, because the GIL has
-     * been held, or has been idle, ever since the metering began.
+     * 1 if the fields from `metered_ns` to `longest_wait_ns` are valid. 0 if they are not, because the meter has not
+     * seen any acquire, release or drop of this GIL in this session yet: one thread has held it, or none has, all the
+     * time. For index 0 it is always 1.
      */
     uint32_t metered;
     /**
@@ -76,11 +94,12 @@ typedef struct busy_gil_totals {
      */
     uint64_t at_ns;
     /**
-     * The time for which this GIL has been metered, or for which the window has been open.
+     * The length of the interval. If the meter saw this GIL for the first time after the session began or the window
+     * was opened, the interval begins at that time.
      */
     uint64_t metered_ns;
     /**
-     * The time for which any thread held the GIL.
+     * The time for which any thread held the GIL, at most `metered_ns`.
      */
     uint64_t held_ns;
     /**
@@ -109,28 +128,28 @@ typedef struct busy_gil_totals {
      */
     uint64_t longest_wait_ns;
     /**
-     * The number of the session. It grows when the metering begins, and in a forked child. Counts of two sessions
-     * can't be compared.
+     * The number of the session. It grows with each new session. Subtract counts only if they belong to one session.
      */
     uint64_t session;
     /**
-     * The number of GILs that are not metered because the process has had more than 1024.
+     * 0 if every GIL is metered. If the process has had more than 1024 GILs, the further ones are not metered, and
+     * this number grows.
      */
     uint64_t unlisted_gils;
 } busy_gil_totals;
 
 /**
- * The totals of one thread with one GIL. All times are in nanoseconds. A hold or a wait that is still going on counts
- * up to the time of the snapshot.
+ * The totals of one thread with one GIL. Times are in nanoseconds. The interval is that of the busy_gil_totals.
  */
 typedef struct busy_gil_thread {
     /**
-     * The thread id, as gettid(2) returns it. The row with the id 0 sums up all threads beyond the 65536th; their
-     * waits are not counted.
+     * The thread id, as gettid(2) returns it. In the life of a process the meter has room for 65536 rows: one for each
+     * thread with each GIL that it has used, ended threads included. All further threads share one row for each GIL.
+     * Its id is 0, and it has no waits.
      */
     uint32_t tid;
     /**
-     * BUSY_GIL_HOLDS, BUSY_GIL_WAITS, or 0 if the thread neither holds the GIL nor waits for it.
+     * BUSY_GIL_HOLDS, BUSY_GIL_WAITS, or 0 if the thread neither holds the GIL nor waits for it at this moment.
      */
     uint32_t state;
     /**
@@ -142,19 +161,19 @@ typedef struct busy_gil_thread {
      */
     uint64_t waited_ns;
     /**
-     * The number of times that the thread acquired the GIL.
+     * The number of times that the thread acquired the GIL, with or without a wait.
      */
     uint64_t acquisitions;
     /**
-     * The number of times that the thread had to wait for the GIL.
+     * The number of times that the thread began to wait for the GIL.
      */
     uint64_t waits;
     /**
-     * As in busy_gil_totals.
+     * The number of times that the thread released the GIL voluntarily.
      */
     uint64_t voluntary_releases;
     /**
-     * As in busy_gil_totals.
+     * The number of times that the thread dropped the GIL, as in busy_gil_totals.
      */
     uint64_t forced_drops;
     /**
@@ -172,31 +191,36 @@ extern "C" {
 #endif // __cplusplus
 
 /**
- * Starts the meter. If it is running already, the caller joins it: each start needs one busy_gil_stop(). The calling
- * thread must hold the GIL. From Python, ctypes.PyDLL keeps it held during a call, and ctypes.CDLL releases it.
+ * Starts the meter, or joins it if it is running. Each start that returns BUSY_OK needs one busy_gil_stop(), which any
+ * thread may call.
  *
- * The first start releases the GIL and acquires it again a few times, to learn and check how this CPython does it.
- * This takes about a millisecond if no other thread wants the GIL.
+ * If the meter is not running, the call begins a session: it releases the GIL and acquires it again a few times, to
+ * learn and check how this CPython does so. Other Python threads may run meanwhile. If no thread waits for the GIL,
+ * the call takes about a millisecond. If another thread is beginning a session, the call releases the GIL until that
+ * thread is done, and acquires it again.
  *
- * Blocking: for as long as other threads hold the GIL meanwhile.
- * Threads: safe to call from any thread that holds the GIL.
- * Signals: not safe to call from a signal handler.
+ * GIL: the calling thread must hold it. In a C extension, call the function outside of Py_BEGIN_ALLOW_THREADS and
+ * Py_END_ALLOW_THREADS. From Python, call it through ctypes.PyDLL, which keeps the GIL; ctypes.CDLL releases it.
+ * Blocking: yes; the call may wait for the GIL, for as long as other threads hold it.
+ * Threads: any number of threads may call it at the same time; each needs the GIL.
+ * Signals: a signal handler must not call it.
  *
  * Returns:
  * - BUSY_OK: the meter is running.
- * - BUSY_GIL_NOT_HELD: the calling thread does not hold the GIL. Nothing has changed.
- * - BUSY_GIL_REFUSED: there is no GIL that can be metered; busy_gil_reason() returns the reason. Nothing has changed.
+ * - BUSY_GIL_NOT_HELD: the calling thread does not hold the GIL. The meter is unchanged.
+ * - BUSY_GIL_REFUSED: there is no GIL that can be metered; busy_gil_reason() returns the reason. The meter is
+ *   unchanged.
  */
 busy_status busy_gil_start(void);
 
 /**
- * Undoes one busy_gil_start(). The last stop ends the metering, closes all windows, and undoes the redirection of
- * CPython's calls.
+ * Undoes one busy_gil_start(). The stop that undoes the last of them ends the session, closes all windows, and ends
+ * the redirection of CPython's calls.
  *
- * GIL: not needed.
- * Blocking: no.
- * Threads: safe to call from any thread, also while other threads hold the GIL or wait for it.
- * Signals: not safe to call from a signal handler.
+ * GIL: not needed. Other threads may hold the GIL or wait for it.
+ * Blocking: only for calls in other threads; see Blocking above.
+ * Threads: any number of threads may call it at the same time.
+ * Signals: a signal handler must not call it.
  *
  * Returns:
  * - BUSY_OK: one start is undone.
@@ -205,27 +229,30 @@ busy_status busy_gil_start(void);
 busy_status busy_gil_stop(void);
 
 /**
- * Writes the totals of one GIL to `*totals`, and one row per thread to `threads`. The fields `totals->gil` and
- * `totals->window` select the GIL and the time at which the counts begin. In a forked child, all counts begin at the
- * fork.
+ * Writes the totals of one GIL to `*totals`, and the totals of each thread with this GIL to a row of `threads`. The
+ * fields `totals->gil` and `totals->window` select the GIL and the interval.
+ *
+ * The rows are those of all threads that have held this GIL or waited for it in this session, also of threads that
+ * have ended, and of threads that did neither in the interval. They are sorted by `tid`. If the system has reused a
+ * thread id, several rows have the same `tid`. The times and counts of the rows add up to those of `*totals`.
  *
  * - `totals`: see busy_gil_totals; must not be NULL.
  * - `threads`: an array that receives the rows. It may be NULL if `capacity` is 0.
  * - `capacity`: the number of rows that `threads` has space for.
- * - `needed`: receives the number of rows that exist. It may be NULL. If the number is greater than `capacity`, only
- *   the first `capacity` rows are written.
+ * - `needed`: receives the number of rows that exist. It may be NULL. If more rows exist than `capacity`, the first
+ *   `capacity` rows are written, and the status is BUSY_OK.
  *
  * Ownership: the caller owns `totals`, `threads` and `needed`; the library does not keep the pointers.
- * GIL: not needed, and never acquired.
- * Blocking: for some microseconds, if another of these functions is running.
- * Threads: safe to call from any number of threads at once.
- * Signals: not safe to call from a signal handler.
+ * GIL: not needed.
+ * Blocking: only for calls in other threads; see Blocking above.
+ * Threads: any number of threads may call it at the same time, each with a `totals` of its own.
+ * Signals: a signal handler must not call it.
  *
  * Returns:
  * - BUSY_OK: the totals and the rows are written.
  * - BUSY_GIL_OFF: the meter is not running.
  * - BUSY_BAD_OPTION: no GIL has the index `totals->gil`, or `totals->window` is neither 0 nor an open window.
- * - BUSY_BAD_SIZE: `totals->size` is not set, or it breaks the rule for `options->size` in busy_wait_ns().
+ * - BUSY_BAD_SIZE: as for busy_wait_ns(), of `totals->size`. A size of 0 is refused too.
  * - BUSY_NULL_POINTER: `totals` is NULL, or `threads` is NULL and `capacity` is not 0.
  *
  * After every status except BUSY_OK, nothing has been written.
@@ -237,52 +264,56 @@ busy_status busy_gil_snapshot(struct busy_gil_totals *totals,
 
 /**
  * Opens a window: an interval that begins now and has counts, times, a longest hold and a longest wait of its own.
- * Writes the number of the window, never 0, to `*window`. Any number of windows can be open at once.
+ * Writes the number of the window, never 0, to `*number`. Any number of windows can be open at once.
  *
- * Ownership: the caller owns `window`.
+ * Ownership: the caller owns `number`.
  * GIL: not needed.
- * Blocking: no.
- * Threads: safe to call from any number of threads at once.
- * Signals: not safe to call from a signal handler.
+ * Blocking: only for calls in other threads; see Blocking above.
+ * Threads: any number of threads may call it at the same time. Any thread may use the window.
+ * Signals: a signal handler must not call it.
  *
  * Returns:
  * - BUSY_OK: the window is open.
  * - BUSY_GIL_OFF: the meter is not running.
  * - BUSY_NO_WINDOWS: there is no address space for another window. 16 windows take 26 MB of it, and 384 bytes of
  *   memory for each thread.
- * - BUSY_NULL_POINTER: `window` is NULL.
+ * - BUSY_NULL_POINTER: `number` is NULL.
  */
-busy_status busy_gil_window_open(uint32_t *window);
+busy_status busy_gil_window_open(uint32_t *number);
 
 /**
- * Closes the window with the number `window`. A later window may have the same number.
+ * Closes the window with the number `number`. A window that is opened later may get the same number.
  *
  * GIL: not needed.
- * Blocking: no.
- * Threads: safe to call from any number of threads at once.
- * Signals: not safe to call from a signal handler.
+ * Blocking: only for calls in other threads; see Blocking above.
+ * Threads: any number of threads may call it at the same time.
+ * Signals: a signal handler must not call it.
  *
  * Returns:
  * - BUSY_OK: the window is closed.
- * - BUSY_BAD_OPTION: no window with this number is open.
+ * - BUSY_BAD_OPTION: no window with this number is open. This includes the case that the meter is not running, because
+ *   the end of a session closes all windows.
  */
-busy_status busy_gil_window_close(uint32_t window);
+busy_status busy_gil_window_close(uint32_t number);
 
 /**
  * Writes to `text` the reason for the latest BUSY_GIL_REFUSED or BUSY_GIL_NOT_HELD that any thread received, and
  * returns the number of bytes that the whole text needs, including the terminating NUL. If there was no such status,
  * the text is empty and the function returns 1.
  *
- * - `text`: receives the text, cut to `capacity` bytes and always terminated by NUL. It may be NULL if `capacity` is
- *   0.
+ * To get the whole text, call the function with a `capacity` of 0, then with the number of bytes that it returned. If
+ * another thread receives such a status in between, the text changes, and the second call may return a larger number.
+ *
+ * - `text`: receives at most `capacity` bytes. The last of them is always NUL; a longer text is cut. If `text` is NULL
+ *   or `capacity` is 0, nothing is written.
  * - `capacity`: the number of bytes that `text` has space for.
  *
  * Ownership: the caller owns `text`.
  * GIL: not needed.
- * Blocking: no.
- * Threads: safe to call from any number of threads at once.
- * Signals: not safe to call from a signal handler.
- * Errors: none.
+ * Blocking: only for calls in other threads; see Blocking above.
+ * Threads: any number of threads may call it at the same time.
+ * Signals: a signal handler must not call it.
+ * Errors: if the library catches a defect of its own, the function returns 0.
  */
 size_t busy_gil_reason(char *text,
                        size_t capacity);

@@ -5,6 +5,6 @@
 /// It is the N of the soname libbusy.so.N.
 pub const BUSY_ABI_MAJOR: u32 = 1;
 
-/// The minor version of the ABI. It grows when functions, fields or statuses are added, and returns to 0 when
-/// BUSY_ABI_MAJOR grows.
+/// The minor version of the ABI. It grows when a function, a field of a struct with a `size`, a status or another
+/// constant is added, and returns to 0 when BUSY_ABI_MAJOR grows.
 pub const BUSY_ABI_MINOR: u32 = 1;

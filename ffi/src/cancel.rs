@@ -1,9 +1,13 @@
 use crate::status::{BUSY_NULL_POINTER, BUSY_OK, busy_status};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// A flag that ends waits and loads early. The caller owns it: declare it anywhere (also in shared memory), initialise
-/// it with BUSY_CANCEL_INIT, and keep it alive until every call that uses it has returned. One flag may serve any
-/// number of calls. Access it only through busy_cancel_set() and busy_cancel_reset().
+/// A flag that ends waits and loads early. The caller owns it: declare it anywhere, initialise it with
+/// BUSY_CANCEL_INIT, and keep it alive until every call that uses it has returned. One flag may serve any number of
+/// calls. In shared memory, it also serves calls in other processes. Access it only through busy_cancel_set() and
+/// busy_cancel_reset().
+///
+/// The flag is an atomic variable with relaxed order: it publishes no other memory. If a thread writes data before it
+/// sets the flag, and the thread of the cancelled call reads them, the program must synchronise the two itself.
 #[repr(C)]
 pub struct busy_cancel {
     flag: u32,
@@ -34,14 +38,16 @@ impl busy_cancel {
     }
 }
 
-/// Sets the flag `cancel`. This ends every wait and every load that uses the flag with BUSY_CANCELLED: those that are
-/// running, and those that start later. Only a call whose time has already passed returns BUSY_OK. A running wait
-/// returns within a few microseconds if it has a CPU; a running load checks the flag every 10 ms. Setting the flag
+/// Sets the flag `cancel`. Every wait and every load that uses the flag then ends and returns BUSY_CANCELLED: those
+/// that are running, and those that start before the flag is cleared by busy_cancel_reset(). A call whose time has
+/// already passed returns BUSY_OK instead, and so does a call with a time of 0. A running wait ends within a few
+/// microseconds if it has a CPU; each thread of a running load checks the flag at least every 10 ms. Setting the flag
 /// twice is harmless.
 ///
 /// Ownership: the caller owns `cancel`; see busy_cancel.
 /// Blocking: no.
-/// Threads and signals: safe to call from any thread and from a signal handler.
+/// Threads: any number of threads may call it at the same time.
+/// Signals: a signal handler may call it.
 ///
 /// Returns:
 /// - BUSY_OK: the flag is set.
@@ -52,12 +58,13 @@ pub unsafe extern "C" fn busy_cancel_set(cancel: *mut busy_cancel) -> busy_statu
     unsafe { store(cancel, 1) }
 }
 
-/// Clears the flag `cancel`, so that it can serve new calls. Clear it only after all calls that it cancelled have
-/// returned; otherwise they may continue.
+/// Clears the flag `cancel`, so that it can serve new calls. Clear it only after every call that uses the flag has
+/// returned. If a call has not noticed the flag before it is cleared, that call continues.
 ///
 /// Ownership: the caller owns `cancel`; see busy_cancel.
 /// Blocking: no.
-/// Threads and signals: safe to call from any thread and from a signal handler.
+/// Threads: any number of threads may call it at the same time.
+/// Signals: a signal handler may call it.
 ///
 /// Returns:
 /// - BUSY_OK: the flag is clear.

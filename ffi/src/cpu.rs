@@ -5,17 +5,18 @@ use std::io::ErrorKind;
 /// Writes to `*ns` the CPU time that the thread `tid` of the calling process has used since the thread started, in
 /// nanoseconds. The value is exact even while the thread is running. The function makes one system call.
 ///
-/// - `tid`: the thread id, as gettid(2) returns it; 0 is the calling thread.
-/// - `ns`: receives the CPU time.
+/// - `tid`: the thread id, as gettid(2) returns it, converted to uint32_t; 0 is the calling thread.
+/// - `ns`: receives the CPU time; must not be NULL.
 ///
 /// Ownership: the caller owns `ns`.
 /// Blocking: no.
-/// Threads and signals: safe to call from any thread and from a signal handler.
+/// Threads: any number of threads may call it at the same time.
+/// Signals: a signal handler may call it.
 ///
 /// Returns:
 /// - BUSY_OK: `*ns` is written.
 /// - BUSY_NULL_POINTER: `ns` is NULL.
-/// - BUSY_NO_SUCH_THREAD: the thread has ended, or it belongs to another process.
+/// - BUSY_NO_SUCH_THREAD: the thread has ended, it belongs to another process, or no thread has this id.
 /// - BUSY_UNSUPPORTED: the operating system is not Linux.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn busy_thread_cpu_ns(tid: u32, ns: *mut u64) -> busy_status {
@@ -23,7 +24,7 @@ pub unsafe extern "C" fn busy_thread_cpu_ns(tid: u32, ns: *mut u64) -> busy_stat
         if ns.is_null() {
             return Err(BUSY_NULL_POINTER);
         }
-        let used = busy_core::cpu::own_thread(tid).map_err(|error| match error.kind() {
+        let used = keep_errno(|| busy_core::cpu::own_thread(tid)).map_err(|error| match error.kind() {
             ErrorKind::Unsupported => BUSY_UNSUPPORTED,
             _ => BUSY_NO_SUCH_THREAD,
         })?;
@@ -31,4 +32,23 @@ pub unsafe extern "C" fn busy_thread_cpu_ns(tid: u32, ns: *mut u64) -> busy_stat
         unsafe { ns.write(used.as_nanos() as u64) };
         Ok(())
     })
+}
+
+/// Runs `body` and restores errno, which a failing system call sets: a signal handler must leave errno as it was.
+#[cfg(target_os = "linux")]
+fn keep_errno<T>(body: impl FnOnce() -> T) -> T {
+    // SAFETY: __errno_location(3) returns the calling thread's errno, which lives as long as the thread.
+    let errno = unsafe { libc::__errno_location() };
+    // SAFETY: as above.
+    let before = unsafe { errno.read() };
+    let result = body();
+    // SAFETY: as above.
+    unsafe { errno.write(before) };
+    result
+}
+
+/// Runs `body`, which makes no system call on this platform.
+#[cfg(not(target_os = "linux"))]
+fn keep_errno<T>(body: impl FnOnce() -> T) -> T {
+    body()
 }

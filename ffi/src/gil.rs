@@ -9,31 +9,38 @@ use std::ffi::c_char;
 use std::sync::Once;
 
 /// The totals of one GIL. Initialise the struct with BUSY_GIL_TOTALS_INIT, then set `gil` and `window` to select what
-/// busy_gil_snapshot() reports. All times are in nanoseconds. A hold or a wait that is still going on counts up to
-/// `at_ns`.
+/// busy_gil_snapshot() reports. The snapshot writes all fields except `size`, `gil` and `window`, so the struct may be
+/// used for further snapshots without initialising it again.
+///
+/// Times are in nanoseconds. The totals cover an interval that ends at `at_ns`. A hold or a wait counts only for the
+/// part that lies in the interval, so one that is still going on counts up to `at_ns`. An acquire, a release or a drop
+/// counts if it happened in the interval.
 #[repr(C)]
 pub struct busy_gil_totals {
-    /// Set by the caller: sizeof(busy_gil_totals).
+    /// Set by the caller: sizeof(busy_gil_totals). BUSY_GIL_TOTALS_INIT sets it.
     pub size: usize,
-    /// Set by the caller: the index of the GIL, less than `gils`. Index 0 is the GIL under which busy_gil_start() was
-    /// called. The others are the GILs of interpreters that have their own (CPython 3.12 and later), in the order in
-    /// which the meter met them.
+    /// Set by the caller: the index of the GIL. Index 0 always exists: it is the GIL under which the session was
+    /// started. The other indexes, up to `gils - 1`, are the GILs of interpreters that have their own (CPython 3.12 and
+    /// later). The GIL of an interpreter that has ended stays among them. When the meter meets another GIL, the indexes
+    /// above 0 may change; `interpreter` identifies a GIL.
     pub gil: u32,
-    /// Set by the caller: the number of an open window, from busy_gil_window_open(), to report the counts since it was
-    /// opened; or 0 to report the counts since the metering began.
+    /// Set by the caller: 0 for the interval since the session began, or the number of an open window, from
+    /// busy_gil_window_open(), for the interval since the window was opened.
     pub window: u32,
-    /// The number of GILs that `gil` can select.
+    /// The number of GILs that `gil` can select, at least 1. To learn it, take a snapshot of index 0.
     pub gils: u32,
-    /// 1 if the counts below are valid. 0 if the meter has not seen any change of this GIL yet, because the GIL has
-    /// been held, or has been idle, ever since the metering began.
+    /// 1 if the fields from `metered_ns` to `longest_wait_ns` are valid. 0 if they are not, because the meter has not
+    /// seen any acquire, release or drop of this GIL in this session yet: one thread has held it, or none has, all the
+    /// time. For index 0 it is always 1.
     pub metered: u32,
     /// The id of the interpreter that owns this GIL; 0 is the main interpreter.
     pub interpreter: i64,
     /// The time of this snapshot on CLOCK_MONOTONIC.
     pub at_ns: u64,
-    /// The time for which this GIL has been metered, or for which the window has been open.
+    /// The length of the interval. If the meter saw this GIL for the first time after the session began or the window
+    /// was opened, the interval begins at that time.
     pub metered_ns: u64,
-    /// The time for which any thread held the GIL.
+    /// The time for which any thread held the GIL, at most `metered_ns`.
     pub held_ns: u64,
     /// The time for which threads waited for the GIL, summed over all threads.
     pub waited_ns: u64,
@@ -48,33 +55,33 @@ pub struct busy_gil_totals {
     pub longest_hold_ns: u64,
     /// The longest wait.
     pub longest_wait_ns: u64,
-    /// The number of the session. It grows when the metering begins, and in a forked child. Counts of two sessions
-    /// can't be compared.
+    /// The number of the session. It grows with each new session. Subtract counts only if they belong to one session.
     pub session: u64,
-    /// The number of GILs that are not metered because the process has had more than 1024.
+    /// 0 if every GIL is metered. If the process has had more than 1024 GILs, the further ones are not metered, and
+    /// this number grows.
     pub unlisted_gils: u64,
 }
 
-/// The totals of one thread with one GIL. All times are in nanoseconds. A hold or a wait that is still going on counts
-/// up to the time of the snapshot.
+/// The totals of one thread with one GIL. Times are in nanoseconds. The interval is that of the busy_gil_totals.
 #[repr(C)]
 pub struct busy_gil_thread {
-    /// The thread id, as gettid(2) returns it. The row with the id 0 sums up all threads beyond the 65536th; their
-    /// waits are not counted.
+    /// The thread id, as gettid(2) returns it. In the life of a process the meter has room for 65536 rows: one for each
+    /// thread with each GIL that it has used, ended threads included. All further threads share one row for each GIL.
+    /// Its id is 0, and it has no waits.
     pub tid: u32,
-    /// BUSY_GIL_HOLDS, BUSY_GIL_WAITS, or 0 if the thread neither holds the GIL nor waits for it.
+    /// BUSY_GIL_HOLDS, BUSY_GIL_WAITS, or 0 if the thread neither holds the GIL nor waits for it at this moment.
     pub state: u32,
     /// The time for which the thread held the GIL.
     pub held_ns: u64,
     /// The time for which the thread waited for the GIL.
     pub waited_ns: u64,
-    /// The number of times that the thread acquired the GIL.
+    /// The number of times that the thread acquired the GIL, with or without a wait.
     pub acquisitions: u64,
-    /// The number of times that the thread had to wait for the GIL.
+    /// The number of times that the thread began to wait for the GIL.
     pub waits: u64,
-    /// As in busy_gil_totals.
+    /// The number of times that the thread released the GIL voluntarily.
     pub voluntary_releases: u64,
-    /// As in busy_gil_totals.
+    /// The number of times that the thread dropped the GIL, as in busy_gil_totals.
     pub forced_drops: u64,
     /// The thread's longest hold.
     pub longest_hold_ns: u64,
@@ -97,20 +104,25 @@ struct State {
 
 static STATE: ForkLock<State> = ForkLock::new(State { meters: Vec::new(), windows: Vec::new(), reason: String::new() });
 
-/// Starts the meter. If it is running already, the caller joins it: each start needs one busy_gil_stop(). The calling
-/// thread must hold the GIL. From Python, ctypes.PyDLL keeps it held during a call, and ctypes.CDLL releases it.
+/// Starts the meter, or joins it if it is running. Each start that returns BUSY_OK needs one busy_gil_stop(), which any
+/// thread may call.
 ///
-/// The first start releases the GIL and acquires it again a few times, to learn and check how this CPython does it.
-/// This takes about a millisecond if no other thread wants the GIL.
+/// If the meter is not running, the call begins a session: it releases the GIL and acquires it again a few times, to
+/// learn and check how this CPython does so. Other Python threads may run meanwhile. If no thread waits for the GIL,
+/// the call takes about a millisecond. If another thread is beginning a session, the call releases the GIL until that
+/// thread is done, and acquires it again.
 ///
-/// Blocking: for as long as other threads hold the GIL meanwhile.
-/// Threads: safe to call from any thread that holds the GIL.
-/// Signals: not safe to call from a signal handler.
+/// GIL: the calling thread must hold it. In a C extension, call the function outside of Py_BEGIN_ALLOW_THREADS and
+/// Py_END_ALLOW_THREADS. From Python, call it through ctypes.PyDLL, which keeps the GIL; ctypes.CDLL releases it.
+/// Blocking: yes; the call may wait for the GIL, for as long as other threads hold it.
+/// Threads: any number of threads may call it at the same time; each needs the GIL.
+/// Signals: a signal handler must not call it.
 ///
 /// Returns:
 /// - BUSY_OK: the meter is running.
-/// - BUSY_GIL_NOT_HELD: the calling thread does not hold the GIL. Nothing has changed.
-/// - BUSY_GIL_REFUSED: there is no GIL that can be metered; busy_gil_reason() returns the reason. Nothing has changed.
+/// - BUSY_GIL_NOT_HELD: the calling thread does not hold the GIL. The meter is unchanged.
+/// - BUSY_GIL_REFUSED: there is no GIL that can be metered; busy_gil_reason() returns the reason. The meter is
+///   unchanged.
 #[unsafe(no_mangle)]
 pub extern "C" fn busy_gil_start() -> busy_status {
     boundary::status(|| {
@@ -123,13 +135,13 @@ pub extern "C" fn busy_gil_start() -> busy_status {
     })
 }
 
-/// Undoes one busy_gil_start(). The last stop ends the metering, closes all windows, and undoes the redirection of
-/// CPython's calls.
+/// Undoes one busy_gil_start(). The stop that undoes the last of them ends the session, closes all windows, and ends
+/// the redirection of CPython's calls.
 ///
-/// GIL: not needed.
-/// Blocking: no.
-/// Threads: safe to call from any thread, also while other threads hold the GIL or wait for it.
-/// Signals: not safe to call from a signal handler.
+/// GIL: not needed. Other threads may hold the GIL or wait for it.
+/// Blocking: only for calls in other threads; see Blocking above.
+/// Threads: any number of threads may call it at the same time.
+/// Signals: a signal handler must not call it.
 ///
 /// Returns:
 /// - BUSY_OK: one start is undone.
@@ -149,27 +161,30 @@ pub extern "C" fn busy_gil_stop() -> busy_status {
     })
 }
 
-/// Writes the totals of one GIL to `*totals`, and one row per thread to `threads`. The fields `totals->gil` and
-/// `totals->window` select the GIL and the time at which the counts begin. In a forked child, all counts begin at the
-/// fork.
+/// Writes the totals of one GIL to `*totals`, and the totals of each thread with this GIL to a row of `threads`. The
+/// fields `totals->gil` and `totals->window` select the GIL and the interval.
+///
+/// The rows are those of all threads that have held this GIL or waited for it in this session, also of threads that
+/// have ended, and of threads that did neither in the interval. They are sorted by `tid`. If the system has reused a
+/// thread id, several rows have the same `tid`. The times and counts of the rows add up to those of `*totals`.
 ///
 /// - `totals`: see busy_gil_totals; must not be NULL.
 /// - `threads`: an array that receives the rows. It may be NULL if `capacity` is 0.
 /// - `capacity`: the number of rows that `threads` has space for.
-/// - `needed`: receives the number of rows that exist. It may be NULL. If the number is greater than `capacity`, only
-///   the first `capacity` rows are written.
+/// - `needed`: receives the number of rows that exist. It may be NULL. If more rows exist than `capacity`, the first
+///   `capacity` rows are written, and the status is BUSY_OK.
 ///
 /// Ownership: the caller owns `totals`, `threads` and `needed`; the library does not keep the pointers.
-/// GIL: not needed, and never acquired.
-/// Blocking: for some microseconds, if another of these functions is running.
-/// Threads: safe to call from any number of threads at once.
-/// Signals: not safe to call from a signal handler.
+/// GIL: not needed.
+/// Blocking: only for calls in other threads; see Blocking above.
+/// Threads: any number of threads may call it at the same time, each with a `totals` of its own.
+/// Signals: a signal handler must not call it.
 ///
 /// Returns:
 /// - BUSY_OK: the totals and the rows are written.
 /// - BUSY_GIL_OFF: the meter is not running.
 /// - BUSY_BAD_OPTION: no GIL has the index `totals->gil`, or `totals->window` is neither 0 nor an open window.
-/// - BUSY_BAD_SIZE: `totals->size` is not set, or it breaks the rule for `options->size` in busy_wait_ns().
+/// - BUSY_BAD_SIZE: as for busy_wait_ns(), of `totals->size`. A size of 0 is refused too.
 /// - BUSY_NULL_POINTER: `totals` is NULL, or `threads` is NULL and `capacity` is not 0.
 ///
 /// After every status except BUSY_OK, nothing has been written.
@@ -203,24 +218,24 @@ pub unsafe extern "C" fn busy_gil_snapshot(
 }
 
 /// Opens a window: an interval that begins now and has counts, times, a longest hold and a longest wait of its own.
-/// Writes the number of the window, never 0, to `*window`. Any number of windows can be open at once.
+/// Writes the number of the window, never 0, to `*number`. Any number of windows can be open at once.
 ///
-/// Ownership: the caller owns `window`.
+/// Ownership: the caller owns `number`.
 /// GIL: not needed.
-/// Blocking: no.
-/// Threads: safe to call from any number of threads at once.
-/// Signals: not safe to call from a signal handler.
+/// Blocking: only for calls in other threads; see Blocking above.
+/// Threads: any number of threads may call it at the same time. Any thread may use the window.
+/// Signals: a signal handler must not call it.
 ///
 /// Returns:
 /// - BUSY_OK: the window is open.
 /// - BUSY_GIL_OFF: the meter is not running.
 /// - BUSY_NO_WINDOWS: there is no address space for another window. 16 windows take 26 MB of it, and 384 bytes of
 ///   memory for each thread.
-/// - BUSY_NULL_POINTER: `window` is NULL.
+/// - BUSY_NULL_POINTER: `number` is NULL.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn busy_gil_window_open(window: *mut u32) -> busy_status {
+pub unsafe extern "C" fn busy_gil_window_open(number: *mut u32) -> busy_status {
     boundary::status(|| {
-        if window.is_null() {
+        if number.is_null() {
             return Err(BUSY_NULL_POINTER);
         }
         let mut state = STATE.lock();
@@ -231,26 +246,27 @@ pub unsafe extern "C" fn busy_gil_window_open(window: *mut u32) -> busy_status {
         }
         state.windows[index] = Some(opened);
         // SAFETY: the pointer is not NULL, so the header requires space for one number.
-        unsafe { window.write(index as u32 + 1) };
+        unsafe { number.write(index as u32 + 1) };
         Ok(())
     })
 }
 
-/// Closes the window with the number `window`. A later window may have the same number.
+/// Closes the window with the number `number`. A window that is opened later may get the same number.
 ///
 /// GIL: not needed.
-/// Blocking: no.
-/// Threads: safe to call from any number of threads at once.
-/// Signals: not safe to call from a signal handler.
+/// Blocking: only for calls in other threads; see Blocking above.
+/// Threads: any number of threads may call it at the same time.
+/// Signals: a signal handler must not call it.
 ///
 /// Returns:
 /// - BUSY_OK: the window is closed.
-/// - BUSY_BAD_OPTION: no window with this number is open.
+/// - BUSY_BAD_OPTION: no window with this number is open. This includes the case that the meter is not running, because
+///   the end of a session closes all windows.
 #[unsafe(no_mangle)]
-pub extern "C" fn busy_gil_window_close(window: u32) -> busy_status {
+pub extern "C" fn busy_gil_window_close(number: u32) -> busy_status {
     boundary::status(|| {
         let mut state = STATE.lock();
-        let place = index(window).and_then(|index| state.windows.get_mut(index)).ok_or(BUSY_BAD_OPTION)?;
+        let place = index(number).and_then(|index| state.windows.get_mut(index)).ok_or(BUSY_BAD_OPTION)?;
         place.take().map(drop).ok_or(BUSY_BAD_OPTION)
     })
 }
@@ -259,16 +275,19 @@ pub extern "C" fn busy_gil_window_close(window: u32) -> busy_status {
 /// returns the number of bytes that the whole text needs, including the terminating NUL. If there was no such status,
 /// the text is empty and the function returns 1.
 ///
-/// - `text`: receives the text, cut to `capacity` bytes and always terminated by NUL. It may be NULL if `capacity` is
-///   0.
+/// To get the whole text, call the function with a `capacity` of 0, then with the number of bytes that it returned. If
+/// another thread receives such a status in between, the text changes, and the second call may return a larger number.
+///
+/// - `text`: receives at most `capacity` bytes. The last of them is always NUL; a longer text is cut. If `text` is NULL
+///   or `capacity` is 0, nothing is written.
 /// - `capacity`: the number of bytes that `text` has space for.
 ///
 /// Ownership: the caller owns `text`.
 /// GIL: not needed.
-/// Blocking: no.
-/// Threads: safe to call from any number of threads at once.
-/// Signals: not safe to call from a signal handler.
-/// Errors: none.
+/// Blocking: only for calls in other threads; see Blocking above.
+/// Threads: any number of threads may call it at the same time.
+/// Signals: a signal handler must not call it.
+/// Errors: if the library catches a defect of its own, the function returns 0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn busy_gil_reason(text: *mut c_char, capacity: usize) -> usize {
     boundary::count(|| {

@@ -12,18 +12,19 @@ use std::time::Duration;
 /// second, in periods of 10 ms), then set the fields that you need.
 #[repr(C)]
 pub struct busy_load_options {
-    /// sizeof(busy_load_options).
+    /// sizeof(busy_load_options); BUSY_LOAD_OPTIONS_INIT sets it.
     pub size: usize,
     /// The flag that can end the load early, or NULL for no flag.
     pub cancel: *const busy_cancel,
-    /// The share of a core that each thread uses, from 0 to 1.
+    /// The share of a core that each thread uses, from 0 to 1; both are allowed, and NaN is not.
     pub share: f64,
-    /// The length of one period of spinning and sleeping, in nanoseconds: from 1 to BUSY_WAIT_MAX_NS. A period under
-    /// 100000 counts as 100000.
+    /// The length of one period of spinning and sleeping, in nanoseconds: from 1 to BUSY_WAIT_MAX_NS. A period of less
+    /// than 100000 ns is lengthened to 100000 ns.
     pub period_ns: u64,
-    /// The total duration in nanoseconds, at most BUSY_WAIT_MAX_NS.
+    /// The duration of the load in nanoseconds, from 0 to BUSY_WAIT_MAX_NS. If it is 0, the threads are created and end
+    /// at once, the status is BUSY_OK even if the cancel flag is set, and `share` of the result has no meaning.
     pub duration_ns: u64,
-    /// The number of threads, from 1 to 4096.
+    /// The number of threads that the load creates, from 1 to 4096.
     pub threads: u32,
     /// Must be 0.
     pub reserved: u32,
@@ -32,38 +33,46 @@ pub struct busy_load_options {
 /// The result of busy_load().
 #[repr(C)]
 pub struct busy_load_result {
-    /// The time from the start of the first thread to the end of the last one, in nanoseconds.
+    /// The time from the creation of the first thread of the load to the end of the last one, in nanoseconds: at least
+    /// the requested duration after BUSY_OK.
     pub elapsed_ns: u64,
-    /// The CPU time that all threads together used, in nanoseconds.
+    /// The CPU time that the threads of the load used together, in nanoseconds.
     pub cpu_ns: u64,
-    /// The share of a core that each thread used, on average.
+    /// The share of a core that the threads of the load used on average: `cpu_ns`, divided by the sum of their run
+    /// times. The run time of a thread is the time from its own start to its own end.
     pub share: f64,
 }
 
-/// Runs threads that each use a given share of a core, and writes the achieved load to `*result`. In each period, a
-/// thread spins until its own CPU clock shows that it has used its share of the period. Then it sleeps until the period
-/// ends.
+/// Creates threads that each use a given share of a core for a given time, and writes the achieved load to `*result`.
+/// In each period, a thread spins until its own CPU clock shows that it has used its share of the period. Then it
+/// sleeps until the period ends. A thread that had no CPU in one period uses more of the next ones.
+///
+/// The calling thread is not one of these threads; it sleeps until they have ended. They have the signal mask of the
+/// calling thread. So they may run the handler of a signal that is sent to the process, unless the calling thread
+/// blocks that signal.
 ///
 /// - `options`: the number of threads, their share of a core, and the duration; must not be NULL.
 /// - `result`: receives the result; must not be NULL.
 ///
 /// Ownership: the caller owns `options` and `result`; the library does not keep the pointers.
-/// Blocking: until all threads of the load have ended.
-/// Threads: safe to call from any number of threads at once.
-/// Signals: not safe to call from a signal handler. A handler that runs during the call does not end the load, but may
-/// set the cancel flag, which the load checks every 10 ms.
+/// Blocking: yes; the calling thread sleeps until all threads of the load have ended.
+/// Threads: any number of threads may call it at the same time; each call creates threads of its own.
+/// Signals: a signal handler must not call it. A handler that runs during the call does not end the load, but may set
+/// the cancel flag, which each thread of the load checks at least every 10 ms. The call may change errno.
 ///
 /// Returns:
-/// - BUSY_OK: the time has passed. `*result` is written.
+/// - BUSY_OK: the duration has passed. `*result` is written.
 /// - BUSY_CANCELLED: the cancel flag ended the load early. `*result` is written.
 /// - BUSY_NULL_POINTER: `options` or `result` is NULL.
 /// - BUSY_OUT_OF_RANGE: `period_ns` or `duration_ns` is greater than BUSY_WAIT_MAX_NS.
 /// - BUSY_BAD_SIZE: as for busy_wait_ns().
 /// - BUSY_BAD_OPTION: `threads` is not from 1 to 4096, `share` is not from 0 to 1, `period_ns` is 0, or `reserved` is
 ///   not 0.
-/// - BUSY_NO_THREADS: the system could not create a thread.
+/// - BUSY_NO_THREADS: the system could not create a thread. Those that it had created have ended; they may have used
+///   CPU time.
 ///
-/// After every status except BUSY_OK and BUSY_CANCELLED, no thread of the load is left and `*result` is not written.
+/// When the call has returned, no thread of the load is left, whatever the status. After every status except BUSY_OK
+/// and BUSY_CANCELLED, `*result` is not written and, except after BUSY_NO_THREADS, no thread was created.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn busy_load(options: *const busy_load_options, result: *mut busy_load_result) -> busy_status {
     boundary::status(|| {

@@ -1,7 +1,8 @@
 use std::ffi::{CStr, c_char};
 
-/// The status that a function returns: BUSY_OK, or the reason why it did not succeed. A status keeps its number for as
-/// long as BUSY_ABI_MAJOR stays the same. Later versions may add statuses, so treat an unknown one as a failure.
+/// The status that a function returns: BUSY_OK, BUSY_CANCELLED, or the reason why the call failed. A status keeps its
+/// number for as long as BUSY_ABI_MAJOR stays the same. Later versions of the ABI may add statuses, so treat an unknown
+/// one as a failure.
 pub type busy_status = i32;
 
 /// The call succeeded.
@@ -10,22 +11,23 @@ pub const BUSY_OK: busy_status = 0;
 pub const BUSY_CANCELLED: busy_status = 1;
 /// A pointer that must not be NULL was NULL.
 pub const BUSY_NULL_POINTER: busy_status = 2;
-/// A number is greater than the maximum that the function accepts.
+/// A time is greater than BUSY_WAIT_MAX_NS.
 pub const BUSY_OUT_OF_RANGE: busy_status = 3;
-/// The field `size` of a struct has a value that this library does not accept, or the struct sets a field that this
-/// library does not know. Initialise the struct with its _INIT macro, which sets the size.
+/// The field `size` of a struct has a value that this library does not accept, or a field that this library does not
+/// know is not 0. Initialise the struct with its _INIT macro, which sets the size.
 pub const BUSY_BAD_SIZE: busy_status = 4;
-/// The calling process has no thread with this id.
+/// The calling process has no thread with the given id.
 pub const BUSY_NO_SUCH_THREAD: busy_status = 5;
 /// This machine or its operating system does not support the operation.
 pub const BUSY_UNSUPPORTED: busy_status = 6;
 /// The library caught a defect of its own, and the call had no effect. Please report it.
 pub const BUSY_PANIC: busy_status = 7;
-/// A field of a struct, or an argument, has a value that the function does not accept.
+/// A field of a struct, or an argument, has a value that the function does not accept and for which there is no status
+/// of its own.
 pub const BUSY_BAD_OPTION: busy_status = 8;
 /// The system could not create a thread.
 pub const BUSY_NO_THREADS: busy_status = 9;
-/// The GIL meter is not running.
+/// The GIL meter (busy_gil.h) is not running.
 pub const BUSY_GIL_OFF: busy_status = 10;
 /// This process has no GIL that can be metered; busy_gil_reason() returns the reason.
 pub const BUSY_GIL_REFUSED: busy_status = 11;
@@ -39,7 +41,8 @@ pub const BUSY_NO_WINDOWS: busy_status = 13;
 /// Ownership: the text is static; do not free it.
 /// NULL: never returned. An unknown status has a text too.
 /// Blocking: no.
-/// Threads and signals: safe to call from any thread and from a signal handler.
+/// Threads: any number of threads may call it at the same time.
+/// Signals: a signal handler may call it.
 /// Errors: none.
 #[unsafe(no_mangle)]
 pub extern "C" fn busy_strerror(status: busy_status) -> *const c_char {
@@ -49,9 +52,9 @@ pub extern "C" fn busy_strerror(status: busy_status) -> *const c_char {
 fn text(status: busy_status) -> &'static CStr {
     match status {
         BUSY_OK => c"success",
-        BUSY_CANCELLED => c"the wait was cancelled",
+        BUSY_CANCELLED => c"the call was cancelled",
         BUSY_NULL_POINTER => c"a required pointer is NULL: pass the address of a variable",
-        BUSY_OUT_OF_RANGE => c"a number is too large: busy.h states the limit of each argument",
+        BUSY_OUT_OF_RANGE => c"a time is too long: the longest is BUSY_WAIT_MAX_NS, 292 years",
         BUSY_BAD_SIZE => c"a struct has a size that this libbusy does not accept: initialise it with its _INIT macro",
         BUSY_NO_SUCH_THREAD => c"this process has no thread with this id: pass the gettid() of a live thread, or 0",
         BUSY_UNSUPPORTED => c"this machine or its operating system does not support the operation",

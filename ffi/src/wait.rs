@@ -8,24 +8,23 @@ use busy_core::MAX_WAIT_NS;
 use std::ffi::c_uint;
 use std::time::Duration;
 
-/// The longest duration that busy_wait_ns() and busy_load() accept, in nanoseconds: 2^63 - 1, which is 292 years.
+/// The longest time that busy_wait_ns() and busy_load() accept, in nanoseconds: 2^63 - 1, which is 292 years.
 pub const BUSY_WAIT_MAX_NS: u64 = 9223372036854775807;
 // cbindgen copies the literal into busy.h; it can't evaluate the core's constant.
 const _: () = assert!(BUSY_WAIT_MAX_NS == MAX_WAIT_NS, "busy.h must state the core's longest wait");
 
-/// Poll CLOCK_MONOTONIC. This clock is the default, and every platform has it.
+/// Poll CLOCK_MONOTONIC. This is the default, and every platform has this clock.
 pub const BUSY_CLOCK_MONOTONIC: u32 = 0;
-/// Poll the processor's time stamp counter, and read CLOCK_MONOTONIC to confirm that the time has passed. The wait
-/// never ends early, and it ends closer to the requested time than with BUSY_CLOCK_MONOTONIC. It requires an x86-64
-/// processor with an invariant time stamp counter; on any other machine the status is BUSY_UNSUPPORTED.
+/// Poll the processor's time stamp counter, and read CLOCK_MONOTONIC to confirm that the time has passed. By
+/// CLOCK_MONOTONIC, such a wait never ends early either, and it ends closer to the requested time than with
+/// BUSY_CLOCK_MONOTONIC. It requires an x86-64 processor with an invariant time stamp counter; on any other machine the
+/// status is BUSY_UNSUPPORTED.
 pub const BUSY_CLOCK_TSC: u32 = 1;
 
-/// The options of busy_wait_ns(). Initialise them with BUSY_WAIT_OPTIONS_INIT, then set the fields that you need. The
-/// field `size` shows the library which fields your header has, so later versions can add fields without breaking your
-/// program.
+/// The options of busy_wait_ns(). Initialise them with BUSY_WAIT_OPTIONS_INIT, then set the fields that you need.
 #[repr(C)]
 pub struct busy_wait_options {
-    /// sizeof(busy_wait_options).
+    /// sizeof(busy_wait_options); BUSY_WAIT_OPTIONS_INIT sets it.
     pub size: usize,
     /// The flag that can end the wait early, or NULL for no flag.
     pub cancel: *const busy_cancel,
@@ -38,32 +37,37 @@ pub struct busy_wait_options {
 /// The result of busy_wait_ns().
 #[repr(C)]
 pub struct busy_wait_result {
-    /// The number of polls of the clock that found time left.
+    /// The number of times that the wait polled a clock and went on because the time had not passed. With
+    /// BUSY_CLOCK_TSC, the polls of both clocks count.
     pub count: u64,
-    /// The time from the first poll to the last, in nanoseconds: at least the requested time, unless the wait was
-    /// cancelled.
+    /// The length of the wait by CLOCK_MONOTONIC, whichever clock was polled, in nanoseconds: at least the requested
+    /// time after BUSY_OK, and less than that after BUSY_CANCELLED.
     pub elapsed_ns: u64,
 }
 
-/// Spins on CLOCK_MONOTONIC for `seconds` seconds, never less, and returns the number of polls that found time left.
+/// Spins on CLOCK_MONOTONIC for `seconds` seconds, never less, and returns how often it polled the clock and went on
+/// because the time had not passed. If `seconds` is 0, it returns 0 at once.
 ///
 /// This is the function of the talk "Global Interpreter Lock, Episode I: Break the Seal" (PyCon APAC 2015, slide 13).
-/// The talk's call works unchanged: `ctypes.CDLL("libbusy.so.1").busy_wait(ctypes.c_uint(10))`.
+/// The talk's call works unchanged: `ctypes.CDLL("libbusy.so.1").busy_wait(ctypes.c_uint(10))`. It returns the count as
+/// a C int, which is too small for long waits. To get the whole count, set `restype` of the function to c_uint64.
 ///
-/// Blocking: on the CPU, until the time has passed. The wait can't be cancelled.
-/// Threads: safe to call from any number of threads at once.
-/// Signals: safe to call from a signal handler. A handler that runs during the wait does not end it.
+/// Blocking: yes; the thread spins until the time has passed. The wait can't be cancelled.
+/// Threads: any number of threads may call it at the same time.
+/// Signals: a signal handler may call it. A handler that runs during the wait does not end it.
 /// Errors: none.
 #[unsafe(no_mangle)]
 pub extern "C" fn busy_wait(seconds: c_uint) -> u64 {
     boundary::count(|| busy_core::busy_wait(Duration::from_secs(u64::from(seconds))).count)
 }
 
-/// Reads time(2) in a loop until more than `seconds` whole seconds have passed, and returns the number of reads that
-/// found time left. This is the loop of the talk (see busy_wait()), for comparing counts with those of the talk.
+/// Reads time(2) in a loop until it returns more than the first reading plus `seconds`, and returns how often it read
+/// the clock and went on. This is the loop of the talk (see busy_wait()), for comparing counts with those of the talk.
 ///
-/// The loop takes between `seconds` and `seconds + 1` seconds, and longer if the clock is set back meanwhile. To wait
-/// for an exact time, use busy_wait() or busy_wait_ns().
+/// Since time(2) counts whole seconds, the loop takes a time between `seconds` and `seconds + 1` seconds, except for
+/// the few milliseconds by which time(2) may lag. It reads the system's clock of the time of day. If that clock is set
+/// back meanwhile, the loop takes longer; if it is set forward, the loop ends early. To wait for an exact time, use
+/// busy_wait() or busy_wait_ns().
 ///
 /// Blocking, threads, signals and errors: as for busy_wait().
 #[unsafe(no_mangle)]
@@ -73,18 +77,19 @@ pub extern "C" fn busy_wait_time(seconds: c_uint) -> u64 {
     boundary::count(|| busy_core::busy_wait_whole_seconds(u64::from(seconds), time))
 }
 
-/// Spins on the CPU for `ns` nanoseconds of CLOCK_MONOTONIC, never less, and writes the result of the wait to
-/// `*result`.
+/// Spins on the CPU for `ns` nanoseconds of CLOCK_MONOTONIC, never less unless it is cancelled, and writes the result
+/// of the wait to `*result`.
 ///
-/// - `ns`: the time to wait, at most BUSY_WAIT_MAX_NS. If it is 0, the call returns at once.
+/// - `ns`: the time to wait, from 0 to BUSY_WAIT_MAX_NS. If it is 0, the call returns BUSY_OK at once, even if the
+///   cancel flag is set.
 /// - `options`: the clock and the cancel flag, or NULL for the defaults of BUSY_WAIT_OPTIONS_INIT.
 /// - `result`: receives the result; must not be NULL.
 ///
 /// Ownership: the caller owns `options` and `result`; the library does not keep the pointers.
-/// Blocking: on the CPU, until the time has passed or the cancel flag is set.
-/// Threads: safe to call from any number of threads at once.
-/// Signals: safe to call from a signal handler. A handler that runs during the wait does not end it, but may set the
-/// cancel flag.
+/// Blocking: yes; the thread spins until the time has passed or the cancel flag is set.
+/// Threads: any number of threads may call it at the same time. Calls may share their options.
+/// Signals: a signal handler may call it. A handler that runs during the wait does not end it, but may set the cancel
+/// flag.
 ///
 /// Returns:
 /// - BUSY_OK: the time has passed. `*result` is written.

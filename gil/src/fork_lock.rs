@@ -1,24 +1,24 @@
-//! A lock whose value a forked child finds whole.
+//! A lock whose value stays consistent in a forked child.
 
 use std::cell::UnsafeCell;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// A lock for a static value that several threads share. fork(2) waits for it: the forking thread takes the lock before
-/// the fork, and releases it afterwards in the parent and in the child. So the child never inherits a value that is
-/// half written, nor a lock that belongs to a thread which it has not got.
+/// A lock for a static value that several threads share. fork(2) waits for the lock: the forking thread takes it before
+/// the fork, and releases it afterwards in the parent and in the child. So the child never inherits a partially written
+/// value, or a lock held by a thread that does not exist in the child.
 ///
 /// The owner of the value registers [`Self::before_fork`] and [`Self::after_fork`] by pthread_atfork(3). Two rules
 /// prevent deadlocks:
 ///
-/// - Never keep the lock while waiting for the GIL: the forking thread may hold it, and waits for this lock.
-/// - Never wait for one of these locks while keeping another: a fork takes them all, in an order of its own.
+/// - Never hold the lock while waiting for the GIL: the forking thread may hold the GIL while it waits for this lock.
+/// - Never wait for one of these locks while holding another one: a fork takes all of them, in its own order.
 pub struct ForkLock<T: 'static> {
     value: Mutex<T>,
-    /// The forking thread's guard, from before the fork to after it.
+    /// The MutexGuard of the forking thread, from before the fork to after it.
     held: UnsafeCell<Option<MutexGuard<'static, T>>>,
 }
 
-// SAFETY: `held` is only accessed by the thread that has the lock.
+// SAFETY: only the thread that holds the lock accesses `held`.
 unsafe impl<T: Send> Sync for ForkLock<T> {}
 
 impl<T> ForkLock<T> {
@@ -27,26 +27,27 @@ impl<T> ForkLock<T> {
         Self { value: Mutex::new(value), held: UnsafeCell::new(None) }
     }
 
-    /// Waits for the lock, and takes it.
+    /// Waits for the lock and takes it.
     pub fn lock(&'static self) -> MutexGuard<'static, T> {
         self.value.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes the lock until [`Self::after_fork`]. For the forking thread, before the fork.
+    /// Takes the lock until [`Self::after_fork`]. The forking thread calls this before the fork.
     pub fn before_fork(&'static self) {
         let guard = self.lock();
-        // SAFETY: this thread has the lock.
+        // SAFETY: this thread holds the lock.
         unsafe { *self.held.get() = Some(guard) };
     }
 
-    /// Returns the guard, which releases the lock when it is dropped. For the forking thread, after the fork, in the
-    /// parent and in the child. Returns `None` if the fork was under way when [`Self::before_fork`] was registered.
+    /// Returns the MutexGuard, which releases the lock when it is dropped. The forking thread calls this after the
+    /// fork, in the parent and in the child. Returns `None` if the fork was under way when [`Self::before_fork`] was
+    /// registered.
     ///
     /// # Safety
-    /// No other thread may be between `before_fork` and `after_fork`: this one has called `before_fork`, or no thread
-    /// has.
+    /// No other thread may be between `before_fork` and `after_fork`: either this thread has called `before_fork`, or
+    /// no thread has.
     pub unsafe fn after_fork(&'static self) -> Option<MutexGuard<'static, T>> {
-        // SAFETY: as the caller promises, this thread has the lock since `before_fork`.
+        // SAFETY: the caller guarantees that this thread has held the lock since `before_fork`.
         unsafe { (*self.held.get()).take() }
     }
 }
@@ -71,7 +72,7 @@ mod tests {
             LOCK.before_fork();
             // SAFETY: `before_fork` was called just now.
             let mut guard = unsafe { LOCK.after_fork() }.unwrap();
-            assert_eq!(*guard, 1, "the value is whole");
+            assert_eq!(*guard, 1, "the forking thread must see the first value");
             *guard = 2;
         });
         thread::sleep(Duration::from_millis(20));

@@ -1,13 +1,13 @@
-//! Measures which threads hold Python's GIL, and which ones wait for it: in the own process exactly, by the GIL's own
-//! events ([`Meter`]); in any process by sampling (`remote`). It depends neither on C callers and Python objects nor on
-//! the lab.
+//! Measures which threads hold Python's GIL and which threads wait for it: in the calling process exactly, from the
+//! GIL's events ([`Meter`]); in any process by sampling (`remote`). The crate needs no C caller, no Python objects and
+//! no lab.
 //!
 //! The exact meter: CPython signals a condition variable whenever a thread has released the GIL (`drop_gil`,
-//! Python/ceval_gil.c), and another one whenever a thread has acquired it (`take_gil`), both in the thread concerned
-//! and under the GIL's own mutex. The meter redirects those calls, and the call by which a thread waits, in the global
-//! offset table of the object that holds `PyEval_SaveThread`. So it sees all of them, including those of the eval loop,
-//! and nothing else in the process changes. Python 2.7's GIL is a semaphore; there the calls on that semaphore are
-//! redirected.
+//! Python/ceval_gil.c), and another one whenever a thread has acquired it (`take_gil`), in each case from that thread
+//! and under the GIL's mutex. The meter redirects those calls, and the call by which a thread waits, in the global
+//! offset table of the object that contains `PyEval_SaveThread`. So it records all of them, including those of the eval
+//! loop, and changes nothing else in the process. Python 2.7's GIL is a semaphore; there the calls on that semaphore
+//! are redirected.
 //!
 //! Reading needs no GIL. A stopped meter costs nothing, since the entries of the table are restored. The meter needs
 //! Linux with glibc on x86-64; on other platforms [`Meter::start`] returns [`Refusal::Platform`].

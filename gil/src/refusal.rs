@@ -1,43 +1,43 @@
 //! The reasons why the meter does not start.
 
-/// The reason why the meter does not start, with what was expected, what was found, and what to do.
+/// The reason why the meter does not start. Its text states the expected and the found condition, and a remedy.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    /// Another operating system, C library or processor.
+    /// The operating system, C library or processor is not supported.
     #[error("the GIL is metered on Linux with glibc on x86-64 only; this is another platform")]
     Platform,
-    /// The process uses another C library than the one that this was compiled for.
+    /// The process does not use glibc, for which this library was compiled.
     #[error("this process does not use glibc (no gnu_get_libc_version): the GIL is metered with glibc only")]
     NotGlibc,
-    /// No CPython, or none whose symbols are visible.
+    /// The process contains no CPython, or its symbols are not visible.
     #[error(
         "no running CPython is visible in this process (no {0}): start the meter inside a CPython, whose library was \
          not loaded with RTLD_LOCAL"
     )]
     NoPython(&'static str),
-    /// A version of CPython whose GIL the meter can't check.
+    /// The meter can't check the GIL of this version of CPython.
     #[error("CPython {0}.{1} is not metered: 2.7 and 3.7 or later are")]
     Version(u32, u32),
-    /// A free-threaded build.
+    /// CPython is a free-threaded build whose GIL is off.
     #[error(
-        "this is a free-threaded CPython that runs without a GIL: there is none to meter (PYTHON_GIL=1 turns it on)"
+        "this is a free-threaded CPython that runs without a GIL: there is none to meter (PYTHON_GIL=1 enables it)"
     )]
     NoGil,
-    /// A free-threaded build did not answer whether its GIL is on.
-    #[error("CPython did not answer whether its GIL is enabled (sys._is_gil_enabled)")]
+    /// A free-threaded build did not report whether its GIL is enabled.
+    #[error("CPython did not report whether its GIL is enabled (the call of sys._is_gil_enabled failed)")]
     NoAnswer,
     /// The calling thread does not hold the GIL.
     #[error(
         "the calling thread does not hold the GIL: start the meter from a call that keeps it (ctypes.PyDLL, not CDLL)"
     )]
     NotHeld,
-    /// CPython's calls don't go through a table whose entries could be redirected.
+    /// CPython does not call the function through a table whose entries could be redirected.
     #[error(
         "CPython calls {0} without a relocation in {1}, since it is statically bound: its GIL can't be metered from \
          inside"
     )]
     StaticallyBound(&'static str, String),
-    /// glibc's own function was not found.
+    /// The C library does not contain the function.
     #[error("the C library has no {0}")]
     NoFunction(&'static str),
     /// One release and one acquire did not have the effects that this CPython's GIL should have.

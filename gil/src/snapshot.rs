@@ -3,24 +3,24 @@
 /// The figures of all GILs of the process. Snapshots may be taken at any time, from any thread, several at once.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Snapshot {
-    /// The number of the session. It grows with every start from rest and in every forked child. Figures of two
-    /// sessions can't be subtracted.
+    /// The number of the session. It increases when a stopped meter is started, and in every forked child. The figures
+    /// of two sessions can't be subtracted.
     pub session: u64,
     /// The GILs. The first one is the GIL under which the meter was started; there are more if interpreters have their
-    /// own (3.12 on).
+    /// own GIL (3.12 on).
     pub gils: Vec<GilTotals>,
     /// The number of GILs for which the meter has no room, and which are not metered.
     pub unlisted_gils: u64,
 }
 
-/// The figures of one GIL. Times are in nanoseconds. A hold or wait that goes on counts up to `at_ns`.
+/// The figures of one GIL. Times are in nanoseconds. A current hold or wait counts up to `at_ns`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct GilTotals {
     /// The id of the interpreter that the GIL belongs to, as `PyInterpreterState_GetID` returns it; 0 is the main
     /// interpreter.
     pub interpreter: i64,
-    /// False as long as the GIL was held or idle all the time, so that no event was seen. Then its figures are not
-    /// valid.
+    /// False if the GIL has had no event, since one thread held it, or no thread did, all the time. Then its figures
+    /// are not valid.
     pub metered: bool,
     /// The time of the snapshot, on CLOCK_MONOTONIC.
     pub at_ns: u64,
@@ -40,7 +40,7 @@ pub struct GilTotals {
     pub longest_hold_ns: Option<u64>,
     /// The longest wait; `None` in a difference of two snapshots.
     pub longest_wait_ns: Option<u64>,
-    /// The threads that held it or waited for it. Those for which the meter has no room are together under thread 0.
+    /// The threads that held it or waited for it. Threads for which the meter has no room are summed up under id 0.
     pub threads: Vec<ThreadTotals>,
 }
 
@@ -59,22 +59,22 @@ pub struct ThreadTotals {
     pub waited_ns: u64,
     /// The number of its acquires.
     pub acquisitions: u64,
-    /// The number of its waits, including one that goes on.
+    /// The number of its waits, including a current one.
     pub waits_begun: u64,
-    /// As in [`GilTotals`].
+    /// See [`GilTotals`].
     pub voluntary_releases: u64,
-    /// As in [`GilTotals`].
+    /// See [`GilTotals`].
     pub forced_drops: u64,
-    /// As in [`GilTotals`].
+    /// See [`GilTotals`].
     pub longest_hold_ns: Option<u64>,
-    /// As in [`GilTotals`].
+    /// See [`GilTotals`].
     pub longest_wait_ns: Option<u64>,
 }
 
 impl Snapshot {
-    /// Returns what happened from `earlier` to this snapshot. Counts and times are subtracted; the longest hold and
-    /// wait are unknown (a [`crate::Window`] has them). If `earlier` belongs to another session, such as the parent's,
-    /// nothing is subtracted.
+    /// Returns the figures of the time from `earlier` to this snapshot. Counts and times are subtracted; the longest
+    /// hold and wait are unknown (a [`crate::Window`] has them). If `earlier` belongs to another session, for example
+    /// the parent's, nothing is subtracted.
     #[must_use]
     pub fn since(&self, earlier: &Self) -> Self {
         let mut interval = self.clone();
@@ -90,7 +90,7 @@ impl Snapshot {
 }
 
 impl GilTotals {
-    /// Returns true if both belong to the same interpreter. Ids of interpreters are not reused. A forked child may
+    /// Returns true if both belong to the same interpreter. Ids of interpreters are not reused, but a forked child may
     /// create the GIL of the same interpreter again.
     fn is_same(&self, other: &Self) -> bool {
         self.interpreter == other.interpreter
@@ -123,7 +123,7 @@ impl GilTotals {
         let sum = |of: fn(&ThreadTotals) -> u64| self.threads.iter().map(of).sum();
         let longest = |of: fn(&ThreadTotals) -> Option<u64>| self.threads.iter().filter_map(of).max();
         (self.held_ns, self.waited_ns) = (sum(|thread| thread.held_ns), sum(|thread| thread.waited_ns));
-        // Each time is rounded separately.
+        // Each time is rounded separately, so the held time could exceed the metered time.
         self.metered_ns = self.metered_ns.max(self.held_ns);
         self.acquisitions = sum(|thread| thread.acquisitions);
         self.voluntary_releases = sum(|thread| thread.voluntary_releases);

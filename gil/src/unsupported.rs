@@ -3,16 +3,16 @@
 use crate::refusal::Refusal;
 use crate::snapshot::Snapshot;
 
-/// A meter. There are none on this platform: [`Meter::start`] fails.
+/// A meter. None exists on this platform: [`Meter::start`] fails.
 #[derive(Debug)]
 pub enum Meter {}
 
-/// A window. There are none on this platform, since there is no meter.
+/// A window. None exists on this platform, since no meter does.
 #[derive(Debug)]
 pub enum Window {}
 
 impl Meter {
-    /// Fails.
+    /// Returns an error.
     ///
     /// # Errors
     /// [`Refusal::Platform`].
@@ -20,28 +20,28 @@ impl Meter {
         Err(Refusal::Platform)
     }
 
-    /// Is never called.
+    /// Can't be called, since no value of this type exists.
     pub fn snapshot(&self) -> Snapshot {
         match *self {}
     }
 
-    /// Is never called.
+    /// Can't be called, since no value of this type exists.
     ///
     /// # Errors
-    /// None.
+    /// Never.
     pub fn window(&self) -> Result<Window, Refusal> {
         match *self {}
     }
 }
 
 impl Window {
-    /// Is never called.
+    /// Can't be called, since no value of this type exists.
     pub fn read(&self) -> Snapshot {
         match *self {}
     }
 }
 
-/// Returns false: the meter has no clock on this platform.
+/// Returns false, since the meter has no clock on this platform.
 pub fn clock_is_tsc() -> bool {
     false
 }

@@ -1,9 +1,10 @@
 //! Calls of CPython's C API that can fail. The exception stays in the thread state, where CPython keeps it, or is cleared.
 //!
-//! PyO3 would represent it as a `PyErr`. Raising or dropping a `PyErr` requires a thread that PyO3 counts as attached, and
-//! PyO3 does not count a call through [`one_argument`](crate::one_argument). `Python::attach` does not help: it calls
-//! PyGILState_Ensure, which knows only the thread state of the main interpreter. So in another interpreter (3.10, 3.11) it
-//! would wait for the GIL that its own thread holds; and while the interpreter shuts down (`__del__`), PyO3 panics there.
+//! PyO3 would represent it as a `PyErr`. Raising or dropping a `PyErr` requires a thread that PyO3 counts as attached,
+//! and PyO3 does not count a call through [`one_argument`](crate::one_argument). `Python::attach` does not help: it
+//! calls PyGILState_Ensure, which knows only the thread state of the main interpreter. So in a subinterpreter (3.10,
+//! 3.11), it would wait for the GIL that the calling thread itself holds. While the interpreter shuts down (`__del__`),
+//! PyO3 panics there.
 
 #![allow(unsafe_code, reason = "calls of the C API, which are all in this module")]
 
@@ -54,7 +55,7 @@ pub fn raise(_py: Python<'_>, exception: Exception, message: &str) -> Raised {
 }
 
 impl Raised {
-    /// Returns whether it is an instance of `exception`.
+    /// Returns true if it is an instance of `exception`.
     pub fn is(&self, _py: Python<'_>, exception: Exception) -> bool {
         // SAFETY: attached, and an exception is set.
         unsafe { ffi::PyErr_ExceptionMatches(exception.as_ptr()) != 0 }
@@ -65,8 +66,8 @@ impl Raised {
         let cause = take(py);
         let Self(()) = ours();
         let raised = take(py);
-        // SAFETY: attached; take() gives a new reference to an exception each time. SetCause keeps the first; Restore
-        // keeps the second, and those to its type and its traceback.
+        // SAFETY: attached; take() gives a new reference to an exception each time. SetCause steals the first one.
+        // Restore steals the second one, and the references to its type and its traceback.
         unsafe {
             ffi::PyException_SetCause(raised, cause);
             let kind = ffi::Py_TYPE(raised).cast();
@@ -111,7 +112,7 @@ pub fn check_signals(_py: Python<'_>) -> Result<(), Raised> {
     if unsafe { ffi::PyErr_CheckSignals() } == 0 { Ok(()) } else { Err(Raised(())) }
 }
 
-/// Returns whether `number < 0`; false if it cannot be compared.
+/// Returns true if `number < 0`, and false if they cannot be compared.
 #[cold]
 pub fn is_negative(number: &Bound<'_, PyAny>) -> bool {
     // SAFETY: attached; the zero is created and released here; an exception that is set here is cleared.

@@ -1,6 +1,6 @@
-//! `busy._busy`, the compiled half of `import busy`: busy-core's wait as two Python functions, one that holds the GIL and
-//! one that releases it; and the windows of busy-gil-meter, on which busy/_watch.py and busy/_check.py are built. It does
-//! not depend on the lab or on the C ABI.
+//! `busy._busy`, the compiled half of `import busy`: busy-core's wait as two Python functions, one that holds the GIL
+//! and one that releases it; and the windows of busy-gil-meter, on which busy/_watch.py and busy/_check.py are built.
+//! It depends neither on the lab nor on the C ABI.
 
 mod capi;
 mod gil_window;

@@ -2,18 +2,18 @@
 
 use busy_core::MAX_WAIT_NS;
 
-/// Why a number of seconds is not the duration of a wait.
+/// The reason why a number of seconds is not the duration of a wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Invalid {
-    /// Below zero, including minus infinity.
+    /// It is below zero, or minus infinity.
     Negative,
-    /// NaN or plus infinity.
+    /// It is NaN or plus infinity.
     NotFinite,
-    /// Over [`MAX_WAIT_NS`].
+    /// It is above [`MAX_WAIT_NS`].
     TooLong,
 }
 
-/// Returns `seconds` in nanoseconds, rounded up, so never less than the exact value of the float.
+/// Returns `seconds` in nanoseconds, rounded up, so that the result is never less than the exact value of the float.
 #[inline]
 pub fn from_seconds(seconds: f64) -> Result<u64, Invalid> {
     if seconds == 0.0 {
@@ -44,7 +44,7 @@ mod tests {
     use num_rational::BigRational;
     use proptest::prelude::*;
 
-    /// Returns the correct result for `seconds`, by exact fractions.
+    /// Returns the correct result for `seconds`, computed with exact fractions.
     fn expected(seconds: f64) -> Result<u64, Invalid> {
         if seconds < 0.0 {
             return Err(Invalid::Negative);
@@ -54,7 +54,7 @@ mod tests {
         u64::try_from(nanos).ok().filter(|nanos| *nanos <= MAX_WAIT_NS).ok_or(Invalid::TooLong)
     }
 
-    /// Floats of every kind, including many near whole nanoseconds and near the longest wait.
+    /// Returns floats of every kind, including many near whole nanoseconds and near the longest wait.
     fn seconds() -> impl Strategy<Value = f64> {
         let whole = prop_oneof![0..=1_000_000u64, 0..=MAX_WAIT_NS, (MAX_WAIT_NS - 10_000)..=MAX_WAIT_NS];
         let near_whole = (whole, -2..=2).prop_map(|(nanos, steps): (u64, i32)| {
@@ -68,7 +68,7 @@ mod tests {
         #![proptest_config(thorough())]
 
         #[test]
-        fn any_float_converts_as_by_exact_arithmetic(seconds in seconds()) {
+        fn any_float_converts_as_in_exact_arithmetic(seconds in seconds()) {
             prop_assert_eq!(from_seconds(seconds), expected(seconds), "{:e}, {:#x}", seconds, seconds.to_bits());
         }
 
@@ -81,7 +81,8 @@ mod tests {
         }
     }
 
-    /// Ten times the usual number of cases (PROPTEST_CASES, 256), since one case takes microseconds only.
+    /// Returns a configuration with ten times the usual number of cases (PROPTEST_CASES, by default 256), since one
+    /// case takes only microseconds.
     fn thorough() -> ProptestConfig {
         let config = ProptestConfig::default();
         ProptestConfig { cases: config.cases.saturating_mul(10), failure_persistence: None, ..config }

@@ -1,9 +1,10 @@
 //! Python functions of one argument through METH_O, the cheapest calling convention for them. PyO3 makes every function
-//! with arguments METH_FASTCALL | METH_KEYWORDS, which costs 10 ns more a call: two thirds of the whole cost of this call.
+//! with arguments METH_FASTCALL | METH_KEYWORDS, which costs 10 ns more per call: two thirds of the total cost of such
+//! a call.
 //!
-//! The drawback: PyO3 does not count the thread as attached during such a call, and defers every decref of a `Py` or a
-//! `PyErr` of a thread that it does not count, for ever. So this module uses neither: [`capi`](crate::capi) raises without
-//! them.
+//! The drawback: during such a call, PyO3 does not count the thread as attached. If the thread drops a `Py` or a
+//! `PyErr`, PyO3 defers the decref for ever. So this module uses neither of them: [`capi`](crate::capi) raises
+//! exceptions without them.
 
 #![allow(unsafe_code, reason = "a method table is a C structure of C functions; this module defines the only one")]
 
@@ -21,7 +22,7 @@ pub trait OneArgument {
     /// Its signature, as inspect reads it, and its docstring: `name(argument, /)\n--\n\n...`.
     const DOC: &CStr;
 
-    /// The body of the function. It must neither create nor drop a `Py` or a `PyErr`.
+    /// Runs the body of the function. It must neither create nor drop a `Py` or a `PyErr`.
     fn call(py: Python<'_>, argument: &Bound<'_, PyAny>) -> Result<u64, Raised>;
 }
 
@@ -33,17 +34,17 @@ pub fn add<F: OneArgument>(module: &Bound<'_, PyModule>) -> PyResult<()> {
         ml_flags: ffi::METH_O,
         ml_doc: F::DOC.as_ptr(),
     };
-    // Leaked, since the function objects refer to it.
+    // The table is leaked, since the function objects refer to it.
     let table = Box::leak(Box::new([method, ffi::PyMethodDef::zeroed()]));
     // SAFETY: attached, as the existence of `module` shows; the table ends with a zeroed entry and is never freed.
     if unsafe { ffi::PyModule_AddFunctions(module.as_ptr(), table.as_mut_ptr()) } != 0 {
         return Err(PyErr::fetch(module.py()));
     }
-    // As PyO3 does for the functions that it adds.
+    // PyO3 does the same for the functions that it adds.
     module.index()?.append(F::NAME)
 }
 
-/// The function that CPython calls. It lets no panic through, and returns NULL exactly if an exception is set.
+/// Calls `F` for CPython. It catches panics, and returns NULL if and only if an exception is set.
 unsafe extern "C" fn entry<F: OneArgument>(
     _module: *mut ffi::PyObject,
     argument: *mut ffi::PyObject,

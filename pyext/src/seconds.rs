@@ -1,11 +1,11 @@
-//! The argument of both functions: converts any real number of seconds to whole nanoseconds.
+//! Converts the argument of both functions, any real number of seconds, to whole nanoseconds.
 
 use crate::capi::{self, Exception, Raised};
 use crate::nanoseconds::{self, Invalid};
 use busy_core::MAX_WAIT_NS;
 use pyo3::prelude::*;
 
-/// Returns a Python number of seconds, any object with `__float__` or `__index__`, in nanoseconds, rounded up.
+/// Converts a number of seconds, which may be any object with `__float__` or `__index__`, to nanoseconds, rounded up.
 #[inline]
 pub fn to_nanoseconds(seconds: &Bound<'_, PyAny>) -> Result<u64, Raised> {
     let value = capi::as_f64(seconds).map_err(|raised| not_a_float(seconds, raised))?;
@@ -23,8 +23,8 @@ fn invalid(py: Python<'_>, why: Invalid, value: f64) -> Raised {
     }
 }
 
-/// Replaces a TypeError or an OverflowError by one that names the expected type or size, with the former as its cause.
-/// Any other exception, which the object's own `__float__` raised, stays as it is.
+/// Replaces a TypeError or an OverflowError by one that names the expected type or size, with the original exception as
+/// its cause. Any other exception, which the `__float__` of the object raised, is not replaced.
 #[cold]
 fn not_a_float(seconds: &Bound<'_, PyAny>, raised: Raised) -> Raised {
     let py = seconds.py();

@@ -5,9 +5,9 @@
 //! handler is. CPython's handler is: `signal_handler` in Modules/signalmodule.c records the signal (`trip_signal`) and
 //! leaves the Python handler to `PyErr_CheckSignals`.
 //!
-//! Only the main thread installs our handler, since `PyErr_CheckSignals` runs Python handlers on the main thread only.
-//! `signal.signal`, too, works on the main thread only, so it cannot be called while our handler is installed. C code on
-//! another thread can change the action (`faulthandler.register` does); [`WRAPPED`] deals with that.
+//! Only the main thread installs our handler, since `PyErr_CheckSignals` runs Python handlers only there.
+//! `signal.signal`, too, works only on the main thread, so it cannot be called while our handler is installed. C code
+//! on another thread can change the action (`faulthandler.register` does); [`WRAPPED`] deals with that.
 
 #![allow(unsafe_code, reason = "sigaction(2) takes and returns raw handlers; only this module uses it")]
 
@@ -53,36 +53,37 @@ impl Handler {
 /// since a signal on another thread may be reading it; a new one is stored only if the previous handler has changed.
 static PREVIOUS: AtomicPtr<Handler> = AtomicPtr::new(null_mut());
 
-/// Set by our handler when the previous one has returned.
+/// Set by our handler after the previous handler has returned.
 static ARRIVED: AtomicBool = AtomicBool::new(false);
 
 /// Set once other code has installed a handler over ours during a wait. That handler may call ours for as long as the
-/// process lives. So PREVIOUS must not change any more, or the two handlers could call each other for ever. Ctrl-C still
-/// ends a wait if that handler calls ours.
+/// process lives. So PREVIOUS must no longer change; otherwise the two handlers could call each other for ever. Ctrl-C
+/// still ends a wait if that handler calls ours.
 static WRAPPED: AtomicBool = AtomicBool::new(false);
 
-/// Our handler. It is a static so that it has one address, by which it can be recognised.
+/// Our handler. It is a static variable, so that it has a unique address, by which it is recognised.
 static OURS: WithInfo = on_sigint;
 
 extern "C" fn on_sigint(signal: c_int, info: *mut siginfo_t, context: *mut c_void) {
     // SAFETY: not NULL, since it is stored before this handler is installed; its target is never freed or written.
     let previous = unsafe { *PREVIOUS.load(Ordering::Acquire) };
     previous.call(signal, info, context);
-    // Last: this may not be the waiting thread, and when that one sees the flag, CPython must have recorded the signal.
+    // The flag is set last: another thread may be the waiting one, and when that thread sees the flag, CPython must
+    // already have recorded the signal.
     ARRIVED.store(true, Ordering::Release);
 }
 
-/// Our handler, installed before the previous one until this is dropped.
+/// The installation of our handler before the previous one. Dropping this value ends it.
 pub struct Chain {
     /// The action to restore; None if our handler was not installed.
     previous: Option<sigaction>,
 }
 
 impl Chain {
-    /// Installs our handler. Does nothing if SIGINT is ignored or kills the process, since both must stay so, or if an
-    /// outer wait has already installed our handler. To be called on the main thread only.
+    /// Installs our handler. Does nothing if SIGINT is ignored or kills the process, since this must not change, or if
+    /// an outer wait has already installed our handler. Call it only on the main thread.
     pub fn install() -> Self {
-        // Reset before the installation, so that no later SIGINT is missed.
+        // The flag is reset before the installation, so that no later SIGINT is missed.
         ARRIVED.store(false, Ordering::Relaxed);
         let previous = act(None);
         let Some(handler) = Handler::of(&previous) else { return Self { previous: None } };
@@ -96,14 +97,15 @@ impl Chain {
         }
         let mut ours = previous;
         ours.sa_sigaction = OURS as usize;
-        // The mask and the flags of the previous handler stay, since it runs inside ours. SA_ONSTACK matters only to a
-        // thread with an alternative stack, and the normal stack of such a thread may be too small (CPython: PyOS_setsig).
+        // The mask and the flags of the previous handler are kept, since it runs inside ours. SA_ONSTACK matters only
+        // to a thread with an alternative stack, and the normal stack of such a thread may be too small (CPython:
+        // PyOS_setsig).
         ours.sa_flags |= libc::SA_SIGINFO | libc::SA_ONSTACK;
         act(Some(&ours));
         Self { previous: Some(previous) }
     }
 
-    /// Returns whether a SIGINT has arrived since the installation.
+    /// Returns true if a SIGINT has arrived since the installation.
     #[inline]
     pub fn arrived(&self) -> bool {
         ARRIVED.load(Ordering::Acquire)
@@ -115,7 +117,7 @@ impl Drop for Chain {
         let Some(previous) = &self.previous else { return };
         let replaced = act(Some(previous));
         if replaced.sa_sigaction != OURS as usize {
-            // Other code has installed a handler during the wait: that one stays.
+            // Other code has installed a handler during the wait, which is kept.
             act(Some(&replaced));
             if Handler::of(&replaced).is_some_and(|other| Handler::of(previous) != Some(other)) {
                 WRAPPED.store(true, Ordering::Relaxed);
@@ -124,12 +126,12 @@ impl Drop for Chain {
     }
 }
 
-/// Returns whether this is the thread that the process started with. Python runs signal handlers on it, unless Python was
+/// Returns true if this is the initial thread of the process. Python runs signal handlers on it, unless Python was
 /// embedded in another thread; in that case only the early end of a wait is lost.
 pub fn on_main_thread() -> bool {
     #[cfg(target_os = "linux")]
     return rustix::thread::gettid() == rustix::process::getpid();
-    // SAFETY: without conditions.
+    // SAFETY: the function has no preconditions.
     #[cfg(target_os = "macos")]
     return unsafe { libc::pthread_main_np() } == 1;
     #[cfg(not(any(target_os = "linux", target_os = "macos")))]

@@ -1,5 +1,5 @@
-//! The two functions: the same wait with the GIL held and with the GIL released. They also differ in how they detect
-//! Ctrl-C, since Python runs signal handlers only on the main thread and only with the GIL held.
+//! The two functions: the same wait, with the GIL held and with the GIL released. They detect Ctrl-C in different ways,
+//! since Python runs signal handlers only on the main thread and only with the GIL held.
 
 use crate::capi::{Raised, check_signals};
 use crate::one_argument::OneArgument;
@@ -11,8 +11,9 @@ use pyo3::prelude::*;
 use std::ffi::CStr;
 use std::time::Duration;
 
-/// The period at which with_lock checks for signals. A wait up to this long leaves signals to the interpreter, which checks
-/// after the call. The period is too short to be noticed as a delay, and long enough that the checks cost nothing.
+/// The period at which with_lock checks for signals. During a shorter wait, only the interpreter checks for them, after
+/// the call. The period is too short to be noticed as a delay, and long enough that the cost of the checks is
+/// negligible.
 const SIGNAL_CHECK_PERIOD_NS: u64 = 10_000_000;
 
 /// `busy.with_lock`.
@@ -32,7 +33,7 @@ it is not a real number.";
 
     fn call(py: Python<'_>, seconds: &Bound<'_, PyAny>) -> Result<u64, Raised> {
         let length = to_nanoseconds(seconds)?;
-        // Avoids the two clock reads, so that the cost of the bare call can be measured.
+        // This avoids the two clock reads, so that the cost of the bare call can be measured.
         if length == 0 {
             return Ok(0);
         }
@@ -92,7 +93,7 @@ fn without_lock_until_sigint(py: Python<'_>, length: u64) -> Result<u64, Raised>
         // Python handler must find the action that it knows.
         check_signals(py)?;
         let chain = Chain::install();
-        // A SIGINT between the two calls reached CPython's handler only, and would not end the wait.
+        // A SIGINT between the two calls has reached only CPython's handler, and would not end the wait.
         check_signals(py)?;
         let waited = py.detach(move || {
             let left = Duration::from_nanos(deadline.saturating_sub(monotonic_ns()));

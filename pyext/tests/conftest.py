@@ -12,14 +12,14 @@ import time
 import busy
 import pytest
 
-# Bounds a child that hangs; no child here takes more than a few seconds.
+# The time-out in seconds for a child that hangs; no child here takes more than a few seconds.
 TIMEOUT = 60
 
 PRELUDE = """
 import ctypes, json, os, platform, signal, sys, threading, time
 from busy import with_lock, without_lock
 
-# A shell that starts the tests in the background ignores SIGINT, and children inherit that.
+# A shell that starts the tests in the background ignores SIGINT, and children inherit this.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 def ready():
@@ -29,7 +29,7 @@ def report(**values):
     print(json.dumps(values), flush=True)
 
 def sigint_action():
-    # The system call itself, since glibc's sigaction() fills in a part of the mask only.
+    # The system call itself, since glibc's sigaction() fills in only a part of the mask.
     rt_sigaction = {"x86_64": 13, "aarch64": 134}[platform.machine()]
     action = ctypes.create_string_buffer(64)
     assert ctypes.CDLL(None).syscall(rt_sigaction, int(signal.SIGINT), None, action, 8) == 0

@@ -1,4 +1,4 @@
-//! Runs the unit tests of the one module that needs no Python, since the library itself cannot be linked into a test.
+//! Runs the unit tests of the only module that needs no Python, since the library itself cannot be linked into a test.
 
 #[path = "../src/nanoseconds.rs"]
 #[allow(dead_code, reason = "used by its own tests only")]

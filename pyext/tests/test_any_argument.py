@@ -1,4 +1,5 @@
-"""Any object as the number of seconds (hypothesis): a count, or the error that CPython's own conversion implies.
+"""Passes any object as the number of seconds (hypothesis): expects a count, or the error that CPython's conversion
+implies.
 
 Durations long enough to slow the tests down are left out.
 """
@@ -13,7 +14,7 @@ import pytest
 from hypothesis import configuration, example, given, settings
 from hypothesis import strategies as st
 
-# With everything else that is built; by default hypothesis creates a folder beside the sources.
+# The folder is under build/, since hypothesis by default creates it beside the sources.
 configuration.set_hypothesis_home_dir(Path(__file__).parents[2] / "build/hypothesis")
 
 # In seconds: the longest wait that the tests make, and the first duration that is refused.
@@ -72,7 +73,7 @@ class Reentrant(Odd):
 
 
 def is_quick(number):
-    """Returns whether a call with `number` seconds takes no time: they are few, or refused."""
+    """Returns true if a call with `number` seconds takes almost no time: the number is small, or refused."""
     return not SHORT < number < TOO_LONG
 
 
@@ -115,7 +116,7 @@ objects = (
 
 
 def expected(seconds):
-    """Returns the type of the error that `seconds` should raise, by CPython's own conversion to a C double
+    """Returns the type of the error that `seconds` should raise according to CPython's conversion to a C double
     (PyFloat_AsDouble), or None."""
     try:
         value = math.ldexp(seconds, 0)

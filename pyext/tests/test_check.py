@@ -1,12 +1,15 @@
-"""busy.check over the module's own meter: calls with known verdicts, callables of every kind, and refusals."""
+"""busy.check with the meter of the module: calls with known verdicts, callables of every kind, and refusals."""
 
 import asyncio
 import functools
 import gc
 import hashlib
 import json
+import logging
 import sys
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import busy
 import pytest
@@ -54,21 +57,92 @@ def test_any_callable_gets_its_verdict(expected, function, args):
     assert (found.reason is None) or isinstance(found.reason, str)
 
 
+DATA = list(range(300_000))
+
+
+def log_and_dump():
+    LOG.warning("a release of a few microseconds")
+    json.dumps(DATA)
+
+
+def load():
+    with open(FILE) as file:
+        json.load(file)
+
+
+def sleep_and_loop():
+    time.sleep(0)
+    for _ in range(400_000):
+        pass
+
+
+@pytest.fixture(scope="module", autouse=True)
+def file_and_log(tmp_path_factory):
+    global FILE, LOG
+    FILE = tmp_path_factory.mktemp("check") / "data.json"
+    FILE.write_text(json.dumps(DATA))
+    LOG = logging.Logger("busy")
+    LOG.addHandler(logging.FileHandler(FILE.with_name("log")))
+    yield
+    LOG.handlers[0].close()
+
+
+@pytest.mark.parametrize(
+    ("expected", "function"), [("holds", log_and_dump), ("holds", load), ("yields", sleep_and_loop)]
+)
+def test_a_moment_without_the_gil_makes_no_other_verdict_and_the_reason_names_it(expected, function):
+    found = busy.check(function)
+    assert found.verdict in (expected, "inconclusive"), found
+    if found.verdict == expected:
+        assert found.held_share >= 0.9 and "the call releases the GIL" in found.reason, found
+
+
+def test_the_work_that_other_threads_do_for_a_call_is_part_of_it():
+    with ThreadPoolExecutor(1, thread_name_prefix="worker") as pool:
+        found = busy.check(lambda: pool.submit(json.dumps, DATA).result())
+        assert found.verdict in ("holds", "inconclusive"), found
+        assert "worker_0" in found.reason, found
+        if found.verdict == "holds":
+            assert found.held_share > 0.9 and found.longest_stall_s > 0.002, found
+
+
+def test_the_holds_of_a_thread_that_runs_anyway_are_not_part_of_a_call():
+    over = threading.Event()
+
+    def spin():
+        while not over.is_set():
+            pass
+
+    thread = threading.Thread(target=spin)
+    thread.start()
+    try:
+        found = busy.check(time.sleep, 0.02)
+    finally:
+        over.set()
+        thread.join()
+    assert found.verdict in ("releases", "inconclusive"), found
+    assert "other threads" not in (found.reason or ""), found
+
+
 def test_the_text_of_a_verdict_has_its_figures():
-    found = busy.Verdict("partly", 0.25, 0.02, 0.0005, 3, "it holds on")
+    found = busy.Verdict("partly", 0.25, 0.02, 0.0005, {"longest_stall_s": 0.0001}, 3, False, "it holds on")
     assert found.to_dict() == {
         "verdict": "partly",
         "held_share": 0.25,
         "longest_hold_s": 0.02,
         "longest_stall_s": 0.0005,
+        "lower_bounds": {"longest_stall_s": 0.0001},
         "calls": 3,
+        "disturbed": False,
         "reason": "it holds on",
     }
     assert json.loads(json.dumps(found.to_dict())) == found.to_dict()
-    line = "partly: holds the GIL for 25.0 % of its time, longest hold 20 ms, longest stall of others 500 us, 3 calls"
-    assert str(found) == line + " (it holds on)"
+    figures = (
+        "holds the GIL for 25.0 % of its time, longest hold 20 ms, longest stall of others at most 500 us"
+    )
+    assert str(found) == f"partly: {figures}, 3 calls (it holds on)"
     assert repr(found) == f"<busy.Verdict {found}>"
-    assert str(busy.Verdict("inconclusive", None, None, None, 1, None)) == "inconclusive: 1 call"
+    assert str(busy.Verdict("inconclusive", None, None, None, {}, 1, True, None)) == "inconclusive: 1 call"
     with pytest.raises(AttributeError):
         found.verdict = "releases"
 

@@ -188,7 +188,7 @@ def test_ctrl_c_ends_a_wait_inside_a_handler_and_the_outer_wait(child, name):
 
 def test_no_sigint_is_lost_whenever_it_arrives(child, name):
     # The waits are just long enough to check for signals. Each signal is sent after the previous one was handled, so
-    # that no two can merge (signal(7)). A lost one would never be handled.
+    # that no two can merge (signal(7)). A lost signal would never be handled.
     rounds = 100
     waiting = child(
         """
@@ -228,7 +228,7 @@ def test_ctrl_c_does_not_end_a_wait_on_another_thread(child, name):
         ready()
         try:
             thread.start()
-            # This thread runs all the time beside without_lock, but only now and then beside with_lock.
+            # This thread runs all the time beside without_lock, but only occasionally beside with_lock.
             while thread.is_alive():
                 found.setdefault("during", sigint_action())
                 time.sleep(0.01)

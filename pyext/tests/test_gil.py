@@ -13,7 +13,7 @@ pytestmark = pytest.mark.skipif(
 
 
 class Counter(threading.Thread):
-    """Counts in pure Python, as fast as it can."""
+    """Counts in pure Python, as fast as possible."""
 
     def __init__(self, releases=False):
         super().__init__(daemon=True)

@@ -29,7 +29,7 @@ def test_has_type_stubs_and_supports_every_python_from_3_10_on():
 
 @pytest.mark.skipif(not shutil.which("readelf"), reason="readelf is not installed")
 def test_links_no_libpython():
-    # It would load a second interpreter into a statically linked Python, such as Debian's.
+    # A link with libpython would load a second interpreter into a statically linked Python, such as Debian's.
     dynamic = subprocess.run(
         ["readelf", "--dynamic", "--wide", EXTENSION], check=True, capture_output=True, text=True
     ).stdout

@@ -1,18 +1,20 @@
-"""The plugin in a pytest of its own: its fixtures and its marker pass and fail tests, alone and in parallel."""
+"""The plugin in a separate pytest process: its fixtures and its marker pass and fail tests, alone and in parallel."""
 
+import functools
 import os
 import re
 import subprocess
 import sys
 import textwrap
+import types
 
-import busy
 import pytest
 
 if not getattr(sys, "_is_gil_enabled", lambda: True)():
     pytest.skip("there is no GIL in this interpreter", allow_module_level=True)
 
 PRELUDE = "import busy, pytest, time\n"
+TOO_LOADED = "the machine is too loaded to decide"
 RUNNERS = {
     "alone": [],
     "under xdist": ["-n", "2"],
@@ -42,6 +44,7 @@ def outcome(tmp_path):
             tmp_path,
             "-p",
             "no:cacheprovider",
+            "--gil-retries=1",
         ]
         done = subprocess.run(
             [*command, *options, "--strict-markers", "-W", "error", tmp_path],
@@ -50,7 +53,7 @@ def outcome(tmp_path):
             timeout=120,
         )
         lines = re.findall(r"^(?:PARALLEL )?(PASSED|FAILED|ERROR) .*::(test_\w+)", done.stdout, re.MULTILINE)
-        assert lines, done.stdout + done.stderr
+        assert lines or TOO_LOADED in done.stdout, done.stdout + done.stderr
         return {name: word for word, name in lines}, done.stdout
 
     return run
@@ -72,13 +75,13 @@ def test_a_call_passes_or_fails_by_its_verdict(outcome, runner):
         """,
         *runner,
     )
-    # On a busy machine a verdict may be inconclusive: the test fails, and its message contains the verdict.
-    undecided = shown.count("inconclusive: ")
+    # On a busy machine a verdict may be inconclusive: the test is skipped, with the reason.
+    undecided = shown.count(TOO_LOADED)
     passed = [name for name, word in found.items() if word == "PASSED"]
     expected = ["test_held_as_expected", "test_one_of_several", "test_released"]
     assert set(passed) <= set(expected) and len(passed) >= len(expected) - undecided, shown
-    assert "_busy.with_lock to release the GIL, found" in shown
     if not undecided:
+        assert "_busy.with_lock to release the GIL, found" in shown
         assert re.search(
             r"^E +holds: holds the GIL for \S+ % of its time, longest hold ", shown, re.MULTILINE
         )
@@ -104,15 +107,21 @@ def test_a_marked_test_passes_or_fails_by_its_bounds(outcome, runner):
         """,
         *runner,
     )
-    assert {name: word == "PASSED" for name, word in found.items()} == {
-        "test_stalls": False,
-        "test_lets_others_run": True,
-        "test_holds": False,
-        "test_sleeps": True,
-    }, shown
-    assert re.search(r"expected a longest stall of at most 400 ms, found a longest stall of \S+ m?s;", shown)
-    assert "expected the GIL held for at most 50.0 % of the time, found " in shown
-    assert "(longest " in shown and "Native code should release the GIL around its work" in shown
+    expected = {
+        "test_stalls": "FAILED",
+        "test_lets_others_run": "PASSED",
+        "test_holds": "FAILED",
+        "test_sleeps": "PASSED",
+    }
+    assert found.items() <= expected.items(), shown
+    undecided = shown.count(TOO_LOADED)
+    assert len(expected) - len(found) == undecided, shown
+    if not undecided:
+        assert re.search(
+            r"a longest stall of at most 400 ms, found a longest stall of \S+ m?s, the GIL held ", shown
+        )
+        assert "expected the GIL held for at most 50.0 % of the time, found " in shown
+        assert "(longest " in shown and "Native code should release the GIL around its work" in shown
 
 
 def test_the_outcome_of_a_marked_test_itself_takes_precedence(outcome):
@@ -177,8 +186,9 @@ def test_within_its_bounds_a_partial_release_passes(outcome):
         def test_beyond(assert_releases_gil):
             assert_releases_gil(partly, max_held="20%")
         """)
-    assert found["test_strictly"] == found["test_beyond"] == "FAILED", shown
-    assert found["test_within"] == "PASSED" or "inconclusive: " in shown, shown
+    expected = {"test_strictly": "FAILED", "test_within": "PASSED", "test_beyond": "FAILED"}
+    assert found.items() <= expected.items(), shown
+    assert len(expected) - len(found) == shown.count(TOO_LOADED), shown
 
 
 def test_if_the_gil_cannot_be_metered_tests_are_skipped_with_the_reason(outcome):
@@ -218,13 +228,30 @@ def test_the_plugin_imports_little_and_pytest_lists_it():
 def test_a_stall_is_bounded_by_the_wait_and_by_the_hold_of_another_thread():
     from busy import _probe
 
-    def thread(hold, wait):
-        return busy.WatchedThread("t", 0, 0, hold, wait, 1, 0)
+    def thread(hold):
+        return types.SimpleNamespace(longest_hold_s=hold)
 
-    w = busy.watch()
-    w.threads = {1: thread(0.3, 0), 2: thread(0.01, 0.1)}
-    assert _probe.longest_stall_s(w) == 0.1
-    w.threads = {1: thread(0.3, 0), 2: thread(0.01, 0.9)}
-    assert _probe.longest_stall_s(w) == 0.3
-    w.threads = {1: thread(0.3, 0.9)}
-    assert _probe.longest_stall_s(w) == 0
+    prober = types.SimpleNamespace(tid=9, stall=0.4, least_stall=0.1)
+    stalls = functools.partial(_probe.WatchProber.stalls, prober)
+    assert stalls(types.SimpleNamespace(threads={1: thread(0.3), 2: thread(0.01), 9: thread(0.5)})) == (
+        0.3,
+        0.1,
+    )
+    assert stalls(types.SimpleNamespace(threads={1: thread(0.9)})) == (0.4, 0.1)
+    assert stalls(types.SimpleNamespace(threads={1: thread(0.05)})) == (0.05, 0.05)
+    assert stalls(types.SimpleNamespace(threads={9: thread(0.9)})) == (0, 0)
+
+
+def test_of_two_markers_the_tighter_of_each_bound_counts(outcome):
+    found, shown = outcome("""
+        @pytest.mark.gil(max_held="50%", max_stall="10s")
+        class TestBoth:
+            @pytest.mark.gil(max_held="100%", max_stall="10s")
+            def test_holds(self):
+                busy.with_lock(0.2)
+            @pytest.mark.gil(max_stall="9s")
+            def test_sleeps(self):
+                time.sleep(0.2)
+        """)
+    assert found.items() <= {"test_holds": "FAILED", "test_sleeps": "PASSED"}.items(), shown
+    assert 2 - len(found) == shown.count(TOO_LOADED), shown

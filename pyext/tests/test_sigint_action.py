@@ -7,7 +7,7 @@ import sysconfig
 import pytest
 
 HANDLERS = """
-/* Two handlers as of a C program, and functions that report the action and the calls. */
+/* Two handlers like those of a C program, and functions that report the action and the calls. */
 #define _GNU_SOURCE
 #include <signal.h>
 #include <string.h>
@@ -111,7 +111,7 @@ def test_the_action_is_changed_during_the_wait_and_restored_on_every_path(child)
 
 @pytest.mark.parametrize("info", [False, True], ids=["sa_handler", "SA_SIGINFO"])
 def test_a_c_handler_is_called_as_before_and_the_wait_continues(child, handlers, info):
-    # It does not pass the signal on to Python, so no exception is raised.
+    # The C handler does not pass the signal on to Python, so no exception is raised.
     waiting = child(
         """
         library = ctypes.CDLL(sys.argv[1])
@@ -170,7 +170,7 @@ def test_a_handler_that_other_code_installs_during_the_wait_stays(child):
             stays.append(sigint_action() != plain)
         dump.seek(0)
         dumps = dump.read().count("most recent call first")
-        # Python installs its own handler again: neither faulthandler's nor busy's is left.
+        # Python installs its handler again, which replaces those of faulthandler and busy.
         signal.signal(signal.SIGINT, signal.default_int_handler)
         ready()
         try:

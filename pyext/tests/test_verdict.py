@@ -1,4 +1,4 @@
-"""The passes of a check, over a meter that reports what the test sets."""
+"""The passes of a check, with a meter that reports the figures set by the test."""
 
 import asyncio
 import functools
@@ -9,7 +9,7 @@ import threading
 import time
 
 import pytest
-from busy import _background
+from busy import _background, _verdict
 from busy._verdict import Refused, verdict
 
 pytestmark = pytest.mark.skipif(
@@ -29,8 +29,8 @@ class Row:
 
 
 class FakeMeter:
-    """Reports that each call took `elapsed` and has the totals `row`, and that the thread beside it waited for the GIL
-    for the share `requested` of its time."""
+    """A meter which reports that each call took `elapsed` and has the totals `row`, and that the thread beside it
+    waited for the GIL for the share `requested` of its time."""
 
     def __init__(self, row, elapsed=20 * MS, requested=0, refusal=None):
         self.row, self.elapsed, self.requested, self.refusal = row, elapsed, requested, refusal
@@ -53,7 +53,9 @@ class FakeMeter:
         if self.tid() != self.main:
             self.others.add(self.tid())
         row = Row(waited=int(self.requested * time.monotonic_ns()))
-        return 0, {self.main: Row(), **dict.fromkeys(self.others, row)}
+        # The prober's rounds bound the holds; here they bound nothing.
+        held = Row(held=1000 * time.monotonic_ns())
+        return 0, {self.main: held, **dict.fromkeys(self.others, row)}
 
     def window(self):
         self.windows += 1
@@ -68,17 +70,17 @@ class FakeMeter:
 
 
 def call():
-    """Long enough to be measured."""
+    """Runs long enough to be measured."""
     end = time.perf_counter() + 0.001
     while time.perf_counter() < end:
         pass
 
 
 def set_run_delay_of_the_caller(monkeypatch, clock):
-    """Sets the run delay of the calling thread; that of the contender is 0."""
+    """Sets the run delay of the calling thread; the run delay of the contender is 0."""
     caller = threading.get_ident()
     monkeypatch.setattr(
-        _background.RunDelay, "read", lambda _: next(clock) if threading.get_ident() == caller else 0
+        _background.RunDelays, "read", lambda *_: next(clock) if threading.get_ident() == caller else 0
     )
 
 
@@ -92,7 +94,7 @@ STATE = state()
 @pytest.fixture(autouse=True)
 def undisturbed(monkeypatch):
     """Makes the tests independent of the load of this machine."""
-    monkeypatch.setattr(_background.RunDelay, "read", lambda _: 0)
+    monkeypatch.setattr(_background.RunDelays, "read", lambda *_: 0)
     # Nor do they depend on how often the contender gets a core.
     monkeypatch.setattr(
         _background.Contender,
@@ -101,9 +103,9 @@ def undisturbed(monkeypatch):
     )
     before, threads = state(), set(threading.enumerate())
     yield
-    assert state() == before, "a check restores what it changes"
+    assert state() == before, "a check must restore everything that it changes"
     # A thread of an earlier test may end during this one.
-    assert set(threading.enumerate()) <= threads, "the threads that a check starts have ended"
+    assert set(threading.enumerate()) <= threads, "the threads that a check starts must end"
 
 
 @pytest.mark.parametrize(
@@ -112,7 +114,9 @@ def undisturbed(monkeypatch):
         ("releases", Row(held=1 * MS, voluntary=1), 0),
         ("releases", Row(held=2 * MS, longest=1 * MS, voluntary=9), 1),
         ("partly", Row(held=3 * MS, voluntary=1), 0),
-        ("partly", Row(held=20 * MS, longest=19 * MS, voluntary=1), 1),
+        ("partly", Row(held=17 * MS, longest=16 * MS, voluntary=1), 1),
+        ("holds", Row(held=20 * MS, longest=19 * MS, voluntary=1), 1),
+        ("yields", Row(held=20 * MS, longest=1 * MS, voluntary=50), 1),
         ("yields", Row(held=20 * MS, longest=1 * MS), 1),
         ("holds", Row(held=20 * MS), 1),
         ("holds", Row(held=20 * MS, longest=15 * MS), 1),
@@ -125,8 +129,18 @@ def test_the_verdict_follows_from_the_metered_figures(word, row, requested):
     assert (meter.starts, meter.windows) == (0, 0)
     assert found["held_share"] == pytest.approx(min(1.0, row.held_ns / meter.elapsed))
     assert found["longest_hold_s"] == pytest.approx(row.longest_hold_ns / 1e9)
-    assert set(found) == {"verdict", "held_share", "longest_hold_s", "longest_stall_s", "calls", "reason"}
-    assert (found["reason"] is None) == (word != "partly")
+    assert set(found) == {
+        "verdict",
+        "held_share",
+        "longest_hold_s",
+        "longest_stall_s",
+        "lower_bounds",
+        "calls",
+        "disturbed",
+        "reason",
+    }
+    releases_and_holds = row.voluntary_releases and word != "releases"
+    assert (found["reason"] is None) == (not releases_and_holds), "the reason names the releases"
 
 
 def test_a_long_hold_prevents_the_verdict_releases_however_small_its_share():
@@ -157,7 +171,7 @@ def test_without_requests_a_call_that_keeps_the_gil_is_inconclusive():
 
 @pytest.mark.parametrize("delayed", [1, 19])
 def test_a_run_delay_does_not_count_as_a_hold(monkeypatch, delayed):
-    """It held the GIL for 4 ms of 20, unless it had no core during the hold."""
+    """The call held the GIL for 4 ms of 20, unless it had no CPU during the hold."""
     clock = iter(range(0, 10**12, delayed * MS))
     set_run_delay_of_the_caller(monkeypatch, clock)
     found = verdict(FakeMeter(Row(held=4 * MS, voluntary=1)), call)
@@ -165,12 +179,58 @@ def test_a_run_delay_does_not_count_as_a_hold(monkeypatch, delayed):
 
 
 def test_a_hold_that_a_run_delay_made_long_does_not_prove_that_the_call_keeps_the_gil(monkeypatch):
-    """It held the GIL for 20 ms, 12 of them in one piece. If its run delay of 10 ms fell into that piece, it held
+    """The call held the GIL for 20 ms, 12 of them in one piece. If its run delay of 10 ms fell into that piece, it held
     the GIL for 10 ms, 2 of them in one piece."""
     clock = iter(range(0, 10**12, 10 * MS))
     set_run_delay_of_the_caller(monkeypatch, clock)
     found = verdict(FakeMeter(Row(held=20 * MS, longest=12 * MS), requested=1), call)
     assert found["verdict"] == "inconclusive", found
+
+
+def test_a_figure_that_a_run_delay_may_have_made_longer_is_an_upper_bound(monkeypatch):
+    """It held the GIL for 20 of 100 ms, in two holds. Its run delay of 8 ms may have fallen into one of them."""
+    clock = iter(range(0, 10**12, 8 * MS))
+    set_run_delay_of_the_caller(monkeypatch, clock)
+    row = Row(held=20 * MS, longest=15 * MS, voluntary=2)
+    found = verdict(FakeMeter(row, elapsed=100 * MS), call, patience=0)
+    assert found["verdict"] == "partly", found
+    assert found["longest_hold_s"] == pytest.approx(0.015)
+    assert found["lower_bounds"]["longest_hold_s"] == pytest.approx(0.007)
+
+
+def test_a_run_delay_that_fell_into_the_holds_for_certain_is_no_part_of_the_held_share():
+    """It held the GIL for 80 ms and had no core for 60: the call lasted 80 or 100 ms."""
+    part = _verdict._Part(Row(held=80 * MS), run_delay=0.06, certain_delay=0.06)
+    assert part.held_less_delay(0.08, upper=True) == pytest.approx(0.02)
+    assert part.held_less_delay(0.1, upper=True) == pytest.approx(0.04)
+    assert part.held_less_delay(0.1, upper=False) == pytest.approx(0.02)
+
+
+def test_a_hold_that_may_be_nothing_but_run_delay_is_not_one_piece():
+    row = Row(held=20 * MS)
+    sample = _verdict._Sample(0.02, [_verdict._Part(row, 0.03, 0.0)], 0.0, 0, (0.0, 0.02))
+    assert not sample.is_in_one_piece()
+
+
+def test_a_verdict_that_other_processes_prevent_is_marked(monkeypatch):
+    clock = iter(range(0, 10**12, 19 * MS))
+    set_run_delay_of_the_caller(monkeypatch, clock)
+    found = verdict(FakeMeter(Row(held=4 * MS, voluntary=1)), call, patience=0.2)
+    assert found["verdict"] == "inconclusive" and found["disturbed"], found
+    assert "95.0 % of the calls' time" in found["reason"], found
+    assert not verdict(FakeMeter(Row(held=1 * MS, voluntary=1)), int)["disturbed"], (
+        "too short is not disturbed"
+    )
+
+
+@pytest.mark.parametrize(
+    ("own", "theirs", "least"),
+    [(0, [0], 0.03), (0, [20 * MS], 0.01), (20 * MS, [0], 0.01), (0, [20 * MS, 15 * MS], 0)],
+)
+def test_the_bounds_of_a_stall_differ_by_the_run_delays(own, theirs, least):
+    prober = _background.Prober(None, set(), 0)
+    prober.round_ended((0.0, {}, 0.0), (0.031, {}, 0.031), 30 * MS, 30 * MS, own, theirs)
+    assert (prober.stall, prober.least_stall) == (pytest.approx(0.03), pytest.approx(least))
 
 
 def test_a_call_that_is_cut_into_long_holds_holds():
@@ -185,13 +245,13 @@ WAITED_BETWEEN = _background.Contender.waited_between
     ("rounds", "waited"),
     [
         ([], 0),
-        # A round of 12 s, in 10 of which the call ran: it waited in 11, so in at least 9 of the 10.
+        # In a round of 12 s, the call ran for 10 s and the contender waited for 11 s, so for at least 9 s of the call.
         ([(9, 21, 11)], 9),
-        # It had no core for most of its wait.
+        # The contender had no CPU for most of its wait.
         ([(9, 21, 1)], 0),
-        # The longest single wait: each of two requests may have been answered at once.
+        # Only the longest single wait counts: each of two requests may have been fulfilled at once.
         ([(10, 14, 3), (14, 20, 5)], 5),
-        # Before and after the call.
+        # The waits were before and after the call.
         ([(0, 9, 9), (21, 30, 9)], 0),
         ([(0, 11, 11)], 1),
     ],
@@ -203,11 +263,13 @@ def test_only_a_wait_during_the_call_proves_that_the_call_holds(rounds, waited):
 
 
 def test_a_contender_without_a_core_proves_nothing(monkeypatch):
-    """It waited for the GIL all the time, but had no core for as long."""
+    """The contender waited for the GIL all the time, but had no CPU for as long."""
     caller = threading.get_ident()
     monkeypatch.setattr(_background.Contender, "waited_between", WAITED_BETWEEN)
     monkeypatch.setattr(
-        _background.RunDelay, "read", lambda _: 0 if threading.get_ident() == caller else time.monotonic_ns()
+        _background.RunDelays,
+        "read",
+        lambda *_: 0 if threading.get_ident() == caller else time.monotonic_ns(),
     )
     found = verdict(FakeMeter(Row(held=20 * MS), requested=1), call)
     assert found["verdict"] == "inconclusive", found
@@ -236,7 +298,7 @@ def test_after_ctrl_c_at_any_moment_everything_is_restored():
         assert interrupts > 10
     finally:
         signal.signal(signal.SIGALRM, before)
-    assert verdict(meter, call)["verdict"] == "holds", "the next check gets its turn"
+    assert verdict(meter, call)["verdict"] == "holds", "the next check must work"
 
 
 def test_a_call_that_is_too_short_is_inconclusive():
@@ -271,7 +333,7 @@ def test_an_exception_of_the_function_propagates_and_everything_is_restored(whic
             verdict(meter, fails)
     assert raised.traceback[-1].name == "fails"
     assert (meter.starts, meter.windows) == (0, 0)
-    assert verdict(meter, call)["verdict"] == "holds", "the next check gets its turn"
+    assert verdict(meter, call)["verdict"] == "holds", "the next check must work"
 
 
 def test_garbage_collection_stays_off_if_it_was_off():

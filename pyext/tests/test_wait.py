@@ -7,7 +7,7 @@ from fractions import Fraction
 import pytest
 
 
-# On either side of 10 ms: longer waits check for signals.
+# The durations are on both sides of 10 ms, since only longer waits check for signals.
 @pytest.mark.parametrize("seconds", [1e-9, 1e-6, 0.001, 0.0099, 0.0101, 0.05])
 def test_never_ends_early(wait, seconds):
     for _ in range(5):

@@ -9,7 +9,7 @@ class Own:
         raise RuntimeError("own")
 
 def refusals(
-    # Defaults, since globals are cleared first at shutdown.
+    # These are default arguments, since globals are cleared first at shutdown.
     functions=(busy.with_lock, busy.without_lock),
     arguments=(-1, float("nan"), 1e300, 10**400, -(10**400), "1", None, Own()),
     dumps=json.dumps,
@@ -29,7 +29,7 @@ def refusals(
 
 
 def expected():
-    """Returns the refusals in this interpreter, which is the main one and not shutting down."""
+    """Returns the refusals in this interpreter, which is the main interpreter and is not shutting down."""
     names = {}
     exec(REFUSALS, names)
     found = names["refusals"]()

@@ -1,6 +1,7 @@
 //! The command line.
 
 use crate::results::Verdict;
+use crate::units::{duration, parse_time};
 use busy_core::load;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Arg, Args, Parser, Subcommand};
@@ -27,20 +28,23 @@ pub enum Command {
     ///
     /// The results are also kept as JSON in the user's state folder (~/.local/state/busy/runs).
     ///
-    /// Exit code: 0 as expected, 1 not as expected or failed, 2 wrong usage, 3 inconclusive or all rows skipped.
+    /// Exit code: 0 as expected, 1 not as expected or failed, 2 wrong usage, 3 inconclusive or all rows skipped (docs/results.md).
     Run(RunArguments),
     /// Check whether a statement releases the GIL, and how long it stalls other threads
     ///
-    /// Statement and setup are those of `python -m timeit`. The statement is called several times, in an interpreter of its own.
-    /// Before that, the command waits up to 5 s until other processes use less than a tenth of a core.
+    /// Statement and setup are those of `python -m timeit`. The statement is called 3 to 12 times, and more often if a call takes less
+    /// than 20 ms, in an interpreter of its own, with an empty stdin. Before that, the command waits up to 5 s until other processes use less than a tenth of a core.
     ///
-    /// Exit code: 0 as expected, 1 not as expected or failed, 2 wrong usage, 3 inconclusive or all rows skipped.
+    /// Exit code: 0 as expected, 1 not as expected or failed, 2 wrong usage, 3 inconclusive or all rows skipped (docs/results.md).
     Check(CheckArguments),
     /// List the interpreters of this machine: on PATH, from pyenv, uv and `make interpreters`, and the system's
     Pythons(PythonsArguments),
     /// Put a load of a given size on some cores, and report the load that was achieved
     ///
     /// In each period, every thread spins until its CPU clock shows the requested share, then sleeps. Ctrl-C ends the load.
+    ///
+    /// Exit code: 0, or 1 if the achieved load differs from the requested one by more than a percent of a core; the output gives
+    /// the reason.
     Load(LoadArguments),
 }
 
@@ -59,15 +63,15 @@ pub struct RunArguments {
     #[arg(value_name = "NAME")]
     pub names: Vec<String>,
 
-    /// An interpreter: a version (3.13, 3.13t, 2.7, pypy3), a path, or `all`; may be given several times
+    /// An interpreter: a version (3.13, 3.13t, 2.7, pypy3), a path, the folder of a virtual environment, or `all`; may be repeated
     ///
-    /// The default is python3 on PATH. `busy pythons` lists the interpreters of this machine.
+    /// The default is the active virtual environment (VIRTUAL_ENV), or else python3 on PATH. If one of several names stands for no
+    /// interpreter, it is reported and skipped. `busy pythons` lists the interpreters of this machine.
     #[arg(short, long, value_name = "PY")]
     pub python: Vec<OsString>,
 
-    /// The duration of each row, in seconds
-    #[arg(short = 'd', long = "duration", value_name = "SECONDS", default_value_t = 3,
-          value_parser = clap::value_parser!(u32).range(1..=3600))]
+    /// The duration of each row, in whole seconds up to an hour: 10, 10s, 2min
+    #[arg(short = 'd', long = "duration", value_name = "TIME", default_value = "3s", value_parser = whole_seconds)]
     pub seconds: u32,
 
     /// The sampling rate of threads and cores, per second: 1 to 1000
@@ -78,7 +82,7 @@ pub struct RunArguments {
 
     /// Resume the latest run, or the one kept in FILE: take over its results and measure the rest
     ///
-    /// Results that failed, were skipped or were interrupted are measured again.
+    /// Results that failed, were skipped, were interrupted or are inconclusive are measured again.
     #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true)]
     pub resume: Option<Option<PathBuf>>,
 
@@ -98,19 +102,28 @@ pub struct CheckArguments {
     #[arg(short, long, value_name = "SETUP")]
     pub setup: Vec<String>,
 
-    /// An interpreter: a version (3.13, 3.13t, 2.7, pypy3), a path, or `all`; may be given several times
+    /// An interpreter: a version (3.13, 3.13t, 2.7, pypy3), a path, the folder of a virtual environment, or `all`; may be repeated
     ///
-    /// The default is python3 on PATH. `busy pythons` lists the interpreters of this machine.
+    /// The default is the active virtual environment (VIRTUAL_ENV), or else python3 on PATH. If one of several names stands for no
+    /// interpreter, it is reported and skipped. `busy pythons` lists the interpreters of this machine.
     #[arg(short, long, value_name = "PY")]
     pub python: Vec<OsString>,
 
-    /// The expected verdict; another one makes the exit code 1
+    /// The expected verdict; another one makes the exit code 1. If the option is repeated, any of the verdicts is as expected
     #[arg(long, value_name = "VERDICT", value_parser = VerdictParser)]
-    pub expect: Option<Verdict>,
+    pub expect: Vec<Verdict>,
 
     /// The longest stall that one call may cause, such as 20ms; a longer one makes the exit code 1
     #[arg(long, value_name = "TIME", value_parser = time)]
     pub max_stall: Option<Duration>,
+
+    /// The longest wait for a quiet machine, and the longest time that a disturbed measurement is repeated
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = time)]
+    pub patience: Duration,
+
+    /// How often an interpreter is checked again if other processes made its verdict inconclusive
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(0..=100))]
+    pub retries: u32,
 
     /// The time-out for each interpreter
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = time)]
@@ -140,7 +153,7 @@ pub struct LoadArguments {
     #[arg(long, value_name = "SHARE", default_value = "100%", value_parser = share)]
     pub load: f64,
 
-    /// The length of one round of spinning and sleeping: 10ms, 1s
+    /// The length of one round of spinning and sleeping: 10ms, 0.1 (seconds)
     #[arg(long, value_name = "TIME", default_value = "10ms", value_parser = time)]
     pub period: Duration,
 
@@ -189,8 +202,18 @@ fn share(text: &str) -> Result<f64, String> {
 }
 
 fn time(text: &str) -> Result<Duration, String> {
-    let time = humantime::parse_duration(text).ok().filter(|time| !time.is_zero());
-    time.ok_or_else(|| "expected a time longer than zero with its unit, such as 500us, 10ms, 30s".into())
+    let time = parse_time(text).filter(|time| !time.is_zero());
+    time.ok_or_else(|| {
+        "expected a time longer than zero, in seconds or with a unit (ns, us, ms, s, min, h), such as 10ms, 1.5s, 30"
+            .into()
+    })
+}
+
+fn whole_seconds(text: &str) -> Result<u32, String> {
+    let time = time(text)?;
+    let is_whole = time.subsec_nanos() == 0 && (1..=3600).contains(&time.as_secs());
+    let found = || format!("expected whole seconds from 1s to 1h, found {}", duration(time.as_secs_f64()));
+    if is_whole { Ok(time.as_secs() as u32) } else { Err(found()) }
 }
 
 #[cfg(test)]
@@ -217,9 +240,13 @@ mod tests {
         for wrong in ["", "%", "101%", "-1%", "nan", "1.01", "4O%", "inf"] {
             assert!(share(wrong).is_err(), "{wrong}");
         }
-        assert_eq!(time("10ms"), Ok(Duration::from_millis(10)));
-        for wrong in ["", "10", "0s", "-1s", "1 parsec", "99999999999999999999s"] {
+        assert_eq!((time("10ms"), time("10")), (Ok(Duration::from_millis(10)), Ok(Duration::from_secs(10))));
+        for wrong in ["", "0", "0s", "0.1ns", "-1s", "1 parsec", "99999999999999999999s"] {
             assert!(time(wrong).is_err(), "{wrong}");
+        }
+        assert_eq!(["1", "3s", "2min", "1h", "5000ms"].map(whole_seconds), [1, 3, 120, 3600, 5].map(Ok));
+        for wrong in ["", "0", "0.5", "1.5s", "999ms", "61min", "-1"] {
+            assert!(whole_seconds(wrong).is_err(), "{wrong}");
         }
     }
 }

@@ -6,8 +6,8 @@ use super::session::{Session, SessionError};
 use crate::measure::{self, Answer, MeasureError};
 use crate::process::{SupervisorError, interrupt};
 use crate::provision::scripts;
-use crate::results::{CheckResult, Document, Interpreter, Name, Status, exit_code};
-use crate::show;
+use crate::results::{CheckResult, Document, Interpreter, Name, Status, exit_code, now};
+use crate::show::{self, visible};
 use indicatif::ProgressBar;
 use std::collections::BTreeMap;
 use std::process::ExitCode;
@@ -32,12 +32,12 @@ pub enum CheckError {
 /// # Errors
 /// See [`CheckError`]. What goes wrong on one interpreter is a row.
 pub fn check(arguments: &CheckArguments) -> Result<ExitCode, CheckError> {
-    let mut session = Session::open(&arguments.python, arguments.json.as_deref())?;
+    let mut session = Session::open(&arguments.python, arguments.json.as_deref(), arguments.patience)?;
     let mut document = Document::new();
     let progress = ProgressBar::new_spinner();
     progress.enable_steady_tick(Duration::from_millis(250));
     for interpreter in &session.interpreters {
-        progress.set_message(interpreter.title());
+        progress.set_message(visible(&interpreter.title()));
         match row(arguments, interpreter, &session) {
             Ok(result) => document.results.push(result),
             // The rows so far are shown.
@@ -46,16 +46,17 @@ pub fn check(arguments: &CheckArguments) -> Result<ExitCode, CheckError> {
         }
     }
     progress.finish_and_clear();
-    let interrupted = interrupt::requested();
-    if interrupted {
-        note(&format!("busy: interrupted, with {} rows checked", document.results.len()));
+    let interrupted = interrupt::exit_code();
+    if interrupted.is_some() {
+        let rows = document.results.len();
+        note(&format!("busy: interrupted, with {rows} {} checked", if rows == 1 { "row" } else { "rows" }));
     }
     if document.results.is_empty() {
-        return Ok(ExitCode::from(interrupt::EXIT_CODE));
+        return Ok(ExitCode::from(interrupted.unwrap_or_default()));
     }
     session.output.write(&document, || show::checks(&document))?;
     let code = exit_code(document.results.iter().map(CheckResult::row));
-    Ok(ExitCode::from(if interrupted { interrupt::EXIT_CODE } else { code }))
+    Ok(ExitCode::from(interrupted.unwrap_or(code)))
 }
 
 /// Checks the statement on one interpreter.
@@ -68,23 +69,37 @@ fn row(
         kind: "check".into(),
         setup: arguments.setup.join("\n"),
         statement: arguments.statement.join("\n"),
+        started_at: now(),
         host: session.host.clone(),
         libbusy: session.libbusy.version(),
         interpreter: interpreter.clone(),
         status: Status::Ok,
         verdict: None,
-        expected: arguments.expect,
+        expected: arguments.expect.clone(),
         max_stall_s: arguments.max_stall.map(|most| most.as_secs_f64()),
         held_share: None,
         longest_hold_s: None,
         longest_stall_s: None,
+        lower_bounds: BTreeMap::new(),
         calls: None,
         reason: None,
         missing: BTreeMap::new(),
     };
     let script = session.scripts.join(scripts::CHECK);
-    let (setup, statement) = (&result.setup, &result.statement);
-    match measure::check(interpreter, &script, session.libbusy.path(), setup, statement, arguments.timeout) {
+    let check = || {
+        let (setup, statement) = (&result.setup, &result.statement);
+        let libbusy = session.libbusy.path();
+        measure::check(interpreter, &script, libbusy, setup, statement, arguments.patience, arguments.timeout)
+    };
+    let mut answer = check();
+    for _ in 0..arguments.retries {
+        // Only other processes are a reason to expect another answer.
+        if !answer.as_ref().is_ok_and(|answer| answer.disturbed) {
+            break;
+        }
+        answer = check();
+    }
+    match answer {
         Ok(answer) => accept(&mut result, answer),
         Err(MeasureError::Supervisor(error)) => return Err(error),
         Err(MeasureError::Skipped(reason)) => (result.status, result.reason) = (Status::Skipped, Some(reason)),
@@ -98,6 +113,7 @@ fn accept(result: &mut CheckResult, answer: Answer) {
     result.verdict = Some(answer.verdict);
     (result.held_share, result.longest_hold_s) = (answer.held_share, answer.longest_hold_s);
     (result.longest_stall_s, result.calls) = (answer.longest_stall_s, Some(answer.calls));
+    result.lower_bounds = answer.lower_bounds;
     let figures: [(Name, Option<f64>); 3] = [
         ("held_share".into(), answer.held_share),
         ("longest_hold_s".into(), answer.longest_hold_s),

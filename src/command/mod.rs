@@ -37,25 +37,20 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         return fail(&error);
     }
     match &cli.command {
-        Command::List(arguments) => done(list::list(arguments.json.as_deref())),
-        Command::Pythons(arguments) => done(pythons::pythons(arguments.json.as_deref())),
-        // Ctrl-C is the usual end of a load without --for, and not a failure.
-        Command::Load(arguments) => done(load::load(arguments)),
+        Command::List(arguments) => ended(list::list(arguments.json.as_deref()).map(|()| ExitCode::SUCCESS)),
+        Command::Pythons(arguments) => ended(pythons::pythons(arguments.json.as_deref()).map(|()| ExitCode::SUCCESS)),
+        Command::Load(arguments) => ended(load::load(arguments)),
         Command::Run(arguments) => ended(run::run(arguments)),
         Command::Check(arguments) => ended(check::check(arguments)),
     }
 }
 
 fn ended(result: Result<ExitCode, impl std::error::Error>) -> ExitCode {
-    match result {
-        Ok(code) => code,
-        Err(_) if interrupt::requested() => ExitCode::from(interrupt::EXIT_CODE),
-        Err(error) => fail(&error),
+    match (result, interrupt::exit_code()) {
+        (Ok(code), _) => code,
+        (Err(_), Some(code)) => ExitCode::from(code),
+        (Err(error), None) => fail(&error),
     }
-}
-
-fn done(result: Result<(), impl std::error::Error>) -> ExitCode {
-    result.map_or_else(|error| fail(&error), |()| ExitCode::SUCCESS)
 }
 
 fn fail(error: &impl std::error::Error) -> ExitCode {

@@ -1,6 +1,7 @@
 //! The output of a subcommand: text to stdout unless the JSON goes there, JSON to the requested file.
 
 use crate::results::{NewFile, NewFileError};
+use crate::show::visible;
 use serde::Serialize;
 use std::io::{self, Write};
 use std::path::Path;
@@ -44,18 +45,16 @@ impl Output {
         !matches!(self, Self::Json)
     }
 
-    /// Writes the results in the requested forms.
+    /// Writes the results in the requested forms. If the file can't be written, stdout still gets the text.
     ///
     /// # Errors
     /// A full disk, most likely. A closed stdout (`| head`) is not an error.
     pub fn write(&mut self, results: &impl Serialize, text: impl FnOnce() -> String) -> Result<(), OutputError> {
         let json = || format!("{}\n", serde_json::to_string_pretty(results).expect("results are plain data"));
-        if let Self::Both(file) = self
-            && let Some(file) = file.take()
-        {
-            file.replace(json().as_bytes())?;
-        }
-        print(&if self.has_text() { text() } else { json() })
+        let file = if let Self::Both(file) = self { file.take() } else { None };
+        let replaced = file.map_or(Ok(()), |file| file.replace(json().as_bytes()).map(drop));
+        print(&if self.has_text() { text() } else { json() })?;
+        Ok(replaced?)
     }
 }
 
@@ -70,7 +69,8 @@ pub fn print(text: &str) -> Result<(), OutputError> {
     }
 }
 
-/// Writes a line for people to stderr. A closed stderr (the terminal is gone) is ignored.
+/// Writes a line for people to stderr, without styles: what it quotes may hold escape sequences, which are shown. A closed
+/// stderr (the terminal is gone) is ignored.
 pub fn note(line: &str) {
-    let _ = writeln!(anstream::stderr(), "{line}");
+    let _ = writeln!(io::stderr(), "{}", visible(line));
 }

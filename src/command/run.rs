@@ -2,11 +2,12 @@
 
 use super::arguments::RunArguments;
 use super::output::{OutputError, note, print};
-use super::session::{Session, SessionError};
+use super::session::{PATIENCE, Session, SessionError};
 use crate::experiments::{self, Bench, Experiment};
 use crate::measure::{MeasureError, Schedule};
 use crate::process::interrupt;
-use crate::results::{Document, Earlier, NewFile, ResumeError, RunResult, exit_code};
+use crate::results::{Document, Earlier, NewFile, ResumeError, RunResult, exit_code, path_text};
+use crate::show::visible;
 use crate::{paths, show};
 use indicatif::ProgressBar;
 use std::fs;
@@ -50,18 +51,18 @@ pub fn run(arguments: &RunArguments) -> Result<ExitCode, RunError> {
     if arguments.seconds * arguments.hz.get() > MOST_SAMPLES {
         return Err(RunError::Samples(arguments.seconds, arguments.hz));
     }
-    let mut session = Session::open(&arguments.python, arguments.json.as_deref())?;
+    // Before any interpreter is started, which takes a while.
+    let mut earlier = arguments.resume.as_ref().map(|file| Earlier::read(file.as_deref())).transpose()?;
+    let mut session = Session::open(&arguments.python, arguments.json.as_deref(), PATIENCE)?;
     session.host.time_reads_per_s = Some(session.libbusy.time_reads_per_second());
-    let mut earlier = match &arguments.resume {
-        Some(file) => Some(Earlier::read(file.as_deref(), &session.host)?),
-        None => None,
-    };
+    earlier.as_ref().map_or(Ok(()), |earlier| earlier.check_host(&session.host))?;
     let schedule = Schedule { seconds: arguments.seconds, hz: arguments.hz };
     let mut document = Document::new();
     let progress = ProgressBar::new_spinner();
     progress.enable_steady_tick(Duration::from_millis(250));
     let keep = Keep::new(&document.started_at);
     let mut kept = Err("nothing was measured".into());
+    let mut taken_over: Vec<String> = Vec::new();
     let Session { interpreters, libbusy, scripts, host, .. } = &session;
     let bench = Bench { host, libbusy, scripts };
     let pairs = interpreters.iter().flat_map(|interpreter| chosen.iter().map(move |&chosen| (interpreter, chosen)));
@@ -69,12 +70,14 @@ pub fn run(arguments: &RunArguments) -> Result<ExitCode, RunError> {
         if interrupt::requested() {
             break;
         }
-        let report =
-            |case: &str| progress.set_message(format!("{} on {}: {case}", experiment.name, interpreter.title()));
-        let taken_over = earlier
+        let report = |case: &str| {
+            progress.set_message(visible(&format!("{} on {}: {case}", experiment.name, interpreter.title())))
+        };
+        let earlier_result = earlier
             .as_mut()
             .and_then(|earlier| earlier.take(experiment.name, interpreter, schedule.seconds, schedule.hz));
-        let result = taken_over.map_or_else(|| experiment.run(interpreter, &bench, schedule, &report), Ok);
+        taken_over.extend(earlier_result.as_ref().map(|result| result.started_at.clone()));
+        let result = earlier_result.map_or_else(|| experiment.run(interpreter, &bench, schedule, &report), Ok);
         match result {
             Ok(result) if result.cases.is_empty() && interrupt::requested() => break,
             Ok(result) => document.results.push(result),
@@ -85,16 +88,19 @@ pub fn run(arguments: &RunArguments) -> Result<ExitCode, RunError> {
         kept = keep.write(&document);
     }
     progress.finish_and_clear();
-    let interrupted = interrupt::requested();
-    if interrupted {
+    if let Some(earlier) = &earlier {
+        note(&report_of_resume(earlier, &taken_over, document.results.len()));
+    }
+    let interrupted = interrupt::exit_code();
+    if interrupted.is_some() {
         let rows: usize = document.results.iter().map(|result| result.cases.len()).sum();
-        note(&format!("busy: interrupted, with {rows} rows measured"));
+        note(&format!("busy: interrupted, with {rows} {} measured", if rows == 1 { "row" } else { "rows" }));
     }
     // Without results, an earlier file is not replaced.
     if document.results.is_empty() {
-        return Ok(ExitCode::from(interrupt::EXIT_CODE));
+        return Ok(ExitCode::from(interrupted.unwrap_or_default()));
     }
-    session.output.write(&document, || show::run(&document))?;
+    let written = session.output.write(&document, || show::run(&document));
     for warning in show::warnings(&document) {
         note(&warning);
     }
@@ -104,8 +110,22 @@ pub fn run(arguments: &RunArguments) -> Result<ExitCode, RunError> {
         Ok(_) => {}
         Err(error) => note(&format!("warning: these results are not kept: {error}")),
     }
+    written?;
     let code = exit_code(document.results.iter().map(RunResult::row));
-    Ok(ExitCode::from(if interrupted { interrupt::EXIT_CODE } else { code }))
+    Ok(ExitCode::from(interrupted.unwrap_or(code)))
+}
+
+/// Returns a sentence on the results that were taken over, by the times at which their measurements started.
+fn report_of_resume(earlier: &Earlier, taken_over: &[String], all: usize) -> String {
+    let path = path_text(earlier.path());
+    let measured = all - taken_over.len();
+    match (taken_over.iter().min(), taken_over.iter().max()) {
+        (Some(first), Some(last)) => {
+            let span = if first == last { format!("of {first}") } else { format!("of {first} to {last}") };
+            format!("{} of {all} results taken over from {path}, {span}; {measured} measured", taken_over.len())
+        }
+        _ => format!("no result taken over from {path}; {measured} measured"),
+    }
 }
 
 fn chosen(names: &[String]) -> Result<Vec<&'static Experiment>, RunError> {

@@ -1,8 +1,8 @@
 //! What every measurement on interpreters starts with: the interpreters, the libbusy and the scripts that they run, the output,
 //! and the machine, once it is quiet.
 
-use super::output::{Output, OutputError};
-use crate::interpreter::{self, InterpreterError};
+use super::output::{Output, OutputError, note};
+use crate::interpreter::{self, InterpreterError, Resolved};
 use crate::measure::host;
 use crate::provision::installation::{self, NotInstalled};
 use crate::provision::loader::{Libbusy, LoaderError};
@@ -14,8 +14,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// The longest wait for other processes to be quiet.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// The default of the longest wait for other processes to be quiet.
+pub const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What is there before the first measurement.
 pub struct Session {
@@ -56,17 +56,21 @@ pub enum SessionError {
 
 impl Session {
     /// Opens a session for the interpreters that `pythons` name, with results that also go to the file `json`, if one is given.
+    /// Waits up to `patience` for other processes to be quiet. A name that stands for no interpreter is reported on stderr, if others are left.
     ///
     /// # Errors
     /// See [`SessionError`].
-    pub fn open(pythons: &[OsString], json: Option<&Path>) -> Result<Self, SessionError> {
-        let interpreters = interpreter::resolve(pythons)?;
+    pub fn open(pythons: &[OsString], json: Option<&Path>, patience: Duration) -> Result<Self, SessionError> {
+        let Resolved { interpreters, unknown } = interpreter::resolve(pythons)?;
+        for error in unknown {
+            note(&format!("skipped: {error}"));
+        }
         let libbusy = Libbusy::open(&installation::libbusy()?)?;
         let scripts = scripts::unpack()?;
         let output = Output::open(json)?;
         let progress = ProgressBar::new_spinner().with_message("waiting for other processes to be quiet");
         progress.enable_steady_tick(Duration::from_millis(250));
-        let host = host::observe(PATIENCE).map_err(SessionError::Host)?;
+        let host = host::observe(patience).map_err(SessionError::Host)?;
         progress.finish_and_clear();
         Ok(Self { interpreters, libbusy, scripts, output, host })
     }

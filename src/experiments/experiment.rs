@@ -4,7 +4,7 @@ use super::judge::Conditions;
 use super::plan::{Kind, Plan, Setting, Step};
 use crate::measure::{MeasureError, Order, Schedule, measure_self_reported, measure_watched};
 use crate::provision::loader::Libbusy;
-use crate::results::{Case, Host, Interpreter, RunResult, Status};
+use crate::results::{Case, Host, Interpreter, RunResult, Status, now};
 use std::path::Path;
 
 /// An experiment of the talk.
@@ -79,6 +79,7 @@ impl Experiment {
         let mut result = RunResult {
             kind: "run".into(),
             experiment: self.name.into(),
+            started_at: now(),
             status: Status::Ok,
             reason: None,
             outcome: None,

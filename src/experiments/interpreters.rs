@@ -27,7 +27,7 @@ pub(super) const EXPERIMENT: Experiment = Experiment {
         Column { metric: CPU, title: "CPU %" },
         Column { metric: RUN_DELAY, title: "run\ndelay, %" },
         Column { metric: TOOK, title: "took, s" },
-        Column { metric: TRANSFER, title: "transfer\nof 64 KiB, µs" },
+        Column { metric: TRANSFER, title: "transfer\nof 64 KiB, us" },
     ],
     script: "slide22_interpreters.py",
     plan,
@@ -292,7 +292,7 @@ fn transferred(case: &Case, variant: &str, by_pipe: Option<&Case>) -> Judgement 
         format!(", {:.1} times the cost of a pipe", cost / pipe)
     };
     let summary =
-        format!("{how}: {cost:.1} µs for a state of 64 KiB{compared}. Waking the other side takes most of it.");
+        format!("{how}: {cost:.1} us for a state of 64 KiB{compared}. Waking the other side takes most of it.");
     if cost > 0.0 && (variant == PIPE || cost < 2.0 * pipe) {
         return Judgement { outcome: Outcome::AsExpected, changed_since: None, summary };
     }

@@ -6,6 +6,7 @@ use super::judge::Conditions;
 use super::plan::Plan;
 use super::ticks::{self, CTRL_C, TICKS};
 use crate::results::{Case, Judgement, RunResult};
+use crate::units::times;
 
 pub(super) const EXPERIMENT: Experiment = Experiment {
     name: "libev",
@@ -45,10 +46,10 @@ fn dropped(case: &Case, conditions: &Conditions) -> Judgement {
         "A timer that no Python object referred to crashed the process, as in the talk.".into()
     } else {
         format!(
-            "A timer that no Python object refers to still ticked {} times. libev does not own its watchers: the talk's \
+            "A timer that no Python object refers to still ticked {}. libev does not own its watchers: the talk's \
              binding left them to the garbage collector, and the process crashed. gevent's binding holds a reference to a \
              watcher from its start to its stop.",
-            case.number("ticks").unwrap_or(f64::NAN)
+            times(case.number("ticks").unwrap_or(f64::NAN))
         )
     };
     ticks::judge_unless_late(case, conditions, !crashed && ticks::all_came(case), summary)

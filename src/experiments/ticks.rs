@@ -5,6 +5,7 @@ use super::judge::{Conditions, inconclusive};
 use super::plan::{Kind, Step};
 use crate::measure::Bounds;
 use crate::results::{Case, Judgement, RunResult};
+use crate::units::times;
 use std::path::PathBuf;
 
 /// The case in which all ticks come: the talk's dots.
@@ -44,18 +45,19 @@ pub(super) fn judge(case: &Case, subject: &str, conditions: &Conditions) -> Judg
     let in_one_thread = case.number("threads") == Some(1.0);
     let (expected, summary) = if case.case == CTRL_C {
         let stop = 1e3 * number("stop_s");
+        let ticks = times(ticks);
         let summary = if ended_by == "SIGINT" {
-            format!("{subject} had ticked {ticks} times when Ctrl-C arrived, and ended cleanly {stop:.1} ms later.")
+            format!("{subject} had ticked {ticks} when Ctrl-C arrived, and ended cleanly {stop:.1} ms later.")
         } else {
-            format!("{subject} ticked {ticks} times, and was ended by {ended_by}, not by Ctrl-C.")
+            format!("{subject} ticked {ticks}, and was ended by {ended_by}, not by Ctrl-C.")
         };
-        (ended_by == "SIGINT" && ticks < ALL, summary)
+        (ended_by == "SIGINT" && number("ticks") < ALL, summary)
     } else {
         let threads = number("threads");
         let threads = if in_one_thread { "one thread".into() } else { format!("{threads} threads") };
         let summary = format!(
-            "{subject} ticked {ticks} times in {took:.2} s, at most {:.1} ms late, in a process with {threads} \
-             (ended by {ended_by}).",
+            "{subject} ticked {} in {took:.2} s, at most {:.1} ms late, in a process with {threads} (ended by {ended_by}).",
+            times(ticks),
             1e3 * latest
         );
         (ended_by != "SIGINT" && all_came(case), summary)

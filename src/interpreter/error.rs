@@ -13,6 +13,14 @@ pub enum InterpreterError {
         /// What it did instead.
         reason: String,
     },
+    /// The folder is no virtual environment.
+    #[error(
+        "{0} has no bin/python; -p takes the folder of a virtual environment, the path of an interpreter, or a version"
+    )]
+    NoEnvironment(String),
+    /// The active virtual environment has no interpreter.
+    #[error("the active environment (VIRTUAL_ENV) can't be used: {0}; deactivate it, or name an interpreter with -p")]
+    ActiveEnvironment(Box<InterpreterError>),
     /// No interpreter of that version was found.
     #[error("there is no Python {version} here, only {}; give -p the path of one, or see `make interpreters`", .found.join(", "))]
     NotFound {

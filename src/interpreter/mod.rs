@@ -9,4 +9,4 @@ mod resolve;
 pub use discovery::{Broken, Found, discover};
 pub use embedding::{Embedding, embedding};
 pub use error::InterpreterError;
-pub use resolve::{default, identify, resolve};
+pub use resolve::{Resolved, identify, resolve};

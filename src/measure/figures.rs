@@ -1,4 +1,4 @@
-//! Turns a script's report and the samples of its threads into the figures of a case.
+//! Computes the figures of a case from the script's report and the samples of its threads.
 
 use super::host::busy_percent;
 use super::sampling::{Sample, Sampled};
@@ -66,7 +66,7 @@ pub(super) fn figures(order: &Order, report: &Report, sampled: &Sampled) -> Resu
         involuntary_switches: usage.involuntary_switches,
     });
 
-    // Cores are read at the samples only, so their figures are those of the samples within the run.
+    // Cores are read only in samples, so their figures come from the samples within the run.
     let time = |sample: &Sample| match report.clock {
         Clock::Monotonic => sample.monotonic_s,
         Clock::Time => sample.unix_s,
@@ -103,13 +103,14 @@ pub(super) fn figures(order: &Order, report: &Report, sampled: &Sampled) -> Resu
         cpu.timeline = timeline(report, time, &within);
         if cpu.timeline.iter().any(|step| step.cores.is_none()) {
             let most = Sampler::CORES_HZ;
-            let reason =
-                format!("the cores' figures change in steps of 10 ms, so they are read at most {most} times a second");
+            let reason = format!(
+                "the cores' figures change in steps of 10 ms, so they are read at most {most} times per second"
+            );
             missing.insert("timeline.cores".into(), reason);
         }
     } else {
         let reason = format!(
-            "the run was too short: cores are read {} times a second",
+            "the run was too short: cores are read {} times per second",
             order.schedule.hz.get().min(Sampler::CORES_HZ)
         );
         for key in ["cores", "timeline", "others_percent", "steal_percent"] {
@@ -127,12 +128,13 @@ pub(super) fn figures(order: &Order, report: &Report, sampled: &Sampled) -> Resu
     })
 }
 
-/// The largest apparent step of the wall clock that is ignored: the sampling thread reads it just after CLOCK_MONOTONIC, and may
-/// lose its core in between.
+/// The largest apparent step of the wall clock that is ignored: the sampling thread reads it just after
+/// CLOCK_MONOTONIC, and may lose its CPU in between.
 const CLOCKS_APART_S: f64 = 0.05;
 
-/// Returns the change of the machine that makes the figures unreliable, if there was one: the wall clock, by which the talk's
-/// loop ends, was set (slewing changes it and CLOCK_MONOTONIC alike, adjtimex(2)), or cores went online or offline.
+/// Returns the change of the machine that makes the figures unreliable, if there was one: the wall clock, which ends
+/// the talk's loop, was set (slewing changes it and CLOCK_MONOTONIC alike, adjtimex(2)), or cores went online or
+/// offline.
 fn in_doubt(samples: &[Sample]) -> Option<String> {
     let apart = |sample: &Sample| sample.unix_s - sample.monotonic_s;
     let step =
@@ -156,7 +158,8 @@ fn core_figures(before: &[CoreUsage], after: &[CoreUsage], span: Duration) -> Ve
         .collect()
 }
 
-/// Returns a step for each pair of samples. A step in which the cores were read has their figures since the previous reading.
+/// Returns a step for each pair of samples. If the cores were read in a step, it contains their figures since their
+/// previous reading.
 fn timeline(report: &Report, time: impl Fn(&Sample) -> f64, samples: &[&Sample]) -> Vec<Step> {
     let cpu = |sample: &Sample, tid| {
         sample.threads.iter().find(|thread| thread.tid == tid).map_or(Duration::ZERO, |thread| thread.cpu)
@@ -193,7 +196,7 @@ mod tests {
     use super::*;
     use busy_core::cpu::ThreadSample;
 
-    /// Returns a sample at `at` ms, with the CPU time of one thread, and of one core if it was read.
+    /// Returns a sample at `at` ms, with the CPU time of one thread, and of one core if the core was read.
     fn sample(at: u64, cpu: u64, core: Option<u64>) -> Sample {
         let ms = Duration::from_millis;
         let idle = CoreUsage { core: 0, user: ms(0), system: ms(0), idle: ms(at), steal: ms(0) };

@@ -1,5 +1,6 @@
-//! Measures one case: an experiment's script in a supervised child interpreter, either watched from outside (its threads' CPU
-//! time) or self-reported (the script measures itself); or one statement under check. Also the host, and how loaded it is.
+//! Measures one case: an experiment's script in a supervised child interpreter, either watched from outside (its
+//! threads' CPU time) or self-reported (the script measures itself); or checks one statement. Also describes the host
+//! and measures its load.
 
 mod check;
 mod figures;
@@ -21,7 +22,7 @@ use std::path::Path;
 /// The duration of a case, and the sampling rate.
 #[derive(Debug, Clone, Copy)]
 pub struct Schedule {
-    /// The time for which its threads run, in seconds.
+    /// The time for which the threads of the case run, in seconds.
     pub seconds: u32,
     /// The number of samples per second.
     pub hz: NonZero<u32>,
@@ -61,7 +62,8 @@ fn script_spec(
 ) -> Spec {
     let command: [OsString; 2] = [interpreter.command.clone().into(), script.into()];
     let mut spec = Spec::new(command.into_iter().chain(arguments), timeout_s);
-    // An empty value turns them off: the first hides the script's own folder, the second keeps the interpreter from ending.
+    // An empty value disables them: the first would hide the script's folder, and the second would prevent the
+    // interpreter from exiting.
     for variable in ["PYTHONSAFEPATH", "PYTHONINSPECT"] {
         spec.env.insert(variable.into(), OsString::new());
     }

@@ -21,11 +21,11 @@ pub struct Sample {
     pub unix_s: f64,
     /// The threads that were alive.
     pub threads: Vec<ThreadSample>,
-    /// The cores that were online; None if they were read only shortly before ([`Sampler::CORES_HZ`]).
+    /// The cores that were online; None if the cores had been read shortly before ([`Sampler::CORES_HZ`]).
     pub cores: Option<Vec<CoreUsage>>,
 }
 
-/// Sampling in a thread of its own.
+/// Sampling in a separate thread.
 pub struct Sampling {
     pid: u32,
     stop: Arc<AtomicBool>,
@@ -35,9 +35,9 @@ pub struct Sampling {
 /// The samples of one process.
 #[derive(Debug)]
 pub struct Sampled {
-    /// The samples, at a steady rate.
+    /// The samples, taken at a constant rate.
     pub samples: Vec<Sample>,
-    /// The full usage of each thread at the end.
+    /// All figures of each thread at the end.
     pub threads: Vec<ThreadUsage>,
     /// The CPU time of the sampling thread, in percent of the time that it sampled.
     pub cost_percent: f64,
@@ -46,7 +46,7 @@ pub struct Sampled {
 }
 
 impl Sampling {
-    /// Starts to sample process `pid`, `hz` times a second.
+    /// Starts to sample process `pid`, `hz` times per second.
     pub fn start(pid: u32, hz: NonZero<u32>) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
@@ -54,10 +54,10 @@ impl Sampling {
         Self { pid, stop, thread }
     }
 
-    /// Stops, and reads the full usage of each thread.
+    /// Stops sampling, and reads all figures of each thread.
     ///
     /// # Errors
-    /// The process is gone, or /proc can't be read.
+    /// The process has ended, or /proc can't be read.
     pub fn finish(self) -> io::Result<Sampled> {
         self.stop.store(true, Ordering::Relaxed);
         self.thread.thread().unpark();
@@ -75,7 +75,7 @@ fn sample(pid: u32, hz: NonZero<u32>, stop: &AtomicBool) -> io::Result<Sampled> 
     while pace.wait(|| !stop.load(Ordering::Relaxed)) {
         let sample = match sampler.sample() {
             Ok(sample) => sample,
-            // The process has ended: others notice it.
+            // The process has ended, which the caller detects by itself.
             Err(ended) if ended.kind() == io::ErrorKind::NotFound => break,
             Err(other) => return Err(other),
         };

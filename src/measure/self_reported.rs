@@ -1,5 +1,6 @@
 //! A script that measures itself and prints its metrics as one line of JSON: `{"metrics": {...}}`, `{"skipped": "reason"}` or
-//! `{"failed": "reason"}`.
+//! `{"failed": "reason"}`. Lines before it may report what the script is doing, `{"phase": {"now": "during the setup", "advice":
+//! "..."}}`, in case it ends without metrics; the advice is for a time-out.
 
 use super::{MeasureError, Order, excerpt};
 use crate::process::{Event, How, Spec, Supervised};
@@ -11,14 +12,14 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-/// The bounds of a case, and what it needs beyond its interpreter.
+/// The limits of a case, and its requirements in addition to the interpreter.
 #[derive(Debug, Clone)]
 pub struct Bounds {
     /// The time-out, in seconds.
     pub timeout_s: f64,
-    /// The largest number of processes, the script's own included.
+    /// The maximum number of processes, including the process of the script.
     pub max_processes: usize,
-    /// A program to run in place of interpreter and script, with the same arguments.
+    /// A program to run instead of the interpreter and the script, with the same arguments.
     pub program: Option<PathBuf>,
     /// Folders from which the interpreter imports.
     pub python_path: Vec<PathBuf>,
@@ -27,7 +28,7 @@ pub struct Bounds {
 }
 
 impl Bounds {
-    /// Returns the bounds for a script that starts a few processes and needs nothing but its interpreter.
+    /// Returns the limits for a script that starts a few processes and has no requirements except its interpreter.
     pub fn new(timeout_s: f64) -> Self {
         Self { timeout_s, max_processes: 64, program: None, python_path: Vec::new(), python_home: None }
     }
@@ -40,12 +41,20 @@ enum Line<M> {
     Metrics(M),
     Skipped(String),
     Failed(String),
+    Phase(Phase),
+}
+
+/// What a script is doing.
+#[derive(Deserialize)]
+struct Phase {
+    now: String,
+    advice: String,
 }
 
 /// Runs a case and returns its metrics, not yet judged.
 ///
 /// # Errors
-/// As [`run`].
+/// The same as [`run`].
 pub fn measure_self_reported(order: &Order, bounds: &Bounds) -> Result<Case, MeasureError> {
     let mut spec = order.spec(bounds.timeout_s);
     spec.max_processes = bounds.max_processes;
@@ -75,17 +84,18 @@ pub fn measure_self_reported(order: &Order, bounds: &Bounds) -> Result<Case, Mea
 /// Runs the script and returns its metrics, and the time until it printed them.
 ///
 /// # Errors
-/// [`MeasureError::Skipped`] and [`MeasureError::Failed`], with the reason that the script reports; [`MeasureError::Failed`] too if
-/// it does something else.
+/// [`MeasureError::Skipped`] or [`MeasureError::Failed`], with the reason that the script reports; also
+/// [`MeasureError::Failed`] if the script prints no metrics and no reason.
 pub(super) fn run<M: DeserializeOwned>(spec: &Spec) -> Result<(M, Duration), MeasureError> {
     let start = Instant::now();
     let child = Supervised::start(spec)?;
-    let (mut line, mut other) = (None, None);
+    let (mut line, mut other, mut phase) = (None, None, None);
     let ended = loop {
         match child.next()? {
             Event::Started(_) => {}
-            // Further lines may come from the programs and modules that the script runs.
+            // Other lines may come from the programs and modules that the script runs.
             Event::Line(text) => match serde_json::from_str::<Line<M>>(&text) {
+                Ok(Line::Phase(now)) => phase = Some(now),
                 Ok(_) if line.is_some() => {
                     return Err(MeasureError::Failed("expected one line of metrics, found a second".into()));
                 }
@@ -95,6 +105,11 @@ pub(super) fn run<M: DeserializeOwned>(spec: &Spec) -> Result<(M, Duration), Mea
             Event::Ended(ended) => break ended,
         }
     };
+    // A line that is no report may come from anything that the script runs, and explains less than the phase.
+    if let (None, Some(phase)) = (&line, phase) {
+        let advice = if matches!(ended.how, How::TimedOut(_)) { format!(". {}", phase.advice) } else { String::new() };
+        return Err(MeasureError::Failed(ended.during(&phase.now) + &advice));
+    }
     match line {
         Some((Line::Skipped(reason), _)) => Err(MeasureError::Skipped(reason)),
         Some((Line::Failed(reason), _)) => Err(MeasureError::Failed(reason)),

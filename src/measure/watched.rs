@@ -9,9 +9,9 @@ use crate::results::Case;
 /// Runs the case and returns its figures, not yet judged.
 ///
 /// # Errors
-/// [`MeasureError::Failed`], with what the interpreter did instead.
+/// [`MeasureError::Failed`], with the output or the end of the interpreter.
 pub fn measure_watched(order: &Order) -> Result<Case, MeasureError> {
-    // A run takes twice as long if with_lock comes first. The rest is for the interpreter to start.
+    // A run takes twice as long if with_lock runs first. The additional time is for the start of the interpreter.
     let mut spec = order.spec(2.0 * f64::from(order.schedule.seconds) + 10.0);
     spec.env.insert("BUSY_WATCHED".into(), "1".into());
     let mut child = Supervised::start(&spec)?;
@@ -21,10 +21,10 @@ pub fn measure_watched(order: &Order) -> Result<Case, MeasureError> {
     let ended = loop {
         match child.next()? {
             Event::Started(pid) => sampling = Some(Sampling::start(pid, order.schedule.hz)),
-            // Further lines may come from what the interpreter runs at its start (site).
+            // Other lines may come from code that the interpreter runs at its start (site).
             Event::Line(line) => match serde_json::from_str::<Report>(&line) {
                 Ok(report) if seen.is_none() => {
-                    // The script's threads have done their work and stay alive for this last sample.
+                    // The script's threads have finished their work and stay alive for this last sample.
                     seen = Some((report, sampling.take().map(Sampling::finish)));
                     child.close_stdin();
                 }
@@ -36,9 +36,7 @@ pub fn measure_watched(order: &Order) -> Result<Case, MeasureError> {
     };
     let Some((report, sampled)) = seen else {
         let found = other.unwrap_or_else(|| "found none".into());
-        return Err(MeasureError::Failed(format!(
-            "expected a line of JSON as side_by_side.py prints, {found}; {ended}"
-        )));
+        return Err(MeasureError::Failed(format!("expected a line of JSON from side_by_side.py, {found}; {ended}")));
     };
     if let Some(error) =
         report.threads.iter().find_map(|thread| Some(format!("{}: {}", thread.name, thread.error.as_ref()?)))

@@ -22,6 +22,7 @@
 //!   inherit. A PID namespace would close that gap, but the program would see other process ids than the lab.
 
 mod batch;
+mod cause;
 mod descendants;
 mod event;
 mod exec;

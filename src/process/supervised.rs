@@ -1,5 +1,6 @@
 //! The lab's side: starts a supervisor, receives its events, and cleans up if the supervisor is lost.
 
+use super::cause::cause;
 use super::event::{Ended, Event, How, list};
 use super::patience::{END_PATIENCE, KILL_PATIENCE, SUPERVISOR_PATIENCE};
 use super::roles::SUPERVISOR;
@@ -197,16 +198,20 @@ impl Output {
 
 impl std::fmt::Display for Ended {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(out, "{}", self.how)?;
-        let mut lines = self.stderr.trim().lines();
-        // Programs name the cause last; launchers that found no command (exit code 127) name it first.
-        let cause = if self.how == How::Exited(127) { lines.next() } else { lines.next_back() };
-        match cause {
-            Some(line) if !matches!(self.how, How::NotStarted(_)) => {
-                let line: String = line.trim().chars().take(200).collect();
-                write!(out, "; stderr: {line}")
-            }
-            _ => Ok(()),
+        write!(out, "{}{}", self.how, self.stderr_cause())
+    }
+}
+
+impl Ended {
+    /// Returns the way it ended, with what the program was doing then ("during the setup"), and the cause on stderr.
+    pub fn during(&self, phase: &str) -> String {
+        format!("{}, {phase}{}", self.how, self.stderr_cause())
+    }
+
+    fn stderr_cause(&self) -> String {
+        match cause(&self.stderr, self.how == How::Exited(127)) {
+            Some(line) if !matches!(self.how, How::NotStarted(_)) => format!("; stderr: {line}"),
+            _ => String::new(),
         }
     }
 }

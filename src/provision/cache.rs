@@ -1,6 +1,6 @@
-//! The user's cache: what is made once and then found by every later run. An entry is a folder, complete or absent: it is made under
-//! a temporary name, with a list of its files and their hashes, and then renamed. Later runs check the files
-//! against the list, so a truncated or damaged entry is made again.
+//! The user's cache: files that are created once and reused by later runs. An entry is a folder that is either complete
+//! or absent: it is created under a temporary name, with a list of its files and their hashes, and then renamed. Later
+//! runs check the files against the list, so a truncated or damaged entry is created again.
 //!
 //! Entries are found by a SHA-256 of their key. (std's hasher may change from one Rust version to the next.)
 
@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
-/// The list of an entry's files, in the entry.
+/// The name, within the entry, of the list of the entry's files.
 const LIST: &str = ".busy-files.json";
 
 /// The reason why the cache can't be used.
@@ -48,12 +48,12 @@ pub enum UnpackError {
     Supervisor(#[from] SupervisorError),
 }
 
-/// A key of an entry: everything that its content depends on.
+/// The key of an entry, made from everything on which its content depends.
 #[derive(Default)]
 pub struct Key(Sha256);
 
 impl Key {
-    /// Adds a part. Parts are kept apart: ("ab", "c") is another key than ("a", "bc").
+    /// Adds a part. The boundaries between parts count: ("ab", "c") and ("a", "bc") are different keys.
     #[must_use]
     pub fn with(mut self, part: impl AsRef<OsStr>) -> Self {
         let bytes = part.as_ref().as_bytes();
@@ -67,8 +67,9 @@ impl Key {
     }
 }
 
-/// Returns the folder of the entry `key` of `kind`. If it is absent or damaged, `make` first fills a folder for it. Two
-/// processes that need the same entry at once make it once: the second waits, and `report` is called with the reason.
+/// Returns the folder of the entry `key` of `kind`. If the entry is absent or damaged, `make` first fills a folder for
+/// it. If two processes need the same entry at the same time, one of them creates it, and the other one waits and calls
+/// `report` with the reason.
 ///
 /// # Errors
 /// The cache can't be used, the lab was interrupted while it waited, or `make` failed.
@@ -97,7 +98,8 @@ fn entry_in<E: From<CacheError> + From<SupervisorError>>(
     }
     let cache = |error| CacheError::at(folder, error);
     fs::create_dir_all(folder).map_err(cache)?;
-    // The kernel releases the lock with its process, so what a killed process left under a temporary name is nobody's.
+    // The kernel releases the lock when its process ends. So a folder under the temporary name that exists while this
+    // process holds the lock was left by a killed process and may be removed.
     let lock = File::create(folder.join(format!(".{name}.lock"))).map_err(cache)?;
     while let Err(error) = flock(&lock, FlockOperation::NonBlockingLockExclusive) {
         if error != Errno::WOULDBLOCK {
@@ -106,7 +108,7 @@ fn entry_in<E: From<CacheError> + From<SupervisorError>>(
         if interrupt::requested() {
             return Err(SupervisorError::Interrupted.into());
         }
-        report("waiting for another busy, which prepares the same");
+        report("waiting for another busy process, which prepares the same files");
         thread::sleep(Duration::from_millis(100));
     }
     if is_whole(&ready) {
@@ -120,12 +122,12 @@ fn entry_in<E: From<CacheError> + From<SupervisorError>>(
         let _ = remove(&temporary);
         return Err(error);
     }
-    // Programs that use a damaged entry meanwhile keep its files until they close them.
+    // A program that is using the damaged entry keeps the removed files until it closes them.
     remove(&ready).and_then(|()| fs::rename(&temporary, &ready)).map_err(cache)?;
     Ok(ready)
 }
 
-/// What the list says of one file.
+/// The expected content of one file.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum Content {
@@ -135,7 +137,7 @@ enum Content {
     Link,
 }
 
-/// Writes the list of files, and everything to disk.
+/// Writes the list of files, and flushes all files to disk.
 fn seal(folder: &Path) -> io::Result<()> {
     let mut files = BTreeMap::new();
     list(folder, Path::new(""), &mut files)?;
@@ -150,7 +152,8 @@ fn seal(folder: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
 }
 
-/// Returns true if every file of the list is there, with its content. Further files, such as Python's bytecode, do no harm.
+/// Returns true if every listed file exists and has the expected content. Other files, such as Python's bytecode, are
+/// allowed.
 fn is_whole(folder: &Path) -> bool {
     let Ok(list) = fs::read(folder.join(LIST)) else { return false };
     let Ok(files) = serde_json::from_slice::<BTreeMap<String, Content>>(&list) else { return false };
@@ -167,13 +170,13 @@ fn list(folder: &Path, below: &Path, files: &mut BTreeMap<String, Content>) -> i
         let name = below.join(entry.file_name());
         let kind = entry.file_type()?;
         if kind.is_dir() {
-            // Python may write its bytecode anew at any time.
+            // Python may rewrite its bytecode at any time.
             if entry.file_name() != "__pycache__" {
                 list(folder, &name, files)?;
             }
             continue;
         }
-        // A file whose name is not UTF-8 is not checked: JSON can't name it.
+        // A file whose name is not UTF-8 is not checked, since JSON can't represent the name.
         if let Some(name) = name.to_str() {
             let content = if kind.is_symlink() {
                 Content::Link
@@ -203,7 +206,7 @@ mod tests {
     use std::os::unix::fs::symlink;
     use std::sync::atomic::{AtomicU32, Ordering};
 
-    /// Makes an entry of two files and a link; returns its folder.
+    /// Creates an entry with two files and a link, and returns its folder.
     fn make(folder: &Path, made: &AtomicU32) -> PathBuf {
         let fill = |target: &Path| -> Result<(), UnpackError> {
             made.fetch_add(1, Ordering::Relaxed);
@@ -224,7 +227,7 @@ mod tests {
         fs::create_dir(entry.join("package/__pycache__")).unwrap();
         fs::write(entry.join("package/__pycache__/module.pyc"), "x").unwrap();
         make(folder.path(), &made);
-        assert_eq!(made.load(Ordering::Relaxed), 1, "further files do no harm");
+        assert_eq!(made.load(Ordering::Relaxed), 1, "other files must not damage the entry");
     }
 
     #[test]
@@ -257,7 +260,7 @@ mod tests {
         let error = entry_in(folder.path(), "entry", &|_| (), fail).unwrap_err();
         assert!(error.to_string().contains(".entry.tmp"), "{error}");
         assert!(!folder.path().join("entry").exists() && !folder.path().join(".entry.tmp").exists());
-        // What a killed process leaves.
+        // A killed process leaves such a folder.
         fs::create_dir(folder.path().join(".entry.tmp")).unwrap();
         fs::write(folder.path().join(".entry.tmp/half"), "").unwrap();
         let entry = make(folder.path(), &AtomicU32::new(0));
@@ -265,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn entries_that_are_made_at_once_are_made_once() {
+    fn an_entry_that_several_threads_need_at_once_is_made_once() {
         let (folder, made) = (tempfile::tempdir().unwrap(), AtomicU32::new(0));
         thread::scope(|scope| {
             for _ in 0..8 {
@@ -283,7 +286,7 @@ mod tests {
         let name = |parts: &[&str]| parts.iter().fold(Key::default(), |key, part| key.with(part)).name();
         assert_ne!(name(&["ab", "c"]), name(&["a", "bc"]));
         assert_ne!(name(&["a"]), name(&["a", ""]));
-        // Entries of earlier versions are found only as long as this holds.
+        // The entries of earlier versions are found only if this key never changes.
         assert_eq!(name(&["busy"]), "8cf7df7ab12cc6cadfac26c8eb09eccd");
     }
 }

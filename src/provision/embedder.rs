@@ -1,4 +1,4 @@
-//! C programs that embed an interpreter and use libbusy, compiled at first use, into the cache.
+//! C programs that embed an interpreter and use libbusy, compiled into the cache at first use.
 
 use super::cache;
 use super::extension::{CompileError, HEADER, compile, compile_key, require_headers};
@@ -9,16 +9,16 @@ use crate::results::Interpreter;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-/// The source of a program, which travels inside this executable.
+/// The source of a program, which is embedded in this executable.
 pub struct Program {
     /// The name of the executable.
     name: &'static str,
-    /// The file to compile, of those below.
+    /// The file to compile, which is one of `files`.
     source: &'static str,
     files: [Text; 2],
 }
 
-/// Threads with an interpreter each.
+/// A program with threads that each have their own interpreter.
 pub const INTERPRETERS: Program = Program {
     name: "interpreters",
     source: "interpreters.c",
@@ -27,7 +27,7 @@ pub const INTERPRETERS: Program = Program {
 
 /// A program that was built.
 pub struct Built {
-    /// Its file.
+    /// The executable.
     pub program: PathBuf,
     /// The PYTHONHOME that it needs.
     pub python_home: OsString,
@@ -38,7 +38,7 @@ pub struct Built {
 pub enum EmbedderError {
     /// There is no library to link with.
     #[error(
-        "{interpreter} has no shared library ({name}); a build with --enable-shared has one, or a package such as libpython3-dev"
+        "{interpreter} has no shared library ({name}): build it with --enable-shared, or install a package such as libpython3-dev"
     )]
     NoLibrary {
         /// The interpreter.
@@ -95,11 +95,11 @@ pub fn build(program: &Program, interpreter: &Interpreter, libbusy: &Path) -> Re
     Ok(Built { program: folder.join(program.name), python_home: home.into() })
 }
 
-/// Returns the linker flags. The interpreter may have been built for a newer C library than the compiler's: its symbols are
-/// resolved at run time only, in the C library that the interpreter itself runs on, by the dynamic linker of that library.
+/// Returns the linker flags. The interpreter may have been built for a newer C library than the compiler's. So its
+/// symbols are resolved only at run time, in the interpreter's C library and by the dynamic linker of that library.
 fn flags(library: &Path, loader: Option<&Path>, libc: Option<&Path>) -> Vec<OsString> {
     let mut flags: Vec<OsString> = vec!["-pthread".into(), library.into(), "-Wl,--allow-shlib-undefined".into()];
-    // One by one, since -Wl splits its argument at commas.
+    // Each word is passed separately, since -Wl splits its argument at commas.
     let mut linker = |word: &str, path: &Path| {
         for word in [word.as_ref(), path.as_os_str()] {
             flags.extend(["-Xlinker".into(), word.to_owned()]);

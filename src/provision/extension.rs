@@ -1,4 +1,4 @@
-//! Extension modules that use libbusy, compiled for an interpreter at first use, into the cache.
+//! Extension modules that use libbusy, compiled for an interpreter into the cache at first use.
 
 use super::cache::{self, CacheError, Key, UnpackError};
 use super::loader::soname;
@@ -10,11 +10,11 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-/// The source of an extension module, which travels inside this executable.
+/// The source of an extension module, which is embedded in this executable.
 pub struct Module {
     /// The name under which Python imports it.
     pub name: &'static str,
-    /// The file to compile, of those below.
+    /// The file to compile, which is one of `files`.
     source: &'static str,
     files: [Text; 2],
 }
@@ -28,21 +28,21 @@ pub const C: Module = Module {
     files: [("python_extension.c", include_str!("../../c-examples/python_extension.c")), HEADER],
 };
 
-/// The same module in Cython.
+/// The same module, written in Cython.
 pub const CYTHON: Module = Module {
     name: "slide12_cython",
     source: "slide12_cython.pyx",
     files: [("slide12_cython.pyx", include_str!("../../experiments/slide12_cython.pyx")), HEADER],
 };
 
-/// The reason why something was not compiled.
+/// The reason why a module or a program was not compiled.
 #[derive(Debug, thiserror::Error)]
 pub enum CompileError {
     /// The interpreter's headers are not installed.
-    #[error("no Python.h in {0}: install this interpreter's headers (python3-dev or the like)")]
+    #[error("no Python.h in {0}: install this interpreter's headers (for example the package python3-dev)")]
     NoHeaders(PathBuf),
     /// The compiler failed, or there is none.
-    #[error("`{compiler}` could not compile {source_file}: {reason}; a C compiler is needed (cc, or name one in CC)")]
+    #[error("`{compiler}` could not compile {source_file}: {reason}; install a C compiler (cc), or set CC to one")]
     NotCompiled {
         /// The compiler.
         compiler: String,
@@ -76,8 +76,8 @@ impl From<UnpackError> for CompileError {
     }
 }
 
-/// Returns the folder from which `interpreter` imports `module`, compiled against `libbusy`. `cython` is the folder from which
-/// it imports Cython, for a module that needs it.
+/// Returns the folder from which `interpreter` imports `module`, compiled against `libbusy`. `cython` is the folder
+/// from which the interpreter imports Cython, if the module is written in it.
 ///
 /// # Errors
 /// See [`CompileError`].
@@ -103,7 +103,7 @@ pub fn build(
     })
 }
 
-/// Returns a key of everything that a compiled file depends on.
+/// Returns the key of a compiled file, made from everything on which it depends.
 pub(super) fn compile_key(files: &[Text], interpreter: &Interpreter, libbusy: &Path) -> Key {
     with_texts(Key::default(), files)
         .with(&interpreter.path)
@@ -136,17 +136,18 @@ pub(super) fn compile(
     target: &Path,
     flags: &[OsString],
 ) -> Result<(), CompileError> {
-    // The target asks for libbusy by its soname, and finds it beside itself.
+    // The target requests libbusy by its soname, and the dynamic linker finds it in the target's folder.
     let soname = target.with_file_name(soname());
     symlink(libbusy, &soname).map_err(|error| CacheError::at(&soname, error))?;
     let compiler = std::env::var("CC").ok().filter(|name| !name.is_empty()).unwrap_or_else(|| "cc".into());
-    // An old-style run path is searched before LD_LIBRARY_PATH (ld.so(8)): this libbusy was tested, another one was not.
+    // A run path of the old kind (DT_RPATH) is searched before LD_LIBRARY_PATH (ld.so(8)). So the tested libbusy is
+    // loaded, not another one.
     let mut command: Vec<OsString> = compiler.split_whitespace().map(OsString::from).collect();
     command.extend(["-O2", "-Wl,-rpath,$ORIGIN", "-Wl,--disable-new-dtags"].map(OsString::from));
     command.extend(["-I".into(), headers.into(), "-I".into(), interpreter.include.clone().into()]);
     command.extend(["-o".into(), target.into(), source.into(), soname.into()]);
     command.extend_from_slice(flags);
-    // fma(3).
+    // The library of fma(3).
     command.push("-lm".into());
     let compiled = Supervised::start(&Spec::new(command, 120.0))?.output()?.success();
     compiled.map(drop).map_err(|reason| CompileError::NotCompiled { compiler, source_file, reason })

@@ -1,15 +1,15 @@
-//! The parts of busy's own installation that child interpreters load: libbusy and the Python module.
+//! The parts of busy's installation that child interpreters load: libbusy and the Python module.
 
 use super::loader::soname;
 use std::env;
 use std::path::{Path, PathBuf};
 
-/// The environment variable that names the one folder to search, instead of the installed ones.
+/// The environment variable with the only folder to search, instead of the installed folders.
 const VARIABLE: &str = "BUSY_LIBDIR";
 
 /// A part of the installation that was not found.
 #[derive(Debug, thiserror::Error)]
-#[error("{part} is in none of {}; install all of busy (`make install`) or name its folder in {VARIABLE}", list(.searched))]
+#[error("{part} not found in {}: install all of busy (`make install`), or set {VARIABLE} to its folder", list(.searched))]
 pub struct NotInstalled {
     part: &'static str,
     searched: Vec<PathBuf>,
@@ -18,9 +18,9 @@ pub struct NotInstalled {
 /// Returns the libbusy that child interpreters load.
 ///
 /// # Errors
-/// It is in none of the folders.
+/// None of the folders contains it.
 pub fn libbusy() -> Result<PathBuf, NotInstalled> {
-    // Cargo builds it without the version in its name.
+    // Cargo builds the library without the version in its name.
     let names = [soname(), "libbusy.so".into()];
     find("libbusy.so", |folder| names.iter().map(|name| folder.join(name)).find(|file| file.is_file()))
 }
@@ -28,7 +28,7 @@ pub fn libbusy() -> Result<PathBuf, NotInstalled> {
 /// Returns the folder from which `import busy` finds the Python module.
 ///
 /// # Errors
-/// It is in none of the folders.
+/// None of the folders contains it.
 pub fn python_module() -> Result<PathBuf, NotInstalled> {
     find("the Python module `busy`", |folder| {
         let path = folder.join("python");
@@ -38,7 +38,7 @@ pub fn python_module() -> Result<PathBuf, NotInstalled> {
 
 fn find(part: &'static str, find_in: impl Fn(&Path) -> Option<PathBuf>) -> Result<PathBuf, NotInstalled> {
     let folders = folders();
-    // Absolute, since children run in other folders.
+    // The path must be absolute, since children run in other folders.
     let found = folders.iter().find_map(|folder| find_in(folder)).and_then(|path| path.canonicalize().ok());
     found.ok_or(NotInstalled { part, searched: folders })
 }

@@ -1,5 +1,5 @@
-//! What has to be there before an interpreter can be measured: the scripts, libbusy, packages from the package index, and
-//! modules and programs that are compiled at first use.
+//! Provides the files that an interpreter needs before it is measured: the scripts, libbusy, packages from the package
+//! index, and modules and programs that are compiled at first use.
 
 mod cache;
 pub mod embedder;

@@ -1,5 +1,5 @@
-//! What an experiment needs from the Python package index: installed by pip at first use, with pinned versions, into an entry of
-//! the cache, one for each interpreter.
+//! Packages from the Python package index that experiments import. pip installs them at first use, with pinned
+//! versions, into the cache, with one entry for each interpreter.
 
 use super::cache::{self, CacheError, Key};
 use crate::process::{Spec, Supervised, SupervisorError};
@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 
 /// A package that an experiment imports.
 pub struct Need {
-    /// Its name for people.
+    /// The name for messages.
     pub name: &'static str,
-    /// The releases for each range of Python versions; the first range that contains the interpreter's version counts.
+    /// The releases for each range of Python versions. The first range that contains the interpreter's version applies.
     pub pins: &'static [Pin],
     /// True if only a built distribution may be installed, so that no compiler is needed.
     pub built: bool,
@@ -27,23 +27,23 @@ pub struct Pin {
     pub requirements: &'static [&'static str],
 }
 
-/// The reason why packages are not available. All but `Supervisor` and `Cache` concern this interpreter only.
+/// The reason why packages are not available. Except for `Supervisor` and `Cache`, it concerns only this interpreter.
 #[derive(Debug, thiserror::Error)]
 pub enum PackagesError {
-    /// No release serves this interpreter.
-    #[error("no release of {name} serves {interpreter}")]
+    /// No release supports this interpreter.
+    #[error("no release of {name} supports {interpreter}")]
     NoRelease {
         /// The package.
         name: &'static str,
         /// The interpreter.
         interpreter: String,
     },
-    /// pip failed: no network, most likely, or no built distribution for this interpreter.
+    /// pip failed. Likely reasons are a missing network, or no built distribution for this interpreter.
     #[error("{requirements} could not be installed: {reason}")]
     NotInstalled {
-        /// The requirements that pip was given.
+        /// The requirements that were passed to pip.
         requirements: String,
-        /// pip's reason.
+        /// The reason that pip printed.
         reason: String,
     },
     /// The cache can't be used.
@@ -57,7 +57,7 @@ pub enum PackagesError {
 /// The time-out of an installation, in seconds.
 const PATIENCE_S: f64 = 600.0;
 
-/// pip, for an interpreter without it, such as Debian's.
+/// pip itself, for interpreters without pip, such as Debian's.
 const PIP: Need = Need {
     name: "pip",
     pins: &[
@@ -69,7 +69,8 @@ const PIP: Need = Need {
     built: true,
 };
 
-/// Returns the folder from which `interpreter` imports `need`. Calls `report` with what takes time.
+/// Returns the folder from which `interpreter` imports `need`. Calls `report` with a description of each long
+/// operation.
 ///
 /// # Errors
 /// See [`PackagesError`].
@@ -88,8 +89,8 @@ pub fn prepare(interpreter: &Interpreter, need: &Need, report: &dyn Fn(&str)) ->
     })
 }
 
-/// Returns the folder from which `interpreter` imports pip. The machine's `python3` installs it, once for all interpreters
-/// that this release of pip serves.
+/// Returns the folder from which `interpreter` imports pip. The machine's `python3` installs it, once for all
+/// interpreters that this release of pip supports.
 fn prepare_pip(interpreter: &Interpreter, report: &dyn Fn(&str)) -> Result<PathBuf, PackagesError> {
     let pin = PIP.pin(interpreter)?;
     let python3 = ["python3", "-m", "pip"].map(OsString::from);
@@ -103,7 +104,7 @@ impl Need {
     }
 }
 
-/// Returns the entry for `key` and `pin`, into which `install` puts the packages if it is not there yet.
+/// Returns the entry for `key` and `pin`. If it does not exist yet, `install` first installs the packages into it.
 fn installed(
     key: Key,
     pin: &Pin,
@@ -117,11 +118,11 @@ fn installed(
     })
 }
 
-/// Runs `pip`, a command, which is imported from the folder `from` if there is one.
+/// Runs the command `pip`. pip is imported from the folder `from`, if given.
 fn install(pip: &[OsString], from: Option<&Path>, pin: &Pin, built: bool, target: &Path) -> Result<(), PackagesError> {
     let mut command = pip.to_vec();
     let quiet = ["install", "--quiet", "--no-input", "--disable-pip-version-check", "--no-warn-script-location"];
-    // Without a network, pip fails for every package of every interpreter: it must fail soon.
+    // Without a network, pip fails for every package of every interpreter, so it must fail quickly.
     command.extend(quiet.into_iter().chain(["--retries", "1"]).map(OsString::from));
     if built {
         command.push("--only-binary=:all:".into());
@@ -132,7 +133,7 @@ fn install(pip: &[OsString], from: Option<&Path>, pin: &Pin, built: bool, target
     spec.max_processes = 256;
     spec.env.extend(from.map(|folder| ("PYTHONPATH".to_owned(), folder.into())));
     let output = Supervised::start(&spec)?.output()?;
-    // Without a network, pip's last line says that there is no such release.
+    // Without a network, pip's last line misleadingly reports that there is no such release.
     let is_offline = output.ended.stderr.contains("WARNING: Retrying (");
     output.success().map(drop).map_err(|reason| {
         let offline = "pip can't reach the package index; run again with a network (or PIP_INDEX_URL set)";

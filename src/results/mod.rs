@@ -7,15 +7,17 @@ mod check;
 mod document;
 mod host;
 mod interpreter;
+mod labels;
 mod new_file;
 mod resume;
 mod row;
 mod run;
 
 pub use check::{CheckResult, Verdict};
-pub use document::Document;
+pub use document::{Document, SCHEMA, now};
 pub use host::{Host, TOO_LOADED_PERCENT};
 pub use interpreter::{Interpreter, path_text};
+pub use labels::Labels;
 pub use new_file::{NewFile, NewFileError};
 pub use resume::{Earlier, ResumeError};
 pub use row::{Row, exit_code};

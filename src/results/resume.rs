@@ -1,13 +1,17 @@
 //! An earlier run's results, which a later run takes over instead of measuring them again.
 
-use super::{Case, Document, Host, INTERRUPTED, Interpreter, RunResult, Status};
+use super::{Case, Document, Host, INTERRUPTED, Interpreter, Outcome, RunResult, SCHEMA, Status};
 use crate::paths;
+use serde::Deserialize;
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
 /// The results of an earlier run.
-pub struct Earlier(Vec<RunResult>);
+pub struct Earlier {
+    path: PathBuf,
+    results: Vec<RunResult>,
+}
 
 /// The reason why a run can't be resumed.
 #[derive(Debug, thiserror::Error)]
@@ -16,35 +20,69 @@ pub enum ResumeError {
     #[error("no earlier run is kept here; run without --resume, or name a file with --resume=FILE")]
     None,
     /// The file can't be read.
-    #[error("can't read {0}: {1}")]
+    #[error("can't read {0}: {1}; name a file of results with --resume=FILE, or run without --resume")]
     Unreadable(PathBuf, io::Error),
     /// The file holds something else.
     #[error("{0} is not a file of results that this version of busy can resume: {1}")]
     NotResults(PathBuf, serde_json::Error),
+    /// The file is of a later version of busy.
+    #[error(
+        "{0} has schema {1}, but this version of busy reads schemas up to {SCHEMA}; resume it with the busy that wrote it"
+    )]
+    Newer(PathBuf, u32),
     /// It was measured on another machine, whose figures can't be compared.
     #[error("{0} was measured on another machine ({1}); resume it there, or run without --resume")]
     OtherMachine(PathBuf, String),
 }
 
+/// The part of a document that tells whether the rest can be read.
+#[derive(Deserialize)]
+struct Layout {
+    schema: u32,
+}
+
 impl Earlier {
-    /// Reads `file`, or the latest kept run. Its results must have been measured on the machine `here`.
+    /// Reads `file`, or the latest kept run.
     ///
     /// # Errors
-    /// See [`ResumeError`].
-    pub fn read(file: Option<&Path>, here: &Host) -> Result<Self, ResumeError> {
+    /// See [`ResumeError`], except [`ResumeError::OtherMachine`].
+    pub fn read(file: Option<&Path>) -> Result<Self, ResumeError> {
         let path = file.map(Path::to_path_buf).or_else(latest).ok_or(ResumeError::None)?;
         let text = fs::read(&path).map_err(|error| ResumeError::Unreadable(path.clone(), error))?;
-        let document: Document =
-            serde_json::from_slice(&text).map_err(|error| ResumeError::NotResults(path.clone(), error))?;
-        let is_here = |there: &Host| (&there.cpu, there.cores, &there.kernel) == (&here.cpu, here.cores, &here.kernel);
-        if let Some(other) = document.results.iter().map(|result| &result.host).find(|there| !is_here(there)) {
-            return Err(ResumeError::OtherMachine(path, format!("{}, {}", other.cpu, other.kernel)));
+        let not_results = |error| ResumeError::NotResults(path.clone(), error);
+        let Layout { schema } = serde_json::from_slice(&text).map_err(not_results)?;
+        if schema > SCHEMA {
+            return Err(ResumeError::Newer(path, schema));
         }
-        Ok(Self(document.results))
+        let mut document: Document = serde_json::from_slice(&text).map_err(not_results)?;
+        // Earlier versions of busy wrote one time for all results.
+        for result in document.results.iter_mut().filter(|result| result.started_at.is_empty()) {
+            result.started_at.clone_from(&document.started_at);
+        }
+        Ok(Self { path, results: document.results })
+    }
+
+    /// Returns the file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Checks that the results were measured on the machine `here`.
+    ///
+    /// # Errors
+    /// [`ResumeError::OtherMachine`].
+    pub fn check_host(&self, here: &Host) -> Result<(), ResumeError> {
+        let is_here = |there: &Host| (&there.cpu, there.cores, &there.kernel) == (&here.cpu, here.cores, &here.kernel);
+        match self.results.iter().map(|result| &result.host).find(|there| !is_here(there)) {
+            Some(other) => {
+                Err(ResumeError::OtherMachine(self.path.clone(), format!("{}, {}", other.cpu, other.kernel)))
+            }
+            None => Ok(()),
+        }
     }
 
     /// Removes and returns the result of `experiment` on this very interpreter, for `seconds` and at `hz`, if everything that
-    /// can be measured was measured.
+    /// can be measured was measured, and nothing is inconclusive.
     pub fn take(
         &mut self,
         experiment: &str,
@@ -55,15 +93,16 @@ impl Earlier {
         // The file has paths in the form in which they can be shown.
         let of = |one: &Interpreter| (text(&one.command), one.version.clone(), one.build_flags.clone(), one.gil);
         let at_this_rate = |case: &Case| case.cpu.as_ref().is_none_or(|cpu| cpu.sampler.hz == hz.get());
-        let index = self.0.iter().position(|result| {
+        let index = self.results.iter().position(|result| {
             result.experiment == experiment
                 && result.seconds == seconds
                 && result.cases.iter().all(at_this_rate)
                 && result.status == Status::Ok
+                && result.outcome != Some(Outcome::Inconclusive)
                 && of(&result.interpreter) == of(interpreter)
                 && !result.missing.values().any(|reason| reason == INTERRUPTED)
         })?;
-        Some(self.0.swap_remove(index))
+        Some(self.results.remove(index))
     }
 }
 

@@ -11,6 +11,9 @@ pub struct RunResult {
     pub kind: Name,
     /// The experiment's name.
     pub experiment: Name,
+    /// The start of its measurement, RFC 3339.
+    #[serde(default)]
+    pub started_at: String,
     /// Whether it was measured.
     pub status: Status,
     /// The reason why it was skipped or failed.

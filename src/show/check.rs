@@ -1,7 +1,7 @@
 //! The results of a check: a row for each interpreter, and the reasons below.
 
-use super::{BOLD, indented, table, width};
-use crate::results::{CheckResult, Document, Row, Status};
+use super::{BOLD, foot, indented, table, visible, wrapped};
+use crate::results::{CheckResult, Document, Labels, Row, Status, Verdict};
 use crate::units::duration;
 use std::fmt::Write;
 
@@ -13,33 +13,46 @@ const CAUTION: &str =
 pub fn checks(document: &Document<CheckResult>) -> String {
     let mut text = String::new();
     let statement = &document.results[0].statement;
-    writeln!(text, "{}", textwrap::fill(&format!("{BOLD}check{BOLD:#} {statement}"), width())).unwrap();
+    writeln!(text, "{}", wrapped(&format!("{BOLD}check{BOLD:#} {}", visible(statement)))).unwrap();
+    let interpreters = document.results.iter().map(|result| &result.interpreter);
+    let labels = Labels::new(interpreters.clone());
+    let label = |result: &CheckResult| visible(&labels.of(&result.interpreter));
     let mut table = table(["", "verdict", "held", "longest hold", "longest stall\nof others", "calls"]);
     for result in &document.results {
-        let time = |seconds: Option<f64>| seconds.map_or_else(|| "-".into(), duration);
+        // A figure that other processes may have made longer is an upper bound.
+        let time = |key: &str, seconds: Option<f64>| match seconds {
+            Some(seconds) if result.lower_bounds.contains_key(key) => format!("<= {}", duration(seconds)),
+            Some(seconds) => duration(seconds),
+            None => "-".into(),
+        };
         table.add_row([
-            result.interpreter.name(),
+            label(result),
             word(result),
             result.held_share.map_or_else(|| "-".into(), |share| format!("{:.1} %", 100.0 * share)),
-            time(result.longest_hold_s),
-            time(result.longest_stall_s),
+            time("longest_hold_s", result.longest_hold_s),
+            time("longest_stall_s", result.longest_stall_s),
             result.calls.map_or_else(|| "-".into(), |calls| calls.to_string()),
         ]);
     }
     writeln!(text, "{table}\n").unwrap();
     for result in &document.results {
-        let name = result.interpreter.name();
-        for line in [expectation(result), result.reason.clone()].into_iter().flatten() {
+        let name = label(result);
+        for line in [expectation(result), result.reason.as_deref().map(visible)].into_iter().flatten() {
             writeln!(text, "{}", indented(&format!("{BOLD}{name}{BOLD:#}: {line}"))).unwrap();
         }
     }
-    writeln!(text, "{}", textwrap::fill(CAUTION, width())).unwrap();
-    writeln!(text, "{}", document.results[0].host.title()).unwrap();
+    writeln!(text, "{}", wrapped(CAUTION)).unwrap();
+    writeln!(text, "{}", foot(&document.results[0].host.title(), interpreters)).unwrap();
     text
 }
 
 fn word(result: &CheckResult) -> String {
-    let mark = if result.row() == Row::Unexpected { " !" } else { "" };
+    let mark = match (result.row(), result.verdict) {
+        (Row::Unexpected, _) => " !",
+        // The verdict itself is conclusive, but not whether the stall is as expected.
+        (Row::Inconclusive, Some(verdict)) if verdict != Verdict::Inconclusive => " ?",
+        _ => "",
+    };
     match (result.status, result.verdict) {
         (Status::Skipped, _) => "skipped".into(),
         (_, Some(verdict)) => format!("{verdict}{mark}"),
@@ -47,12 +60,79 @@ fn word(result: &CheckResult) -> String {
     }
 }
 
-/// Returns the expectation that was not met.
+/// Returns the expectation that was not met, or may not have been.
 fn expectation(result: &CheckResult) -> Option<String> {
-    let verdict = result.verdict.filter(|_| result.row() == Row::Unexpected)?;
-    if let Some(expected) = result.expected.filter(|expected| *expected != verdict) {
-        return Some(format!("expected {expected}, found {verdict}"));
+    let verdict = result.verdict.filter(|verdict| *verdict != Verdict::Inconclusive)?;
+    if let (Row::Inconclusive, Some(most), Some(stall)) = (result.row(), result.max_stall_s, result.longest_stall_s) {
+        let least = result.lower_bounds.get("longest_stall_s").copied().filter(|least| *least <= most)?;
+        return Some(format!(
+            "inconclusive: expected stalls of at most {}, found one between {} and {}, since other processes ran",
+            duration(most),
+            duration(least),
+            duration(stall)
+        ));
+    }
+    if result.row() != Row::Unexpected {
+        return None;
+    }
+    if !result.expected.is_empty() && !result.expected.contains(&verdict) {
+        let expected: Vec<String> = result.expected.iter().map(Verdict::to_string).collect();
+        return Some(format!("expected {}, found {verdict}", expected.join(" or ")));
     }
     let (most, stall) = (result.max_stall_s?, result.longest_stall_s?);
     Some(format!("expected stalls of at most {}, found {}", duration(most), duration(stall)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::results::{Host, Interpreter};
+    use std::collections::BTreeMap;
+
+    fn shown(verdict: Verdict, expected: &[Verdict], max_stall_s: Option<f64>, least_s: Option<f64>) -> String {
+        let result = CheckResult {
+            kind: "check".into(),
+            setup: String::new(),
+            statement: "f()".into(),
+            started_at: String::new(),
+            host: Host::example(),
+            libbusy: "0.1.0".into(),
+            interpreter: Interpreter::example("3.11.7", (3, 11)),
+            status: Status::Ok,
+            verdict: Some(verdict),
+            expected: expected.to_vec(),
+            max_stall_s,
+            held_share: None,
+            longest_hold_s: None,
+            longest_stall_s: Some(0.03),
+            lower_bounds: least_s.map(|least| ("longest_stall_s".to_owned(), least)).into_iter().collect(),
+            calls: None,
+            reason: Some("the reason".into()),
+            missing: BTreeMap::new(),
+        };
+        anstream::adapter::strip_str(&checks(&Document { schema: 1, started_at: String::new(), results: vec![result] }))
+            .to_string()
+    }
+
+    #[test]
+    fn a_row_names_the_expectation_that_it_does_not_meet() {
+        use Verdict::{Holds, Releases, Yields};
+        let text = shown(Yields, &[Releases, Holds], None, None);
+        assert!(text.contains("yields !") && text.contains("expected releases or holds, found yields"), "{text}");
+        let text = shown(Yields, &[Yields], Some(0.02), None);
+        assert!(text.contains("expected stalls of at most 20 ms, found 30 ms"), "{text}");
+        let text = shown(Yields, &[Yields], Some(0.02), Some(0.01));
+        assert!(text.contains("yields ?") && text.contains("found one between 10 ms and 30 ms"), "{text}");
+        let text = shown(Yields, &[Yields], None, None);
+        assert!(!text.contains("yields !") && !text.contains("yields ?") && !text.contains("expected"), "{text}");
+    }
+
+    #[test]
+    fn an_inconclusive_row_asserts_nothing_and_has_the_word_once() {
+        for least_s in [None, Some(0.01), Some(0.025)] {
+            let text = shown(Verdict::Inconclusive, &[Verdict::Releases], Some(0.02), least_s);
+            assert_eq!(text.matches("inconclusive").count(), 1, "{text}");
+            assert!(!text.contains("expected") && text.contains("3.11.7: the reason"), "{text}");
+        }
+    }
 }

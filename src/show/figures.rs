@@ -1,16 +1,13 @@
 //! The figures of one experiment: a row for each case and interpreter.
 
-use super::{table, width};
+use super::{table, visible, width};
 use crate::experiments::{Experiment, TALK_SECONDS, title};
-use crate::results::{Case, CpuFigures, RunResult};
+use crate::results::{Case, CpuFigures, Labels, RunResult};
 use crate::units::per_second;
-use comfy_table::{Cell, CellAlignment, Table};
-
-/// The width of the full table, in columns. A narrower one omits user and system time, which the JSON has.
-const FULL: usize = 100;
+use comfy_table::{Cell, CellAlignment, ContentArrangement, Table};
 
 /// Returns the metrics of self-reported cases; None if there are none.
-pub(super) fn self_reported(experiment: &Experiment, results: &[&RunResult]) -> Option<Table> {
+pub(super) fn self_reported(experiment: &Experiment, results: &[&RunResult], labels: &Labels) -> Option<Table> {
     let cases = cases(results, |case| case.cpu.is_none());
     if cases.is_empty() {
         return None;
@@ -27,28 +24,43 @@ pub(super) fn self_reported(experiment: &Experiment, results: &[&RunResult]) -> 
         for (result, case) in results.iter().filter_map(|result| Some((result, result.case(name, variant)?))) {
             let metrics =
                 experiment.columns.iter().map(|column| case.metrics.get(column.metric).map_or_else(dash, metric));
-            table.add_row([first_cell(result, results, &title)].into_iter().chain(metrics));
+            table.add_row([first_cell(result, results, labels, &title)].into_iter().chain(metrics));
         }
     }
     Some(table)
 }
 
-/// Returns the CPU utilization and counts of watched cases; None if there are none.
-pub(super) fn watched(experiment: &Experiment, results: &[&RunResult]) -> Option<Table> {
+/// Returns the CPU utilization and counts of watched cases; None if there are none. If the full table is too wide, user and
+/// system time, which the JSON has, are left out.
+pub(super) fn watched(experiment: &Experiment, results: &[&RunResult], labels: &Labels) -> Option<Table> {
     let cases = cases(results, |case| case.cpu.is_some());
     if cases.is_empty() {
         return None;
     }
-    let narrow = width() < FULL;
+    let full = watched_table(experiment, results, labels, &cases, false);
+    let widest = full.lines().map(|line| line.chars().count()).max().unwrap_or(0);
+    Some(if widest <= width() { full } else { watched_table(experiment, results, labels, &cases, true) })
+}
+
+fn watched_table(
+    experiment: &Experiment,
+    results: &[&RunResult],
+    labels: &Labels,
+    cases: &[(&str, Option<&str>)],
+    narrow: bool,
+) -> Table {
     let mut table = if narrow {
         table(["", "Python/s", "native/s", "CPU %", "talk:\nPython/s", "\nnative/s", "\nCPU %"])
     } else {
         table(["", "Python/s", "native/s", "CPU %", "user + sys", "talk: Python/s", "native/s", "CPU %"])
     };
+    if !narrow {
+        table.set_content_arrangement(ContentArrangement::Disabled);
+    }
     for column in table.column_iter_mut().skip(1) {
         column.set_cell_alignment(CellAlignment::Right);
     }
-    for (name, variant) in cases {
+    for &(name, variant) in cases {
         let talk = experiment.talk_figures(name);
         let talk_rate = |count: Option<u64>| rate(count.map(|count| count as f64 / TALK_SECONDS));
         let title = title(name, variant).replace('+', if narrow { "+\n" } else { "+" });
@@ -58,7 +70,7 @@ pub(super) fn watched(experiment: &Experiment, results: &[&RunResult]) -> Option
         for (result, case) in results.iter().filter_map(|result| Some((result, result.case(name, variant)?))) {
             let parts = |cpu: &CpuFigures| format!("{:.0} + {:.0}", cpu.user_percent, cpu.system_percent);
             let row = [
-                Some(first_cell(result, results, &title)),
+                Some(first_cell(result, results, labels, &title)),
                 Some(rate(Some(case.rate("internal")))),
                 Some(rate(native_rate(case))),
                 Some(format!("{:.0}", case.cpu_percent())),
@@ -70,7 +82,7 @@ pub(super) fn watched(experiment: &Experiment, results: &[&RunResult]) -> Option
             table.add_row(row.into_iter().flatten().map(Cell::new));
         }
     }
-    Some(table)
+    table
 }
 
 /// Returns the counts per second of the native thread.
@@ -95,20 +107,20 @@ fn cases<'a>(results: &[&'a RunResult], belongs: fn(&Case) -> bool) -> Vec<(&'a 
     cases
 }
 
-/// Returns the interpreter's name, indented below the title of the case, if there are several; else the title.
-fn first_cell(result: &RunResult, results: &[&RunResult], title: &str) -> String {
-    if results.len() > 1 { format!("  {}", result.interpreter.name()) } else { title.to_owned() }
+/// Returns the interpreter's label, indented below the title of the case, if there are several; else the title.
+fn first_cell(result: &RunResult, results: &[&RunResult], labels: &Labels, title: &str) -> String {
+    if results.len() > 1 { format!("  {}", visible(&labels.of(&result.interpreter))) } else { title.to_owned() }
 }
 
 /// Formats a metric: numbers with three digits, lists with commas.
 fn metric(value: &serde_json::Value) -> String {
     match value {
-        serde_json::Value::String(text) => text.clone(),
+        serde_json::Value::String(text) => visible(text),
         serde_json::Value::Bool(yes) => if *yes { "yes" } else { "no" }.into(),
         serde_json::Value::Number(number) if number.is_f64() => per_second(number.as_f64().unwrap_or(f64::NAN)),
         serde_json::Value::Null => dash(),
         serde_json::Value::Array(values) => values.iter().map(metric).collect::<Vec<_>>().join(", "),
-        other => other.to_string(),
+        other => visible(&other.to_string()),
     }
 }
 

@@ -1,8 +1,8 @@
 //! A matrix of experiments by interpreters: each cell has the most important figure, and a mark that compares it with the talk's.
 
-use super::{BOLD, indented, table, width};
+use super::{BOLD, indented, table, visible, width, wrapped};
 use crate::experiments;
-use crate::results::{Document, Outcome, RunResult, Status};
+use crate::results::{Document, Labels, Outcome, RunResult, Status};
 use std::collections::HashSet;
 use std::fmt::Write;
 use std::path::Path;
@@ -22,7 +22,7 @@ pub(super) fn fits(document: &Document) -> bool {
 }
 
 /// Returns the matrix, in as many parts as the terminal's width needs, and the explanations below it.
-pub(super) fn render(document: &Document) -> String {
+pub(super) fn render(document: &Document, labels: &Labels) -> String {
     let mut interpreters: Vec<&RunResult> = Vec::new();
     for result in &document.results {
         if !interpreters.iter().any(|known| known.interpreter.command == result.interpreter.command) {
@@ -34,8 +34,8 @@ pub(super) fn render(document: &Document) -> String {
         .filter(|experiment| document.results.iter().any(|result| result.experiment == experiment.name))
         .collect();
     let mut text = String::new();
-    for part in interpreters.chunks(columns(document)) {
-        let names = part.iter().map(|result| result.interpreter.name());
+    for part in interpreters.chunks(columns(document, labels)) {
+        let names = part.iter().map(|result| visible(&labels.of(&result.interpreter)));
         let mut table = table([String::new()].into_iter().chain(names));
         for experiment in &rows {
             let of = |path: &Path| {
@@ -48,15 +48,16 @@ pub(super) fn render(document: &Document) -> String {
         }
         writeln!(text, "{table}\n").unwrap();
     }
-    writeln!(text, "{}\n", textwrap::fill(LEGEND, width())).unwrap();
-    text.push_str(&explanations(document));
+    writeln!(text, "{}\n", wrapped(LEGEND)).unwrap();
+    text.push_str(&explanations(document, labels));
     text
 }
 
 /// Returns the number of interpreters that fit side by side.
-fn columns(document: &Document) -> usize {
+fn columns(document: &Document, labels: &Labels) -> usize {
     let widest = |texts: &mut dyn Iterator<Item = String>| texts.map(|text| text.chars().count()).max().unwrap_or(0);
-    let cells = widest(&mut document.results.iter().map(cell)).max(9) + 3;
+    let heads = widest(&mut document.results.iter().map(|result| visible(&labels.of(&result.interpreter))));
+    let cells = widest(&mut document.results.iter().map(cell)).max(heads) + 3;
     let names = widest(&mut document.results.iter().map(|result| result.experiment.to_string())) + 3;
     (width().saturating_sub(names) / cells).max(1)
 }
@@ -71,17 +72,17 @@ fn cell(result: &RunResult) -> String {
         (_, Some(Outcome::AsExpected)) => result.changed_since().map_or("=".into(), |version| format!(">{version}")),
     };
     match &result.headline {
-        Some(headline) => format!("{headline} {mark}"),
+        Some(headline) => format!("{} {mark}", visible(headline)),
         None => mark,
     }
 }
 
 /// Returns the changes since the talk, in the words of the newest interpreter; then the reason for each cell that has no figure,
 /// or whose figure is not as expected. Each reason appears once, with the interpreters that it concerns.
-fn explanations(document: &Document) -> String {
+fn explanations(document: &Document, labels: &Labels) -> String {
     let mut reasons: Vec<(String, String, Vec<String>)> = Vec::new();
     let mut add = |result: &RunResult, what: String, reason: &str| {
-        let name = result.interpreter.name();
+        let name = visible(&labels.of(&result.interpreter));
         let known = reasons.iter_mut().find(|(known, other, _)| *known == what && other == reason);
         match known {
             Some((.., names)) if !names.contains(&name) => names.push(name),
@@ -125,12 +126,12 @@ fn explanations(document: &Document) -> String {
             }
         }
         for (version, summary) in changes {
-            let line = format!("{BOLD}{} >{version}{BOLD:#}: {summary}", experiment.name);
+            let line = format!("{BOLD}{} >{version}{BOLD:#}: {}", experiment.name, visible(summary));
             writeln!(text, "{}", indented(&line)).unwrap();
         }
     }
     for (what, reason, names) in reasons {
-        let line = format!("{BOLD}{what}{BOLD:#} on {}: {reason}", names.join(", "));
+        let line = format!("{BOLD}{}{BOLD:#} on {}: {}", visible(&what), names.join(", "), visible(&reason));
         writeln!(text, "{}", indented(&line)).unwrap();
     }
     if !text.is_empty() {

@@ -1,16 +1,17 @@
 //! The results of experiments: the talk's figures beside today's, and what each row shows.
 
-use super::{BOLD, figures, indented, matrix, width};
+use super::{BOLD, figures, foot, indented, matrix, visible, wrapped};
 use crate::experiments::{self, Experiment, title};
-use crate::results::{Case, CpuFigures, Document, Host, Outcome, RunResult, Status, TOO_LOADED_PERCENT};
+use crate::results::{Case, CpuFigures, Document, Host, Labels, Outcome, RunResult, Status, TOO_LOADED_PERCENT};
 use std::fmt::Write;
 
 /// Returns the whole text, with ANSI styles that the writer may have to strip: a table for each experiment over all
 /// interpreters, or one matrix if there are several of both.
 pub fn run(document: &Document) -> String {
     let mut text = String::new();
+    let labels = Labels::new(document.results.iter().map(|result| &result.interpreter));
     if matrix::fits(document) {
-        text = matrix::render(document);
+        text = matrix::render(document, &labels);
         text.push_str(&footnotes(document));
         return text;
     }
@@ -20,13 +21,14 @@ pub fn run(document: &Document) -> String {
             continue;
         }
         writeln!(text, "{}", heading(experiment, &results)).unwrap();
-        for table in
-            [figures::watched, figures::self_reported].iter().filter_map(|figures| figures(experiment, &results))
+        for table in [figures::watched, figures::self_reported]
+            .iter()
+            .filter_map(|figures| figures(experiment, &results, &labels))
         {
             writeln!(text, "{table}\n").unwrap();
         }
         for result in &results {
-            let name = (results.len() > 1).then(|| result.interpreter.name());
+            let name = (results.len() > 1).then(|| visible(&labels.of(&result.interpreter)));
             text.push_str(&sentences(result, name.as_deref(), explains(result, &results)));
         }
         text.push('\n');
@@ -38,13 +40,13 @@ pub fn run(document: &Document) -> String {
 fn heading(experiment: &Experiment, results: &[&RunResult]) -> String {
     let (name, slides, shows) = (experiment.name, experiment.slides, experiment.shows);
     let on = match results {
-        [result] => result.interpreter.title(),
+        [result] => visible(&result.interpreter.title()),
         _ => format!("{} interpreters", results.len()),
     };
     let seconds = results[0].seconds;
     let slides = if slides.contains('-') { format!("slides {slides}") } else { format!("slide {slides}") };
     let line = format!("{BOLD}{name}{BOLD:#} ({slides}) on {on}, {seconds} s per row: {shows}");
-    textwrap::fill(&line, width())
+    wrapped(&line)
 }
 
 /// Returns true for the newest of the interpreters with the same kind of lock: its explanations hold for all of them.
@@ -65,7 +67,7 @@ fn sentences(result: &RunResult, interpreter: Option<&str>, explains: bool) -> S
         |what: &str| format!("{BOLD}{}{what}{BOLD:#}", interpreter.map_or(String::new(), |name| format!("{name} ")));
     if let (Status::Skipped | Status::Failed, Some(reason)) = (result.status, &result.reason) {
         let word = if result.status == Status::Failed { "failed" } else { "skipped" };
-        writeln!(text, "{}", indented(&format!("{}: {reason}", about(word)))).unwrap();
+        writeln!(text, "{}", indented(&format!("{}: {}", about(word), visible(reason)))).unwrap();
     }
     for case in &result.cases {
         let Some(judgement) = &case.judgement else { continue };
@@ -76,11 +78,12 @@ fn sentences(result: &RunResult, interpreter: Option<&str>, explains: bool) -> S
             Outcome::Unexpected => ", not as expected",
         };
         let title = title(&case.case, case.variant.as_deref());
-        let line = format!("{}: {}", about(&format!("{title}{mark}")), judgement.summary);
+        let line = format!("{}: {}", about(&format!("{title}{mark}")), visible(&judgement.summary));
         writeln!(text, "{}", indented(&line)).unwrap();
     }
     for (what, reason) in result.missing.iter().filter(|(_, reason)| result.reason.as_ref() != Some(reason)) {
-        writeln!(text, "{}", indented(&format!("{}: {reason}", about(&format!("{what} not measured"))))).unwrap();
+        let line = format!("{}: {}", about(&format!("{} not measured", visible(what))), visible(reason));
+        writeln!(text, "{}", indented(&line)).unwrap();
     }
     text
 }
@@ -89,16 +92,16 @@ fn footnotes(document: &Document) -> String {
     let mut hosts: Vec<&Host> = document.results.iter().map(|result| &result.host).collect();
     hosts.dedup_by(|one, other| one.title() == other.title());
     let mut notes = String::new();
-    for host in &hosts {
-        writeln!(notes, "{}", host.title()).unwrap();
-    }
+    let titles = hosts.iter().map(|host| host.title()).collect::<Vec<_>>().join("\n");
+    let interpreters = document.results.iter().map(|result| &result.interpreter);
+    writeln!(notes, "{}", foot(&titles, interpreters)).unwrap();
     if let Some(rate) = hosts.first().and_then(|host| host.time_reads_per_s).filter(|_| has_watched(document)) {
         let line = format!(
             "Native counts are polls of CLOCK_MONOTONIC; the talk's were polls of time(2), which this machine can read \
              {:.0} M times per second. The talk's figures: CPython 2.7, two cores, 10 s per row.",
             rate / 1e6
         );
-        writeln!(notes, "{}", textwrap::fill(&line, width())).unwrap();
+        writeln!(notes, "{}", wrapped(&line)).unwrap();
     }
     notes
 }
@@ -132,7 +135,7 @@ pub fn warnings(document: &Document) -> Vec<String> {
              that is not shared."
         ));
     }
-    warnings.iter().map(|warning| textwrap::fill(&format!("warning: {warning}"), width())).collect()
+    warnings.iter().map(|warning| wrapped(&format!("warning: {warning}"))).collect()
 }
 
 /// Returns true if there are figures of CPU utilization.
@@ -193,6 +196,7 @@ mod tests {
             |experiment: &'static str, status, reason: Option<&str>, cases, missing: &[(&str, &str)]| RunResult {
                 kind: "run".into(),
                 experiment: Name::from(experiment),
+                started_at: "2026-11-24T00:00:00Z".into(),
                 status,
                 reason: reason.map(str::to_owned),
                 outcome: None,

@@ -58,10 +58,12 @@ fn the_exit_code_depends_on_the_expectation() {
         (&["--expect", "releases"][..], 0),
         (&["--expect", "holds"], 1),
         (&["--expect", "releases", "--max-stall", "1s"], 0),
+        (&["--expect", "holds", "--expect", "releases", "--max-stall", "1"], 0),
+        (&["--expect", "holds", "--expect", "yields"], 1),
     ] {
         let (row, found) = check(&[&sleep, options].concat());
         if row["verdict"] != "inconclusive" {
-            assert_eq!((row["verdict"].as_str(), row["expected"].as_str()), (Some("releases"), Some(options[1])));
+            assert_eq!((row["verdict"].as_str(), &row["expected"][0]), (Some("releases"), &options[1].into()));
             assert_eq!(found, code, "{options:?}: {row:#}");
         }
     }
@@ -100,24 +102,71 @@ fn a_statement_that_raises_crashes_or_exceeds_a_bound_is_a_failed_row() {
         ("def", "SyntaxError"),
         ("raise SystemExit(0)", "the statement raised SystemExit: 0"),
         ("raise KeyboardInterrupt", "the statement raised KeyboardInterrupt"),
-        ("import os; os._exit(0)", "expected a line of JSON with its metrics"),
+        ("import os; os._exit(0)", "it exited with 0, during the first call of the statement"),
+        ("input()", "the statement raised EOFError"),
+        ("import sys; sys.stdin.read(); 1 / 0", "ZeroDivisionError"),
         ("import os; os.kill(os.getpid(), 9)", "killed by"),
         ("import ctypes; ctypes.string_at(0)", "killed by"),
         ("while True: print('x' * 1000)", "wrote more than"),
         ("import sys\nwhile True: sys.stderr.write('x' * 1000)", "wrote more than"),
         ("import os\nwhile True: os.fork()", "more than 64 processes"),
-        ("x = []\nwhile True: x = [x]", "did not end within 3 s"),
-        ("import os, signal; os.kill(os.getpid(), signal.SIGSTOP)", "did not end within 3 s"),
+        (
+            "x = []\nwhile True: x = [x]",
+            "did not end within 6 s and was killed, during the first call of the statement",
+        ),
+        (
+            "import time; time.sleep(2.5)",
+            "within 6 s and was killed, after the first call of the statement, which took 2.5",
+        ),
+        (
+            "import faulthandler, os, signal; faulthandler.enable(); os.kill(os.getpid(), 11)",
+            "stderr: Fatal Python error",
+        ),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGSTOP)", "did not end within 6 s"),
         ("import sys; sys.stdout.close(); raise ValueError('late')", "the statement raised ValueError: late"),
         ("print('{\"metrics\": {\"verdict\": \"releases\"}}'); 1 / 0", "the statement raised ZeroDivisionError"),
     ] {
-        let (row, code) = check(&[statement, "--timeout", "3s"]);
+        let timeout = if reason.contains("within 6 s") || reason.contains("first call") { "6s" } else { "60s" };
+        let (row, code) = check(&[statement, "--timeout", timeout]);
         assert_eq!((row["status"].as_str(), row["verdict"].as_str(), code), (Some("failed"), None, 1), "{row:#}");
         assert!(row["reason"].as_str().unwrap().contains(reason), "{statement}: {row:#}");
     }
-    let (row, code) = check(&["-s", "raise ValueError('in vain')", "pass"]);
-    assert_eq!((row["status"].as_str(), code), (Some("failed"), 1));
-    assert_eq!(row["reason"], "the setup raised ValueError: in vain");
+    let (row, _) = check(&["import time; time.sleep(2.5)", "--timeout", "6 s"]);
+    assert!(row["reason"].as_str().unwrap().contains("calls the statement 3 to 12 times"), "{row:#}");
+    for (setup, reason) in [
+        ("raise ValueError('in vain')", "the setup raised ValueError: in vain (setup:1)"),
+        ("raise SystemExit(3)", "the setup raised SystemExit: 3 (setup:1)"),
+        ("import os; os._exit(3)", "it exited with 3, during the setup"),
+        ("while True: pass", "it did not end within 6 s and was killed, during the setup. Raise --timeout"),
+    ] {
+        let (row, code) = check(&["-s", setup, "pass", "--timeout", "6"]);
+        assert_eq!((row["status"].as_str(), code), (Some("failed"), 1));
+        assert!(row["reason"].as_str().unwrap().starts_with(reason), "{setup}: {row:#}");
+    }
+}
+
+#[test]
+fn an_exception_is_reported_with_the_last_frames_of_its_traceback() {
+    let setup = "def f(x):\n    return g(x)\ndef g(x):\n    return 1 / x";
+    let (row, _) = check(&["-s", setup, "f(0)"]);
+    let reason = row["reason"].as_str().unwrap();
+    assert!(reason.ends_with("division by zero (statement:1, setup:2 in f, setup:4 in g)"), "{reason}");
+    let (row, _) = check(&["import json; json.loads('[')"]);
+    let reason = row["reason"].as_str().unwrap();
+    assert!(reason.contains("(... json/") && reason.contains("in raw_decode"), "{reason}");
+}
+
+#[test]
+fn escape_sequences_are_shown_and_not_obeyed() {
+    let sandbox = Sandbox::new();
+    let output = sandbox.run(&["check", "pass; '\u{1b}[31m'; raise ValueError('\x1b]0;title\x07')"]);
+    let text = stdout(&output);
+    assert!(!text.contains(['\u{1b}', '\u{7}']), "{text:?}");
+    assert!(text.contains("'\\x1b[31m'") && text.contains("ValueError: \\x1b]0;title\\x07"), "{text}");
+    // Also where the command quotes an interpreter.
+    let python = sandbox.executable("python", "#!/bin/sh\nprintf '\\033[31mbroken\\n' >&2; exit 3\n");
+    let output = sandbox.run(&["check", "pass", "-p", &python]);
+    assert!(stderr(&output).contains("stderr: \\x1b[31mbroken"), "{:?}", stderr(&output));
 }
 
 #[test]
@@ -166,7 +215,7 @@ fn the_table_shows_the_verdict_and_warns_that_releases_is_not_thread_safe() {
     let sandbox = Sandbox::new();
     let file = sandbox.path("check.json");
     let output = sandbox.run(&["check", "import time; time.sleep(0.002)", "--json", file.to_str().unwrap()]);
-    let text = stdout(&output);
+    let text = stdout(&output).replace('\n', " ");
     for part in ["check import time; time.sleep(0.002)", "longest stall", "not that the call is thread-safe"] {
         assert!(text.contains(part), "{part:?} is not in:\n{text}");
     }
@@ -179,7 +228,7 @@ fn wrong_usage_fails_with_exit_code_2() {
     for (arguments, message) in [
         (&["check"][..], "STMT"),
         (&["check", "pass", "--expect", "free"], "releases, partly, yields, holds, no-gil, inconclusive"),
-        (&["check", "pass", "--max-stall", "5"], "with its unit"),
+        (&["check", "pass", "--max-stall", "5 parsec"], "a unit (ns, us, ms, s, min, h)"),
         (&["check", "pass", "--max-stall", "0s"], "longer than zero"),
         (&["check", "pass", "--timeout=-1s"], "--timeout"),
         (&["check", "pass", "-p", "9.99"], "no Python 9.99"),
@@ -196,16 +245,22 @@ fn wrong_usage_fails_with_exit_code_2() {
 }
 
 #[test]
-fn ctrl_c_ends_a_check_and_its_processes() {
+fn a_signal_ends_a_check_and_its_processes_with_its_exit_code() {
+    for (sent, code) in [(Signal::INT, 130), (Signal::TERM, 143), (Signal::HUP, 129)] {
+        assert_ends_by(sent, code);
+    }
+}
+
+fn assert_ends_by(sent: Signal, code: i32) {
     let sandbox = Sandbox::new();
     let started = sandbox.path("started");
     let statement = format!("import time; open({:?}, 'w').close(); time.sleep(1000)", started.to_str().unwrap());
     let lab = sandbox.spawn(&["check", &statement]);
     wait_for("the start of the statement", || started.exists());
     let start = Instant::now();
-    signal(lab.id(), Signal::INT);
+    signal(lab.id(), sent);
     let output = finish(lab, Duration::from_secs(30));
-    println!("ended {:?} after Ctrl-C", start.elapsed());
-    assert_eq!(output.status.code(), Some(130), "{}", stderr(&output));
-    sandbox.assert_no_process_left("Ctrl-C");
+    println!("ended {:?} after {sent:?}", start.elapsed());
+    assert_eq!(output.status.code(), Some(code), "{sent:?}: {}", stderr(&output));
+    sandbox.assert_no_process_left("a signal");
 }

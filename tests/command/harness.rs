@@ -39,7 +39,7 @@ impl Sandbox {
         let words = [wrapper, &[BUSY], arguments].concat();
         let mut command = Command::new(words[0]);
         command.args(&words[1..]).env("HOME", self.home.path()).env(MARK, &self.mark);
-        for variable in ["XDG_CACHE_HOME", "XDG_STATE_HOME", "BUSY_LIBDIR", "CC"] {
+        for variable in ["XDG_CACHE_HOME", "XDG_STATE_HOME", "BUSY_LIBDIR", "CC", "VIRTUAL_ENV", "COLUMNS"] {
             command.env_remove(variable);
         }
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());

@@ -8,6 +8,7 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::symlink;
 use std::path::Path;
+use std::process::{Command, Output};
 
 /// Returns the JSON of `busy pythons`, run with `variables` in its environment.
 fn pythons(sandbox: &Sandbox, variables: &[(&str, &OsStr)]) -> Value {
@@ -104,4 +105,62 @@ fn interpreters_of_make_interpreters_are_found_and_a_broken_one_is_reported_once
     let list = pythons(&sandbox, &[]);
     let found = list["interpreters"].as_array().unwrap();
     assert!(found.iter().any(|one| fs::canonicalize(one["command"].as_str().unwrap()).unwrap() == Path::new(&python)));
+}
+
+/// Creates a virtual environment in the folder `name`, and returns its path.
+fn environment(sandbox: &Sandbox, name: &str) -> String {
+    let folder = sandbox.path(name).display().to_string();
+    let status = Command::new(real_python()).args(["-m", "venv", "--without-pip", &folder]).status().unwrap();
+    assert!(status.success());
+    folder
+}
+
+/// Checks a statement with `arguments`. Returns the output, and the commands that ran.
+fn checked(sandbox: &Sandbox, arguments: &[&str], variables: &[(&str, &str)]) -> (Output, Vec<String>) {
+    let file = sandbox.path("check.json");
+    let options = ["check", "import time; time.sleep(0.002)", "--json", file.to_str().unwrap()];
+    let output = sandbox.command(&[&options[..], arguments].concat()).envs(variables.iter().copied()).output().unwrap();
+    let document = json(&file);
+    let rows = document["results"].as_array().unwrap().iter();
+    (output, rows.map(|row| row["interpreter"]["command"].as_str().unwrap().to_owned()).collect())
+}
+
+#[test]
+fn the_folder_of_a_virtual_environment_stands_for_its_interpreter() {
+    let sandbox = Sandbox::new();
+    let [one, other] = ["one", "other"].map(|name| environment(&sandbox, name));
+    let (output, commands) = checked(&sandbox, &["-p", &one, "-p", &other, "-p", &one], &[]);
+    assert_eq!(commands, [format!("{one}/bin/python"), format!("{other}/bin/python")], "each once");
+    // They have the same version, so the tables name the folders.
+    let text = stdout(&output);
+    assert!(text.contains(" (one) ") && text.contains(" (other) "), "{text}");
+    let output = sandbox.command(&["check", "pass", "-p", "one"]).current_dir(sandbox.home.path()).output().unwrap();
+    assert!(stdout(&output).contains(&format!("{one}/bin/python")), "{output:?}");
+}
+
+#[test]
+fn the_active_environment_is_the_default_and_is_named() {
+    let sandbox = Sandbox::new();
+    let folder = environment(&sandbox, "active");
+    let (output, commands) = checked(&sandbox, &[], &[("VIRTUAL_ENV", &folder)]);
+    assert_eq!(commands, [format!("{folder}/bin/python")]);
+    assert!(stdout(&output).contains(&commands[0]), "{}", stdout(&output));
+    let (output, commands) = checked(&sandbox, &[], &[("VIRTUAL_ENV", "")]);
+    assert!(!commands[0].contains("active") && stdout(&output).contains(&commands[0]), "{}", stdout(&output));
+    let output = sandbox.command(&["check", "pass"]).env("VIRTUAL_ENV", "/no/such/folder").output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    for part in ["VIRTUAL_ENV", "/no/such/folder has no bin/python", "-p"] {
+        assert!(stderr(&output).contains(part), "{}", stderr(&output));
+    }
+}
+
+#[test]
+fn a_name_without_interpreter_is_skipped_if_others_are_left() {
+    let sandbox = Sandbox::new();
+    let python = real_python();
+    let (output, commands) = checked(&sandbox, &["-p", "9.99", "-p", &python, "-p", "/no/such/python"], &[]);
+    assert_eq!(commands, [python]);
+    for part in ["skipped: there is no Python 9.99", "skipped: /no/such/python is not a Python"] {
+        assert!(stderr(&output).contains(part), "{}", stderr(&output));
+    }
 }

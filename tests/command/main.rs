@@ -4,6 +4,7 @@ mod check;
 mod harness;
 mod hostile;
 mod inherited;
+mod install;
 mod interpreters;
 mod kills;
 mod late_worker;

@@ -88,11 +88,18 @@ fn a_resumed_run_copies_finished_experiments_and_measures_the_others() {
     };
     let earlier = results(&["pool", "-d", "1"]);
     let resumed = results(&["pool", "ctypes", "-d", "1", "--resume"]);
-    assert_eq!(resumed[0], earlier[0], "an earlier result is copied unchanged");
+    assert_eq!(resumed[0], earlier[0], "an earlier result is copied unchanged, with its own date and host");
+    assert!(resumed[1]["started_at"].as_str() > earlier[0]["started_at"].as_str(), "{:#}", resumed[1]);
     assert_eq!((resumed.len(), resumed[1]["experiment"].as_str()), (2, Some("ctypes")));
     let complete = sandbox.run(&["run", "pool", "ctypes", "-d", "1", "--resume"]);
     assert!(stdout(&complete).contains("Kept as"), "{}", stderr(&complete));
     assert!(!stderr(&complete).contains("not kept"), "{}", stderr(&complete));
+    let date = earlier[0]["started_at"].as_str().unwrap();
+    // The row of ctypes may have been inconclusive, and then it is measured again.
+    assert!(
+        stderr(&complete).contains("of 2 results taken over from") && stderr(&complete).contains(date),
+        "{complete:?}"
+    );
     // A result of another duration is not copied.
     let other = results(&["pool", "-d", "2", "--resume"]);
     assert_eq!((other[0]["seconds"].as_u64(), earlier[0]["seconds"].as_u64()), (Some(2), Some(1)));
@@ -111,4 +118,37 @@ fn resuming_without_usable_results_fails_with_exit_code_2() {
     assert!(resume(&format!("--resume={}", file.display())).contains("can't read"));
     fs::write(&file, "{\"schema\": 1}").unwrap();
     assert!(resume(&format!("--resume={}", file.display())).contains("is not a file of results"));
+    fs::write(&file, "{\"schema\": 2, \"started_at\": \"\", \"results\": []}").unwrap();
+    assert!(resume(&format!("--resume={}", file.display())).contains("has schema 2"));
+}
+
+#[test]
+fn a_missing_file_is_noticed_before_any_interpreter_is_started() {
+    let sandbox = Sandbox::new();
+    let started = sandbox.path("started");
+    let python = sandbox.executable("python", &format!("#!/bin/sh\ntouch {}; exit 3\n", started.display()));
+    let output = sandbox.run(&["run", "pool", "-p", &python, "--resume=/no/such/file"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("can't read /no/such/file"), "{}", stderr(&output));
+    assert!(!started.exists());
+}
+
+#[test]
+fn an_inconclusive_result_is_measured_again() {
+    let sandbox = Sandbox::new();
+    let file = sandbox.path("earlier.json");
+    let path = file.to_str().unwrap();
+    sandbox.run(&["run", "pool", "-d", "1", "--json", path]);
+    let resume = format!("--resume={path}");
+    for (outcome, taken_over) in [("as-expected", true), ("unexpected", true), ("inconclusive", false)] {
+        let mut document = json(&file);
+        document["results"][0]["outcome"] = outcome.into();
+        fs::write(&file, document.to_string()).unwrap();
+        let output = sandbox.run(&["run", "pool", "-d", "1", &resume, "--json", "-"]);
+        let resumed: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        let times = [&document, &resumed].map(|document| document["results"][0]["started_at"].clone());
+        assert_eq!(times[0] == times[1], taken_over, "{outcome}: {}", stderr(&output));
+        let expected = if taken_over { "1 of 1 results taken over" } else { "no result taken over" };
+        assert!(stderr(&output).contains(expected), "{}", stderr(&output));
+    }
 }

@@ -2,7 +2,7 @@
 //! the command prints.
 
 use crate::harness::{Sandbox, real_python, stderr, stdout};
-use std::process::Command;
+use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
 /// Checks that the command fails with exit code 2, prints all of `parts` on stderr, and prints nothing on stdout.
@@ -36,8 +36,13 @@ fn the_list_names_the_experiments_as_text_and_as_json() {
 fn unknown_names_and_invalid_durations_fail_with_exit_code_2() {
     assert_usage_error(&["run", "ctype"], &["ctype", "busy list", "ctypes, extension"]);
     assert_usage_error(&["walk"], &["walk"]);
-    for seconds in ["0", "-1", "nan", "1e300", "0.5", "99999999999999999999", ""] {
-        assert_usage_error(&["run", &format!("-d={seconds}")], &["--duration"]);
+    for seconds in ["0", "-1", "nan", "1e300", "0.5", "99999999999999999999", "", "1.5s", "2h"] {
+        assert_usage_error(&["run", &format!("-d={seconds}")], &["--duration", "expected"]);
+    }
+    // A duration with a unit is accepted; the interpreter is checked later.
+    for time in ["3", "3s", "2min", "1500 ms"] {
+        let expected = if time == "1500 ms" { "found 1.5 s" } else { "/no/such/python is not a Python" };
+        assert_usage_error(&["run", "-d", time, "-p", "/no/such/python"], &[expected]);
     }
 }
 
@@ -55,7 +60,7 @@ fn an_impossible_sampling_rate_fails_with_exit_code_2() {
 #[test]
 fn a_path_or_version_without_interpreter_fails_with_exit_code_2() {
     assert_usage_error(&["run", "-p", "/no/such/python"], &["/no/such/python", "No such file", "-p"]);
-    assert_usage_error(&["run", "-p", "/tmp"], &["/tmp", "Permission denied"]);
+    assert_usage_error(&["run", "-p", "/tmp"], &["/tmp has no bin/python", "virtual environment"]);
     assert_usage_error(&["run", "-p", "9.99"], &["no Python 9.99", "-p"]);
     assert_usage_error(&["run", "-p", "/bin/true"], &["/bin/true", "answered"]);
     assert_usage_error(&["run", "-p", "/bin/false"], &["/bin/false", "exited with 1"]);
@@ -146,4 +151,44 @@ fn a_closed_stdout_is_no_error_but_a_full_one_is() {
     let output = sandbox.run(&["list", "--json", "/dev/null"]);
     assert!(output.status.success() && stdout(&output).contains("ctypes"));
     assert!(!std::fs::metadata("/dev/null").unwrap().is_file());
+}
+
+/// Checks that the table was printed, the error names `path`, and the exit code is 2.
+fn assert_printed_but_not_written(output: &Output, path: &str) {
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    assert!(stdout(output).contains("ctypes"), "{output:?}");
+    assert!(stderr(output).contains("can't write") && stderr(output).contains(path), "{output:?}");
+}
+
+#[test]
+fn a_json_file_on_a_full_disk_does_not_lose_the_table() {
+    let sandbox = Sandbox::new();
+    assert_printed_but_not_written(&sandbox.run(&["list", "--json", "/dev/full"]), "/dev/full");
+    let folder = sandbox.path("full");
+    std::fs::create_dir(&folder).unwrap();
+    // One page, which is the folder's own.
+    let script = "mount -t tmpfs -o size=4k none \"$1\" && head -c 4096 /dev/zero >\"$1/x\"; shift; exec \"$@\"";
+    let wrapper = ["unshare", "--mount", "sh", "-c", script, "sh", folder.to_str().unwrap()];
+    let is_permitted = Command::new("unshare").args(["--mount", "mount", "-t", "tmpfs", "none"]).arg(&folder).status();
+    if !is_permitted.is_ok_and(|status| status.success()) {
+        eprintln!("skipped: unshare --mount, or mounting a tmpfs, is not permitted");
+        return;
+    }
+    let file = folder.join("list.json").display().to_string();
+    assert_printed_but_not_written(
+        &sandbox.command_under(&wrapper, &["list", "--json", &file]).output().unwrap(),
+        &file,
+    );
+}
+
+#[test]
+fn tables_fit_80_columns_and_100_if_no_width_is_known() {
+    let sandbox = Sandbox::new();
+    for (arguments, columns) in [(&["list"][..], "80"), (&["pythons"], "80"), (&["list"], "")] {
+        let output = sandbox.command(arguments).env("COLUMNS", columns).output().unwrap();
+        let most = columns.parse().unwrap_or(100);
+        let text = stdout(&output);
+        let widest = text.lines().map(|line| line.chars().count()).max().unwrap();
+        assert!(text.contains('═') && widest <= most, "{widest} columns instead of {most}:\n{text}");
+    }
 }

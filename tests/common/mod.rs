@@ -13,7 +13,7 @@ use std::process::{Command, Output};
 /// An interpreter, with the path and the version that it reports.
 pub struct Python {
     pub path: PathBuf,
-    /// Such as `CPython 3.11`, or `CPython 3.13t` if it is free-threaded.
+    /// For example `CPython 3.11`, or `CPython 3.13t` if it is free-threaded.
     pub name: String,
 }
 

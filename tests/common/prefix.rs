@@ -1,4 +1,4 @@
-//! An installed busy, and C programs compiled against it as users compile theirs.
+//! An installed busy, and C programs that are compiled against it in the same way as users compile them.
 
 use crate::common::{libbusy, printed};
 use std::env::consts::ARCH;
@@ -40,7 +40,8 @@ impl Prefix {
         self.0.path().join(name)
     }
 
-    /// Returns the arguments that link a program with the shared library, and by which the program finds it when run.
+    /// Returns the arguments that link a program with the shared library and let the program find the library at run
+    /// time.
     pub fn shared(&self) -> [String; 3] {
         let folder = text(&self.path("lib"));
         [format!("-L{folder}"), "-lbusy".into(), format!("-Wl,-rpath,{folder}")]
@@ -57,7 +58,7 @@ impl Prefix {
         let output = self.path(name);
         let mut command = compiler(standard.starts_with("c++"));
         command.arg(format!("-std={standard}")).args(STRICT).arg("-I").arg(self.path("include"));
-        // The libraries go last: the linker takes from a library only the symbols that files before it need.
+        // The libraries go last: the linker takes from a library only the symbols that earlier files need.
         command.arg("-o").arg(&output).arg(source).args(arguments);
         assert_eq!(printed(&mut command), "");
         output
@@ -66,7 +67,7 @@ impl Prefix {
 
 /// Returns the compiler of C, or of C++ if `cpp`.
 pub fn compiler(cpp: bool) -> Command {
-    // Cargo passes the target to build scripts only. A test runs on the machine that it was built for.
+    // Cargo passes the target only to build scripts. A test runs on the machine for which it was built.
     let triple = format!("{ARCH}-unknown-linux-{}", if cfg!(target_env = "musl") { "musl" } else { "gnu" });
     let mut build = cc::Build::new();
     build.cpp(cpp).target(&triple).host(&triple).opt_level(2).debug(false).cargo_metadata(false);

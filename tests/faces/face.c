@@ -109,7 +109,7 @@ static int reply(const char *request)
                count == UNTOUCHED ? "-" : "written");
         return 1;
     }
-    /* The talk's functions do not report how long they took. */
+    /* The talk's functions do not report their duration. */
     if (in_seconds)
         elapsed = took;
     passed = elapsed > took ? "impossible" : elapsed < requested ? "early" : "passed";

@@ -1,5 +1,5 @@
 //! Runs one table of cases (cases.txt) on every face of busy: Rust, C, ctypes on every Python, and the Python module.
-//! All faces reply in one form, so every difference between two faces is either in the table or a defect.
+//! All faces reply in the same form, so a difference between two faces is either in the table or a defect.
 
 #![cfg(target_os = "linux")]
 
@@ -23,7 +23,7 @@ use table::{Case, Column, Reply, cases};
 struct Face {
     name: String,
     column: Column,
-    /// The program that takes requests as arguments and prints a reply to each. None stands for this process.
+    /// The program that takes requests as arguments and prints a reply to each. None means this process.
     program: Option<Command>,
 }
 
@@ -87,7 +87,7 @@ fn module(python: &Python) -> Vec<Face> {
 }
 
 impl Python {
-    /// Returns whether the module is built for this interpreter: CPython 3.10 or later.
+    /// Returns true if the module supports this interpreter, which must be CPython 3.10 or later.
     fn has_module(&self) -> bool {
         let version = self.name.strip_prefix("CPython 3.").and_then(|minor| minor.parse().ok());
         version.is_some_and(|minor: u32| minor >= 10)
@@ -123,8 +123,8 @@ fn every_face_matches_the_table() {
     faces.extend(pythons.iter().map(ctypes));
     faces.extend(pythons.iter().flat_map(module));
 
-    // One face per core: if more ran, a wait that should end in the time slice of another would end late, and the test
-    // could miss an early end.
+    // One face per core: if more of them ran, a wait that ends early could be delayed by the time slice of another
+    // face, and the test could miss the early end.
     let faces = Mutex::new(faces.into_iter());
     let next = || faces.lock().unwrap().next();
     let differences = || iter::from_fn(next).flat_map(|face| face.differences(&cases)).collect::<Vec<_>>();

@@ -34,7 +34,7 @@ pub fn reply(case: &Case) -> Reply {
         _ => call(&case.call, requested, &flag),
     };
     let took = Duration::from_nanos(monotonic_ns() - before);
-    // The talk's loop does not report how long it took.
+    // The talk's loop does not report its duration.
     let reported = if case.call == "time" { took } else { outcome.elapsed };
     let elapsed = match reported {
         reported if reported > took => "impossible",

@@ -54,8 +54,8 @@ impl Case {
 /// The reply of a face to a case: `case status elapsed count`.
 ///
 /// - status: `ok`, `cancelled`, or the status or exception of the error.
-/// - elapsed: by CLOCK_MONOTONIC, `passed` if the requested time had passed, and `early` if it had not; `impossible` if
-///   the face reports more time than has passed.
+/// - elapsed: according to CLOCK_MONOTONIC, `passed` if the requested time had passed, and `early` if it had not;
+///   `impossible` if the face reports more time than has passed.
 /// - count: `some` or `none`.
 ///
 /// After an error, elapsed and count are `-`, or `written` if a result was written nevertheless.
@@ -74,7 +74,7 @@ impl Reply {
         Self { case, status, elapsed, count }
     }
 
-    /// Returns whether the reply is `outcome` of the table.
+    /// Returns true if the reply matches `outcome` of the table.
     pub fn is(&self, outcome: &str) -> bool {
         let [status, elapsed, counts] = match outcome {
             "ok" => ["ok", "passed", "some"],

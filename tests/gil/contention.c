@@ -1,5 +1,5 @@
-/* Holds the GIL for a known time, if called with it, and sleeps without it. Returns the times of CLOCK_MONOTONIC, in
-   nanoseconds, at which that began and ended. */
+/* Functions that spin, to hold the GIL for a known time, and that sleep, to be called without it. All times are in
+   nanoseconds of CLOCK_MONOTONIC. */
 #include <stdint.h>
 #include <time.h>
 
@@ -11,7 +11,7 @@ static uint64_t now(void)
     return (uint64_t)time.tv_sec * 1000000000u + (uint64_t)time.tv_nsec;
 }
 
-/* Spins for `ns`. Returns the beginning, and writes the end to `end`. */
+/* Spins for `ns`. Returns the start, and writes the end to `end`. */
 uint64_t hold(uint64_t ns, uint64_t *end)
 {
     uint64_t begin = now();

@@ -1,9 +1,8 @@
 """Four threads each hold the GIL for a known time and sleep without it (contention.c is the second argument).
 Prints the errors of the meter's held and waited shares of each thread, as JSON.
 
-A thread waits from the end of its sleep to the beginning of its hold. There are no drop requests: otherwise a
-thread could also wait after its hold, when it may have dropped the GIL and lost its core to the thread that this
-woke.
+A thread waits from the end of its sleep to the beginning of its hold. There are no drop requests. Otherwise a
+thread could also wait after its hold: it may drop the GIL and lose its CPU to the thread that was woken.
 """
 
 import ctypes

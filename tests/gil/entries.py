@@ -1,4 +1,4 @@
-"""The entries of CPython's own object that lead into libbusy."""
+"""Finds the entries of CPython's object that lead into libbusy."""
 
 import ctypes
 import struct
@@ -16,8 +16,8 @@ def mappings():
 
 
 def leading_into_libbusy():
-    """Returns the number of words in the object that holds PyEval_SaveThread that are addresses in libbusy, and the
-    rights of its mappings."""
+    """Returns the number of words in the object of PyEval_SaveThread that are addresses in libbusy, and the
+    permissions of the object's mappings."""
     save_thread = ctypes.cast(ctypes.pythonapi.PyEval_SaveThread, ctypes.c_void_p).value
     code = ctypes.cast(HELD.busy_gil_start, ctypes.c_void_p).value
     all_mappings = list(mappings())

@@ -1,4 +1,4 @@
-"""A drop on request is distinguished from a voluntary release, even if a drop was requested before that release."""
+"""Drops on request are distinguished from voluntary releases, even if a drop was requested before such a release."""
 
 import ctypes
 import functools
@@ -13,8 +13,8 @@ waited = Waited()
 
 
 class Slow(object):
-    """A number whose conversion takes long, in C code that holds the GIL. No bytecode runs between that and the
-    release in time.sleep."""
+    """A number whose conversion takes long, in C code that holds the GIL. No bytecode runs between the conversion and
+    the release in time.sleep."""
 
     __index__ = staticmethod(functools.partial(HELD.busy_wait_ns, HOLD_NS, None, ctypes.byref(waited)))
 
@@ -39,8 +39,8 @@ done = True
 other.join()
 stop()
 assert after - before == ROUNDS, (before, after)
-# Except at thread start and end it never releases the GIL by itself. It drops it on request each time that the main
-# thread returns from its sleep.
+# Except at its start and end, the thread never releases the GIL voluntarily. It drops the GIL on request each time that
+# the main thread returns from its sleep.
 assert looped.forced_drops >= ROUNDS and looped.voluntary_releases < ROUNDS / 2, (
     looped.forced_drops,
     looped.voluntary_releases,

@@ -1,5 +1,5 @@
-"""Forks while another thread starts the meter from rest. The child can start and stop it, and gets figures of its
-own."""
+"""Forks while another thread starts the stopped meter. The child can start and stop its own meter, and gets its own
+figures."""
 
 import os
 import sys
@@ -31,7 +31,7 @@ def child():
     if not is_in_start:
         return
     # The thread that was starting the meter does not exist here.
-    assert leading_into_libbusy()[0] == 0, "the entries are restored"
+    assert leading_into_libbusy()[0] == 0, "the entries must be restored"
     for _ in range(2):
         start()
         wait(HELD, 1000000)
@@ -44,7 +44,7 @@ def child():
         stop()
 
 
-# Drop requests come often, so the main thread acquires the GIL whenever the other one releases it inside its start.
+# Drop requests are frequent, so the main thread acquires the GIL whenever the other thread releases it inside start().
 if sys.version_info < (3,):
     sys.setcheckinterval(1)
 else:

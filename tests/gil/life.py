@@ -1,6 +1,5 @@
-"""A random life of a metered program, from the seed in the second argument: threads start and end, hold the GIL,
-release it and fail; windows and starts are nested; there are forks and Ctrl-C. In any case, the accounts must add
-up."""
+"""Runs a random life of a metered program, from the seed in the second argument: threads start and end, hold the GIL,
+release it and fail; windows and starts are nested; there are forks and Ctrl-C. The accounts must always add up."""
 
 import os
 import random
@@ -40,14 +39,14 @@ def check(window_number=0, library=HELD, gil=0):
         totals.forced_drops,
     )
     assert sums == list(own), (sums, own)
-    # Held and not held make up the whole.
+    # The held time is at most the metered time.
     assert totals.metered and totals.held_ns <= totals.metered_ns, (totals.held_ns, totals.metered_ns)
     assert totals.longest_hold_ns <= totals.held_ns and totals.longest_wait_ns <= totals.waited_ns
     holders = [row.tid for row in threads.values() if row.state & 1]
     if library is HELD:
         assert holders == [tid()], (holders, tid())
         assert threads[tid()].state == 1
-        # The acquire of the hold that was going on at the start, or at the fork, was not seen.
+        # The acquire of the hold that was current at the start, or at the fork, was not recorded.
         released = totals.voluntary_releases + totals.forced_drops
         assert totals.acquisitions == released, (totals.acquisitions, released)
     else:
@@ -102,7 +101,7 @@ def do(chance, depth, kinds=9):
 
 
 def live(seed):
-    """Two of three threads start the meter too."""
+    """Runs three threads, of which two also start the meter."""
     chance = random.Random(seed)
     try:
         meters = chance.randrange(3)
@@ -122,6 +121,12 @@ def fork():
     def child():
         totals = check()
         assert totals.session > before.session and totals.at_ns - totals.metered_ns >= before.at_ns
+        # The windows stay open, and begin anew too.
+        inside, whole = check(outer), check()
+        assert inside.longest_hold_ns <= whole.longest_hold_ns + 1000, (
+            inside.longest_hold_ns,
+            whole.longest_hold_ns,
+        )
         worker = threading.Thread(target=live, args=(chance.random(),))
         worker.start()
         worker.join()
@@ -151,10 +156,10 @@ for _ in range(60):
     elif what == 5:
         fork()
     elif what == 6:
-        # Without starts and windows, which would not be ended.
+        # No starts and windows here, since Ctrl-C would leave them open.
         interrupted(chance, lambda: do(chance, 3, 7))
     elif what == 7:
-        # From metering to rest and back, whatever the other threads are doing.
+        # Stop and start the meter, in any state of the other threads.
         close(outer)
         stop()
         wait(RELEASED, 100000)

@@ -10,7 +10,7 @@ from meter import end_if_stuck
 
 
 def interrupted(chance, do):
-    """Calls `do` repeatedly until Ctrl-C, which comes at a random moment."""
+    """Calls `do` repeatedly until Ctrl-C, which is sent at a random moment."""
 
     def interrupt(seconds):
         time.sleep(seconds)

@@ -1,8 +1,8 @@
-//! The GIL meter of libbusy inside real interpreters, by ctypes: compared with known holds and waits, in random lives
-//! with forks and interpreters with their own GILs, and in interpreters where it must refuse.
+//! Tests the GIL meter of libbusy through ctypes inside real interpreters: against known holds and waits, in random
+//! lives with forks, with interpreters that have their own GIL, and in interpreters in which it must refuse to start.
 //!
-//! The scripts print figures, which are shown and checked against wide bounds. docs/measuring.md has the figures of a
-//! quiet machine.
+//! The scripts print figures, which are shown and compared with wide bounds. docs/measuring.md contains the figures of
+//! a quiet machine.
 
 #![cfg(all(target_os = "linux", target_env = "gnu", target_arch = "x86_64"))]
 
@@ -60,7 +60,7 @@ fn metered(oldest: (u64, u64)) -> Vec<&'static Python> {
 fn script(python: &Python, name: &str) -> Command {
     let mut command = Command::new(&python.path);
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/gil").join(name);
-    // 3.12 warns of forks in a process with threads. -B writes no files among the sources.
+    // 3.12 warns about forks in a process with threads. -B prevents files among the sources.
     command.args(["-W", "ignore", "-B"]).arg(script).arg(libbusy());
     command
 }
@@ -83,7 +83,7 @@ fn holds_and_releases_of_one_thread_are_metered() {
 fn holds_and_waits_of_four_threads_are_metered_for_each() {
     let prefix = Prefix::new();
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/gil/contention.c");
-    // Strict C99 hides the functions of POSIX.
+    // Strict C99 hides the POSIX functions.
     let library = prefix.compile(&source, "c99", "contention.so", ["-shared", "-fPIC", "-D_POSIX_C_SOURCE=200809L"]);
     for python in metered((2, 7)) {
         let threads = figures(script(python, "contention.py").arg(&library));
@@ -114,7 +114,7 @@ fn a_child_forked_during_another_threads_start_can_start_the_meter() {
     }
 }
 
-/// Runs the script of `command` with random seeds in each of `pythons`, BUSY_LIVES times (3).
+/// Runs the script of `command` with random seeds in each of `pythons`, BUSY_LIVES times (by default 3).
 fn live(pythons: &[&Python], command: impl Fn(&Python) -> Command) {
     let lives: u64 = std::env::var("BUSY_LIVES").map_or(3, |lives| lives.parse().unwrap());
     for python in pythons {
@@ -134,7 +134,7 @@ fn the_accounts_add_up_in_any_life() {
 
 #[test]
 fn watches_add_up_in_any_life() {
-    // Maturin builds it before the tests (make build).
+    // `make build` builds it with maturin before the tests.
     let module = libbusy().with_file_name("python");
     if !module.is_dir() {
         return eprintln!("skipped: the Python module was not built");

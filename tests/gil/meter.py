@@ -1,4 +1,4 @@
-"""busy_gil.h by ctypes, for CPython 2.7 and 3.7 on. The library's path is the first argument of each script."""
+"""Calls busy_gil.h through ctypes, in CPython 2.7 and 3.7 or later. Each script's first argument is libbusy's path."""
 
 import ctypes
 import signal
@@ -6,13 +6,13 @@ import sys
 
 u32, u64, i64, size_t = ctypes.c_uint32, ctypes.c_uint64, ctypes.c_int64, ctypes.c_size_t
 
-# Calls hold the GIL. PyPy has no such library class.
+# Its calls hold the GIL. PyPy has no PyDLL.
 HELD = getattr(ctypes, "PyDLL", ctypes.CDLL)(sys.argv[1])
 RELEASED = ctypes.CDLL(sys.argv[1])
 
 
 def end_if_stuck():
-    """Ends the process after a minute, by the default action of a signal, which works even if no Python code runs."""
+    """Ends the process after a minute by a signal's default action, which works even if no Python code runs."""
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.alarm(60)
 
@@ -99,7 +99,7 @@ def close(number):
 
 
 def wait(library, ns):
-    """Spins for `ns` nanoseconds and returns the time that it took."""
+    """Spins for `ns` nanoseconds and returns the elapsed time."""
     waited = Waited()
     assert library.busy_wait_ns(ns, None, ctypes.byref(waited)) == OK
     return waited.elapsed_ns

@@ -1,5 +1,5 @@
-"""While metering, some words of CPython's own object lead into libbusy; before and afterwards there are none. A start
-without the GIL, a stop too many and an unknown window are refused, without any effect."""
+"""During metering, some words of CPython's object lead into libbusy; before and afterwards, none do. A start without
+the GIL, a superfluous stop and an unknown window are refused, without any effect."""
 
 import ctypes
 
@@ -41,9 +41,11 @@ for _ in range(3):
     stop()
     assert leading_into_libbusy()[0] >= 4, "one start is left"
     totals, threads = snapshot()
-    assert 3000000 <= totals.longest_hold_ns <= totals.held_ns, "a hold without an acquire"
+    assert 3000000 <= totals.longest_hold_ns <= totals.held_ns, "expected a hold without an acquire"
     stop()
-    assert leading_into_libbusy() == (0, rights), "the entries and the rights of their pages are restored"
+    assert leading_into_libbusy() == (0, rights), (
+        "the entries and the permissions of their pages must be restored"
+    )
     assert HELD.busy_gil_stop() == OFF
 
 start()
@@ -69,7 +71,7 @@ fresh = [window() for _ in range(200)]
 wait(HELD, 2000000)
 wait(RELEASED, 1000)
 assert all(2000000 <= snapshot(window=number)[0].longest_hold_ns < 50000000 for number in fresh), (
-    "no window has figures of a former one"
+    "a window must not contain figures of an earlier one"
 )
 
 

@@ -1,5 +1,5 @@
-"""Interpreters with a GIL of their own (3.12 on) are metered separately. An idle GIL, or one held from before the
-start, is listed as not metered. One at the address of a former one is another GIL."""
+"""Interpreters with their own GIL (3.12 on) are metered separately. A GIL that is idle, or held since before the start,
+is listed as not metered. A new GIL at the address of a destroyed one counts as another GIL."""
 
 import threading
 import time
@@ -54,9 +54,9 @@ def begin_while_it_runs():
 
 
 spun(early, 0.4, begin_while_it_runs)
-assert holding == [(0, 0, 0)], ("held from before the start, so the holder is unknown", holding)
+assert holding == [(0, 0, 0)], ("held since before the start, so the holder is unknown", holding)
 totals, threads = gil_of(number(early))
-assert totals.metered and totals.held_ns < 50000000, "metering of it begins with its release"
+assert totals.metered and totals.held_ns < 50000000, "its metering must begin with its release"
 
 spun(early, 0.3)
 totals, threads = gil_of(number(early))
@@ -80,7 +80,7 @@ for _ in range(3):
     again = interpreters.create()
     spun(again, 0.1)
     totals, threads = gil_of(number(again))
-    assert 50000000 < totals.held_ns <= totals.metered_ns, "no figures of its predecessor"
+    assert 50000000 < totals.held_ns <= totals.metered_ns, "expected no figures of the previous GIL"
     interpreters.destroy(again)
 stop()
 print("separate")

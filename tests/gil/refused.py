@@ -1,4 +1,4 @@
-"""Prints the reason why the meter does not start here. Nothing of it may remain."""
+"""Prints the reason why the meter does not start here. The failed start must have no lasting effect."""
 
 from meter import HELD, OFF, REFUSED, reason
 

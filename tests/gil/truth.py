@@ -1,5 +1,5 @@
-"""One thread natively holds and releases the GIL for known times, with several duties and periods. Prints the
-errors of the meter's held share and longest hold, as JSON."""
+"""Holds and releases the GIL in native code for known times, with several duties and periods. Prints the errors of
+the meter's held share and longest hold, as JSON."""
 
 import json
 import sys
@@ -24,10 +24,10 @@ for period_us in (100, 1000, 10000, 100000):
                 released += wait(RELEASED, release)
         totals, threads = snapshot(window=stretch)
         close(stretch)
-        # All time except the released waits is held, including the interpreter's own work between the calls.
+        # All time except the released waits is held, including the interpreter's work between the calls.
         truth = 1 - float(released) / totals.metered_ns
         shares.append(abs(float(totals.held_ns) / totals.metered_ns - truth))
-        # The hold includes further work of the thread, so the true value is a lower bound.
+        # The hold also includes the work between the calls, so `longest` is a lower bound of its true length.
         if hold and release:
             holds.append(abs(totals.longest_hold_ns - longest))
         # 2.7 drops the GIL every hundred ticks, even if no thread waits.

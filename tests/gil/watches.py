@@ -1,5 +1,5 @@
-"""A random life of watches, from the seed in the second argument: nested, in threads that start and end, left by
-exceptions and by Ctrl-C, in forked children. In any case, each adds up, and none stays open."""
+"""Runs a random life of watches, from the seed in the second argument: nested, in threads that start and end, left by
+exceptions and by Ctrl-C, in forked children. The figures of each watch must be consistent, and none may stay open."""
 
 import contextlib
 import random
@@ -13,7 +13,7 @@ from lives import in_a_child, interrupted
 from meter import end_if_stuck
 
 MOST = 16
-# The time between the reads of two clocks.
+# The maximum time between the reads of two clocks.
 SLACK_S = 0.001
 chance = random.Random(int(sys.argv[2]))
 errors = []
@@ -41,7 +41,7 @@ def watched(chance, depth):
         with outer, inner:
             do(chance, depth - 1)
     finally:
-        # Ctrl-C may have come before the first watch was open.
+        # Ctrl-C may have arrived before the first watch was open.
         if hasattr(inner, "wall_s") and hasattr(outer, "wall_s"):
             check(inner, outer)
 

@@ -45,7 +45,7 @@ impl Bench {
         Plan { rounds: self.size(rounds, 2), patience: self.patience() }
     }
 
-    /// Returns the longest wait for a quiet machine.
+    /// Returns the maximum wait for a quiet machine.
     pub fn patience(&self) -> Duration {
         Duration::from_secs(self.size(5, 0) as u64)
     }

@@ -32,6 +32,7 @@ pub fn measure(bench: &Bench) -> Result<Vec<Rounds>, Trouble> {
     let mut command = vec![text(&bench.program("cancel")?), text(&bench.libbusy), text(&peers)];
     command.extend(cores);
     command.push(bench.size(1000, 40).to_string());
-    // The program starts on one core, and then pins its threads itself. An affinity does not restrict later ones.
+    // The program starts on one core, and then pins its threads itself. The first affinity does not restrict later
+    // ones.
     Ok(vec![quiet::rounds(bench.plan(7), || child::round(bench.observer, &command))?])
 }

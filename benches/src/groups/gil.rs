@@ -15,11 +15,11 @@ use std::time::Duration;
 /// The hidden subcommand that samples the GIL of a process. Its arguments are `PID SECONDS`.
 pub const SAMPLE: &str = "__sample-gil";
 
-/// Old and new versions have different targets. A row shows the worst of its versions.
+/// Old and new versions have different targets. A row shows the worst result of its versions.
 const OLD: &str = "CPython 2.7, 3.7 and 3.8";
 const NEW: &str = "CPython 3.9 and later";
 const PROFILING: &str = "profiling.sampling";
-/// The version that has profiling.sampling (Tachyon), and the only one that it can profile.
+/// The version that contains profiling.sampling (Tachyon), and the only one that it can profile.
 const TACHYON: (u32, u32) = (3, 15);
 
 const EXACT: &str = "error of the exact meter's held share, points";
@@ -81,7 +81,7 @@ fn metered() -> Result<Vec<Interpreter>, Trouble> {
     Ok(pythons)
 }
 
-/// Measures the exact meter in all versions, and reports the worst of the old and the worst of the new ones.
+/// Measures the exact meter in all versions, and reports the worst result of the old versions and of the new ones.
 fn versions(bench: &Bench, pythons: &[Interpreter]) -> Result<Round, Trouble> {
     let mut round = Round::default();
     for python in pythons {
@@ -148,7 +148,7 @@ struct Errors {
     shares: Vec<f64>,
     /// Errors of the longest hold, in microseconds.
     holds: Vec<f64>,
-    /// CPU usage of the meter in percent of a core, if it is a process of its own.
+    /// CPU utilization of the meter in percent of a core, if it runs in a separate process.
     costs: Vec<f64>,
 }
 

@@ -33,7 +33,7 @@ pub fn rows() -> Vec<Row> {
 
 pub fn measure(bench: &Bench) -> Result<Vec<Rounds>, Trouble> {
     let windows = bench.size(20, 3);
-    // Long enough for all windows even if they are delayed. Normally the guard ends the program earlier.
+    // Long enough for all windows even if they are delayed. Normally the supervisor ends the program earlier.
     let seconds = windows + 30;
     let words = |line: &str| line.split(' ').map(str::to_owned).collect::<Vec<_>>();
     let mut all = Vec::new();
@@ -66,9 +66,9 @@ pub fn measure(bench: &Bench) -> Result<Vec<Rounds>, Trouble> {
 /// Returns the standard deviation over the windows, and the absolute error of the total, in percentage points of a
 /// core.
 fn evenness(bench: &Bench, percent: u32, command: &[String], windows: usize) -> Result<(f64, f64), Trouble> {
-    let guarded = Supervised::start(&on_core(bench.measured, command, 120.0)?)?;
+    let supervised = Supervised::start(&on_core(bench.measured, command, 120.0)?)?;
     let pid = loop {
-        match guarded.next()? {
+        match supervised.next()? {
             Event::Started(pid) => break pid,
             Event::Line(_) => {}
             Event::Ended(ended) => return Err(Trouble::Failed(ended.to_string())),
@@ -77,8 +77,8 @@ fn evenness(bench: &Bench, percent: u32, command: &[String], windows: usize) -> 
     sleep(STARTUP);
     let (windows, overall) = match observe(pid, windows) {
         Ok(shares) => shares,
-        // If the program has exited, its exit is the reason.
-        Err(trouble) => match guarded.output()?.success() {
+        // If the program has exited, the reason is its exit.
+        Err(trouble) => match supervised.output()?.success() {
             Ok(_) => return Err(trouble),
             Err(why) => return Err(Trouble::Failed(why)),
         },
@@ -86,8 +86,9 @@ fn evenness(bench: &Bench, percent: u32, command: &[String], windows: usize) -> 
     Ok((standard_deviation(&windows), (overall - f64::from(percent)).abs()))
 }
 
-/// Returns the percentage of a core in each of `count` windows, which end at whole multiples of their length; and in
-/// all windows together, including one before and one after.
+/// Returns the CPU utilization, in percent of a core, of process `pid` and its descendants: in each of `count` windows,
+/// which end at whole multiples of their length, and in total, over a time that includes one more window before and one
+/// after these.
 fn observe(pid: u32, count: usize) -> Result<(Vec<f64>, f64), Trouble> {
     let mut clock = TaskClock::open(pid)?;
     let first = monotonic_ns() / WINDOW_NS + 1;
@@ -129,8 +130,8 @@ mod tests {
         match observed {
             Ok((windows, overall)) => {
                 assert_eq!(windows.len(), 3);
-                // On a loaded machine too: the observed time is at most the used time, within a tick, and is above zero
-                // if the process got a fair share of the core.
+                // This holds on a loaded machine, too: the observed time exceeds the used time by less than a tick, and
+                // is above zero if the process got a fair share of the core.
                 let seen = Duration::from_millis(5).mul_f64(overall);
                 let in_windows = Duration::from_millis(1).mul_f64(windows.iter().sum());
                 let tick = Duration::from_millis(10);

@@ -15,7 +15,7 @@ use std::num::NonZero;
 
 const HZ: NonZero<u32> = NonZero::new(100).expect("a hundred");
 const THREADS: u32 = 16;
-/// Wake-ups per second of each thread that does not only sleep.
+/// Wake-ups per second of each thread in the rows with threads that wake up.
 const WAKES_HZ: u32 = 50;
 
 pub fn rows() -> Vec<Row> {
@@ -69,14 +69,14 @@ pub fn measure(bench: &Bench) -> Result<Vec<Rounds>, Trouble> {
 }
 
 fn start(core: usize, command: &[String]) -> Result<(Supervised, u32), Trouble> {
-    let guarded = Supervised::start(&on_core(core, command, 60.0)?)?;
-    match guarded.next()? {
-        Event::Started(pid) => Ok((guarded, pid)),
+    let supervised = Supervised::start(&on_core(core, command, 60.0)?)?;
+    match supervised.next()? {
+        Event::Started(pid) => Ok((supervised, pid)),
         other => Err(Trouble::Failed(format!("{command:?}: {other:?}"))),
     }
 }
 
-/// Waits for the target's only line, which it prints when all its threads have started.
+/// Waits for the only line of the target, which is printed when all its threads have started.
 fn wait_for_line(target: &Supervised) -> Result<(), Trouble> {
     match target.next()? {
         Event::Line(_) => Ok(()),
@@ -92,7 +92,8 @@ fn cost_of_busy(pid: u32, samples: u64) -> Result<f64, Trouble> {
     })
 }
 
-/// Measures the same with procfs: it reads CPU time and run delay of each thread, and the cores as often as busy does.
+/// Returns the cost of the same samples with procfs, which reads the CPU time and the run delay of each thread, and the
+/// cores as often as busy does.
 fn cost_of_procfs(pid: u32, samples: u64) -> Result<f64, Trouble> {
     let failed = |error: procfs::ProcError| Trouble::Failed(error.to_string());
     let process = Process::new(pid.cast_signed()).map_err(failed)?;
@@ -115,7 +116,8 @@ fn expect_all(found: usize) -> Result<(), Trouble> {
     Err(Trouble::Failed(format!("expected {THREADS} threads, found {found}")))
 }
 
-/// Returns the CPU usage of this thread while it calls `sample` at [`HZ`], in percent of a core, including wake-ups.
+/// Returns the CPU utilization of this thread while it calls `sample` at [`HZ`], in percent of a core, including
+/// wake-ups.
 fn cost(samples: u64, mut sample: impl FnMut() -> Result<(), Trouble>) -> Result<f64, Trouble> {
     let (start, cpu) = (monotonic_ns(), current_thread());
     let mut pace = Pace::start(HZ);
@@ -123,7 +125,7 @@ fn cost(samples: u64, mut sample: impl FnMut() -> Result<(), Trouble>) -> Result
         pace.wait(|| true);
         sample()?;
     }
-    // The last sample gets a full period too.
+    // The last sample gets a full period, too.
     pace.wait(|| true);
     let used = current_thread() - cpu;
     Ok(100.0 * used.as_nanos() as f64 / (monotonic_ns() - start) as f64)
@@ -139,8 +141,8 @@ fn cost_of_psutil(bench: &Bench, pid: u32, samples: u64) -> Result<f64, Trouble>
     found.copied().ok_or_else(|| Trouble::Failed("threads.py reported no figure".into()))
 }
 
-/// Returns the median CPU usage of the first thread of process `pid`, over `windows` tenths of a second, in percent of
-/// a core.
+/// Returns the median CPU utilization of the first thread of process `pid`, over `windows` tenths of a second, in
+/// percent of a core.
 fn median_percent(pid: u32, windows: u64) -> Result<f64, Trouble> {
     let mut sampler = Sampler::open(pid)?;
     let mut pace = Pace::start(NonZero::new(10).expect("ten"));

@@ -13,9 +13,9 @@ const MICROSECONDS: [u64; 3] = [1, 10, 100];
 const C_LOOP: &str = "a C loop of clock_gettime";
 /// Calls of one side per turn, as in c/waits.c.
 const TURN: u64 = 50;
-/// Nanoseconds by which the requested duration increases from call to call. Over a turn, this is somewhat more than one
-/// step of spin_sleep, which calls sched_yield(2) before each reading of the clock; so each wait ends at another point
-/// of a step.
+/// Nanoseconds by which the requested duration increases from call to call. The increase over a turn is slightly more
+/// than one step of spin_sleep, which calls sched_yield(2) before each reading of the clock. So each wait ends at a
+/// different point of a step.
 const STEP: u64 = 10;
 
 pub fn rows() -> Vec<Row> {
@@ -82,6 +82,6 @@ fn overshoot_ns(wait: &dyn Fn(Duration), requested: u64) -> f64 {
     let before = monotonic_ns();
     wait(duration);
     let after = monotonic_ns();
-    // Negative if a sleep ends early.
+    // The result is negative if a sleep ends early.
     (after - before) as f64 - requested as f64
 }

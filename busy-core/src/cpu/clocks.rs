@@ -9,6 +9,12 @@ pub fn current_thread() -> Duration {
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 
+/// Returns the run delay of the calling thread: the time that it was runnable without a CPU. None on systems other than Linux,
+/// and if the kernel keeps no schedstat (CONFIG_SCHED_INFO).
+pub fn current_run_delay() -> Option<Duration> {
+    read_run_delay()
+}
+
 /// Returns the CPU time of thread `tid` of the calling process; 0 is the calling thread.
 ///
 /// The clock's id is the kernel's MAKE_THREAD_CPUCLOCK(tid, CPUCLOCK_SCHED), which pthread_getcpuclockid(3) computes
@@ -20,7 +26,7 @@ pub fn own_thread(tid: u32) -> std::io::Result<Duration> {
     read_clock(tid, 4 | 2)
 }
 
-/// Returns the CPU time of all threads of process `pid` together, including ended ones; 0 is the calling process.
+/// Returns the total CPU time of all threads of process `pid`, including ended ones; 0 is the calling process.
 ///
 /// # Errors
 /// InvalidInput if there is no such process; Unsupported on systems other than Linux.
@@ -30,11 +36,22 @@ pub fn process(pid: u32) -> std::io::Result<Duration> {
 
 #[cfg(target_os = "linux")]
 fn read_clock(id: u32, kind: i32) -> std::io::Result<Duration> {
-    // An id over the kernel's PID_MAX_LIMIT (2^22) would overflow the clock's id.
+    // An id above the kernel's PID_MAX_LIMIT (2^22) would overflow the clock's id.
     let id = i32::try_from(id).ok().filter(|id| *id <= 1 << 22).ok_or(std::io::ErrorKind::InvalidInput)?;
     let clock = nix::time::ClockId::from_raw((!id << 3) | kind);
     let time = nix::time::clock_gettime(clock)?;
     Ok(Duration::new(time.tv_sec() as u64, time.tv_nsec() as u32))
+}
+
+#[cfg(target_os = "linux")]
+fn read_run_delay() -> Option<Duration> {
+    let schedstat = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
+    super::threads::parse_schedstat(&schedstat).map(|(_, run_delay)| run_delay)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn read_run_delay() -> Option<Duration> {
+    None
 }
 
 #[cfg(not(target_os = "linux"))]

@@ -6,23 +6,23 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::time::Duration;
 
-/// The times of one core since boot, in steps of 10 ms. The difference of two readings is what it did in between.
+/// The times of one core since boot, in steps of 10 ms. Subtract two readings to obtain the times between them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CoreUsage {
     /// The core's number, the N of `cpuN`.
     pub core: u32,
-    /// The time in user mode, nice included.
+    /// The time in user mode, including nice.
     pub user: Duration,
-    /// The time in the kernel, interrupts included.
+    /// The time in the kernel, including interrupts.
     pub system: Duration,
-    /// The time with nothing to run, waiting for I/O included.
+    /// The idle time, including waiting for I/O.
     pub idle: Duration,
-    /// The time that the hypervisor ran something else while this core had work.
+    /// The time that the hypervisor ran something else although this core had work.
     pub steal: Duration,
 }
 
 impl CoreUsage {
-    /// Returns the time that this machine's own work took.
+    /// Returns the time for which this machine used the core: user and system time.
     pub fn busy(&self) -> Duration {
         self.user + self.system
     }
@@ -31,17 +31,17 @@ impl CoreUsage {
 /// Returns the times of all cores that are online.
 ///
 /// # Errors
-/// InvalidData if /proc/stat is not as proc_stat(5) describes it.
+/// InvalidData if /proc/stat does not have the format of proc_stat(5).
 pub fn cores() -> io::Result<Vec<CoreUsage>> {
     let mut cores = Vec::new();
     ProcStat::open()?.read(&mut cores)?;
     Ok(cores)
 }
 
-/// /proc/stat, kept open. The kernel composes the whole file at each read, however short the read is.
+/// /proc/stat, kept open. The kernel generates the whole file at each read, even if only a part is read.
 pub(super) struct ProcStat {
     file: File,
-    /// Room for the lines of the cores. The lines behind them do not matter.
+    /// A buffer for the lines of the cores. The lines after them are not needed.
     buffer: Vec<u8>,
 }
 
@@ -50,7 +50,7 @@ impl ProcStat {
         Ok(Self { file: File::open("/proc/stat")?, buffer: vec![0; 1024] })
     }
 
-    /// Reads the cores that are online into `cores`, replacing its contents.
+    /// Replaces the contents of `cores` by the times of the cores that are online.
     pub fn read(&mut self, cores: &mut Vec<CoreUsage>) -> io::Result<()> {
         loop {
             let length = self.file.read_at(&mut self.buffer, 0)?;
@@ -60,7 +60,8 @@ impl ProcStat {
                 self.buffer.resize(2 * length, 0);
                 continue;
             }
-            let bad = || io::Error::new(io::ErrorKind::InvalidData, "/proc/stat is not as proc_stat(5) describes it");
+            let bad =
+                || io::Error::new(io::ErrorKind::InvalidData, "/proc/stat does not have the format of proc_stat(5)");
             return parse(of_cores.unwrap_or(text), cores).ok_or_else(bad);
         }
     }
@@ -73,7 +74,7 @@ fn parse(stat: &str, cores: &mut Vec<CoreUsage>) -> Option<()> {
         let mut fields = line.split_ascii_whitespace();
         let core = fields.next()?.parse().ok()?;
         let mut duration = || Some(ticks::to_duration(fields.next()?.parse().ok()?));
-        // Guest time, in the fields behind these, is part of user time already.
+        // Guest time, in the fields after these, is already included in user time.
         let [user, nice, system, idle] = [duration()?, duration()?, duration()?, duration()?];
         let [iowait, irq, softirq, steal] = [duration()?, duration()?, duration()?, duration()?];
         cores.push(CoreUsage { core, user: user + nice, system: system + irq + softirq, idle: idle + iowait, steal });
@@ -124,7 +125,7 @@ mod tests {
         ] {
             assert_eq!(parse(text, &mut Vec::new()), None, "{text:?}");
         }
-        // A time that is too long for a Duration in nanoseconds saturates.
+        // A time that is too long for a Duration saturates.
         let mut found = Vec::new();
         assert_eq!(parse("cpu0 4000000000000 0 2 3 4 5 6 7", &mut found), Some(()));
         assert_eq!(found[0].user, Duration::from_nanos(u64::MAX));

@@ -12,10 +12,10 @@ pub struct DescriptorBudget {
     left: Arc<AtomicU64>,
 }
 
-/// A file that is kept open, and counts against its budget until it is dropped.
+/// A file that is kept open and counts towards its budget until it is dropped.
 #[derive(Debug)]
 pub struct KeptFile {
-    // Closed before its share is given back.
+    // The file is closed before its share returns to the budget.
     file: File,
     _share: Share,
 }
@@ -29,8 +29,7 @@ impl DescriptorBudget {
         Self { left: Arc::new(AtomicU64::new(most)) }
     }
 
-    /// Returns the budget that all samplers of this process share: a quarter of what RLIMIT_NOFILE allowed when this
-    /// was called first.
+    /// Returns the budget that all samplers of this process share: a quarter of RLIMIT_NOFILE at the first call.
     pub fn of_process() -> Self {
         static BUDGET: OnceLock<DescriptorBudget> = OnceLock::new();
         let quarter = || getrlimit(Resource::Nofile).current.map_or(u64::MAX, |limit| limit / 4);
@@ -64,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn clones_share_a_budget_and_a_dropped_file_gives_its_share_back() {
+    fn clones_share_a_budget_and_a_dropped_file_returns_its_share() {
         let budget = DescriptorBudget::new(2);
         let keep = |budget: &DescriptorBudget| budget.keep(File::open("/dev/null").unwrap());
         let (first, second) = (keep(&budget), keep(&budget.clone()));

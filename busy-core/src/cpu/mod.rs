@@ -1,16 +1,13 @@
-//! The CPU time of threads and cores, each from the most exact clock that the kernel has for it.
+//! The CPU time of threads and cores, each from the most accurate clock that the kernel provides.
 //!
-//! | of | read from | resolution |
-//! |---|---|---|
-//! | the calling thread | CLOCK_THREAD_CPUTIME_ID | 1 ns |
-//! | a thread of the own process | its CPU clock, by thread id | 1 ns |
-//! | a whole process | its CPU clock, by process id | 1 ns |
-//! | a thread of another process | /proc/PID/task/TID/schedstat | 1 ns while it does not run; up to one tick (1 to 10 ms) late while it runs |
-//! | its user and system time | /proc/PID/task/TID/stat | one tick of USER_HZ (10 ms) |
-//! | a core | /proc/stat | one tick of USER_HZ (10 ms) |
+//! | of | read from | resolution | |---|---|---| | the calling thread | CLOCK_THREAD_CPUTIME_ID | 1 ns | | another
+//! thread of the calling process | its CPU clock, by thread id | 1 ns | | a whole process | its CPU clock, by process
+//! id | 1 ns | | a thread of another process | /proc/PID/task/TID/schedstat | 1 ns while it does not run; up to one
+//! tick (1 to 10 ms) late while it runs | | its user and system time | /proc/PID/task/TID/stat | one tick of USER_HZ
+//! (10 ms) | | a core | /proc/stat | one tick of USER_HZ (10 ms) |
 //!
-//! [`Sampler`] reads the threads of one process, and the cores, repeatedly and cheaply. [`threads()`] and [`cores()`]
-//! read them once, with all their figures.
+//! [`Sampler`] reads the threads of one process, and the cores, repeatedly and at a low cost. [`threads()`] and
+//! [`cores()`] read them once, with all their figures.
 
 mod clocks;
 #[cfg(target_os = "linux")]
@@ -24,7 +21,7 @@ mod threads;
 #[cfg(target_os = "linux")]
 mod ticks;
 
-pub use clocks::{current_thread, own_thread, process};
+pub use clocks::{current_run_delay, current_thread, own_thread, process};
 #[cfg(target_os = "linux")]
 pub use cores::{CoreUsage, cores};
 #[cfg(target_os = "linux")]

@@ -1,15 +1,15 @@
-//! Samples the threads of one process and the cores of the machine, on descriptors that stay open.
+//! Samples the threads of one process and the cores of the machine, through descriptors that stay open.
 //!
 //! An open descriptor of schedstat refers to the thread itself, not to its id: once the thread has ended, every read
 //! fails with ESRCH, even if the thread id has been reused. The link count of /proc/PID/task is 2 plus the number of
-//! threads (proc_task_getattr in fs/proc/base.c). So one read of each thread and one fstat(2) show every change, and
-//! the list of threads is read again only if threads have started. A thread that has ended is dropped at its ESRCH; if
-//! another one has taken its place, the count does not match. If a kernel counts differently, the list is read every
-//! time, at a higher cost.
+//! threads (proc_task_getattr in fs/proc/base.c). So one read for each thread and one fstat(2) detect every change, and
+//! the list of threads is read again only if threads have started. A thread whose read fails with ESRCH is removed. If
+//! another thread has started in the meantime, the count then no longer matches. On a kernel that counts differently,
+//! the list is read every time, at a higher cost.
 //!
 //! Most processes sleep most of the time. The process's CPU clock is the sum over its threads, including those that
-//! have ended (thread_group_cputime in kernel/sched/cputime.c). If it has not moved, no thread has run, and the figures
-//! of the last sample are still right. So a sample of a process that sleeps takes two system calls.
+//! have ended (thread_group_cputime in kernel/sched/cputime.c). If it has not advanced, no thread has run, and the
+//! figures of the last sample are still correct. So a sample of a sleeping process takes two system calls.
 
 use super::clocks::{own_thread, process};
 use super::cores::{CoreUsage, ProcStat};
@@ -27,31 +27,32 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
 use std::time::Duration;
 
-/// Reads the CPU time of one process's threads and of the cores, up to a thousand times a second.
+/// Reads the CPU time of one process's threads and of the cores, up to a thousand times per second.
 ///
-/// It keeps one descriptor for each thread, within [`DescriptorBudget::of_process`]. For threads beyond that, the file
-/// is opened at each sample: the figures are the same, the cost is some three times as high.
+/// It keeps one descriptor open for each thread, within [`DescriptorBudget::of_process`]. For threads beyond this
+/// budget, the file is opened at each sample: the figures are the same, but the cost is about three times as high.
 pub struct Sampler {
     pid: u32,
-    /// True for the own process, for which the CPU clock of each thread can be read.
+    /// True for the calling process, for which the CPU clock of each thread can be read.
     own: bool,
-    /// Shows the end of the process even before its parent has waited for it. `None` for the own process, and if the
-    /// kernel has no pidfds (before 5.3) or a sandbox forbids them: then the end is noticed once the parent has waited.
+    /// Reports the end of the process even before its parent has waited for it. `None` for the calling process, and if
+    /// the kernel has no pidfds (before 5.3) or a sandbox forbids them: then the end is detected only after the parent
+    /// has waited.
     pidfd: Option<OwnedFd>,
     /// /proc/PID/task.
     task: OwnedFd,
-    /// In the order of their ids.
+    /// The threads, in the order of their ids.
     threads: Vec<Thread>,
-    /// The process's CPU clock just before the threads were read; `None` if that is not reliable.
+    /// The process's CPU clock just before the threads were read; `None` if it is not reliable.
     clock: Option<Duration>,
     budget: DescriptorBudget,
     stat: ProcStat,
-    /// The time at which the cores were read first.
+    /// The time of the first reading of the cores.
     first_read_ns: u64,
     sample: Sample,
 }
 
-/// One sample. The difference of two samples is what was done in between.
+/// One sample. Subtract two samples to obtain the times between them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Sample {
     /// The time just before the first thread was read, in nanoseconds of CLOCK_MONOTONIC.
@@ -61,46 +62,48 @@ pub struct Sample {
     /// The cores that were online at `cores_monotonic_ns`.
     pub cores: Vec<CoreUsage>,
     /// The time at which the cores were read, just before the threads of this sample or of an earlier one. They are
-    /// read at most [`Sampler::CORES_HZ`] times a second.
+    /// read at most [`Sampler::CORES_HZ`] times per second.
     pub cores_monotonic_ns: u64,
 }
 
-/// The times of one thread since its start. If they are less than before, another thread has got the id.
+/// The times of one thread since its start. If they are less than in an earlier sample, another thread has reused the
+/// id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ThreadSample {
     /// The thread's id, as gettid(2) and Python's `threading.get_native_id()` return it.
     pub tid: u32,
-    /// The CPU time. Exact in the own process; in another one exact while the thread does not run, and up to one tick
-    /// of the scheduler (1 to 10 ms) late while it runs.
+    /// The CPU time. It is exact in the calling process. In another process it is exact while the thread does not run,
+    /// and up to one tick of the scheduler (1 to 10 ms) late while the thread runs.
     pub cpu: Duration,
-    /// The run delay: the time that the thread was runnable without a CPU. It is counted once it is over.
+    /// The run delay: the time that the thread was runnable without a CPU. It is counted when it is over.
     pub run_delay: Duration,
 }
 
 struct Thread {
     tid: u32,
-    /// Its schedstat, if that is kept open.
+    /// The thread's file schedstat, if it is kept open.
     schedstat: Option<KeptFile>,
 }
 
 impl Sampler {
-    /// The largest number of times a second that the cores are read. Their figures move in steps of 10 ms, so between
-    /// closer readings a core would seem to be idle or fully busy; and one reading costs as much as those of ten
-    /// threads.
+    /// The maximum number of times per second that the cores are read. Their figures advance in steps of 10 ms, so
+    /// between closer readings a core would seem to be idle or fully busy. Also, one reading costs as much as reading
+    /// ten threads.
     pub const CORES_HZ: u32 = 20;
 
-    /// Prepares to sample process `pid`, which may be the own one.
+    /// Prepares to sample process `pid`, which may be the calling process.
     ///
     /// # Errors
-    /// NotFound if there is no such process; PermissionDenied if /proc hides it; Unsupported if the kernel keeps no
-    /// schedstat (CONFIG_SCHED_INFO).
+    /// NotFound if there is no such process; PermissionDenied if /proc hides it; Unsupported if the kernel has no
+    /// schedstat files (CONFIG_SCHED_INFO).
     pub fn open(pid: u32) -> io::Result<Self> {
         Self::open_within(pid, DescriptorBudget::of_process())
     }
 
     fn open_within(pid: u32, budget: DescriptorBudget) -> io::Result<Self> {
         let own = pid == std::process::id();
-        // The pidfd first: if another process gets the id in between, the pidfd shows that the former one has ended.
+        // The pidfd is opened first: if another process reuses the id afterwards, the pidfd reports that the first
+        // process has ended.
         let id = i32::try_from(pid).ok().and_then(Pid::from_raw).filter(|_| !own);
         let pidfd = id.and_then(|id| pidfd_open(id, PidfdFlags::empty()).ok());
         let path = format!("/proc/{pid}/task");
@@ -121,23 +124,23 @@ impl Sampler {
         })
     }
 
-    /// Reads all threads, and the cores if they are due, into buffers that the next call reuses. Threads that have
-    /// ended since the last call are left out; threads that have started are included.
+    /// Reads all threads, and the cores if their reading is due, into buffers that the next call reuses. Threads that
+    /// have ended since the last call are left out; threads that have started are included.
     ///
     /// # Errors
-    /// NotFound once the process has ended. If the process has more threads than descriptors may be kept, also the
-    /// error of open(2) while the own process has no descriptor left (EMFILE); a later call may succeed.
+    /// NotFound after the process has ended. If the process has more threads than the budget has descriptors, also the
+    /// error of open(2) if the calling process has no descriptor left (EMFILE); a later call may succeed.
     pub fn sample(&mut self) -> io::Result<&Sample> {
         self.read_cores()?;
         self.sample.monotonic_ns = monotonic_ns();
-        // The own process is running now.
+        // The calling process is running now, so its clock always advances.
         let clock = if self.own { None } else { process(self.pid).ok() };
         if clock.is_none() || clock != self.clock || count(&self.task)? != self.sample.threads.len() {
             self.clock = None;
             self.read_threads()?;
             self.clock = clock;
         }
-        // A process that has ended but was not waited for still has its main thread, and no other.
+        // A process that has ended but has not been waited for still has its main thread, but no other.
         let ended = match self.sample.threads.len() {
             0 => true,
             1 => self.process_has_ended()?,
@@ -153,7 +156,7 @@ impl Sampler {
         let samples = &mut self.sample.threads;
         samples.clear();
         read_threads(&mut self.threads, samples, &self.task, self.own, &self.budget)?;
-        // Not only at the first sample: threads that have started while the others were read are missing as well.
+        // This happens not only in the first sample: threads that started while the others were read are missing, too.
         if count(&self.task)? != self.threads.len() {
             let mut new = started(&self.task, &self.threads)?;
             read_threads(&mut new, samples, &self.task, self.own, &self.budget)?;
@@ -184,8 +187,7 @@ impl Sampler {
     }
 }
 
-/// Checks that the kernel has schedstat files. [`Sampler::sample`] takes a thread without one for a thread that has
-/// ended.
+/// Checks that the kernel has schedstat files. [`Sampler::sample`] treats a thread without such a file as ended.
 fn expect_schedstat(task: &OwnedFd) -> io::Result<()> {
     for Thread { tid, .. } in started(task, &[])? {
         let is_there = |path: String| statat(task, path, AtFlags::empty()).is_ok();
@@ -200,16 +202,16 @@ fn expect_schedstat(task: &OwnedFd) -> io::Result<()> {
     Ok(())
 }
 
-/// Returns true if the cores are to be read: in the first sample of each step of [`Sampler::CORES_HZ`]. The first
-/// reading lies in the middle of its step, so that samples at that very rate stay clear of the ends of the steps, even
-/// if some are late.
+/// Returns true if the cores should be read: in the first sample of each interval of [`Sampler::CORES_HZ`]. The first
+/// reading is in the middle of its interval, so that samples at the same rate fall into one interval each, even if some
+/// are late.
 fn is_due(first_ns: u64, last_ns: u64, now_ns: u64) -> bool {
     const STEP_NS: u64 = 1_000_000_000 / Sampler::CORES_HZ as u64;
     let step = |ns: u64| (ns - first_ns + STEP_NS / 2) / STEP_NS;
     step(now_ns) != step(last_ns)
 }
 
-/// Reads `threads` into `samples` and drops those that have ended.
+/// Reads `threads` into `samples` and removes threads that have ended.
 fn read_threads(
     threads: &mut Vec<Thread>,
     samples: &mut Vec<ThreadSample>,
@@ -235,7 +237,7 @@ fn read_threads(
 impl Thread {
     fn read(&mut self, task: &OwnedFd, own: bool, budget: &DescriptorBudget) -> io::Result<ThreadSample> {
         let tid = self.tid;
-        // This makes the kernel update its account of the thread, schedstat included.
+        // This makes the kernel update its figures of the thread, including schedstat.
         let exact = if own { own_thread(tid).ok() } else { None };
         let mut buffer = [0; 64];
         let length = if let Some(kept) = &self.schedstat {
@@ -249,9 +251,12 @@ impl Thread {
         };
         let text = str::from_utf8(&buffer[..length]).unwrap_or_default();
         let (cpu, run_delay) = parse_schedstat(text).ok_or_else(|| {
-            io::Error::new(io::ErrorKind::InvalidData, format!("schedstat of thread {tid} reads {text:?}"))
+            io::Error::new(
+                io::ErrorKind::InvalidData,
+                format!("expected two numbers in the schedstat of thread {tid}, found {text:?}"),
+            )
         })?;
-        // The descriptor could be read, so the id was still this thread's when its clock was read.
+        // The descriptor could be read, so the id still belonged to this thread when its clock was read.
         Ok(ThreadSample { tid, cpu: exact.unwrap_or(cpu), run_delay })
     }
 }
@@ -295,7 +300,7 @@ mod tests {
         let (leave, left) = std::sync::mpsc::channel::<()>();
         let left = std::sync::Mutex::new(left);
         std::thread::scope(|scope| {
-            // At least five threads: these, the main one, and this test's.
+            // The process has at least five threads: these three, the main thread, and the thread of this test.
             for _ in 0..3 {
                 scope.spawn(|| _ = left.lock().unwrap().recv());
             }
@@ -305,7 +310,7 @@ mod tests {
             assert_eq!((kept(&first), kept(&second)), (5, 0));
             drop(first);
             second.sample().unwrap();
-            assert_eq!(kept(&second), 5, "the dropped one has given its descriptors back");
+            assert_eq!(kept(&second), 5, "dropping a sampler must return its descriptors");
             drop(leave);
         });
     }
@@ -324,7 +329,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_pidfd_the_end_is_noticed_once_the_parent_has_waited() {
+    fn without_a_pidfd_the_end_is_detected_once_the_parent_has_waited() {
         let mut child = Command::new("sleep").arg("60").spawn().unwrap();
         let mut sampler = Sampler { pidfd: None, ..Sampler::open(child.id()).unwrap() };
         assert_eq!(sampler.sample().unwrap().threads.len(), 1);

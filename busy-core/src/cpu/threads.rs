@@ -4,31 +4,31 @@ use super::ticks;
 use std::time::Duration;
 use std::{fs, io};
 
-/// The times of one thread since its start. The difference of two readings is what it did in between.
+/// The times of one thread since its start. Subtract two readings to obtain the times between them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ThreadUsage {
     /// The thread's id, as gettid(2) and Python's `threading.get_native_id()` return it.
     pub tid: u32,
     /// The CPU time, schedstat's first field: exact while the thread does not run, up to one tick late while it runs.
     pub cpu: Duration,
-    /// The run delay, schedstat's second field: the time that the thread was runnable without a CPU. A wait for a lock
-    /// is not part of it.
+    /// The run delay, schedstat's second field: the time that the thread was runnable without a CPU. It does not
+    /// include waits for locks.
     pub run_delay: Duration,
     /// The CPU time in user mode, in steps of 10 ms.
     pub user: Duration,
     /// The CPU time in the kernel, in steps of 10 ms.
     pub system: Duration,
-    /// The number of context switches because the thread waited for something.
+    /// The number of context switches that happened because the thread waited for something.
     pub voluntary_switches: u64,
-    /// The number of context switches because the kernel gave the CPU to another thread.
+    /// The number of context switches that happened because the kernel gave the CPU to another thread.
     pub involuntary_switches: u64,
 }
 
-/// Returns all live threads of process `pid`, in the order of their ids. A thread that ends meanwhile is left out.
+/// Returns all live threads of process `pid`, in the order of their ids. Threads that end during the call are left out.
 ///
 /// # Errors
-/// NotFound if there is no such process; PermissionDenied if /proc hides it; InvalidData if the kernel keeps no
-/// schedstat (CONFIG_SCHED_INFO).
+/// NotFound if there is no such process; PermissionDenied if /proc hides it; InvalidData if the kernel has no schedstat
+/// files (CONFIG_SCHED_INFO).
 pub fn threads(pid: u32) -> io::Result<Vec<ThreadUsage>> {
     let mut found = Vec::new();
     for entry in fs::read_dir(format!("/proc/{pid}/task"))? {
@@ -43,7 +43,8 @@ pub fn threads(pid: u32) -> io::Result<Vec<ThreadUsage>> {
     Ok(found)
 }
 
-/// Returns true if the error means that the thread has ended: its file is gone (ENOENT), or was open already (ESRCH).
+/// Returns true if the error means that the thread has ended: ENOENT if its file is opened, ESRCH if it was open
+/// already.
 pub(super) fn has_ended(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(rustix::io::Errno::SRCH.raw_os_error())
 }
@@ -52,7 +53,10 @@ fn thread(pid: u32, tid: u32) -> io::Result<ThreadUsage> {
     let read = |file: &str| fs::read_to_string(format!("/proc/{pid}/task/{tid}/{file}"));
     let (schedstat, stat, status) = (read("schedstat")?, read("stat")?, read("status")?);
     let bad = |file: &str, text: &str| {
-        io::Error::new(io::ErrorKind::InvalidData, format!("/proc/{pid}/task/{tid}/{file} reads {text:?}"))
+        io::Error::new(
+            io::ErrorKind::InvalidData,
+            format!("expected the format of proc(5) in /proc/{pid}/task/{tid}/{file}, found {text:?}"),
+        )
     };
 
     let (cpu, run_delay) = parse_schedstat(&schedstat).ok_or_else(|| bad("schedstat", &schedstat))?;
@@ -80,8 +84,8 @@ pub(super) fn parse_schedstat(text: &str) -> Option<(Duration, Duration)> {
     Some((nanoseconds()?, nanoseconds()?))
 }
 
-/// Parses fields 14 and 15 of proc_pid_stat(5). The second field, the name, may contain blanks and parentheses, so
-/// counting starts behind its last parenthesis.
+/// Parses fields 14 and 15 of proc_pid_stat(5). The second field, the name, may contain spaces and parentheses, so
+/// counting starts after its last parenthesis.
 fn user_and_system_ticks(stat: &str) -> Option<(u64, u64)> {
     let mut fields = stat.get(stat.rfind(')')? + 1..)?.split_ascii_whitespace().skip(11);
     Some((fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
@@ -95,7 +99,7 @@ mod tests {
     use std::process;
 
     #[test]
-    fn the_own_threads_are_found_with_their_cpu_time() {
+    fn the_threads_of_the_calling_process_are_found_with_their_cpu_time() {
         let usage = std::thread::spawn(|| {
             let own = fs::read_link("/proc/thread-self").unwrap();
             let tid: u32 = own.file_name().unwrap().to_str().unwrap().parse().unwrap();
@@ -123,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_with_blanks_and_parentheses_does_not_shift_the_fields() {
+    fn a_name_with_spaces_and_parentheses_does_not_shift_the_fields() {
         let stat = "7 (a) b (c) R 1 7 7 0 -1 4194304 90 0 0 0 123 45 0 0 20 0 1 0 5 0 0";
         assert_eq!(user_and_system_ticks(stat), Some((123, 45)));
         assert_eq!(user_and_system_ticks("7 (a R 1"), None);

@@ -8,16 +8,16 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 use std::{env, fs};
 
-/// The child, ended when dropped.
+/// The child process. Dropping this value ends it.
 pub struct Puppet {
     pub child: Child,
-    /// The threads that it always has: the main one, and the one that runs the test.
+    /// The threads that it always has: the main thread, and the thread that runs the test.
     own: Vec<u32>,
     answers: BufReader<ChildStderr>,
 }
 
 impl Puppet {
-    /// Starts this test binary again, in its test `puppet`.
+    /// Starts this test binary again, to run its test `puppet`.
     pub fn start() -> Self {
         let mut child = Command::new(env::current_exe().unwrap())
             .args(["--exact", "puppet", "--ignored", "--nocapture"])
@@ -33,7 +33,7 @@ impl Puppet {
         puppet
     }
 
-    /// Returns its own threads and `others`, in the order of their ids.
+    /// Returns the threads that it always has and `others`, in the order of their ids.
     pub fn threads_and(&self, others: &[u32]) -> Vec<u32> {
         let mut all = [&self.own[..], others].concat();
         all.sort_unstable();
@@ -59,12 +59,12 @@ impl Puppet {
         self.request("end");
     }
 
-    /// Ends the oldest of these threads and starts another one, without an answer in between.
+    /// Ends the oldest of these threads and starts another one, in one request.
     pub fn replace_thread(&mut self) -> u32 {
         self.request("replace").parse().unwrap()
     }
 
-    /// Starts and ends threads for a while, without an answer before the end.
+    /// Starts and ends threads for a while. The child answers at the end.
     pub fn churn(&mut self) {
         self.send("churn");
     }
@@ -93,7 +93,7 @@ impl Drop for Puppet {
     }
 }
 
-/// The body of the test `puppet`: executes the commands on stdin. If run by hand, it ends at once.
+/// Executes the commands on stdin; this is the body of the test `puppet`. If run by hand, it ends at once.
 pub fn obey() {
     let mut threads = Vec::new();
     for line in stdin().lines() {
@@ -150,7 +150,7 @@ pub fn own_tid() -> u32 {
 pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
     let start = Instant::now();
     while !condition() {
-        assert!(start.elapsed() < Duration::from_secs(10), "not within ten seconds: {what}");
+        assert!(start.elapsed() < Duration::from_secs(10), "expected within ten seconds: {what}");
         thread::sleep(Duration::from_millis(1));
     }
 }

@@ -1,8 +1,8 @@
-//! The libbusy.so under test, opened at run time, with the functions of busy.h.
+//! The libbusy.so under test, opened at run time, with the functions of busy.h and busy_gil.h.
 
 use super::common::libbusy;
 use super::header::*;
-use std::ffi::{CStr, c_char, c_uint};
+use std::ffi::{CStr, c_char, c_uint, c_void};
 use std::sync::OnceLock;
 
 /// The functions of the library, and methods that call them without unsafe code.
@@ -17,6 +17,12 @@ pub struct Busy {
     pub wait_ns: unsafe extern "C" fn(u64, *const Options, *mut WaitResult) -> i32,
     pub load: unsafe extern "C" fn(*const LoadOptions, *mut LoadResult) -> i32,
     pub thread_cpu_ns: unsafe extern "C" fn(u32, *mut u64) -> i32,
+    pub gil_start: unsafe extern "C" fn() -> i32,
+    pub gil_stop: unsafe extern "C" fn() -> i32,
+    pub gil_snapshot: unsafe extern "C" fn(*mut GilTotals, *mut c_void, usize, *mut usize) -> i32,
+    pub gil_window_open: unsafe extern "C" fn(*mut u32) -> i32,
+    pub gil_window_close: unsafe extern "C" fn(u32) -> i32,
+    pub gil_reason: unsafe extern "C" fn(*mut c_char, usize) -> usize,
 }
 
 pub fn busy() -> &'static Busy {
@@ -41,6 +47,12 @@ pub fn busy() -> &'static Busy {
             wait_ns: function!("busy_wait_ns"),
             load: function!("busy_load"),
             thread_cpu_ns: function!("busy_thread_cpu_ns"),
+            gil_start: function!("busy_gil_start"),
+            gil_stop: function!("busy_gil_stop"),
+            gil_snapshot: function!("busy_gil_snapshot"),
+            gil_window_open: function!("busy_gil_window_open"),
+            gil_window_close: function!("busy_gil_window_close"),
+            gil_reason: function!("busy_gil_reason"),
         }
     })
 }

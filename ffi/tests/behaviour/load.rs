@@ -46,6 +46,33 @@ fn the_flag_ends_the_load() {
 }
 
 #[test]
+fn a_load_of_zero_duration_ends_at_once_even_if_its_flag_is_set() {
+    let cancel = Cancel::new();
+    busy().set(&cancel);
+    let options = LoadOptions { cancel: &cancel, duration_ns: 0, threads: 3, ..LoadOptions::new() };
+    let (status, result) = load(&options);
+    assert_eq!(status, OK);
+    assert!(result.elapsed_ns > 0 && result.share.is_finite() && result.share >= 0.0, "{result:?}");
+}
+
+#[test]
+fn the_ends_of_each_range_are_allowed() {
+    let valid = LoadOptions { duration_ns: 1_000_000, ..LoadOptions::new() };
+    for options in [
+        LoadOptions { share: 0.0, ..valid },
+        LoadOptions { share: 1.0, ..valid },
+        LoadOptions { period_ns: 1, ..valid },
+        LoadOptions { period_ns: WAIT_MAX_NS, ..valid },
+        LoadOptions { threads: 4096, duration_ns: 0, ..valid },
+    ] {
+        assert_eq!(load(&options).0, OK, "{options:?}");
+    }
+    let cancel = Cancel::new();
+    busy().set(&cancel);
+    assert_eq!(load(&LoadOptions { cancel: &cancel, duration_ns: WAIT_MAX_NS, ..valid }).0, CANCELLED);
+}
+
+#[test]
 fn invalid_options_are_refused_and_nothing_is_written() {
     let valid = LoadOptions::new();
     for (options, status) in [
@@ -53,6 +80,7 @@ fn invalid_options_are_refused_and_nothing_is_written() {
         (LoadOptions { share: 1.5, ..valid }, BAD_OPTION),
         (LoadOptions { share: f64::NAN, ..valid }, BAD_OPTION),
         (LoadOptions { threads: 0, ..valid }, BAD_OPTION),
+        (LoadOptions { threads: 4097, ..valid }, BAD_OPTION),
         (LoadOptions { threads: u32::MAX, ..valid }, BAD_OPTION),
         (LoadOptions { period_ns: 0, ..valid }, BAD_OPTION),
         (LoadOptions { reserved: 1, ..valid }, BAD_OPTION),

@@ -1,4 +1,4 @@
-//! The promises of busy.h, function by function. The tests open libbusy.so at run time, as programs do.
+//! The promises of busy.h and busy_gil.h, function by function. The tests open libbusy.so at run time, as programs do.
 
 #![cfg(target_os = "linux")]
 #![allow(unsafe_code, reason = "calls through a C ABI")]
@@ -7,8 +7,11 @@
 mod abi;
 #[path = "../common/mod.rs"]
 mod common;
+mod gil;
 #[path = "../common/header.rs"]
 mod header;
+#[cfg(target_arch = "x86_64")]
+mod interrupted;
 mod library;
 mod load;
 mod options;
@@ -113,6 +116,8 @@ fn a_wait_of_zero_counts_no_polls() {
     let cancel = Cancel::new();
     busy().set(&cancel);
     assert_eq!(busy().cancellable(0, &cancel).0, OK);
+    let status = busy().wait(0, &Options { clock: TSC, ..Options::new(&cancel) }).0;
+    assert!([OK, UNSUPPORTED].contains(&status), "{status}");
 }
 
 #[test]
@@ -269,6 +274,35 @@ fn unused_ids_and_threads_of_other_processes_are_refused() {
     other.kill().unwrap();
     other.wait().unwrap();
     assert_eq!(result, Err(NO_SUCH_THREAD), "a thread of another process");
+}
+
+/// A signal handler that calls these functions need not save errno.
+#[test]
+fn errno_is_kept_by_every_function_that_a_signal_handler_may_call() {
+    let cancel = Cancel::new();
+    let mut ns = 0;
+    // SAFETY: __errno_location(3) returns the calling thread's errno; the functions get what busy.h requires.
+    unsafe {
+        let errno = libc::__errno_location();
+        *errno = 77;
+        (busy().abi_version)();
+        (busy().version)();
+        (busy().strerror)(-1);
+        (busy().cancel_set)(null());
+        (busy().cancel_set)(&cancel);
+        (busy().cancel_reset)(&cancel);
+        (busy().wait)(0);
+        (busy().wait_time)(0);
+        for clock in [MONOTONIC, TSC, 2] {
+            busy().wait(SHORT, &Options { clock, ..Options::new(&cancel) });
+            assert_eq!(*errno, 77, "clock {clock}");
+        }
+        assert_eq!((busy().thread_cpu_ns)(0, &mut ns), OK);
+        for tid in [1 << 22, u32::MAX] {
+            assert_eq!((busy().thread_cpu_ns)(tid, &mut ns), NO_SUCH_THREAD);
+            assert_eq!(*errno, 77, "thread {tid}");
+        }
+    }
 }
 
 /// Four threads, two per clock, wait half a million times each. By the caller's own clock, no wait ends early.

@@ -10,6 +10,8 @@ pub const BAD_SIZE: i32 = 4;
 pub const NO_SUCH_THREAD: i32 = 5;
 pub const UNSUPPORTED: i32 = 6;
 pub const BAD_OPTION: i32 = 8;
+pub const GIL_OFF: i32 = 10;
+pub const GIL_REFUSED: i32 = 11;
 pub const NO_WINDOWS: i32 = 13;
 pub const MONOTONIC: u32 = 0;
 pub const TSC: u32 = 1;
@@ -42,7 +44,7 @@ impl Options {
 }
 
 #[repr(C)]
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Copy)]
 pub struct LoadOptions {
     pub size: usize,
     pub cancel: *const Cancel,
@@ -68,6 +70,20 @@ pub struct LoadResult {
     pub elapsed_ns: u64,
     pub cpu_ns: u64,
     pub share: f64,
+}
+
+/// BUSY_GIL_TOTALS_INIT: the size, and zeros for the fields behind it.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct GilTotals {
+    pub size: usize,
+    pub rest: [u64; 14],
+}
+
+impl GilTotals {
+    pub fn new() -> Self {
+        Self { size: size_of::<Self>(), rest: [0; 14] }
+    }
 }
 
 #[repr(C)]

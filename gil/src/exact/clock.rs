@@ -1,4 +1,4 @@
-//! The clock of the hooks, in ticks and in nanoseconds: the time stamp counter where that is invariant, else
+//! The clock of the hooks, in ticks and in nanoseconds: the time stamp counter if it is invariant, otherwise
 //! CLOCK_MONOTONIC.
 
 use busy_core::clock::monotonic_ns;
@@ -6,7 +6,7 @@ use busy_core::tsc;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// After this time the rate is known to some 60 ppm.
+/// The shortest time over which the rate is measured. Its error is then about 60 ppm.
 const SHORTEST_BASE_NS: u64 = 500_000;
 
 static USES_TSC: AtomicBool = AtomicBool::new(false);
@@ -30,7 +30,8 @@ pub(super) fn ticks() -> u64 {
     if USES_TSC.load(Ordering::Relaxed) { tsc::read() } else { monotonic_ns() }
 }
 
-/// Fixes the moment from which ticks are converted to time, once in a process, and waits until it is old enough.
+/// Takes the reading from which ticks are converted to time, once per process, and waits until it is at least
+/// SHORTEST_BASE_NS old.
 pub(super) fn settle() {
     USES_TSC.store(tsc::is_invariant(), Ordering::Relaxed);
     let base = BASE.get_or_init(reading);
@@ -39,15 +40,15 @@ pub(super) fn settle() {
     }
 }
 
-/// The clock's rate from the first start to now. Two of them differ by less than CLOCK_MONOTONIC's own slewing in
-/// between.
+/// The clock's rate, averaged from the first start to now. Two scales differ by less than the slewing of
+/// CLOCK_MONOTONIC between them.
 pub(super) struct Scale {
     base: Reading,
     ns_per_tick: f64,
 }
 
 impl Scale {
-    /// Returns the rate as it is known now.
+    /// Returns the rate up to now.
     pub(super) fn now() -> Self {
         let base = *BASE.get_or_init(reading);
         if !USES_TSC.load(Ordering::Relaxed) {
@@ -75,7 +76,7 @@ impl Scale {
     }
 }
 
-/// Reads both clocks five times and returns the fastest reading. One that was interrupted would be wrong by the time of
+/// Reads both clocks five times and returns the fastest reading. The error of an interrupted reading is the duration of
 /// the interruption.
 fn reading() -> Reading {
     let read = |_| {

@@ -1,4 +1,4 @@
-//! Forked children. A child has one thread, with an id of its own, and continues to meter with empty accounts.
+//! Forked children. A child has one thread, with a new id, and continues to meter with empty accounts.
 
 use super::clock;
 use super::counting::gils::GILS;
@@ -7,14 +7,14 @@ use super::hooking::{calibrate, semaphore};
 use super::state::{STATE, State};
 use std::sync::Once;
 
-/// Registers the handlers for every later fork. Children of vfork(2) share the parent's memory, and must not call in
-/// here.
+/// Registers the handlers for every later fork. A child of vfork(2) shares the parent's memory and must not call these
+/// handlers; fork handlers do not run in it.
 pub(super) fn register() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
-        // SAFETY: the functions stay, since the library is never unmapped. If memory is exhausted, pthread_atfork(3)
-        // fails: then children go on under their parents' thread ids, and a fork during another thread's start or stop
-        // may do harm.
+        // SAFETY: the functions stay mapped, since the library is never unloaded. If memory is exhausted,
+        // pthread_atfork(3) fails. Then children continue with their parents' thread ids, and a fork while another
+        // thread starts or stops the meter may leave the child with an inconsistent state.
         unsafe { libc::pthread_atfork(Some(before), Some(in_parent), Some(in_child)) };
     });
 }
@@ -24,7 +24,7 @@ unsafe extern "C" fn before() {
 }
 
 unsafe extern "C" fn in_parent() {
-    // SAFETY: `before` has run in this thread, which has the lock.
+    // SAFETY: `before` has run in this thread, which holds the lock.
     drop(unsafe { STATE.after_fork() });
 }
 
@@ -32,7 +32,7 @@ unsafe extern "C" fn in_child() {
     // SAFETY: as in `in_parent`.
     let Some(mut state) = (unsafe { STATE.after_fork() }) else { return };
     if state.is_starting {
-        // By a thread of the parent, which the child has not got.
+        // The thread that was starting the meter does not exist in the child.
         state.is_starting = false;
         calibrate::end_cut_off_calibration();
     }
@@ -52,7 +52,7 @@ fn begin_anew(state: &State) {
         holder.is_some() && holder == tid_in_parent
     });
     let session = pool::begin_session();
-    GILS.all().iter().for_each(Gil::rest);
+    GILS.all().iter().for_each(Gil::reset);
     GILS.main().begin(session, now);
     OPEN.begin_anew(now);
     if let Some(gil) = held {

@@ -1,4 +1,4 @@
-//! This process's memory: reads that fail instead of faulting, and memory that is reserved for good.
+//! This process's memory: reads, which fail instead of faulting if the memory is unmapped; and reservations.
 
 use crate::refusal::Refusal;
 use std::io;
@@ -22,14 +22,15 @@ pub(super) fn reserve(bytes: usize, purpose: &'static str) -> Result<*mut u8, Re
     Ok(reserved.cast())
 }
 
-/// Returns the words from `address` on if all of them are mapped. It makes one system call and leaves errno as it was.
+/// Returns the words that begin at `address` if all of them are mapped. Makes one system call and does not change
+/// errno.
 pub(super) fn words<const N: usize>(address: usize) -> Option<[usize; N]> {
     let mut words = [0usize; N];
     let bytes = size_of_val(&words);
     let local = libc::iovec { iov_base: words.as_mut_ptr().cast(), iov_len: bytes };
     let remote = libc::iovec { iov_base: address as *mut libc::c_void, iov_len: bytes };
     // SAFETY: errno is the thread's own; process_vm_readv(2) writes to the local buffer only, and fails with EFAULT if
-    // the other is not mapped.
+    // the source is not mapped.
     let read = unsafe {
         let errno = libc::__errno_location();
         let before = *errno;

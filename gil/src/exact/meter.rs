@@ -1,4 +1,4 @@
-//! Starting and stopping. The first start redirects the calls, the last stop restores them.
+//! Starts and stops the meter. The first start redirects the calls; the last stop restores them.
 
 use super::clock;
 use super::counting::gils::GILS;
@@ -20,11 +20,11 @@ use std::time::Duration;
 pub struct Meter(());
 
 impl Meter {
-    /// Starts metering, or joins in. The calling thread must hold the GIL. The first start releases it and acquires it
-    /// again a few times, to learn and check how this CPython does that, and takes about a millisecond.
+    /// Starts metering, or joins the running meter. The calling thread must hold the GIL. The first start takes about a
+    /// millisecond: it releases and acquires the GIL a few times, in order to find and check it.
     ///
     /// # Errors
-    /// The first check that fails. Then everything is as it was before.
+    /// The first check that fails. Then nothing stays redirected.
     pub fn start() -> Result<Self, Refusal> {
         let python = Python::held_here()?;
         loop {
@@ -41,7 +41,7 @@ impl Meter {
             // The thread that starts the metering may be waiting for the GIL.
             python.without_gil(|| sleep(Duration::from_millis(1)));
         }
-        let started = start_from_rest(&python);
+        let started = start_stopped(&python);
         let mut state = STATE.lock();
         state.is_starting = false;
         match &started {
@@ -51,12 +51,12 @@ impl Meter {
         started.map(|()| Self(()))
     }
 
-    /// Returns everything that was counted since metering began from rest, or since the fork. Needs no GIL.
+    /// Returns the figures since the stopped meter was started, or since the fork. Needs no GIL.
     pub fn snapshot(&self) -> Snapshot {
         read::snapshot(None)
     }
 
-    /// Opens a window that begins now and has its own longest hold and wait. Needs no GIL.
+    /// Opens a window, which begins now and has its own longest hold and wait. Needs no GIL.
     ///
     /// # Errors
     /// [`Refusal::System`] if there is no address space left.
@@ -75,9 +75,9 @@ impl Drop for Meter {
     }
 }
 
-/// Starts metering from rest. `is_starting` keeps other threads from doing the same. The lock is released wherever the
-/// GIL is released. If this fails, some entries may be redirected.
-fn start_from_rest(python: &Python) -> Result<(), Refusal> {
+/// Starts the stopped meter. `is_starting` prevents other threads from doing so at the same time. The lock is released
+/// whenever the GIL is released. If the start fails, some entries may be redirected.
+fn start_stopped(python: &Python) -> Result<(), Refusal> {
     let object = Object::holding(python.save_thread)
         .ok_or_else(|| Refusal::StaticallyBound("the C library", "a static executable".into()))?;
     let is_semaphore = python.version < (3, 0);
@@ -94,7 +94,7 @@ fn start_from_rest(python: &Python) -> Result<(), Refusal> {
     let calibration = if is_semaphore { calibrate::semaphores(python) } else { calibrate::conds(python) }?;
     {
         let state = STATE.lock();
-        // The calling thread holds the GIL, so nothing happens to it before the last of these lines.
+        // The calling thread holds the GIL throughout, so the GIL has no event until the last of these lines.
         let session = pool::begin_session();
         let main = GILS.main();
         GILS.calibrated(calibration.address, calibration.interpreter, calibration.to_cond, python::interpreter_id());
@@ -105,15 +105,15 @@ fn start_from_rest(python: &Python) -> Result<(), Refusal> {
     prove(python)
 }
 
-/// Checks that one release and one acquire of the calling thread are booked as such.
+/// Checks that one release and one acquire by the calling thread are recorded as such.
 fn prove(python: &Python) -> Result<(), Refusal> {
-    let booked = || {
+    let recorded = || {
         let own = pool::own(GILS.main());
         (own.acquisitions(), own.voluntary_releases() + own.forced_drops())
     };
-    let (acquisitions, releases) = booked();
+    let (acquisitions, releases) = recorded();
     python.release_and_acquire();
-    let (acquired, released) = booked();
+    let (acquired, released) = recorded();
     if (acquired - acquisitions, released - releases) == (1, 1) {
         return Ok(());
     }

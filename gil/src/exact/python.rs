@@ -1,5 +1,5 @@
-//! The CPython of this process, by its public functions. They are looked up at run time, so that nothing links a
-//! libpython.
+//! The CPython of this process, called through its public functions. They are looked up at run time, so that this
+//! library need not be linked with a libpython.
 
 use crate::refusal::Refusal;
 use libc::c_void;
@@ -25,7 +25,7 @@ pub(super) fn symbol(name: &'static CStr) -> Option<usize> {
     (address != 0).then_some(address)
 }
 
-/// Looks up a function of CPython by its name and type. The caller gives the type that Python.h declares.
+/// Looks up a function of CPython by its name. The given type must be the one that Python.h declares.
 macro_rules! function {
     ($name:literal, $type:ty) => {
         // SAFETY: the address of the function of that name, whose type is the one that Python.h declares.
@@ -49,11 +49,11 @@ impl Python {
         else {
             return Err(Refusal::NoPython("PyEval_RestoreThread"));
         };
-        // SAFETY: may be called at any time.
+        // SAFETY: Py_IsInitialized may be called at any time.
         if unsafe { is_initialized() } == 0 {
             return Err(Refusal::NoPython("interpreter that is initialised"));
         }
-        // SAFETY: a static string.
+        // SAFETY: Py_GetVersion returns a static string.
         let version = numbers(&unsafe { CStr::from_ptr(version()) }.to_string_lossy());
         if version != (2, 7) && version < (3, 7) {
             return Err(Refusal::Version(version.0, version.1));
@@ -72,8 +72,8 @@ impl Python {
 
     /// Runs `body` without the GIL. Returns the thread state that released it.
     pub(super) fn without_gil(&self, body: impl FnOnce()) -> ThreadState {
-        // SAFETY: the calling thread holds the GIL, which was checked, and acquires it again with the thread state that
-        // it got.
+        // SAFETY: the calling thread holds the GIL, as was checked, and acquires it again with the thread state that it
+        // got.
         unsafe {
             let state = (self.save)();
             body();
@@ -82,10 +82,10 @@ impl Python {
         }
     }
 
-    /// Creates the GIL, as threading does: 2.7 has none before the first thread. Does nothing if there is one.
+    /// Creates the GIL if there is none, as threading does: 2.7 creates it with the first thread.
     pub(super) fn create_gil(&self) {
         if let Some(init) = function!(c"PyEval_InitThreads", unsafe extern "C-unwind" fn()) {
-            // SAFETY: the calling thread is attached, which was checked.
+            // SAFETY: the calling thread is attached, as was checked.
             unsafe { init() };
         }
     }
@@ -97,7 +97,8 @@ impl Python {
         Some(unsafe { main() })
     }
 
-    /// Returns every interpreter's PyInterpreterState. No other thread may be creating or ending one meanwhile.
+    /// Returns every interpreter's PyInterpreterState. No other thread may create or end an interpreter in the
+    /// meantime.
     pub(super) fn interpreters(&self) -> Vec<usize> {
         let head = function!(c"PyInterpreterState_Head", unsafe extern "C" fn() -> usize);
         let next = function!(c"PyInterpreterState_Next", unsafe extern "C" fn(usize) -> usize);
@@ -109,7 +110,7 @@ impl Python {
     }
 }
 
-/// PyInterpreterState_GetID: reads a field, and needs no GIL.
+/// The type of PyInterpreterState_GetID, which reads a field and needs no GIL.
 pub(super) type InterpreterId = unsafe extern "C" fn(usize) -> i64;
 
 /// Returns the function that reads an interpreter's id.
@@ -130,12 +131,12 @@ fn holds_gil(version: (u32, u32)) -> bool {
         });
     }
     let check = function!(c"PyGILState_Check", unsafe extern "C" fn() -> c_int);
-    // SAFETY: may be called by any thread.
+    // SAFETY: any thread may call it.
     check.is_some_and(|check| unsafe { check() } != 0)
 }
 
-/// Checks that there is a GIL, by `sys._is_gil_enabled()` (3.13 on). Builds that are not free-threaded lack it or
-/// return True.
+/// Checks that there is a GIL, by calling `sys._is_gil_enabled()` (3.13 on). In builds that are not free-threaded, the
+/// function is missing or returns True.
 ///
 /// # Errors
 /// [`Refusal::NoGil`], or [`Refusal::NoAnswer`] if the call fails.
@@ -153,7 +154,7 @@ fn has_gil() -> Result<(), Refusal> {
     let (Some(call), Some(is_true), Some(clear), Some(drop_reference)) = (call, is_true, clear, drop_reference) else {
         return Err(Refusal::NoAnswer);
     };
-    // SAFETY: the caller holds the GIL; the reference to `answer` is owned, and dropped.
+    // SAFETY: the caller holds the GIL; the reference to `answer` is owned, and is dropped.
     let answer = unsafe {
         let answer = call(is_gil_enabled, std::ptr::null_mut());
         if answer.is_null() {
@@ -167,7 +168,7 @@ fn has_gil() -> Result<(), Refusal> {
     if answer == 1 { Ok(()) } else { Err(Refusal::NoGil) }
 }
 
-/// Parses the first two numbers of Py_GetVersion(), as "3.11.7 (main, ...".
+/// Parses the first two numbers of Py_GetVersion(), for example "3.11.7 (main, ...".
 fn numbers(version: &str) -> (u32, u32) {
     let mut numbers = version.split(|letter: char| !letter.is_ascii_digit()).map(|digits| digits.parse().unwrap_or(0));
     (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))

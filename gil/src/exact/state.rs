@@ -1,17 +1,17 @@
-//! The state that all meters of the process share: one set of redirections serves them all.
+//! The state that all meters of the process share. They share one set of redirections, too.
 
 use super::hooking::redirections::Redirections;
 use crate::fork_lock::ForkLock;
 
 pub(super) struct State {
-    /// The number of meters.
+    /// The number of running meters.
     pub(super) users: usize,
-    /// True while a thread starts the metering from rest. It releases the GIL meanwhile, and must not keep the lock
-    /// then.
+    /// True while a thread starts the stopped meter. That thread releases the GIL from time to time, and must not hold
+    /// the lock while it does.
     pub(super) is_starting: bool,
     /// True if the GIL is 2.7's.
     pub(super) is_semaphore: bool,
-    /// The entries that are redirected, or may be.
+    /// The entries that are redirected, or could be.
     pub(super) redirections: Redirections,
 }
 

@@ -1,9 +1,9 @@
-//! The calling thread: a word of its own, its identity, its id.
+//! The calling thread: its thread-local word, its identity, its id.
 //!
-//! The word is not one of std's `thread_local!`: in a library that was opened at run time, a thread's first access to
-//! one of these allocates and may take the dynamic linker's lock (glibc, elf/dl-tls.c, `tls_get_addr_tail`). The hooks
-//! run under the GIL's mutex, so a thread that waits for this mutex inside dlopen(3) would wait for ever. In the
-//! initial-exec model the word has a fixed place.
+//! The word is not one of std's `thread_local!` variables: in a library that was opened at run time, a thread's first
+//! access to such a variable allocates and may take the dynamic linker's lock (glibc, elf/dl-tls.c,
+//! `tls_get_addr_tail`). The hooks run under the GIL's mutex, and a thread inside dlopen(3) holds that lock and may
+//! wait for this mutex: both would wait for ever. In the initial-exec model the word has a fixed place.
 
 use std::arch::{asm, global_asm};
 use std::ptr::null;
@@ -20,11 +20,11 @@ global_asm!(
     ".popsection",
 );
 
-/// Returns what [`set_word`] stored last in this thread, or null.
+/// Returns the pointer that [`set_word`] stored last in this thread, or null.
 #[inline]
 pub(super) fn word() -> *const () {
     let mut word = null();
-    // SAFETY: the thread's own word, at the offset from %fs that the dynamic linker stored (ELF Handling For TLS,
+    // SAFETY: the word is thread-local, at the offset from %fs that the dynamic linker stored (ELF Handling For TLS,
     // 4.4.6).
     unsafe {
         asm!(
@@ -52,7 +52,7 @@ pub(super) fn set_word(value: *const ()) {
     }
 }
 
-/// Returns the address of the thread's control block, which identifies a thread that lives without a system call.
+/// Returns the address of the thread's control block. It identifies a live thread, and needs no system call.
 #[inline]
 pub(super) fn identity() -> usize {
     let identity: usize;
@@ -63,6 +63,6 @@ pub(super) fn identity() -> usize {
 
 /// Returns the thread's id, as gettid(2) does.
 pub(super) fn tid() -> u32 {
-    // SAFETY: it takes nothing and only returns a number.
+    // SAFETY: gettid(2) has no arguments and only returns a number.
     unsafe { libc::gettid() as u32 }
 }

@@ -58,7 +58,7 @@ pub enum RemoteError {
     NoGil {
         /// Its id.
         pid: u32,
-        /// As `3.13.0`.
+        /// For example, `3.13.0`.
         version: String,
     },
     /// Python is not initialised yet, or was finalised.
@@ -77,15 +77,15 @@ pub enum RemoteError {
     Version {
         /// Its id.
         pid: u32,
-        /// As `3.4.10`.
+        /// For example, `3.4.10`.
         version: String,
     },
-    /// The memory does not contain what this version has there.
+    /// The memory does not contain the values that this version would have there.
     #[error("process {pid}, CPython {version}: {found}. This build lays out its state differently from python.org's")]
     Layout {
         /// Its id.
         pid: u32,
-        /// As `3.11.7`.
+        /// For example, `3.11.7`.
         version: String,
         /// The value expected and the value found.
         found: String,
@@ -98,7 +98,7 @@ pub enum RemoteError {
         /// The file that contained Python.
         file: PathBuf,
     },
-    /// A file on disk is not the one that the process runs.
+    /// A file on disk differs from the file that the process has mapped.
     #[error(
         "{} differs from the file that process {pid} has mapped: it was replaced. Start the program again, or read the \
          process as root, who can open the old file",

@@ -1,5 +1,5 @@
-//! Finds CPython's state in a process, by the symbols of the ELF files that it has mapped, programs and libraries
-//! alike.
+//! Finds CPython's state in a process, from the symbols of the ELF files that it has mapped, both the program and
+//! libraries.
 
 use super::error::RemoteError;
 use super::maps::{self, Mapping};
@@ -58,7 +58,7 @@ pub(super) fn locate(target: &Target) -> Result<Located, RemoteError> {
                 return Err(RemoteError::PyPy { pid: target.pid, file: mapping.path.clone() });
             }
             Ok(Contents::Other) => {}
-            // Only Python's own file matters, and it may be another one.
+            // Only the file that contains Python matters, which may be another one.
             Err(error @ (RemoteError::FileChanged { .. } | RemoteError::System { .. })) => {
                 unreadable = unreadable.or(Some(error));
             }
@@ -69,7 +69,7 @@ pub(super) fn locate(target: &Target) -> Result<Located, RemoteError> {
 }
 
 /// Opens the file of `mapping`: the mapped file itself if this process may follow /proc/PID/map_files
-/// (proc_pid_map_files(5)), or the file that has its name now in the process's own mount namespace.
+/// (proc_pid_map_files(5)), or else the file that has its name now, in the process's mount namespace.
 fn open(target: &Target, mapping: &Mapping) -> io::Result<File> {
     target.open_file(&format!("map_files/{}", mapping.range)).or_else(|_| {
         // An absolute path would not be resolved below `root/`.
@@ -99,7 +99,7 @@ fn search(target: &Target, mapping: &Mapping) -> Result<Contents, RemoteError> {
         };
         elf.dynamic_symbols().find(named).map(|symbol| symbol.address())
     });
-    // From 3.12 on (and in Debian's 3.11) it has a section of its own, even in a stripped program.
+    // From 3.12 on (and in Debian's 3.11) it has a separate section, even in a stripped program.
     let runtime = runtime.or_else(|| Some(elf.section_by_name(".PyRuntime")?.address()));
     let state = match (runtime, current, pypy) {
         (Some(address), _, _) => State::Runtime(address.wrapping_add(bias)),
@@ -128,8 +128,8 @@ fn search(target: &Target, mapping: &Mapping) -> Result<Contents, RemoteError> {
     }))
 }
 
-/// Returns the number that is added to the file's addresses: 0 for a program linked to a fixed address. `None` if the
-/// file has no executable segment at `mapping`.
+/// Returns the difference between the addresses in memory and those in the file: 0 for a program linked to a fixed
+/// address. `None` if the file has no executable segment at `mapping`.
 fn bias<'data, R: ReadRef<'data>>(elf: &ElfFile64<'data, object::Endianness, R>, mapping: &Mapping) -> Option<u64> {
     let page = rustix::param::page_size() as u64;
     elf.segments().filter(|segment| segment.permissions().executable()).find_map(|segment| {
@@ -141,8 +141,8 @@ fn bias<'data, R: ReadRef<'data>>(elf: &ElfFile64<'data, object::Endianness, R>,
     })
 }
 
-/// Returns true if the beginning of the file, with its headers and its build id, is what the process has mapped. Device
-/// and inode can't be compared: on an overlay file system they differ between maps and stat(2).
+/// Returns true if the process has mapped the same beginning of the file, which contains its headers and its build id.
+/// Device and inode can't be compared: on an overlay file system they differ between maps and stat(2).
 fn is_mapped<'data, R: ReadRef<'data>>(
     target: &Target,
     elf: &ElfFile64<'data, object::Endianness, R>,

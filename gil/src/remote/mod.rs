@@ -1,13 +1,14 @@
-//! Samples the GIL of any CPython process by its id: which thread holds it, and the state of each thread. 2.7 and 3.6
-//! to 3.15, on x86-64 Linux.
+//! Samples the GIL of any CPython process, given its id: which thread holds the GIL, and the state of each thread.
+//! Supports 2.7 and 3.6 to 3.15, on x86-64 Linux.
 //!
-//! Nothing is stopped, injected or written. CPython's own variables are read while it runs, through /proc/PID/mem, and
-//! the states of its threads through /proc/PID/task. This takes the right to ptrace(2) the process: it must belong to
-//! the same user, or be a descendant where Yama's ptrace_scope is 1; or the caller has CAP_SYS_PTRACE.
+//! The process is not stopped, nothing is injected, and its memory is not written. CPython's own variables are read
+//! while it runs, through /proc/PID/mem, and the states of its threads through /proc/PID/task. This needs the right to
+//! ptrace(2) the process: it must belong to the same user and, if Yama's ptrace_scope is 1, be a descendant of the
+//! caller; or the caller must have CAP_SYS_PTRACE.
 //!
-//! A sample can't see what is shorter than the time between two samples. So shares are estimates, and no longest hold
-//! is reported. Where interpreters have a GIL of their own (3.12 on), the main interpreter's is sampled; the others are
-//! named.
+//! Samples miss any hold that is shorter than the time between two of them. So shares are estimates, and no longest
+//! hold is reported. If interpreters have their own GIL (3.12 on), only the main interpreter's is sampled; the others
+//! are named.
 
 mod error;
 mod locate;

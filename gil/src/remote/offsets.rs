@@ -1,6 +1,6 @@
 //! The place of the GIL in CPython's state, by version, for x86-64.
 //!
-//! Up to 3.12 it comes from tables, taken from each version's headers: struct _gil_runtime_state in
+//! Up to 3.12 it comes from tables, which were made from each version's headers: struct _gil_runtime_state in
 //! Include/internal/pycore_gil.h (3.7: gil.h), its place in struct pyruntimestate (pycore_runtime.h; 3.8:
 //! pycore_pystate.h; 3.7: pystate.h) or struct _is (pycore_interp.h), struct _ts in Include/pystate.h (3.8 on:
 //! cpython/pystate.h). From 3.13 on CPython itself provides it: struct _Py_DebugOffsets at the beginning of
@@ -18,13 +18,13 @@ pub(super) struct ThreadOffsets {
     pub native: Option<u64>,
 }
 
-/// The place where a version keeps its GIL.
+/// The place of a version's GIL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Place {
-    /// 2.7 and 3.6: the GIL can't be found. But a thread is the current one (`PyThreadState_Swap`) only while it holds
-    /// the GIL.
+    /// 2.7 and 3.6: the GIL can't be found. But a thread is the current thread (`PyThreadState_Swap`) only while it
+    /// holds the GIL.
     None,
-    /// 3.7 to 3.11: in `_PyRuntime`, at `gil`. The list of interpreters at `head` is empty unless Python is
+    /// 3.7 to 3.11: in `_PyRuntime`, at `gil`. The list of interpreters at `head` is empty if Python is not
     /// initialised.
     Runtime { gil: u64, head: u64 },
     /// From 3.12 on: each interpreter points to its GIL.
@@ -36,7 +36,7 @@ pub(super) enum Place {
 pub(super) struct InterpreterOffsets {
     /// The first interpreter of the list, in `_PyRuntime`.
     pub head: u64,
-    /// The id of an interpreter, in its PyInterpreterState, as the following.
+    /// The id of an interpreter, in its PyInterpreterState. The following offsets are in it, too.
     pub id: u64,
     pub next: u64,
     /// The pointer to the GIL.
@@ -51,10 +51,10 @@ pub(super) struct GilOffsets {
     pub enabled: Option<u64>,
     /// The switch interval, in microseconds.
     pub interval: u64,
-    /// The PyThreadState that holds it, or has held it last.
+    /// The PyThreadState that holds the GIL, or was the last to hold it.
     pub last_holder: u64,
     pub locked: u64,
-    /// Grows whenever a thread acquires it that did not hold it before (`take_gil`).
+    /// Increases whenever the GIL is acquired by another thread than the last holder (`take_gil`).
     pub switch_number: u64,
     /// The beginning of `cond`, `mutex`, `switch_cond` and `switch_mutex`.
     pub cond: u64,
@@ -63,11 +63,11 @@ pub(super) struct GilOffsets {
 }
 
 impl GilOffsets {
-    /// Those of 3.7 to 3.15.
+    /// The offsets of 3.7 to 3.15.
     pub const USUAL: Self =
         Self { enabled: None, interval: 0, last_holder: 8, locked: 16, switch_number: 24, cond: 32, size: 208 };
 
-    /// Those of a free-threaded build, which begins with `int enabled`.
+    /// The offsets of a free-threaded build, whose struct begins with `int enabled`.
     const FREE_THREADED: Self =
         Self { enabled: Some(0), interval: 8, last_holder: 16, locked: 24, switch_number: 32, cond: 40, size: 216 };
 }
@@ -79,7 +79,7 @@ pub(super) struct Offsets {
     pub thread: ThreadOffsets,
 }
 
-/// Returns the offsets of CPython `major`.`minor` from the tables. `None` from 3.13 on, and for unsupported versions.
+/// Returns the offsets of CPython `major`.`minor` from the tables, or `None` from 3.13 on and for unsupported versions.
 pub(super) fn by_table(major: u8, minor: u8) -> Option<Offsets> {
     let (place, thread_id, native) = match (major, minor) {
         (2, 7) => (Place::None, 144, None),
@@ -100,7 +100,7 @@ pub(super) fn by_table(major: u8, minor: u8) -> Option<Offsets> {
 /// Reads the debug offsets of CPython 3.13 to 3.15 at `runtime`, the address of `_PyRuntime`.
 ///
 /// # Errors
-/// The inner error is a text: the value expected there, and the value found.
+/// The inner error is a text with the expected and the found value.
 pub(super) fn read_debug_offsets(
     target: &Target,
     runtime: u64,

@@ -1,4 +1,4 @@
-//! Finds the GIL of a process: CPython's file, its version, its state, and the GIL in it. Checks later whether all that
+//! Finds the GIL of a process: CPython's file, its version, its state, and the GIL in it. Later, checks whether the GIL
 //! is still there.
 
 use super::error::RemoteError;
@@ -21,12 +21,12 @@ pub(super) struct Gil {
     pub others: Vec<i64>,
 }
 
-/// The way to read which thread holds it.
+/// The method of reading the holder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// From the struct at `address`.
+    /// Reads it from the struct at `address`.
     Struct { address: u64, fields: GilOffsets },
-    /// From the pointer at `address` to the current thread's state.
+    /// Reads it from the pointer at `address` to the current thread's state.
     Current { address: u64 },
 }
 
@@ -59,10 +59,10 @@ impl Gil {
         Ok(Self { located, version, place, thread, kind, others })
     }
 
-    /// Checks that the GIL is where it was, and reads again which interpreters have a GIL of their own.
+    /// Checks that the GIL is where it was, and reads again which interpreters have their own GIL.
     ///
     /// # Errors
-    /// Unloaded or NotInitialised if it is not there.
+    /// Unloaded or NotInitialised if the GIL is no longer there.
     pub fn verify(&mut self, target: &Target) -> Result<(), RemoteError> {
         if !self.version.is_there(target)? {
             return Err(self.unloaded(target));
@@ -83,16 +83,17 @@ impl Gil {
         if same { Ok(()) } else { Err(self.not_initialised(target)) }
     }
 
-    /// Returns the addresses at which threads sleep that wait for the GIL. Empty if these are unknown.
+    /// Returns the addresses at which threads that wait for the GIL sleep; none if these are unknown.
     pub fn waiting_at(&self, target: &Target) -> Result<Vec<Range<u64>>, RemoteError> {
         Ok(match self.kind {
             Kind::Struct { address, fields } => {
                 let start = address.wrapping_add(fields.cond);
                 once(start..start.saturating_add(fields.size - fields.cond)).collect()
             }
-            // In 3.6 its conditions and mutexes are static variables (Python/ceval_gil.h), all other locks are not.
+            // In 3.6 the GIL's conditions and mutexes are static variables (Python/ceval_gil.h); all other locks are
+            // not.
             Kind::Current { .. } if self.version.major == 3 => self.located.variables.clone(),
-            // In 2.7 it is a semaphore (sem_t) behind a pointer, which is NULL until a second thread starts
+            // In 2.7 the GIL is a semaphore (sem_t) behind a pointer, which is NULL until a second thread starts
             // (Python/ceval.c).
             Kind::Current { .. } => match self.located.interpreter_lock {
                 Some(pointer) => {

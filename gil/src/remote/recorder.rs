@@ -1,4 +1,4 @@
-//! Samples the GIL of a process at a steady rate, in a thread of its own, and sums up the samples.
+//! Samples the GIL of a process at a constant average rate, in a separate thread, and sums up the samples.
 
 use super::error::RemoteError;
 use super::remote_gil::RemoteGil;
@@ -17,26 +17,26 @@ use std::thread::{Builder, JoinHandle};
 /// The sampling rates of a [`Recorder`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rates {
-    /// The number of times a second that the holder is read. Each sample lies at a random moment of its 1/`hz` seconds,
-    /// so that all moments of a process with a period of its own are sampled equally.
+    /// The number of times per second that the holder is read. Each sample is taken at a random moment of its interval
+    /// of 1/`hz` seconds, so that all phases of a periodic process are sampled equally.
     pub hz: NonZero<u32>,
-    /// The largest number of times a second that the states of the threads are read. If there are very many threads,
-    /// the readings are further apart, so that they take a twentieth of the time.
+    /// The maximum number of times per second that the states of the threads are read. If there are very many threads,
+    /// the states are read less often, so that reading them takes at most a twentieth of the time.
     pub states_hz: NonZero<u32>,
 }
 
 impl Default for Rates {
-    /// Returns 5000 and 100.
+    /// Returns 5000 samples of the holder and 100 readings of the states per second.
     fn default() -> Self {
         Self { hz: NonZero::new(5000).expect("not 0"), states_hz: NonZero::new(100).expect("not 0") }
     }
 }
 
-/// A sampling thread. It samples until it is stopped or dropped, or the process ends.
+/// A sampling thread. It runs until it is stopped or dropped, or the process ends.
 #[derive(Debug)]
 pub struct Recorder {
     shared: Arc<Shared>,
-    /// `None` once it was joined.
+    /// `None` after it has been joined.
     thread: Option<JoinHandle<()>>,
 }
 
@@ -71,7 +71,7 @@ impl Recorder {
         Ok(Self { shared, thread: Some(thread) })
     }
 
-    /// Returns the sums so far. The difference of two windows ([`Window::since`]) is what happened in between.
+    /// Returns the sums so far. The difference of two windows ([`Window::since`]) covers the time between them.
     pub fn window(&self) -> Window {
         self.shared.window().clone()
     }
@@ -86,7 +86,7 @@ impl Recorder {
         self.shared.stop.store(true, Ordering::Relaxed);
         if let Some(thread) = self.thread.take() {
             thread.thread().unpark();
-            // A panic was reported by the thread itself, and its sums are valid.
+            // The thread itself has reported its panic, if any, and its sums are valid.
             let _ = thread.join();
         }
     }

@@ -13,12 +13,12 @@ use std::path::Path;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-/// The GIL of another process, or of the own one.
+/// The GIL of another process, or of the calling one.
 pub struct RemoteGil {
     target: Target,
     gil: Gil,
     ids: ThreadIds,
-    /// The holder that was identified last.
+    /// The last holder that was identified.
     known: Option<Known>,
     /// The CPU time of its threads.
     sampler: Sampler,
@@ -29,17 +29,17 @@ pub struct RemoteGil {
 #[derive(Debug, Clone, Copy)]
 struct Known {
     state: u64,
-    /// The GIL's `switch_number` at that time. As long as it stays the same, no other thread has held the GIL, so no
-    /// other thread's state can be at that address by now.
+    /// The GIL's `switch_number` at that time. As long as it stays the same, no other thread has held the GIL, so the
+    /// state at that address still belongs to the same thread.
     switch_number: u64,
     holder: Holder,
 }
 
 impl RemoteGil {
-    /// Finds the GIL of process `pid`, and checks that it is one, which may take up to a second.
+    /// Finds the GIL of process `pid` and verifies it, which may take up to a second.
     ///
     /// # Errors
-    /// The reason why the GIL can't be read, with what to do about it.
+    /// The reason why the GIL can't be read, and what to do.
     pub fn attach(pid: u32) -> Result<Self, RemoteError> {
         let target = Target::open(pid)?;
         let gil = Gil::find(&target)?;
@@ -55,7 +55,7 @@ impl RemoteGil {
         self.target.pid
     }
 
-    /// Returns CPython's version, as `3.11.7`.
+    /// Returns CPython's version, for example `3.11.7`.
     pub fn version(&self) -> &str {
         &self.gil.version.text
     }
@@ -65,17 +65,17 @@ impl RemoteGil {
         &self.gil.located.file
     }
 
-    /// Returns the ids of the interpreters that have a GIL of their own, which is not sampled. As of the last
-    /// [`Self::verify`].
+    /// Returns the ids of the interpreters that had their own GIL at the last [`Self::verify`]. These GILs are not
+    /// sampled.
     pub fn other_gils(&self) -> &[i64] {
         &self.gil.others
     }
 
-    /// Reads which thread holds the GIL now. Takes some 2 to 8 µs.
+    /// Reads which thread holds the GIL now. Takes about 2 to 8 µs.
     ///
     /// # Errors
-    /// Ended, Replaced, Unloaded, NotInitialised or NoGil once that is the case; Layout if the values read make no
-    /// sense.
+    /// Ended, Replaced, Unloaded, NotInitialised or NoGil if the process is now in that state; Layout if the values
+    /// read are invalid.
     pub fn sample(&mut self) -> Result<Sample, RemoteError> {
         let (state, switch_number) = match self.gil.kind {
             Kind::Struct { address, fields } => {
@@ -90,14 +90,15 @@ impl RemoteGil {
                 }
                 match int(fields.locked) {
                     0 | 1 => {}
-                    // Not created yet, or destroyed (`create_gil`, `destroy_gil`).
+                    // The GIL is not created yet, or is destroyed (`create_gil`, `destroy_gil`).
                     -1 => return Err(self.gil.not_initialised(&self.target)),
                     other => {
                         let found = format!("expected locked = 0 or 1 in the GIL, found {other}");
                         return Err(self.gil.layout(&self.target, found));
                     }
                 }
-                // sys.setswitchinterval accepts up to 2147 s on some builds. Nothing over a day is an interval.
+                // sys.setswitchinterval accepts up to 2147 s on some builds. A value above one day can't be a switch
+                // interval.
                 if !(1..=86_400_000_000).contains(&word(fields.interval)) {
                     let found = format!("expected a switch interval in microseconds, found {}", word(fields.interval));
                     return Err(self.gil.layout(&self.target, found));
@@ -115,29 +116,29 @@ impl RemoteGil {
         Ok(Sample { at_ns, holder })
     }
 
-    /// Reads the state of each live thread now, in the order of their ids. Takes some 5 to 10 µs a thread, so call it a
-    /// few hundred times a second at most.
+    /// Reads the state of each live thread now, in the order of their ids. Takes about 5 to 10 µs per thread, so call
+    /// it at most a few hundred times per second.
     ///
     /// # Errors
-    /// As [`Self::sample`].
+    /// The same as [`Self::sample`].
     pub fn states(&mut self) -> Result<Vec<ThreadState>, RemoteError> {
         self.verify()?;
         let sample = self.sample()?;
         self.states_at(sample)
     }
 
-    /// As [`Self::states`], just after `sample`.
+    /// Returns the same as [`Self::states`], just after `sample` was taken.
     pub(super) fn states_at(&mut self, sample: Sample) -> Result<Vec<ThreadState>, RemoteError> {
         let waiting_at = self.gil.waiting_at(&self.target)?;
         self.threads.states(&self.target, &mut self.sampler, sample, &waiting_at)
     }
 
-    /// Checks that the GIL is where it was, and reads again which interpreters have a GIL of their own. Call it from
-    /// time to time between samples: these do not notice if Python was finalised (up to 3.8), or unloaded and something
-    /// else is at its place.
+    /// Checks that the GIL is where it was, and reads again which interpreters have their own GIL. Call it from time to
+    /// time between samples: a sample does not detect that Python was finalised (up to 3.8), or that it was unloaded
+    /// and its addresses were reused.
     ///
     /// # Errors
-    /// As [`Self::sample`].
+    /// The same as [`Self::sample`].
     pub fn verify(&mut self) -> Result<(), RemoteError> {
         self.gil.verify(&self.target)
     }
@@ -153,7 +154,7 @@ impl RemoteGil {
             Some(tid) => Holder::Thread(tid),
             None => Holder::Unknown,
         };
-        // An unknown one may be identified the next time.
+        // An unknown holder may be identified the next time.
         self.known = switch_number.filter(|_| holder != Holder::Unknown).map(|switch_number| Known {
             state,
             switch_number,
@@ -162,10 +163,10 @@ impl RemoteGil {
         Ok(holder)
     }
 
-    /// Checks that the holder, if there is one, is a thread of the process. That proves the offsets.
+    /// Checks that the holder, if there is one, is a thread of the process. This confirms the offsets.
     fn expect_a_holder(&mut self) -> Result<(), RemoteError> {
-        /// A holder can't be identified while it changes, nor in a forked child that has not run yet: its memory has
-        /// the ids of its parent.
+        /// The time limit. The holder can't be identified while it changes, or in a forked child that has not run yet,
+        /// whose memory still contains the ids of its parent.
         const PATIENCE: Duration = Duration::from_secs(1);
         let start = Instant::now();
         while start.elapsed() < PATIENCE {

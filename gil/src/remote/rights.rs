@@ -1,8 +1,8 @@
-//! The right that is missing if the kernel denies access to another process (ptrace(2), "Ptrace access mode checking").
+//! Finds the missing right if the kernel denies access to another process (ptrace(2), "Ptrace access mode checking").
 
 use std::fs;
 
-/// Returns the reason and the way to get the right, as far as /proc shows them.
+/// Returns the missing right and how to get it, as far as /proc shows them.
 pub(super) fn missing(pid: u32) -> String {
     let owner = effective_uid(pid);
     let own = effective_uid(std::process::id());
@@ -10,14 +10,15 @@ pub(super) fn missing(pid: u32) -> String {
     explain(own, owner, scope)
 }
 
-/// Returns the second id, the effective one, in the line `Uid:` of proc_pid_status(5).
+/// Returns the effective user id, which is the second id in the line `Uid:` of proc_pid_status(5).
 fn effective_uid(pid: u32) -> Option<u32> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("Uid:"))?;
     line.split_ascii_whitespace().nth(1)?.parse().ok()
 }
 
-/// `scope`: Yama's ptrace_scope; `None` if the kernel has no Yama.
+/// Returns the missing right and how to get it. `own` and `owner` are the effective user ids of this process and of the
+/// other one. `scope` is Yama's ptrace_scope, or `None` if the kernel has no Yama.
 fn explain(own: Option<u32>, owner: Option<u32>, scope: Option<u32>) -> String {
     const AS_ROOT: &str =
         "run this as root, or with CAP_SYS_PTRACE (setcap cap_sys_ptrace+ep FILE; in a container --cap-add=SYS_PTRACE)";
@@ -51,7 +52,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_missing_right_is_named_with_the_way_to_it() {
+    fn the_missing_right_and_how_to_get_it_are_named() {
         let other = explain(Some(1000), Some(1001), Some(1));
         assert!(other.contains("user 1001") && other.contains("user 1000"), "{other}");
         assert!(!other.contains("ptrace_scope"), "{other}");

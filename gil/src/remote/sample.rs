@@ -5,7 +5,7 @@
 pub enum Holder {
     /// No thread holds it.
     None,
-    /// The thread with this id, as gettid(2) and /proc/PID/task have it.
+    /// The thread with this id, as gettid(2) returns it.
     Thread(u32),
     /// A thread that could not be identified: it was acquiring or releasing the GIL at that moment, or has ended.
     Unknown,

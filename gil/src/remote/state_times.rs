@@ -1,4 +1,4 @@
-//! Divides the time between two readings of a thread's state between the states found.
+//! Divides the time between two readings of a thread's state between the two states.
 
 use super::threads::{State, ThreadState};
 use super::window::{ThreadWindow, Window};
@@ -17,15 +17,16 @@ pub(super) struct StateTimes {
 struct Latest {
     at_ns: u64,
     state: State,
-    /// The window's unseen time, and the time that the thread had held the GIL, at that reading.
+    /// The window's unseen time at that reading.
     unseen_ns: u64,
+    /// The time for which the thread had held the GIL at that reading.
     held_ns: u64,
     cpu: Duration,
     run_delay: Duration,
-    /// The time before that reading in which the thread did not hold the GIL, though it was found holding it at both
-    /// ends.
+    /// The time before that reading in which the thread did not hold the GIL, although it held the GIL both at that
+    /// reading and at the previous one.
     undivided_ns: u64,
-    /// The time credited as running since the thread was last found not running, less the part that turned out to be
+    /// The time counted as running since the last reading at which the thread was not running, less the part that was
     /// run delay.
     ran_ns: u64,
 }
@@ -71,7 +72,8 @@ impl Latest {
                 self.credit(sums, state, free - free / 2);
             }
         }
-        // The kernel accounts for a run delay when it is over. One with the GIL does not count here.
+        // The kernel accounts for a run delay when it is over. A run delay of a thread that holds the GIL does not
+        // count here.
         let runnable = if self.undivided_ns > 0 { 0 } else { delayed.min(self.ran_ns) };
         self.ran_ns -= runnable;
         sums.running_ns -= runnable;
@@ -112,8 +114,8 @@ fn nanoseconds(time: Duration) -> u64 {
 mod tests {
     use super::*;
 
-    /// Adds readings of one thread, 10 ms apart: its state, and the milliseconds of hold and of run delay since the
-    /// last one.
+    /// Adds readings of one thread, 10 ms apart. Each has its state, and the milliseconds of hold and of run delay
+    /// since the previous reading.
     fn times(readings: &[(State, u64, u64)]) -> ThreadWindow {
         let (mut times, mut window) = (StateTimes::default(), Window::default());
         let mut run_delay = Duration::ZERO;
@@ -135,18 +137,18 @@ mod tests {
     #[test]
     fn time_without_a_hold_is_divided_between_the_states_at_both_ends() {
         let sums = times(&[(State::Waits, 0, 0), (State::Holds, 4, 0), (State::Holds, 7, 0), (State::Sleeps, 1, 0)]);
-        // 6 before it was found holding; 3 between two such readings, and 9 after them.
+        // 6 before the first reading in which it holds, 3 between the two such readings, and 9 after them.
         assert_eq!((sums.waiting_ns, sums.held_ns, sums.sleeping_ns, sums.seen_ns), (6, 12, 12, 30));
         let sums = times(&[(State::Waits, 0, 0), (State::Runs, 2, 0)]);
         assert_eq!((sums.waiting_ns, sums.held_ns, sums.running_ns), (4, 2, 4));
     }
 
     #[test]
-    fn a_run_delay_is_not_running_once_it_is_known() {
+    fn a_run_delay_is_not_counted_as_running_once_it_is_known() {
         let runs = [(State::Runs, 0, 0), (State::Runs, 0, 0), (State::Runnable, 0, 0), (State::Runs, 0, 16)];
         let sums = times(&runs);
         assert_eq!((sums.running_ns, sums.runnable_ns, sums.run_delay_ns), (14, 16, 16));
-        // With the GIL, or after a sleep, it takes nothing away from the time credited before.
+        // A run delay with the GIL, or after a sleep, does not reduce the running time that was counted before.
         let sums = times(&[(State::Runs, 0, 0), (State::Runs, 0, 0), (State::Sleeps, 0, 0), (State::Sleeps, 0, 9)]);
         assert_eq!((sums.running_ns, sums.runnable_ns, sums.sleeping_ns, sums.run_delay_ns), (15, 0, 15, 9));
         let sums = times(&[(State::Holds, 0, 0), (State::Holds, 10, 9)]);

@@ -1,9 +1,9 @@
 //! One process, by descriptors that refer to the process and not to its id: its folder in /proc, and its memory.
 //!
-//! The memory is read through /proc/PID/mem. The descriptor keeps the address space on which it was opened: once the
-//! process has ended or has called execve(2), every read returns 0 bytes (`mem_rw` in fs/proc/base.c). So neither
-//! another process with the same id nor another program in the same process can be mistaken for the target, as could
-//! happen with process_vm_readv(2). It is cheaper, too.
+//! The memory is read through /proc/PID/mem. The descriptor refers to the address space that existed when it was
+//! opened: after the process has ended or has called execve(2), every read returns 0 bytes (`mem_rw` in
+//! fs/proc/base.c). So another process with the same id, or another program in the same process, can't be mistaken for
+//! the target, as could happen with process_vm_readv(2). Reading through the descriptor is faster, too.
 
 use super::error::RemoteError;
 use super::rights;
@@ -23,7 +23,7 @@ pub(super) struct Target {
 }
 
 impl Target {
-    /// The file may be anything that a process has mapped, so opening it must not block.
+    /// The file may be of any kind that a process can map, so opening it must not block.
     const READ: OFlags = OFlags::RDONLY.union(OFlags::CLOEXEC).union(OFlags::NONBLOCK);
 
     pub fn open(pid: u32) -> Result<Self, RemoteError> {
@@ -37,7 +37,7 @@ impl Target {
         Ok(Self { pid, folder, memory: memory.into() })
     }
 
-    /// Fills `buffer` from `address` on. Returns false if not all of it is mapped.
+    /// Fills `buffer` with the memory at `address`. Returns false if part of it is not mapped.
     ///
     /// # Errors
     /// Ended or Replaced: the address space is gone.
@@ -87,12 +87,12 @@ impl Target {
         Ok(readlinkat(&self.folder, path, Vec::new())?.into_bytes())
     }
 
-    /// Converts the error of an action on the process to its meaning.
+    /// Returns the error for an action on the process that failed with `error`.
     pub fn failed(&self, doing: &str, error: io::Error) -> RemoteError {
         refused(self.pid, doing, error)
     }
 
-    /// Returns the reason why the address space is gone. An ending process has no program any more (`exit_mm` in
+    /// Returns the reason why the address space is gone. A process that is ending no longer has a program (`exit_mm` in
     /// kernel/exit.c); after execve(2) it has one.
     fn gone(&self) -> RemoteError {
         let pid = self.pid;

@@ -2,7 +2,7 @@
 //!
 //! A thread that waits for the GIL sleeps in futex(2) at an address inside the GIL: `take_gil` in Python/ceval_gil.c
 //! waits on its condition, and a thread that dropped it on request waits on `switch_cond`. Other locks, sleeps and I/O
-//! show other addresses or calls. /proc/PID/task/TID/syscall has both (proc_pid_syscall(5)).
+//! have other addresses or system calls. /proc/PID/task/TID/syscall contains both (proc_pid_syscall(5)).
 
 use super::error::RemoteError;
 use super::sample::{Holder, Sample};
@@ -28,7 +28,8 @@ pub enum State {
     Runnable,
     /// It sleeps without the GIL, waiting for something else: a lock, I/O, time.
     Sleeps,
-    /// The kernel does not report it. In a stripped Python 2.7 also: it may wait for the GIL or for another lock.
+    /// The kernel does not report the state; or, in a stripped Python 2.7, the thread waits for the GIL or for another
+    /// lock.
     Unknown,
 }
 
@@ -37,7 +38,7 @@ pub enum State {
 pub struct ThreadState {
     /// The thread's id, as gettid(2) returns it.
     pub tid: u32,
-    /// The name that the kernel has (proc_pid_comm(5)), at most 15 bytes; up to a second old.
+    /// Its name according to the kernel (proc_pid_comm(5)), at most 15 bytes; read up to a second ago.
     pub name: Arc<str>,
     /// Its state.
     pub state: State,
@@ -55,11 +56,11 @@ pub(super) struct Threads {
 
 #[derive(Debug)]
 struct Thread {
-    /// Its file /proc/PID/task/TID/syscall, if that is kept open.
+    /// Its file /proc/PID/task/TID/syscall, if the file is kept open.
     syscall: Option<KeptFile>,
     name: Arc<str>,
     named_ns: u64,
-    /// Its CPU time, and the time since which that has stayed the same while the thread was runnable.
+    /// Its CPU time, and the start of the time in which this has not changed although the thread was runnable.
     cpu: Duration,
     since_ns: u64,
 }
@@ -75,7 +76,8 @@ enum Activity {
 }
 
 impl Threads {
-    /// More than the longest tick, 10 ms. The kernel updates the account of a running thread at each tick.
+    /// A duration above the longest tick, which is 10 ms. The kernel updates the CPU time of a running thread at each
+    /// tick.
     const TICK_NS: u64 = 12_000_000;
     const RENAMED_NS: u64 = 1_000_000_000;
 
@@ -83,7 +85,7 @@ impl Threads {
         Self { threads: BTreeMap::new(), budget: DescriptorBudget::of_process() }
     }
 
-    /// Returns the state of all live threads, in the order of their ids. `waiting_at` is the result of
+    /// Returns the states of all live threads, in the order of their ids. `waiting_at` is the result of
     /// `Gil::waiting_at`.
     pub fn states(
         &mut self,
@@ -111,7 +113,7 @@ impl Threads {
             }
             let activity = match thread.read(target, tid, &self.budget) {
                 Ok(activity) => activity,
-                // It has ended since its CPU time was read.
+                // The thread has ended since its CPU time was read.
                 Err(error) if error.raw_os_error() == Some(rustix::io::Errno::SRCH.raw_os_error()) => continue,
                 Err(_) => Activity::Unknown,
             };
@@ -129,7 +131,7 @@ impl Threads {
 
 impl Thread {
     fn read(&mut self, target: &Target, tid: u32, budget: &DescriptorBudget) -> io::Result<Activity> {
-        // Nine numbers of at most 18 characters.
+        // The file has nine numbers of at most 18 characters.
         let mut bytes = [0; 192];
         let length = if let Some(kept) = &self.syscall {
             kept.read_at(&mut bytes, 0)?
@@ -150,7 +152,7 @@ fn name(target: &Target, tid: u32) -> Option<Arc<str>> {
 
 fn state(activity: Activity, holds: bool, starves: bool, waiting_at: &[Range<u64>]) -> State {
     match activity {
-        // The activity was read after the holder. A thread that waits does not hold the GIL any more.
+        // The activity was read after the holder, so a thread that waits no longer holds the GIL.
         Activity::Futex(address) if waiting_at.iter().any(|range| range.contains(&address)) => State::Waits,
         _ if holds => State::Holds,
         Activity::Futex(_) if waiting_at.is_empty() => State::Unknown,
@@ -161,7 +163,7 @@ fn state(activity: Activity, holds: bool, starves: bool, waiting_at: &[Range<u64
     }
 }
 
-/// Parses `running`, or the number of a system call and its arguments, or -1 for a sleep outside of a system call.
+/// Parses `running`, or the number of a system call with its arguments, or -1 for a sleep outside a system call.
 fn parse(line: &[u8]) -> Activity {
     const FUTEX: &str = "202";
     let Ok(line) = str::from_utf8(line) else { return Activity::Unknown };

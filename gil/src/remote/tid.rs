@@ -1,4 +1,4 @@
-//! Finds the kernel's id of the thread of a PyThreadState.
+//! Finds the kernel's thread id for a PyThreadState.
 
 use super::error::RemoteError;
 use super::offsets::ThreadOffsets;
@@ -8,15 +8,15 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-/// The offset of `tid` in glibc's struct pthread, which a pthread_t points to (nptl/descr.h). The same on x86-64 since
-/// 2.4.
+/// The offset of `tid` in glibc's struct pthread, which a pthread_t points to (nptl/descr.h). On x86-64 it has not
+/// changed since glibc 2.4.
 const TID_IN_PTHREAD: u64 = 720;
 
 /// The ids of a process's threads.
 #[derive(Debug)]
 pub(super) struct ThreadIds {
-    /// For a process in another PID namespace: the ids in this namespace by the ids in its own. `None` for a process in
-    /// this one.
+    /// For a process in another PID namespace: maps the ids in its namespace to the ids in this one. `None` for a
+    /// process in this namespace.
     by_inner: Option<HashMap<u32, u32>>,
 }
 
@@ -33,11 +33,11 @@ impl ThreadIds {
         Ok(ids)
     }
 
-    /// Returns the thread of `state`. `None` if it is not a thread of the process, which happens if the state was freed
-    /// meanwhile.
+    /// Returns the id of the thread of `state`, or `None` if it is not a thread of the process, which happens if the
+    /// state has been freed.
     pub fn of(&mut self, target: &Target, state: u64, offsets: ThreadOffsets) -> Result<Option<u32>, RemoteError> {
         let field = |offset: u64| target.word(state.wrapping_add(offset));
-        // After fork(2), 3.11 keeps the native id of the parent's thread, while glibc updates its own.
+        // After fork(2), 3.11 keeps the native id of the parent's thread, whereas glibc updates its copy of the id.
         let native = match offsets.native {
             Some(offset) => field(offset)?.and_then(|id| u32::try_from(id).ok()),
             None => None,
@@ -52,7 +52,8 @@ impl ThreadIds {
         self.thread(target, word as u32)
     }
 
-    /// Converts `inner`, an id in the process's own namespace, to the id in this one. `None` if it has no such thread.
+    /// Converts `inner`, an id in the process's namespace, to the id in this namespace. Returns `None` if the process
+    /// has no such thread.
     fn thread(&mut self, target: &Target, inner: u32) -> Result<Option<u32>, RemoteError> {
         let lives = |tid: u32| inner > 0 && target.exists(&format!("task/{tid}"));
         let Some(by_inner) = &self.by_inner else { return Ok(lives(inner).then_some(inner)) };
@@ -69,8 +70,8 @@ impl ThreadIds {
     fn read_inner(&mut self, target: &Target) -> Result<(), RemoteError> {
         let Some(by_inner) = &mut self.by_inner else { return Ok(()) };
         by_inner.clear();
-        // By path, since std can't list the entries of a descriptor. If the id was reused, these are other threads,
-        // which the memory of the target does not refer to.
+        // Opened by path, since std can't list the entries of a descriptor. If the process id has been reused, the
+        // listed threads are not the target's, and the target's memory does not refer to them.
         let failed = |error: io::Error| target.failed("list /proc/PID/task", error);
         for entry in fs::read_dir(Path::new("/proc").join(target.pid.to_string()).join("task")).map_err(failed)? {
             let name = entry.map_err(failed)?.file_name();

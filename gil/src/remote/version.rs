@@ -1,5 +1,5 @@
 //! CPython's version, from the text that `Py_GetVersion` (Python/getversion.c) leaves in a static buffer when Python is
-//! initialised, as `3.11.7 (main, Feb  1 2025, 10:00:00) [GCC 12.2.0]`. `Py_Version` exists from 3.11 on only.
+//! initialised, for example `3.11.7 (main, Feb 1 2025, 10:00:00) [GCC 12.2.0]`. `Py_Version` exists from 3.11 on only.
 
 use super::error::RemoteError;
 use super::target::Target;
@@ -8,7 +8,7 @@ use std::ops::Range;
 /// The version, and the address at which it was found, so that it can be checked again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Version {
-    /// As `3.11.7` or `3.15.0b2+`.
+    /// For example, `3.11.7` or `3.15.0b2+`.
     pub text: String,
     pub major: u8,
     pub minor: u8,
@@ -19,9 +19,10 @@ impl Version {
     /// Searches `variables` for the text.
     pub fn find(target: &Target, variables: &[Range<u64>]) -> Result<Option<Self>, RemoteError> {
         const STEP: u64 = 4096;
-        /// More than the size of the buffer, 250 or 300.
+        /// The number of bytes read beyond the end of a page, for a text that crosses it. The buffer has 250 or 300
+        /// bytes.
         const LONGEST: u64 = 320;
-        /// More than any Python has.
+        /// The maximum number of bytes searched, larger than the variables of any Python.
         const MOST: u64 = 256 << 20;
         for range in variables {
             let mut start = range.start;
@@ -31,7 +32,8 @@ impl Version {
                 let mut bytes = vec![0; (page + LONGEST).min(end - start) as usize];
                 if !target.read(start, &mut bytes)? {
                     bytes.truncate(page as usize);
-                    // The last page. Or not all of it is mapped, which no loader does.
+                    // This fails at the last page. It would also fail if part of the range were unmapped, which no
+                    // loader does.
                     if !target.read(start, &mut bytes)? {
                         break;
                     }

@@ -1,4 +1,4 @@
-//! Sums over the samples of a GIL. The difference of two windows is what happened in between.
+//! Sums over the samples of a GIL. The difference of two windows covers the time between them.
 
 use super::error::RemoteError;
 use super::sample::{Holder, Sample};
@@ -16,21 +16,22 @@ pub struct Window {
     pub to_ns: u64,
     /// The number of samples taken.
     pub samples: u64,
-    /// The number of samples that the rate demanded beyond those.
+    /// The number of samples that are missing compared with the sampling rate.
     pub missed: u64,
-    /// The longest time between two samples. In a difference: of all samples up to its end.
+    /// The longest time between two samples. In a difference of two windows, this covers all samples up to the later
+    /// one.
     pub longest_gap_ns: u64,
-    /// The time of which nothing is known, since two samples were more than ten of the rate's steps apart. It is not
-    /// counted anywhere else.
+    /// The unobserved time, between samples that were more than ten sampling intervals apart. It is not part of any
+    /// other sum.
     pub unseen_ns: u64,
-    /// The time that any thread held the GIL. Of the time between two samples, half is counted as each of them.
+    /// The time that any thread held the GIL. Half of the time between two samples counts for the holder in each of
+    /// them.
     pub held_ns: u64,
-    /// The part of it for which the thread could not be identified.
+    /// The part of it in which the holder could not be identified.
     pub held_by_unknown_ns: u64,
-    /// Each thread that was seen, by its id, including those that have ended.
+    /// The observed threads by their ids, including threads that have ended.
     pub threads: BTreeMap<u32, ThreadWindow>,
-    /// The ids of the interpreters that had a GIL of their own when the states were last read. Those GILs are not
-    /// sampled.
+    /// The ids of the interpreters that had their own GIL when the states were last read. Those GILs are not sampled.
     pub other_gils: Vec<i64>,
     /// The CPU time of the sampling thread.
     pub cost: Duration,
@@ -41,17 +42,18 @@ pub struct Window {
 }
 
 /// The times of one thread's states. `held_ns` comes from the samples, the others from the readings of its state, which
-/// are fewer: the time between two readings, less the time held, is divided between the states found at both ends.
+/// are less frequent: the time between two readings, less the time held, is divided between the states found at both
+/// ends.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ThreadWindow {
-    /// The name that the kernel has, at most 15 bytes.
+    /// Its name according to the kernel, at most 15 bytes.
     pub name: Arc<str>,
     /// The time from the first reading of its state to the last, less the unseen time.
     pub seen_ns: u64,
     /// The time it held the GIL.
     pub held_ns: u64,
-    /// The time it slept until it acquired the GIL.
+    /// The time it slept while waiting for the GIL.
     pub waiting_ns: u64,
     /// The time it ran without the GIL.
     pub running_ns: u64,
@@ -61,9 +63,9 @@ pub struct ThreadWindow {
     pub sleeping_ns: u64,
     /// The time in a state that the kernel did not report.
     pub unknown_ns: u64,
-    /// Its CPU time, as the kernel accounts it.
+    /// Its CPU time, as reported by the kernel.
     pub cpu_ns: u64,
-    /// Its run delay, with the GIL or without, as the kernel accounts it.
+    /// Its run delay, with the GIL or without, as reported by the kernel.
     pub run_delay_ns: u64,
 }
 
@@ -73,12 +75,13 @@ impl Window {
         self.to_ns - self.from_ns
     }
 
-    /// Returns the time of which something is known.
+    /// Returns the observed time: the wall time less the unseen time.
     pub fn seen_ns(&self) -> u64 {
         self.wall_ns() - self.unseen_ns
     }
 
-    /// Returns the part of the time seen that any thread held the GIL, 0 to 1. `None` before the second sample.
+    /// Returns the share, 0 to 1, of the observed time in which any thread held the GIL, or `None` before the second
+    /// sample.
     pub fn held_share(&self) -> Option<f64> {
         (self.seen_ns() > 0).then(|| self.held_ns as f64 / self.seen_ns() as f64)
     }
@@ -105,7 +108,8 @@ impl Window {
         }
     }
 
-    /// Adds a sample. If it comes more than `longest_ns` after the one before, the time between them is unseen.
+    /// Adds a sample. If it is more than `longest_ns` later than the previous one, the time between them counts as
+    /// unseen.
     pub(super) fn add(&mut self, sample: Sample, longest_ns: u64) {
         match self.last {
             None => self.from_ns = sample.at_ns,
@@ -142,7 +146,7 @@ impl ThreadWindow {
             seen_ns: self.seen_ns - earlier.seen_ns,
             held_ns: self.held_ns - earlier.held_ns,
             waiting_ns: self.waiting_ns - earlier.waiting_ns,
-            // A run delay is known once it is over. Only then does it move from here to `runnable_ns`.
+            // A run delay is known only when it is over. Then it moves from here to `runnable_ns`.
             running_ns: self.running_ns.saturating_sub(earlier.running_ns),
             runnable_ns: self.runnable_ns - earlier.runnable_ns,
             sleeping_ns: self.sleeping_ns - earlier.sleeping_ns,
@@ -158,7 +162,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn half_of_the_time_between_two_samples_counts_as_each() {
+    fn half_of_the_time_between_two_samples_counts_for_each_holder() {
         let mut window = Window::default();
         let add = |window: &mut Window, at_ns, holder| window.add(Sample { at_ns, holder }, 500);
         add(&mut window, 1000, Holder::Thread(7));

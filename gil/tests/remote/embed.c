@@ -1,4 +1,4 @@
-/* A program that loads a Python, runs it, finalizes it and unloads it, as each line of stdin says. */
+/* A program that loads, initializes, runs, finalizes and unloads a Python, as each line of stdin requests. */
 #include <dlfcn.h>
 #include <stdio.h>
 #include <string.h>

@@ -1,8 +1,8 @@
-"""Alternately holds and releases the GIL for known times, which each line of stdin gives.
+"""Alternately holds and releases the GIL for known times, which each line of stdin specifies.
 
 argv: the path of libbusy
 stdin: "<nanoseconds to hold> <nanoseconds to release> <seconds>"
-stdout: "begin", "end" and "done", each with the seconds since "begin": those that the GIL was held, and all of them
+stdout: "begin", "end" and "done", each with two times since "begin": the seconds that the GIL was held, and all seconds
 """
 
 import ctypes
@@ -33,7 +33,7 @@ def write(*words):
 
 
 def generate(hold_ns, release_ns, seconds):
-    """Run for a while before "begin" and after "end", so that these lines may be read late."""
+    """Holds and releases the GIL, also for a while before "begin" and after "end", so that these may be read late."""
     result = Result()
     pointer = ctypes.addressof(result)
     start = CLOCK()

@@ -18,7 +18,7 @@ while True:
     sys.stdout.flush()
 ";
 
-/// Samples until that fails, and returns the error.
+/// Samples until an error occurs, and returns the error.
 fn error_of(gil: &mut RemoteGil) -> RemoteError {
     let start = Instant::now();
     loop {
@@ -39,7 +39,7 @@ fn the_end_of_a_process_is_reported() {
         let recorder = Recorder::start(RemoteGil::attach(talker.pid()).unwrap(), Rates::default()).unwrap();
         assert_eq!(gil.sample().unwrap().holder, Holder::None, "{}", python.name);
         talker.child.kill().unwrap();
-        // A zombie first, then nothing.
+        // The first time, the process is a zombie; the second time, it is gone.
         assert!(matches!(error_of(&mut gil), RemoteError::Ended { .. }));
         talker.child.wait().unwrap();
         assert!(matches!(error_of(&mut gil), RemoteError::Ended { .. }));
@@ -72,7 +72,7 @@ fn the_holder_in_a_forked_child_is_its_own_thread() {
     let _alone = alone();
     for python in with_gil() {
         let mut talker = Talker::script(&python, SHELL, &[]);
-        // If this test fails, the child ends by itself.
+        // If this test fails, SIGALRM ends the child.
         talker.send(r"exec('import os, signal\np = os.fork()\nif not p: signal.alarm(30)\nwhile not p: pass')");
         talker.send("print('child %d' % p)");
         let line = talker.line();
@@ -105,7 +105,7 @@ sys.stdin.readline()
         assert_eq!(talker.line(), "done");
         let window = recorder.stop();
         assert!(window.ended.is_none(), "{}: {:?}", python.name, window.ended);
-        // Each lives for some 4 ms, or longer if it gets no CPU.
+        // Each thread lives for about 4 ms, or longer if it gets no CPU.
         let longest = window.threads.iter().filter(|(tid, _)| **tid != talker.pid()).map(|(_, thread)| thread.held_ns);
         let (longest, count) = (longest.clone().max().unwrap(), longest.count());
         println!("{}: {count} threads, none of which held for more than {longest} ns", python.name);
@@ -158,7 +158,7 @@ fn an_embedded_python_is_found_from_its_initialisation_to_its_end() {
         let found = do_it("load");
         assert!(matches!(found, Err(RemoteError::NotInitialised { .. })), "{}", context("loaded", &found));
         let found = do_it("initialize");
-        // It holds the GIL while the program waits for its next line.
+        // The main thread holds the GIL while the program waits for its next line.
         let mut gil = found.unwrap_or_else(|error| panic!("{}: {error}", python.name));
         assert_eq!(gil.sample().unwrap().holder, Holder::Thread(gil.pid()), "{}", python.name);
         assert_eq!(gil.file(), library.canonicalize().unwrap());
@@ -168,7 +168,7 @@ fn an_embedded_python_is_found_from_its_initialisation_to_its_end() {
             assert!(matches!(found, Err(RemoteError::NotInitialised { .. })), "{}", context("finalized", &found));
             assert!(matches!(error_of(&mut gil), RemoteError::NotInitialised { .. }), "{}", python.name);
         } else {
-            // There is no current thread, and so no holder.
+            // There is no current thread, so there is no holder.
             assert_eq!(gil.sample().unwrap().holder, Holder::None, "{}", python.name);
         }
         let found = do_it("unload");

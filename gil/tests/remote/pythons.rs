@@ -16,16 +16,16 @@ pub fn alone() -> MutexGuard<'static, ()> {
     ALONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// An interpreter, by its own description.
+/// An interpreter, as it describes itself.
 #[derive(Debug, Clone)]
 pub struct Python {
     pub path: PathBuf,
-    /// As `CPython 3.13t`.
+    /// For example, `CPython 3.13t`.
     pub name: String,
 }
 
-/// Returns `python3` on PATH and the system's own, all of pyenv's, and all that `make interpreters` has installed, each
-/// once.
+/// Returns `python3` on PATH and the system's, all interpreters of pyenv, and all that `make interpreters` has
+/// installed, each once.
 pub fn pythons() -> Vec<Python> {
     let home = env::home_dir().unwrap_or_default();
     let pyenv = env::var_os("PYENV_ROOT").map_or_else(|| home.join(".pyenv"), PathBuf::from);
@@ -60,7 +60,7 @@ fn entries(folder: &Path) -> impl Iterator<Item = PathBuf> + use<> {
     fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path())
 }
 
-/// Returns the interpreter, and its resolved executable, which distinguishes it from others.
+/// Returns the interpreter and its resolved executable, by which duplicates are recognised.
 fn describe(candidate: &Path) -> Option<(PathBuf, Python)> {
     const QUESTION: &str = "import platform, sys; print(sys.executable); \
         print(platform.python_implementation() + ' %d.%d' % sys.version_info[:2] + getattr(sys, 'abiflags', '').strip('m'))";
@@ -75,7 +75,7 @@ fn describe(candidate: &Path) -> Option<(PathBuf, Python)> {
 pub fn expect_to_hold(gil: &mut RemoteGil, tid: u32) {
     let start = Instant::now();
     let mut seen = 0;
-    // It may not have started to spin yet.
+    // The process may not have started to spin yet.
     while seen < 100 {
         match gil.sample().unwrap().holder {
             Holder::None => assert!(start.elapsed() < Duration::from_secs(10), "{gil:?}: {seen} of 100"),
@@ -117,7 +117,7 @@ impl Talker {
         writeln!(self.stdin.as_mut().unwrap(), "{line}").unwrap();
     }
 
-    /// Reads the next line; empty at the end.
+    /// Reads the next line, which is empty at the end of the output.
     pub fn line(&mut self) -> String {
         let mut line = String::new();
         self.stdout.read_line(&mut line).unwrap();

@@ -17,7 +17,7 @@ fn a_process_without_python_is_refused() {
     let mut child = Command::new("sleep").arg("60").spawn().unwrap();
     let found = RemoteGil::attach(child.id());
     child.kill().unwrap();
-    // It becomes a zombie soon, until it is waited for.
+    // It soon becomes a zombie, until it is waited for.
     let start = Instant::now();
     let ended = |found: &Result<RemoteGil, RemoteError>| matches!(found, Err(RemoteError::Ended { .. }));
     while !ended(&RemoteGil::attach(child.id())) {
@@ -35,7 +35,7 @@ fn a_process_without_python_is_refused() {
 }
 
 #[test]
-fn the_own_process_without_python_is_refused() {
+fn the_calling_process_without_python_is_refused() {
     let _alone = alone();
     let found = RemoteGil::attach(process::id());
     assert!(matches!(found, Err(RemoteError::NotPython { .. })), "{found:?}");
@@ -86,8 +86,8 @@ fn the_missing_right_is_named() {
     }
 }
 
-/// Run by the test above as another user. That user can't read root's process, but its own child, though it has neither
-/// /proc/PID/map_files nor capabilities.
+/// Runs as another user, started by the test above. That user can't read root's process, but can read its own child,
+/// even without /proc/PID/map_files and without capabilities.
 #[test]
 #[ignore = "run by the_missing_right_is_named"]
 fn as_nobody() {
@@ -109,7 +109,7 @@ fn as_nobody() {
     let found = RemoteGil::attach(talker.pid());
     assert!(matches!(found, Err(RemoteError::FileChanged { .. })), "{found:?}");
     let mut other = fs::read("/usr/bin/python3").unwrap();
-    // Padding in the ELF header.
+    // This byte is padding in the ELF header.
     other[9] = 1;
     let namesake = env::temp_dir().join(format!("busy-gil-python-{} (deleted)", process::id()));
     fs::write(&namesake, other).unwrap();

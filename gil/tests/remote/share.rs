@@ -8,7 +8,7 @@ const GENERATOR: &str = include_str!("generator.py");
 const DUTIES: [u64; 7] = [0, 10, 25, 50, 75, 90, 100];
 
 /// Lets `generator` alternately hold for `hold_ns` and release for `release_ns` during `seconds`. Returns the window,
-/// and the held share that the generator has measured itself.
+/// and the held share that the generator itself has measured.
 fn measure(recorder: &Recorder, generator: &mut Talker, hold_ns: u64, release_ns: u64, seconds: f64) -> (Window, f64) {
     generator.send(&format!("{hold_ns} {release_ns} {seconds}"));
     let begin = generator.line();
@@ -45,7 +45,8 @@ fn errors(python: &Python, periods_us: &[u64], seconds: f64) {
         }
     }
     let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
-    // Noise of other processes can't be distinguished from errors here. A wrong reading would be off by far more.
+    // The effect of other processes can't be distinguished from errors here. A wrong reading would cause far larger
+    // errors.
     assert!(mean(&errors) < 0.2, "{}: {errors:?}", python.name);
     let max = errors.iter().copied().fold(0.0, f64::max);
     println!(

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 const THREADS: &str = include_str!("threads.py");
 
-/// Starts the script. Returns the activity of each of its threads, by id. The main thread sleeps, once it has acquired
-/// the GIL to do so.
+/// Starts the script. Returns the activity of each of its threads, by id. The main thread sleeps after it has acquired
+/// the GIL once more.
 fn start(python: &crate::pythons::Python) -> (Talker, BTreeMap<u32, String>) {
     let mut talker = Talker::spawn(Command::new(&python.path).args(["-c", THREADS]).arg(libbusy()));
     let mut threads = BTreeMap::from([(talker.pid(), "main".to_owned())]);
@@ -31,8 +31,8 @@ fn threads_that_hold_wait_run_and_sleep_are_distinguished() {
     for python in with_gil() {
         let (talker, threads) = start(&python);
         let recorder = Recorder::start(RemoteGil::attach(talker.pid()).unwrap(), Rates::default()).unwrap();
-        // Until each thread that holds has been seen waiting. A thread that was woken and has no CPU yet is runnable
-        // instead.
+        // Sample until both `hold` threads have been seen waiting. A thread that was woken but has no CPU yet counts as
+        // runnable instead.
         let start = Instant::now();
         let waited = |window: &Window| {
             let hold = threads
@@ -70,8 +70,8 @@ fn threads_that_hold_wait_run_and_sleep_are_distinguished() {
             let all =
                 thread.waiting_ns + thread.running_ns + thread.runnable_ns + thread.sleeping_ns + thread.unknown_ns;
             let free = thread.seen_ns.saturating_sub(thread.held_ns);
-            // Except for the samples since the last reading of the states, and for steps in which the thread was found
-            // holding at both ends.
+            // The sums differ by the samples since the last reading of the states, and by the intervals at both ends of
+            // which the thread was holding.
             assert!(all.abs_diff(free) < 50_000_000, "{context}");
         }
         let held: u64 = window.threads.values().map(|thread| thread.held_ns).sum();
@@ -101,7 +101,7 @@ fn single_readings_agree() {
         assert!(count("sleep", &[State::Sleeps]) > 40, "{}: {seen:?}", python.name);
         assert!(count("run", &[State::Runs, State::Runnable]) > 40, "{}: {seen:?}", python.name);
         assert!(count("hold", &[State::Holds]) > 10, "{}: {seen:?}", python.name);
-        // For the kernel, a thread that was woken and has no CPU yet does not wait any more.
+        // For the kernel, a thread that was woken but has no CPU yet no longer waits.
         assert!(count("hold", &[State::Waits]) > 3, "{}: {seen:?}", python.name);
         println!("{}: {seen:?}", python.name);
     }

@@ -1,4 +1,4 @@
-"""Threads with known activities, until stdin ends.
+"""Runs threads with known activities until stdin ends.
 
 argv: the path of libbusy
 stdout: "<activity> <thread id>" for each, then "ready"
@@ -16,7 +16,7 @@ STARTED = threading.Semaphore(0)
 
 
 def hold():
-    """Hold the GIL in native calls, and drop it on request between them."""
+    """Holds the GIL in native calls, and drops it on request between them."""
     wait = ctypes.PyDLL(sys.argv[1]).busy_wait_ns
     result = (ctypes.c_uint64 * 2)()
     while True:
@@ -24,7 +24,7 @@ def hold():
 
 
 def run():
-    """Run without the GIL."""
+    """Runs without the GIL."""
     wait = ctypes.CDLL(sys.argv[1]).busy_wait_ns
     result = (ctypes.c_uint64 * 2)()
     while True:
@@ -58,7 +58,7 @@ def start(task):
 
 for task in (sleep, lock, run):
     start(task)
-# From now on the threads contend for the GIL.
+# From now on, threads contend for the GIL, so let the others finish their start first.
 time.sleep(0.1)
 start(hold)
 start(hold)

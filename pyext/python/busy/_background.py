@@ -1,4 +1,4 @@
-"""Background threads that run beside the calls of a check; the run delay of a thread; and `Undo`, which restores what a
+"""Background threads that run beside the calls of a check; the run delays of threads; and `Undo`, which restores what a
 check changes.
 
 Serves CPython 2.7 and 3.x, and needs only the standard library.
@@ -43,25 +43,48 @@ class Undo(object):
             raise interrupt
 
 
-class RunDelay(object):
-    """The run delay of the thread `tid`: how long it was runnable without a CPU, in nanoseconds, from its schedstat
-    (proc(5)). It reads 0 where the kernel does not report it."""
+class RunDelays(object):
+    """The run delays of threads of this process: how long each was runnable without a CPU, in nanoseconds, from its
+    schedstat (proc(5)). Where the kernel does not report it, and for a thread that has ended, it is 0."""
 
-    def __init__(self, tid):
+    def __init__(self):
+        self._files = {}
+
+    def read(self, tid):
         try:
-            self._file = io.open("/proc/self/task/%d/schedstat" % tid, "rb", 0)
-        except (IOError, OSError):
-            self._file = None
-
-    def read(self):
-        if self._file is None:
+            if tid not in self._files:
+                self._files[tid] = io.open("/proc/self/task/%d/schedstat" % tid, "rb", 0)
+            self._files[tid].seek(0)
+            return int(self._files[tid].read(100).split()[1])
+        except (IOError, OSError, IndexError, ValueError):
+            # ESRCH: the thread has ended, and its id may be another thread's by now.
+            self._close(tid)
             return 0
-        self._file.seek(0)
-        return int(self._file.read(100).split()[1])
+
+    def read_all(self, tids):
+        return dict((tid, self.read(tid)) for tid in tids)
 
     def close(self):
-        if self._file is not None:
-            self._file.close()
+        for tid in list(self._files):
+            self._close(tid)
+
+    def _close(self, tid):
+        file = self._files.pop(tid, None)
+        if file is not None:
+            file.close()
+
+
+def run_delays_of_all():
+    """Returns the run delay of each thread of this process, or none where the kernel does not list them (proc(5))."""
+    try:
+        tids = [int(name) for name in os.listdir("/proc/self/task")]
+    except OSError:
+        return {}
+    delays = RunDelays()
+    try:
+        return delays.read_all(tids)
+    finally:
+        delays.close()
 
 
 class BackgroundThread(object):
@@ -106,28 +129,80 @@ class BackgroundThread(object):
 
 
 class Prober(BackgroundThread):
-    """Acquires the GIL, releases it at once, pauses, and repeats. `stall` is the longest time that it waited while the
-    thread `of` held the GIL; time spent waiting for a core is not part of it."""
+    """Acquires the GIL, releases it at once, pauses, and repeats. A round is the time from one acquire to the next.
 
-    def __init__(self, meter, of, pause):
-        self._meter, self._of, self._pause = meter, of, pause
-        self.stall = 0.0
+    `others` is the set of the threads that do not work for the call: the prober adds itself. `stall` and `least_stall`
+    are the upper and the lower bound, in seconds, of the longest time that it waited while a thread that works for the
+    call held the GIL; `hold` and `least_hold` those of the longest hold. They differ by run delays: a thread without a
+    core can neither release the GIL nor acquire it, but it may have been without a core at another time of the round.
+    `delay` is the sum of the run delays of these threads.
+    """
+
+    # Reading the run delays takes a few microseconds, so rounds with a short wait are recorded together.
+    SHORT_NS = 100000
+    LONG_S = 0.01
+
+    def __init__(self, meter, others, pause):
+        self._meter, self._others, self._pause = meter, others, pause
+        self.stall = self.least_stall = self.hold = self.least_hold = self.delay = 0.0
 
     def begin(self):
-        self._tid = self._meter.tid()
+        self.tid = self._meter.tid()
+        self._others.add(self.tid)
         _minimize_timer_slack()
-        self._before = self._read()
+        self._delays, self._before = RunDelays(), self._read()
+        self._holders = set(self._before[2])
+        self._first = run_delays_of_all()
+        self._since = (clock(), self._read_delays(), clock())
 
     def work(self):
         sleep(self._pause)
-        waited, held = self._read()
-        stall = min(waited - self._before[0], held - self._before[1])
-        self.stall, self._before = max(self.stall, stall / 1e9), (waited, held)
+        waited, held, holders = self._read()
+        self._holders.update(holders)
+        waited, held, self._before = waited - self._before[0], held - self._before[1], (waited, held, holders)
+        if waited > self.SHORT_NS or clock() - self._since[2] > self.LONG_S:
+            now = (clock(), self._read_delays(), clock())
+            # A thread that holds the GIL for the first time was not read when this round began: its run delay in this
+            # round is at most what it gained since the prober began.
+            first = self._first
+            delays = dict(
+                (tid, delay - self._since[1].get(tid, first.get(tid, 0))) for tid, delay in now[1].items()
+            )
+            own = delays.pop(self.tid)
+            self.round_ended(self._since, now, waited, held, own, list(delays.values()))
+            self._since = now
+        else:
+            self.hold = max(self.hold, held / 1e9)
+
+    def round_ended(self, began, ended, waited, held, own, theirs):
+        """Records a round, in nanoseconds: how long this thread waited for the GIL and the others held it, and the run
+        delays of this thread and of the others. `began` and `ended` are readings of the run delays, each between the
+        times just before and just after it."""
+        stall, delay = min(waited, held), own + sum(theirs)
+        self.stall, self.least_stall = (
+            max(self.stall, stall / 1e9),
+            max(self.least_stall, (stall - delay) / 1e9),
+        )
+        self.hold, self.least_hold = max(self.hold, held / 1e9), max(self.least_hold, (held - delay) / 1e9)
+        self.delay += sum(theirs) / 1e9
+
+    def end(self):
+        BackgroundThread.end(self)
+        if self._delays:
+            self._delays.close()
+
+    _delays = None
 
     def _read(self):
         _, rows = self._meter.snapshot()
-        waited = rows[self._tid].waited_ns if self._tid in rows else 0
-        return waited, rows[self._of].held_ns if self._of in rows else 0
+        waited = rows[self.tid].waited_ns if self.tid in rows else 0
+        holders = dict(
+            (tid, row.held_ns) for tid, row in rows.items() if tid not in self._others and row.held_ns
+        )
+        return waited, sum(holders.values()), set(holders)
+
+    def _read_delays(self):
+        return self._delays.read_all(self._holders | set([self.tid]))
 
 
 class Contender(Prober):
@@ -135,28 +210,13 @@ class Contender(Prober):
     because a thread without a core sends no drop request: `take_gil` sends it when a wait of one switch interval has
     ended, which takes a moment on a core."""
 
-    _run_delay = None
-
     def begin(self):
+        self._rounds = []
         Prober.begin(self)
-        self._run_delay = RunDelay(self._tid)
-        self._rounds, self._since, self._delayed = [], clock(), self._run_delay.read()
 
-    def work(self):
-        before = self._before[0]
-        Prober.work(self)
-        waited = (self._before[0] - before) / 1e9
-        # Reading the run delay costs two more waits.
-        if waited > 0.0001:
-            delayed, now = self._run_delay.read(), clock()
-            self._rounds.append((self._since, now, waited - (delayed - self._delayed) / 1e9))
-            self._delayed = delayed
-        self._since = clock()
-
-    def end(self):
-        Prober.end(self)
-        if self._run_delay:
-            self._run_delay.close()
+    def round_ended(self, began, ended, waited, held, own, theirs):
+        if waited > self.SHORT_NS:
+            self._rounds.append((began[2], ended[0], (waited - own) / 1e9))
 
     def waited_between(self, start, end):
         """Returns a lower bound, in seconds, of its longest single wait for the GIL between `start` and `end`."""

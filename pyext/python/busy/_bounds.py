@@ -5,6 +5,9 @@ import re
 
 from busy import _units
 
+#: An upper and a lower bound.
+Pair = tuple[float, float]
+
 _UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0}  # noqa: RUF001
 _NUMBER_AND_UNIT = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?(ns|us|µs|μs|ms|s|min|%)", re.ASCII)  # noqa: RUF001
 
@@ -13,20 +16,36 @@ class Bounds:
     """The arguments of the marker `gil` and of assert_releases_gil. A bound that is None is not checked."""
 
     def __init__(self, max_stall: object = None, max_held: object = None) -> None:
-        self.max_stall_s = None if max_stall is None else parse_seconds(max_stall, "max_stall")
-        self.max_held = None if max_held is None else parse_share(max_held, "max_held")
+        self.max_stall_s: float | None = None if max_stall is None else parse_seconds(max_stall, "max_stall")
+        self.max_held: float | None = None if max_held is None else parse_share(max_held, "max_held")
 
     def __bool__(self) -> bool:
         return self.max_stall_s is not None or self.max_held is not None
 
-    def broken(self, stall_s: float | None, held_share: float | None) -> list[str]:
-        """Describes each bound that the values break. A value of None breaks its bound."""
-        broken = []
-        if self.max_stall_s is not None and (stall_s is None or stall_s > self.max_stall_s):
-            broken.append(f"a longest stall of at most {_units.duration(self.max_stall_s)}")
-        if self.max_held is not None and (held_share is None or held_share > self.max_held):
-            broken.append(f"the GIL held for at most {_units.percent(self.max_held)} of the time")
-        return broken
+    def broken(self, stall: "Pair | None", held: "Pair | None") -> list[str]:
+        """Describes each bound that the values break for certain. A pair is the upper and the lower bound of a value; a
+        value of None breaks its bound."""
+        return self._beyond(stall, held, 1)
+
+    def undecided(self, stall: "Pair | None", held: "Pair | None") -> list[str]:
+        """Describes each bound that the values may break, but not for certain, because of other processes."""
+        return [] if self.broken(stall, held) else self._beyond(stall, held, 0)
+
+    def _beyond(self, stall: "Pair | None", held: "Pair | None", side: int) -> list[str]:
+        beyond = []
+        if self.max_stall_s is not None and (stall is None or stall[side] > self.max_stall_s):
+            beyond.append(f"a longest stall of at most {_units.duration(self.max_stall_s)}")
+        if self.max_held is not None and (held is None or held[side] > self.max_held):
+            beyond.append(f"the GIL held for at most {_units.percent(self.max_held)} of the time")
+        return beyond
+
+    def tighter(self, other: "Bounds") -> "Bounds":
+        """Returns the tighter of each bound."""
+        both = Bounds()
+        for name in ("max_stall_s", "max_held"):
+            values = [value for value in (getattr(self, name), getattr(other, name)) if value is not None]
+            setattr(both, name, min(values, default=None))
+        return both
 
 
 def parse_seconds(value: object, name: str) -> float:

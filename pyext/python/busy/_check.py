@@ -26,8 +26,13 @@ class Verdict:
     longest_hold_s: float | None
     #: The longest time that one call made another thread wait for the GIL.
     longest_stall_s: float | None
+    #: The lower bounds of longest_hold_s and longest_stall_s, by name, if other processes may have made them longer.
+    #: The attribute is then an upper bound.
+    lower_bounds: dict[str, float]
     #: The number of calls that the check made.
     calls: int
+    #: True if the verdict is inconclusive because of other processes: try again on a quieter machine.
+    disturbed: bool
     #: An explanation, if the verdict alone does not say enough; otherwise None.
     reason: str | None
 
@@ -39,10 +44,11 @@ class Verdict:
         figures = []
         if self.held_share is not None:
             figures.append(f"holds the GIL for {_units.percent(self.held_share)} of its time")
-        if self.longest_hold_s is not None:
-            figures.append(f"longest hold {_units.duration(self.longest_hold_s)}")
-        if self.longest_stall_s is not None:
-            figures.append(f"longest stall of others {_units.duration(self.longest_stall_s)}")
+        for name, key in (("longest hold", "longest_hold_s"), ("longest stall of others", "longest_stall_s")):
+            seconds = getattr(self, key)
+            if seconds is not None:
+                at_most = "at most " if key in self.lower_bounds else ""
+                figures.append(f"{name} {at_most}{_units.duration(seconds)}")
         figures.append(f"{self.calls} call{'' if self.calls == 1 else 's'}")
         reason = f" ({self.reason})" if self.reason else ""
         return f"{self.verdict}: {', '.join(figures)}{reason}"

@@ -1,34 +1,49 @@
 """The prober of a watch: a thread that requests the GIL every millisecond, so that a long hold makes it wait."""
 
 import threading
-import time
+from typing import TYPE_CHECKING
 
-from busy._background import BackgroundThread
+from busy._background import Prober
+from busy._busy import gil_window
 from busy._watch import watch
 
-
-class WatchProber(BackgroundThread):
-    """Requests the GIL every millisecond while the block runs."""
-
-    def begin(self) -> None:
-        self.tid = threading.get_native_id()
-
-    def work(self) -> None:
-        time.sleep(0.001)
+if TYPE_CHECKING:
+    from busy._busy import ThreadRow
 
 
-def longest_stall_s(w: watch) -> float:
-    """Returns the longest time that one thread kept another waiting for the GIL.
+class WatchProber(Prober):
+    """Requests the GIL every millisecond while the block runs. All other threads may stall it."""
 
-    It is bounded by the wait of the one and by the longest hold of another, so that time without a core does not count.
-    """
-    return max(
-        (
-            min(
-                waiter.longest_wait_s,
-                max((other.longest_hold_s for other in w.threads.values() if other is not waiter), default=0),
-            )
-            for waiter in w.threads.values()
-        ),
-        default=0.0,
-    )
+    def __init__(self) -> None:
+        super().__init__(_Meter(), set(), 0.001)
+
+    def stalls(self, w: watch) -> tuple[float, float]:
+        """Returns the upper and the lower bound, in seconds, of the longest time for which one thread kept another
+        waiting for the GIL. Several threads that hold the GIL in turn do not add up."""
+        longest = max((one.longest_hold_s for tid, one in w.threads.items() if tid != self.tid), default=0.0)
+        upper = min(self.stall, longest)
+        return upper, max(0.0, min(self.least_stall, upper))
+
+    def held_shares(self, w: watch) -> tuple[float, float]:
+        """Returns the upper and the lower bound of the held share: run delays may have made the holds longer."""
+        held, delay = w.held_share * w.wall_s, min(self.delay, w.wall_s)
+        return w.held_share, max(0.0, held - delay) / max(w.wall_s - delay, 1e-9)
+
+    def end(self) -> None:
+        super().end()
+        self._meter.close()
+
+
+class _Meter:
+    """The meter of the compiled module, as `Prober` needs it."""
+
+    def __init__(self) -> None:
+        self._window = gil_window()
+        self.close = self._window.close
+
+    def snapshot(self) -> "tuple[int, dict[int, ThreadRow]]":
+        reading = self._window.read()
+        return reading["gil"].metered_ns, reading["threads"]
+
+    def tid(self) -> int:
+        return threading.get_native_id()

@@ -1,15 +1,19 @@
-"""The verdict on a call: does it release the GIL? Up to three passes, over a meter such as `_ctypes_meter.Meter`.
+"""The verdict on a call: does it release the GIL, as other threads experience it? Up to three passes, over a meter such
+as `_ctypes_meter.Meter`.
 
-A  Alone: no other thread requests the GIL. Does the call release it voluntarily, and for what share of its time does
-   the call hold it?
-B  Contended, if the call does not release it voluntarily: another thread keeps requesting the GIL, at a switch interval
-   of 20 us, so that it acquires the GIL as often as possible. A call that still keeps it in one piece `holds`; a call
-   whose hold is cut into pieces is Python code, which `yields`.
+A  Alone: no other thread requests the GIL. For what share of its time does the call hold it, and how long at a time? A
+   small share with short holds `releases`; a share under 0.9 is `partly`.
+B  Contended, from a share of 0.9 on, even if the call releases the GIL for a moment here and there: another thread
+   keeps requesting the GIL, at a switch interval of 20 us, so that it acquires the GIL as often as possible. A call
+   that still holds the GIL in long pieces `holds`; a call whose holds are cut short is Python code, which `yields`.
 C  Probed, as programs run: the usual switch interval, and a thread that requests the GIL now and then. How long does
    that thread wait?
 
-Other processes can only make a hold or a wait longer. So a verdict rests on calls that were undisturbed by the kernel's
-own account, or on a result that recurred; if there is neither, the verdict is `inconclusive`.
+The work that other threads do for the call is part of it: see `verdict`.
+
+Other processes can only make a hold or a wait longer: by the run delay of its threads, which the kernel reports. So a
+figure has an upper and a lower bound; a verdict needs bounds that agree. If they do not agree within `patience`
+seconds, the verdict is `inconclusive`.
 
 Serves CPython 2.7 and 3.x, and needs only the standard library. It does not depend on libbusy or on the command.
 """
@@ -25,11 +29,11 @@ except ImportError:
 
 # Part of the package, or, for `busy check`, unpacked into a folder beside its script.
 if __name__.startswith("busy."):
-    from busy._background import Contender, Prober, RunDelay, Undo, WorldStopper, clock, sleep
+    from busy._background import Contender, Prober, RunDelays, Undo, WorldStopper, clock, sleep
     from busy._refusal import Refused, refuse_function, refuse_result
     from busy._units import duration, percent
 else:
-    from _background import Contender, Prober, RunDelay, Undo, WorldStopper, clock, sleep
+    from _background import Contender, Prober, RunDelays, Undo, WorldStopper, clock, sleep
     from _refusal import Refused, refuse_function, refuse_result
     from _units import duration, percent
 
@@ -38,6 +42,8 @@ __all__ = ["Refused", "verdict"]
 # The limits of a call that releases.
 MAX_HELD_SHARE = 0.1
 MAX_HOLD_S = 0.010
+# From this share on, the call holds or yields.
+MIN_HELD_SHARE = 0.9
 
 MIN_CALL_S = 0.0003  # shorter calls are inconclusive
 MIN_PASS_S = 0.020  # all calls of a pass together
@@ -45,9 +51,13 @@ MAX_CALLS = 200  # of a pass
 SHORT_INTERVAL_S = 0.00002
 ONE_PIECE = 0.5  # of the time held: a call whose longest hold is at least this share does not yield
 PAUSE_S = 0.05  # gives other processes time to finish
+PATIENCE_S = 5.0
+BASELINE_S = 0.03  # of threads that hold the GIL without the call
+WORKER_SHARE = 0.1  # of the time held: a thread that holds more is named in the reason
 
 _DISTURBED = (
-    "other processes took the CPU during the calls, so busy could not determine %s: stop them, then retry"
+    "other processes took the CPU for %s of the calls' time, so busy could not determine %s: stop them, then "
+    "retry"
 )
 
 # The GIL before CPython 3.2 is released every so many ticks, whether or not another thread requests it.
@@ -60,10 +70,21 @@ _turns = []
 _thread = local()
 
 
-def verdict(meter, function, args=(), kwargs=None):
-    """Calls `function` several times and returns a dict: verdict (releases, partly, yields, holds, no-gil,
-    inconclusive), held_share (0 to 1), longest_hold_s, longest_stall_s (of other threads, by one call), calls (how many
-    were made) and reason (None, or a sentence). A figure that could not be measured is None.
+def verdict(meter, function, args=(), kwargs=None, whole_process=False, patience=PATIENCE_S):
+    """Calls `function` several times and returns a dict:
+
+    verdict         releases, partly, yields, holds, no-gil or inconclusive
+    held_share      0 to 1
+    longest_hold_s
+    longest_stall_s of other threads, by one call
+    lower_bounds    a dict: a longest hold or stall that other processes may have made longer is an upper bound, and its
+                    lower bound is here, by the key of the figure
+    calls           how many were made
+    disturbed       True if the verdict is inconclusive because of other processes
+    reason          None, or a sentence
+
+    A figure that could not be measured is None. The holds of other threads are part of the call if these threads work
+    for it: with `whole_process`, all threads; otherwise, those that did not hold the GIL just before the check.
 
     An exception of the function propagates. Raises Refused for a coroutine, a generator and the like, and RuntimeError
     if it is called inside a function that is being checked.
@@ -74,10 +95,10 @@ def verdict(meter, function, args=(), kwargs=None):
         if gc.isenabled():
             undo.add(gc.enable)
             gc.disable()
-        check = _Check(meter, function, args, kwargs or {}, undo)
+        check = _Check(meter, function, args, kwargs or {}, undo, patience)
         if not getattr(sys, "_is_gil_enabled", lambda: True)():
             return check.without_gil()
-        return check.with_gil()
+        return check.with_gil(whole_process)
 
 
 class _Turn(object):
@@ -109,36 +130,73 @@ def _take_turn(undo):
         sleep(0.005 * min(place, 10))
 
 
-class _Sample(object):
-    """One call: its duration, the time that its thread held the GIL and waited for it, its longest hold and its run
-    delay, in seconds; the number of voluntary releases; and the times at which the call started and ended."""
+class _Nothing(object):
+    """The row of a thread that did not take part."""
 
-    def __init__(self, elapsed, held, waited, longest, voluntary_releases, run_delay, times):
-        self.elapsed, self.held, self.waited, self.longest = elapsed, held, waited, longest
-        self.voluntary_releases, self.run_delay, self.times = voluntary_releases, run_delay, times
+    held_ns = longest_hold_ns = waited_ns = voluntary_releases = 0
+
+
+class _Part(object):
+    """The part of one thread in a call, in seconds: how long it held the GIL, its longest hold, how long it waited; its
+    run delay, some of which may have fallen just before or after the call, and what fell into it for certain."""
+
+    def __init__(self, row, run_delay, certain_delay):
+        self.held, self.longest, self.waited = (
+            row.held_ns / 1e9,
+            row.longest_hold_ns / 1e9,
+            row.waited_ns / 1e9,
+        )
+        self.run_delay, self.certain_delay = run_delay, certain_delay
+
+    def held_less_delay(self, elapsed, upper):
+        """The upper or the lower bound of the time held without the run delay, which may have fallen into the holds, or
+        into the rest of the call."""
+        return max(
+            0.0, self.held - (max(0.0, self.certain_delay - elapsed + self.held) if upper else self.run_delay)
+        )
+
+
+class _Sample(object):
+    """One call: its duration in seconds; the parts of the threads that work for it; how long other threads held the
+    GIL; the number of voluntary releases; and the times at which it started and ended."""
+
+    def __init__(self, elapsed, parts, others_held, releases, times):
+        self.elapsed, self.parts, self.releases, self.times = elapsed, parts, releases, times
+        self.held = sum(part.held for part in parts)
+        self.longest = max(part.longest for part in parts)
+        # They may also wait for each other, which is no wait of the call.
+        self.waited = min(sum(part.waited for part in parts), others_held)
+        # The run delays of several threads may fall into the same time.
+        self.run_delay = max(part.run_delay for part in parts)
 
     def length(self):
         return self.times[1] - self.times[0]
 
     def held_share(self, upper=True):
-        """The upper or the lower bound of the held share. They differ because the run delay may have fallen into the
-        holds of the thread, or between them."""
-        ran = max(self.elapsed - self.waited - self.run_delay, 1e-9)
-        return min(1.0, max(0.0, self.held - (0 if upper else self.run_delay)) / ran)
+        return min(1.0, self.held_less_delay(upper) / max(self.elapsed - self.waited - self.run_delay, 1e-9))
+
+    def held_less_delay(self, upper=True):
+        return sum(part.held_less_delay(self.elapsed, upper) for part in self.parts)
 
     def longest_hold(self, upper=True):
-        """The upper or the lower bound of the longest hold, as `held_share`."""
-        return max(0.0, self.longest - (0 if upper else self.run_delay))
+        """The upper bound includes the run delay: a call that waits for a time, or for another process, while it holds
+        the GIL would have held it as long without the run delay."""
+        return self.longest if upper else max(max(0.0, part.longest - part.run_delay) for part in self.parts)
 
     def disturbance(self):
-        return self.run_delay / max(self.elapsed, 1e-9)
+        return min(1.0, self.run_delay / max(self.elapsed, 1e-9))
 
     def is_in_one_piece(self):
         """True if the GIL was held in one piece, even if the whole run delay fell into the longest hold."""
-        return self.longest_hold(upper=False) >= ONE_PIECE * (self.held - self.run_delay)
+        longest = self.longest_hold(upper=False)
+        return longest > 0 and longest >= ONE_PIECE * self.held_less_delay()
 
     def is_cut_up(self):
         return self.longest < ONE_PIECE * self.held and not self.has_long_holds()
+
+    def needed_wait(self):
+        """Returns how long another thread must have waited during the call to prove that it was not let in."""
+        return min(self.length() / 4, self.longest / 2)
 
     def has_long_holds(self):
         """True for a call such as three sorts in a row: it drops the GIL between them, but other threads wait long."""
@@ -148,35 +206,33 @@ class _Sample(object):
 class _Check(object):
     """The check of one function, which is called as often as the passes need."""
 
-    def __init__(self, meter, function, args, kwargs, undo):
+    def __init__(self, meter, function, args, kwargs, undo, patience):
         self.meter, self.function, self.args, self.kwargs, self.undo = meter, function, args, kwargs, undo
-        self.calls = 0
+        self.calls, self.patience = 0, patience
+        # The threads that do not work for the call, and how long each of the others held the GIL.
+        self.others, self.workers = set(), {}
 
     def call(self):
         self.calls += 1
         return self.function(*self.args, **self.kwargs)
 
-    def warm_up(self):
-        """Returns the duration of a call, in seconds. The first call imports modules, fills caches, and shows whether
-        the result is refused."""
-        start = clock()
-        refuse_result(self.call())
-        length = clock() - start
-        for _ in range(2 if length < MIN_PASS_S else 0):
-            start = clock()
-            self.call()
-            length = min(length, clock() - start)
-        return length
-
-    def report(self, verdict, reason=None, held_share=None, longest_hold_s=None, longest_stall_s=None):
-        return {
+    def report(self, verdict, reason=None, held_share=None, hold=None, stall=None, disturbed=False):
+        """`hold` and `stall` are (upper bound, lower bound), or None."""
+        figures = {"longest_hold_s": hold, "longest_stall_s": stall}
+        found = {
             "verdict": verdict,
             "held_share": held_share,
-            "longest_hold_s": longest_hold_s,
-            "longest_stall_s": longest_stall_s,
+            "lower_bounds": dict((key, pair[1]) for key, pair in figures.items() if pair and _differ(*pair)),
             "calls": self.calls,
-            "reason": reason,
+            "disturbed": disturbed,
+            "reason": "; ".join(text for text in (reason, self._workers_named()) if text) or None,
         }
+        found.update((key, pair and pair[0]) for key, pair in figures.items())
+        return found
+
+    def disturbed(self, samples, what):
+        share = _median([sample.disturbance() for sample in samples]) if samples else 0.0
+        return self.report("inconclusive", _DISTURBED % (percent(share), what), disturbed=True)
 
     def too_short(self, length):
         return self.report(
@@ -185,7 +241,7 @@ class _Check(object):
             % (duration(length), duration(MIN_CALL_S)),
         )
 
-    def with_gil(self):
+    def with_gil(self, whole_process):
         # Added before the start, since Ctrl-C may come at any moment.
         started = [True]
         self.undo.add(lambda: started and started.pop() and self.meter.stop())
@@ -194,98 +250,110 @@ class _Check(object):
         except RuntimeError as reason:
             del started[:]
             return self.report("inconclusive", str(reason))
+        self.caller = self.meter.tid()
         # Once a second thread has existed, a release costs more; and Python 2 creates its GIL for that thread.
-        with self.beside(Prober(self.meter, self.meter.tid(), 0.001)):
-            pass
-        self.run_delay = RunDelay(self.meter.tid())
-        self.undo.add(self.run_delay.close)
+        with self.beside(Prober(self.meter, self.others, 0.001)):
+            if not whole_process:
+                self.others |= self.holders_without_the_call()
+        self.run_delays = RunDelays()
+        self.undo.add(self.run_delays.close)
         length = self.warm_up()
         if length < MIN_CALL_S:
             return self.too_short(length)
-        is_voluntary, word, reason = self.alone(length)
-        if is_voluntary is False:
-            word, reason = self.contended(length)
-        if word == "inconclusive":
-            return self.report(word, reason)
-        longest_hold, stall = self.probed(length)
-        if is_voluntary:
-            longest_hold = self.longest_hold
-        return self.report(word, reason, self.held_share, longest_hold, stall)
+        self.deadline = clock() + self.patience
+        return self.alone(length)
+
+    def holders_without_the_call(self):
+        window = self.meter.window()
+        try:
+            sleep(BASELINE_S)
+            _, rows = window.read()
+        finally:
+            window.close()
+        return set(tid for tid, row in rows.items() if row.held_ns and tid != self.caller)
+
+    def warm_up(self):
+        """Returns the duration of a call, in seconds. The first call imports modules, fills caches, and shows whether
+        the result is refused, and which threads work for the call."""
+        length = self.sample(refuse_result).length()
+        for _ in range(2 if length < MIN_PASS_S else 0):
+            length = min(length, self.sample().length())
+        return length
 
     def alone(self, length):
-        """Pass A. Returns whether the call releases the GIL voluntarily, and if it does, the verdict and the reason."""
+        """Pass A, and the passes that follow from it."""
         wanted, samples = _calls_for(length), []
-        for _ in range(5):
+        while True:
             samples += [self.sample() for _ in range(wanted)]
-            voluntary = [sample for sample in samples if sample.voluntary_releases]
-            if 2 * len(voluntary) < len(samples):
-                self.held_share = _median([sample.held_share() for sample in _least_disturbed(samples)])
-                return False, None, None
-            best = _least_disturbed(voluntary)
-            self.held_share = _median(
-                [sample.held / max(sample.elapsed - sample.waited, 1e-9) for sample in best]
-            )
-            share, self.longest_hold = _typical(best, upper=True)
-            if share <= MAX_HELD_SHARE and self.longest_hold <= MAX_HOLD_S:
-                return True, "releases", None
-            share, longest = _typical(best, upper=False)
-            if len(best) > 2 and (share > MAX_HELD_SHARE or longest > MAX_HOLD_S):
-                return (
-                    True,
-                    "partly",
+            best = _least_disturbed(samples)
+            share, hold = _typical(best, upper=True)
+            least_share, least_hold = _typical(best, upper=False)
+            if share <= MAX_HELD_SHARE and hold <= MAX_HOLD_S:
+                return self.probed(length, "releases", None, share, (hold, least_hold))
+            if least_share >= MIN_HELD_SHARE:
+                return self.contended(length, best, share)
+            if share < MIN_HELD_SHARE and (least_share > MAX_HELD_SHARE or least_hold > MAX_HOLD_S):
+                reason = (
                     "the call releases the GIL, but holds it for %s of its time and for up to %s at a time"
-                    % (percent(self.held_share), duration(self.longest_hold)),
                 )
-            if len(samples) > 2:
-                sleep(PAUSE_S)
-        return True, "inconclusive", _DISTURBED % "for what share of its time the call holds the GIL"
+                return self.probed(
+                    length, "partly", reason % (percent(share), duration(hold)), share, (hold, least_hold)
+                )
+            if clock() > self.deadline:
+                return self.disturbed(best, "for what share of its time the call holds the GIL")
+            sleep(PAUSE_S)
 
-    def contended(self, length):
-        """Pass B. Returns the verdict and the reason for a call that does not release the GIL voluntarily."""
-        self.shorten_switch_interval()
+    def contended(self, length, alone, share):
+        """Pass B, for a call that holds the GIL for nearly all of its time; `alone` are its samples of pass A."""
         wanted = 12 if length < 0.002 else 8 if length < 0.01 else 3 if length < 0.1 else 1
-        end, held = clock() + max(1.0, 4 * length), []
+        end, samples, word = max(clock() + max(1.0, 4 * length), self.deadline), [], None
+        self.shorten_switch_interval()
         try:
-            with self.beside(Contender(self.meter, self.meter.tid(), SHORT_INTERVAL_S)) as contender:
-                for _ in range(MAX_CALLS):
-                    sample = self.sample()
-                    if sample.is_cut_up():
-                        return "yields", None
-                    if sample.is_in_one_piece() or sample.has_long_holds():
-                        held.append(sample)
+            with self.beside(Contender(self.meter, self.others, SHORT_INTERVAL_S)) as contender:
+                while word is None and (not samples or clock() < end):
+                    samples.append(self.sample())
                     # Keeping the GIL counts only if another thread requested it.
                     proofs = [
-                        one
-                        for one in held
-                        if _HAS_OLD_GIL or contender.waited_between(*one.times) >= one.length() / 4
+                        sample.is_in_one_piece()
+                        for sample in samples
+                        if (sample.is_in_one_piece() or sample.has_long_holds())
+                        and (_HAS_OLD_GIL or contender.waited_between(*sample.times) >= sample.needed_wait())
                     ]
-                    if sum(1.0 if proof.is_in_one_piece() else 0.5 for proof in proofs) >= wanted:
-                        return "holds", None
-                    if clock() > end:
-                        break
+                    if samples[-1].is_cut_up():
+                        word = "yields"
+                    elif sum(1.0 if in_one_piece else 0.5 for in_one_piece in proofs) >= wanted:
+                        word = "holds"
         finally:
             self.restore_switch_interval()
-        return "inconclusive", _DISTURBED % "whether the call drops the GIL on request"
+        if word is None:
+            return self.disturbed(_least_disturbed(samples), "whether the call drops the GIL on request")
+        return self.probed(length, word, _releases(alone), share, None)
 
-    def probed(self, length):
-        """Pass C. Returns the longest hold, and the longest stall of another thread by one call."""
-        longest, stall, elapsed = [], [], []
-        pause = min(max(length / 10, SHORT_INTERVAL_S), 0.0005)
-        for _ in range(3):
-            with self.beside(Prober(self.meter, self.meter.tid(), pause)) as prober:
-                samples = _least_disturbed([self.sample() for _ in range(_calls_for(length))])
-            longest.append(max(sample.longest for sample in samples))
-            stall.append(prober.stall)
+    def probed(self, length, word, reason, share, hold):
+        """Pass C: the longest hold, unless pass A has measured it as `hold`, and the longest stall by one call."""
+        pause, wanted = min(max(length / 10, SHORT_INTERVAL_S), 0.0005), _calls_for(length)
+        holds, stalls, least_stalls, elapsed = [], [], [], []
+        while len(holds) < 3 or (_differ(*min(holds)) and clock() < self.deadline):
+            with self.beside(Prober(self.meter, self.others, pause)) as prober:
+                samples = _least_disturbed([self.sample() for _ in range(wanted)])
+            longest = max(sample.longest_hold() for sample in samples)
+            least = max(sample.longest_hold(upper=False) for sample in samples)
+            if word == "yields":
+                # The prober's rounds cut the holds short, and their run delays are known more closely.
+                longest, least = min(longest, prober.hold), max(least, prober.least_hold)
+            holds.append((longest, min(least, longest)))
+            stalls.append(prober.stall)
+            least_stalls.append(prober.least_stall)
             elapsed.append(max(sample.elapsed for sample in samples))
             # Otherwise the prober may have come too late to the only long hold.
-            if min(longest) < 0.001 or max(stall) > 0.8 * min(longest):
+            if longest < 0.001 or (prober.stall > 0.8 * longest and not _differ(*holds[-1])):
                 break
         # A wait of the prober may span several calls, but one call adds no more than its own duration. And the prober
         # acquires the GIL at the first release after its request, if it has a core then.
-        bounds = (
-            [min(elapsed)] if _HAS_OLD_GIL else [min(elapsed), max(min(longest), sys.getswitchinterval())]
-        )
-        return min(longest), min(max(stall), *bounds)
+        stall = min(max(stalls), min(elapsed))
+        if not _HAS_OLD_GIL:
+            stall = min(stall, max(min(holds)[0], sys.getswitchinterval()))
+        return self.report(word, reason, share, hold or min(holds), (stall, min(stall, max(least_stalls))))
 
     def beside(self, thread):
         """Returns `thread`, which will be ended even if Ctrl-C comes before its block begins."""
@@ -294,36 +362,60 @@ class _Check(object):
 
     def timed(self):
         """Makes one call. Returns its run delay, and when it started and ended."""
-        run_delay, start = self.run_delay.read(), clock()
+        run_delay, start = self.run_delays.read(self.caller), clock()
         self.call()
         end = clock()
-        return self.run_delay.read() - run_delay, (start, end)
+        return self.run_delays.read(self.caller) - run_delay, (start, end)
 
-    def sample(self):
-        """Makes one call and meters it."""
-        tid, meter = self.meter.tid(), self.meter
-        run_delay = self.run_delay.read()
-        window = meter.window()
+    def sample(self, inspect=None):
+        """Makes one call and meters it. Passes its result to `inspect`."""
+        known = set(self.workers) | set([self.caller])
+        # Outside the window, since reading a file releases the GIL.
+        before = clock()
+        delays = self.run_delays.read_all(known)
+        window = self.meter.window()
         try:
             start = clock()
             # Kept until the window is read, since freeing the result takes time of its own.
             result = self.call()
             end = clock()
             elapsed, rows = window.read()
-            del result
         finally:
             window.close()
-        run_delay = self.run_delay.read() - run_delay
-        row = rows[tid]
+        now = self.run_delays.read_all(known)
+        after = clock()
+        if inspect:
+            inspect(result)
+        del result
+        rows = dict((tid, row) for tid, row in rows.items() if row.held_ns)
+        mine = dict((tid, row) for tid, row in rows.items() if tid not in self.others)
+        for tid, row in mine.items():
+            self.workers[tid] = self.workers.get(tid, 0) + row.held_ns
+        around, parts = (after - before) - (end - start), []
+        for tid in set(mine) | set([self.caller]):
+            # The run delay of a thread that is seen for the first time, or has ended, is not known.
+            run_delay = max(0, now[tid] - delays[tid]) / 1e9 if tid in known else 0.0
+            parts.append(_Part(mine.get(tid, _Nothing), run_delay, max(0.0, run_delay - around)))
         return _Sample(
             elapsed / 1e9,
-            row.held_ns / 1e9,
-            row.waited_ns / 1e9,
-            row.longest_hold_ns / 1e9,
-            row.voluntary_releases,
-            run_delay / 1e9,
+            parts,
+            sum(row.held_ns for tid, row in rows.items() if tid in self.others) / 1e9,
+            sum(row.voluntary_releases for row in mine.values()),
             (start, end),
         )
+
+    def _workers_named(self):
+        """Names the threads other than the caller that hold the GIL for the call, or returns None."""
+        total = sum(self.workers.values())
+        threads = [
+            tid
+            for tid, held in self.workers.items()
+            if tid != self.caller and held > WORKER_SHARE * total and held > 1e5
+        ]
+        if not threads:
+            return None
+        names = ", ".join(sorted(_name(tid) for tid in threads))
+        return "other threads that work for the call are part of it: %s" % names
 
     def shorten_switch_interval(self):
         if _HAS_OLD_GIL:
@@ -337,11 +429,12 @@ class _Check(object):
     def without_gil(self):
         """The check on a free-threaded build: can other threads stop the world during the call, as the garbage
         collector must?"""
-        length = self.warm_up()
+        self.caller, self.run_delays = self.meter.tid(), RunDelays()
+        self.undo.add(self.run_delays.close)
+        refuse_result(self.call())
+        length = min(end - start for _, (start, end) in (self.timed() for _ in range(3)))
         if length < MIN_CALL_S:
             return self.too_short(length)
-        self.run_delay = RunDelay(self.meter.tid())
-        self.undo.add(self.run_delay.close)
         calls, found, end = [], [], clock() + max(2.0, 8 * length)
         with self.beside(WorldStopper(min(max(length / 20, 0.00002), 0.005))) as stopper:
             while len(found) < 3 and (clock() < end or not calls):
@@ -349,9 +442,10 @@ class _Check(object):
                 found = [(run_delay, stopper.stall_between(*times)) for run_delay, times in calls]
                 found = sorted((run_delay, stall) for run_delay, stall in found if stall)
         if len(found) < 3:
-            return self.report(
-                "inconclusive", _DISTURBED % "whether other threads can stop the world during the call"
-            )
+            delayed = sum(run_delay for run_delay, _ in calls) / 1e9
+            share = min(1.0, delayed / max(1e-9, sum(end - start for _, (start, end) in calls)))
+            reason = _DISTURBED % (percent(share), "whether other threads can stop the world during the call")
+            return self.report("inconclusive", reason, disturbed=True)
         # One stop that ended during the call proves that the call allows it; longer stops may be due to the machine.
         attached = min(stall / rest for _, (stall, rest) in found) >= ONE_PIECE
         stalls = sorted(stall for _, (stall, _) in found[: max(3, len(found) // 2)])
@@ -363,8 +457,32 @@ class _Check(object):
             if attached
             else "this interpreter has no GIL, and other threads can stop the world during the call, "
             "as gc.collect() does",
-            longest_stall_s=longest,
+            stall=(longest, longest),
         )
+
+
+def _releases(samples):
+    """Describes the voluntary releases of a call that holds the GIL for nearly all of its time; None without any."""
+    releases = _median([sample.releases for sample in samples])
+    if not releases:
+        return None
+    released = _median([max(0.0, sample.elapsed - sample.waited - sample.held) for sample in samples])
+    times = {1: "once", 2: "twice"}.get(releases, "%d times" % releases)
+    return "the call releases the GIL %s, for %s in all" % (times, duration(released))
+
+
+def _differ(upper, lower):
+    """True if the bounds differ by more than a quarter and by more than a millisecond."""
+    return upper - lower > max(0.25 * upper, 0.001)
+
+
+def _name(tid):
+    """The name of a thread for people: the one that threading has, if it knows the thread."""
+    threading = sys.modules.get("threading")
+    for thread in threading.enumerate() if threading else []:
+        if getattr(thread, "native_id", None) == tid:
+            return thread.name
+    return "thread %d" % tid
 
 
 def _calls_for(length):

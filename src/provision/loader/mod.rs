@@ -1,7 +1,7 @@
 //! Opens libbusy at run time, as a C program would with dlopen(3), and checks its ABI version before any other call.
 //!
-//! With it, the lab tests the file that it then gives to its child interpreters. `bindings` is generated from
-//! busy.h by bindgen, so header and library are compared on the way.
+//! The lab uses it to test the file that its child interpreters then load. `bindings` is generated from busy.h by
+//! bindgen, so the test also compares the library with the header.
 
 #![allow(unsafe_code, reason = "calls through a C ABI")]
 
@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 /// The ABI that this loader was generated for, in the form of busy_abi_version().
 pub const ABI_VERSION: u32 = bindings::BUSY_ABI_MAJOR << 16 | bindings::BUSY_ABI_MINOR;
 
-/// Returns the soname: the name by which programs request this library from the dynamic linker.
+/// Returns the soname, which is the name by which programs request this library from the dynamic linker.
 pub fn soname() -> String {
     format!("libbusy.so.{}", bindings::BUSY_ABI_MAJOR)
 }
@@ -30,21 +30,23 @@ pub struct Libbusy {
 /// The reason why a file is not the expected libbusy.
 #[derive(Debug, thiserror::Error)]
 pub enum LoaderError {
-    /// The dynamic linker refused it: it is missing, not a shared library, or for another machine.
-    #[error("can't load {path}: {reason}; give the libbusy of this release (`make install`, or BUSY_LIBDIR)")]
+    /// The dynamic linker refused the file: it is missing, is not a shared library, or is for another machine.
+    #[error(
+        "can't load {path}: {reason}; install the libbusy of this release (`make install`), or set BUSY_LIBDIR to its folder"
+    )]
     Unloadable {
         /// The file.
         path: PathBuf,
         /// The linker's message.
         reason: String,
     },
-    /// It has no busy_abi_version.
+    /// The file has no function busy_abi_version.
     #[error("{path} is a shared library but not libbusy: it has no busy_abi_version")]
     NotLibbusy {
         /// The file.
         path: PathBuf,
     },
-    /// Its ABI is older, or of another major version.
+    /// The ABI of the library is older, or has another major version.
     #[error(
         "{path} has ABI {}.{}, this program needs {}.{} or a later {2}.x: install the libbusy of this release",
         found >> 16, found & 0xffff, ABI_VERSION >> 16, ABI_VERSION & 0xffff
@@ -55,7 +57,7 @@ pub enum LoaderError {
         /// The return value of its busy_abi_version().
         found: u32,
     },
-    /// It claims the ABI but lacks a function of it.
+    /// The library reports the ABI but lacks one of its functions.
     #[error("{path} reports ABI {}.{} but lacks a function of it: {reason}", ABI_VERSION >> 16, ABI_VERSION & 0xffff)]
     MissingSymbol {
         /// The file.
@@ -68,26 +70,26 @@ pub enum LoaderError {
     Misbehaves {
         /// The file.
         path: PathBuf,
-        /// The call, the expected result, and the actual one.
+        /// The call, its expected result, and its actual result.
         what: String,
     },
 }
 
 impl Libbusy {
-    /// Opens the library at `path`, checks its ABI version, and tests one short wait against this program's own clock.
+    /// Opens the library at `path`, checks its ABI version, and tests one short wait with this program's clock.
     ///
     /// # Errors
     /// The first check that fails.
     pub fn open(path: &Path) -> Result<Self, LoaderError> {
         let path = path.to_path_buf();
-        // SAFETY: loading runs the file's initialisers; it is the file that the user or the installation names.
+        // SAFETY: loading runs the initialisers of the file, which the user or the installation has chosen.
         let library = match unsafe { libloading::Library::new(&path) } {
             Ok(library) => library,
             Err(error) => return Err(LoaderError::Unloadable { path, reason: message(&error) }),
         };
         // SAFETY: busy_abi_version has had this type in every version of the header.
         let found = match unsafe { library.get::<unsafe extern "C" fn() -> u32>(c"busy_abi_version") } {
-            // SAFETY: it takes nothing and only returns a number.
+            // SAFETY: it has no arguments and only returns a number.
             Ok(busy_abi_version) => unsafe { busy_abi_version() },
             Err(_) => return Err(LoaderError::NotLibbusy { path }),
         };
@@ -115,7 +117,7 @@ impl Libbusy {
     /// Waits for `duration` with busy_wait_ns, and returns the number of polls and the duration that it reports.
     ///
     /// # Errors
-    /// Any status but BUSY_OK, with the library's description.
+    /// Any status except BUSY_OK, with the library's description of it.
     pub fn wait(&self, duration: Duration) -> Result<(u64, Duration), LoaderError> {
         let mut result = bindings::busy_wait_result { count: 0, elapsed_ns: 0 };
         let ns = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
@@ -129,10 +131,11 @@ impl Libbusy {
         Err(self.misbehaves(format!("busy_wait_ns({ns}) returned {status}, {meaning}")))
     }
 
-    /// Returns the number of times per second that time(2) can be read, by the talk's own loop. Takes up to a second.
+    /// Returns the number of times per second that time(2) can be read, measured with the talk's loop. Takes up to a
+    /// second.
     pub fn time_reads_per_second(&self) -> f64 {
         let start = Instant::now();
-        // SAFETY: takes a number, returns a number.
+        // SAFETY: it only takes and returns a number.
         let count = unsafe { self.bindings.busy_wait_time(0) };
         count as f64 / start.elapsed().as_secs_f64()
     }
@@ -153,12 +156,12 @@ impl Libbusy {
     }
 }
 
-/// The macro BUSY_ABI_COMPATIBLE of busy.h.
+/// Returns the value of the macro BUSY_ABI_COMPATIBLE of busy.h for the version `found`.
 fn is_compatible(found: u32) -> bool {
     (ABI_VERSION..(bindings::BUSY_ABI_MAJOR + 1) << 16).contains(&found)
 }
 
-/// Returns the linker's message, which libloading keeps in the cause.
+/// Returns the message of the dynamic linker, which libloading stores as the cause of its error.
 fn message(error: &dyn std::error::Error) -> String {
     match error.source() {
         Some(cause) => cause.to_string(),

@@ -1,10 +1,12 @@
 """Does a statement release the GIL? Checks it in one interpreter; it takes statements as `python -m timeit` does.
 
-usage: check.py ORDER, with ORDER the JSON {"setup": "...", "statement": "...", "libbusy": "..."}
+usage: check.py ORDER, with ORDER the JSON {"setup": "...", "statement": "...", "libbusy": "...",
+"patience_s": 5}
 
 It prints one line of JSON: {"metrics": {...}} with the result of `_verdict.verdict`, {"skipped": "reason"} if the setup
-can't be imported, or {"failed": "reason"} if setup or statement raise an exception. First it checks two calls whose
-verdicts are known; if it finds other verdicts, the result is inconclusive. Serves CPython 2.7 and 3.x.
+can't be imported, or {"failed": "reason"} if setup or statement raise an exception. Lines {"phase": {...}} before it
+report what it is doing, in case it is ended. First it checks two calls whose verdicts are known; if it finds other
+verdicts, the result is inconclusive. stdin is empty for setup and statement. Serves CPython 2.7 and 3.x.
 """
 
 from __future__ import print_function
@@ -12,14 +14,24 @@ from __future__ import print_function
 import json
 import os
 import sys
+import traceback
 import types
+from timeit import default_timer as clock
 
 from _ctypes_meter import Meter
+from _units import duration
 from _verdict import Refused, verdict
 
 # The duration of the two known calls, in seconds.
 KNOWN_S = 0.02
 TRIES = 3
+# The number of a traceback's last frames in a reason.
+FRAMES = 3
+# The advice for a check that takes too long.
+LESS_WORK = (
+    "A check calls the statement 3 to 12 times, and more often if a call takes less than 20 ms: raise --timeout, "
+    "or give the call less work."
+)
 
 
 class Skipped(Exception):
@@ -34,9 +46,27 @@ def describe(error):
     return "%s: %s" % (type(error).__name__, error) if str(error) else type(error).__name__
 
 
+def where():
+    """Returns the last frames of the exception that is being handled: " (statement:1, setup:2 in f)". Frames of this
+    script and of those it calls come first and are left out."""
+    frames = [tuple(frame)[:3] for frame in traceback.extract_tb(sys.exc_info()[2])]
+    own = [index for index, frame in enumerate(frames) if frame[0] in ("setup", "statement")]
+    frames = frames[own[0] :] if own else []
+    named = [
+        "%s:%d%s" % ("/".join(name.split("/")[-2:]), line, "" if function == "<module>" else " in " + function)
+        for name, line, function in frames[-FRAMES:]
+    ]
+    return " (%s%s)" % ("... " if len(frames) > FRAMES else "", ", ".join(named)) if named else ""
+
+
 def parse(order):
     """Returns the order. Python 3 has decoded its bytes by the locale, Python 2 has not."""
     return json.loads((order if isinstance(order, bytes) else os.fsencode(order)).decode("utf-8"))
+
+
+def report_phase(fd, now, advice):
+    """Reports what this script does from now on, and advice for the case that it reaches its time-out."""
+    os.write(fd, (json.dumps({"phase": {"now": now, "advice": advice}}) + "\n").encode("ascii"))
 
 
 class StdoutRedirected(object):
@@ -46,6 +76,10 @@ class StdoutRedirected(object):
         sys.stdout.flush()
         self.saved = os.dup(1)
         os.dup2(2, 1)
+        return self
+
+    def report(self, now, advice):
+        report_phase(self.saved, now, advice)
 
     def __exit__(self, *_):
         self.redirected = sys.stdout
@@ -63,7 +97,9 @@ def inconclusive(reason):
         "held_share": None,
         "longest_hold_s": None,
         "longest_stall_s": None,
+        "lower_bounds": {},
         "calls": 0,
+        "disturbed": False,
         "reason": reason,
     }
 
@@ -117,13 +153,29 @@ def run_setup(source, namespace):
     try:
         eval(compiled(source, "setup"), namespace)
     except ImportError as error:
-        raise Skipped("the setup can't be imported here: %s" % describe(error))
-    except Exception as error:
-        raise Failed("the setup raised %s" % describe(error))
+        raise Skipped("the setup can't be imported here: %s%s" % (describe(error), where()))
+    except BaseException as error:
+        raise Failed("the setup raised %s%s" % (describe(error), where()))
+
+
+def arguments_of_calls(code, namespace, report):
+    """Returns the arguments of the calls of eval(). Those of the first call are replaced once it has ended: it also
+    reports its duration. The others call the statement without anything around it, so that nothing else is measured."""
+
+    def first():
+        start = clock()
+        result = eval(code, namespace)
+        report("after the first call of the statement, which took %s" % duration(clock() - start), LESS_WORK)
+        arguments[:] = code, namespace
+        return result
+
+    arguments = ["first()", {"first": first}]
+    return arguments
 
 
 def check(order):
     given = parse(order)
+    report_phase(1, "during the self-test that comes first", "Raise --timeout, or end other processes.")
     try:
         meter = Meter(given["libbusy"])
         reason = self_test(meter, given["libbusy"])
@@ -134,16 +186,20 @@ def check(order):
     # The names belong to a module __main__, where pickle looks for them.
     main = sys.modules["__main__"] = types.ModuleType("__main__")
     try:
-        with StdoutRedirected():
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        with StdoutRedirected() as stdout:
+            stdout.report("during the setup", "Raise --timeout, or let the setup do less.")
             run_setup(given["setup"], vars(main))
             code = compiled(given["statement"], "statement")
-            return verdict(meter, eval, (code, vars(main)))
+            stdout.report("during the first call of the statement", LESS_WORK)
+            calls = arguments_of_calls(code, vars(main), stdout.report)
+            return verdict(meter, eval, calls, whole_process=True, patience=given["patience_s"])
     except (Skipped, Failed):
         raise
     except Refused as reason:
         return inconclusive(str(reason))
     except BaseException as error:
-        raise Failed("the statement raised %s" % describe(error))
+        raise Failed("the statement raised %s%s" % (describe(error), where()))
 
 
 if __name__ == "__main__":

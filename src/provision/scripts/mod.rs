@@ -1,10 +1,10 @@
-//! The Python scripts that child interpreters run. They travel inside this executable and are unpacked into the cache.
+//! The Python scripts that child interpreters run. They are embedded in this executable and unpacked into the cache.
 
 use super::cache::{self, CacheError, Key, UnpackError};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// A text that travels inside this executable: its file name, and its content.
+/// A text that is embedded in this executable: its file name and its content.
 pub type Text = (&'static str, &'static str);
 
 macro_rules! texts {
@@ -13,7 +13,7 @@ macro_rules! texts {
     };
 }
 
-/// The scripts of the experiments, `busy check`'s, and the modules that they import.
+/// The scripts of the experiments and of `busy check`, and the modules that they import.
 const SCRIPTS: &[Text] = texts![
     "reporting.py" in "experiments",
     "slide04_csp.py" in "experiments",

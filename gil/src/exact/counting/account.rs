@@ -1,4 +1,5 @@
-//! The account: what one thread did with one GIL. Only that thread writes to it, by plain stores.
+//! The account: one thread's holds of one GIL and its waits for it. Only that thread writes to the account, by plain
+//! stores.
 
 use super::single_writer::{Sequence, add};
 use super::slots::{Longest, Slot, SlotFigures, Slots};
@@ -6,14 +7,14 @@ use std::ptr::null_mut;
 use std::sync::atomic::Ordering::{self, Relaxed};
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64};
 
-/// No account.
+/// The pointer that stands for no account.
 pub(crate) const NONE: *mut Account = null_mut();
 
-/// In ticks, some 100 µs. A thread that was forced to release the GIL goes straight from waiting for the hand-over to
-/// waiting for the GIL.
+/// The maximum time, in ticks (about 100 µs), between the end of a wait for the hand-over and the start of a wait for
+/// the GIL that are counted as one wait. A thread that was forced to release the GIL begins the second one at once.
 const SAME_WAIT: u64 = 1 << 18;
 
-/// What one thread did with one GIL, in ticks. Memory full of zeros is an empty account of no session.
+/// The holds and waits of one thread with one GIL, in ticks. Zeroed memory is an empty account of no session.
 #[repr(C, align(64))]
 pub(crate) struct Account {
     /// The index of the GIL.
@@ -26,12 +27,12 @@ pub(crate) struct Account {
     longest_hold: Longest,
     voluntary_releases: AtomicU64,
     forced_drops: AtomicU64,
-    /// The start of the wait that goes on; 0 if there is none.
+    /// The start of the current wait; 0 if the thread is not waiting.
     waits_since: AtomicU64,
     waited: AtomicU64,
     waits: AtomicU64,
     longest_wait: Longest,
-    /// Guards the waits that are booked without acquiring the GIL.
+    /// Protects the waits that are recorded while the thread does not hold the GIL.
     waits_sequence: Sequence,
     /// The start and end of the latest wait for another thread to acquire the GIL.
     handover: [AtomicU64; 2],
@@ -48,10 +49,10 @@ pub(crate) struct Account {
 /// The waits of one account at one moment, in ticks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Waits {
-    /// The time of the waits that have ended, and their number.
+    /// The total time of the waits that have ended.
     pub(super) waited: u64,
     pub(super) ended: u64,
-    /// The start of the wait that goes on.
+    /// The start of the current wait.
     pub(super) since: Option<u64>,
 }
 
@@ -111,52 +112,52 @@ impl Account {
         self.session.store(session, Ordering::Release);
     }
 
-    /// True if this is the account with the GIL of that index, in that session.
+    /// Returns true if this is the account with the GIL of index `gil` in `session`.
     #[inline]
     pub(super) fn is_with(&self, gil: u32, session: u64) -> bool {
         self.gil() == gil && self.session.load(Relaxed) == session
     }
 
-    /// The index of the GIL.
+    /// Returns the index of the GIL.
     #[inline]
     pub(super) fn gil(&self) -> u32 {
         self.gil.load(Relaxed)
     }
 
-    /// The thread's id; 0 if several threads share the account.
+    /// Returns the thread's id; 0 if several threads share the account.
     pub(crate) fn tid(&self) -> u32 {
         self.tid.load(Relaxed)
     }
 
-    /// The session that the figures belong to; 0 if the account was never used.
+    /// Returns the session that the figures belong to; 0 if the account was never used.
     pub(super) fn session(&self) -> u64 {
         self.session.load(Ordering::Acquire)
     }
 
-    /// True if several threads share the account: then a wait can't be attributed to one of them.
+    /// Returns true if several threads share the account. Then a wait can't be attributed to one of them.
     fn is_shared(&self) -> bool {
         self.tid() == 0
     }
 
-    /// Books an acquire, which ends the wait for the GIL if there was one.
+    /// Records an acquire, which ends the current wait for the GIL, if any.
     #[inline]
     pub(super) fn acquired(&self, open: &Slots, now: u64) {
         self.ends_wait(open, now);
         add(&self.acquisitions, 1);
     }
 
-    /// Books a release, which ends the hold that began at `since`.
+    /// Records a release, which ends the hold that began at `since`.
     #[inline]
     pub(super) fn released(&self, open: &Slots, since: u64, now: u64, is_forced: bool) {
-        // The counters of two cores may differ by some ticks.
+        // The time stamp counters of two cores may differ by a few ticks.
         add(&self.held, now.saturating_sub(since));
         self.longest_hold.book(open, &self.number, SlotFigures::hold, since, now);
         add(if is_forced { &self.forced_drops } else { &self.voluntary_releases }, 1);
         self.was_forced.store(is_forced, Relaxed);
     }
 
-    /// Books the start of a wait, unless one goes on already. If the wait for the hand-over has just ended, both are
-    /// one wait.
+    /// Records the start of a wait, unless the thread is already waiting. If a wait for the hand-over has just ended,
+    /// the two are merged into one wait.
     #[inline]
     pub(crate) fn begins_wait(&self, now: u64) {
         if self.waits_since.load(Relaxed) != 0 || self.is_shared() {
@@ -175,7 +176,7 @@ impl Account {
         self.handover[1].store(0, Relaxed);
     }
 
-    /// Books the end of a wait for the hand-over: another thread has acquired the GIL that this one released.
+    /// Records the end of a wait for the hand-over: another thread has acquired the GIL that this thread released.
     #[inline]
     pub(crate) fn ends_handover(&self, open: &Slots, now: u64) {
         let since = self.waits_since.load(Relaxed);
@@ -187,7 +188,7 @@ impl Account {
         self.handover[1].store(now.max(since), Relaxed);
     }
 
-    /// Books the wait that ends at `now`, if one was begun.
+    /// Records the current wait, if any, which ends at `now`.
     #[inline]
     fn ends_wait(&self, open: &Slots, now: u64) {
         let since = self.waits_since.load(Relaxed);
@@ -200,27 +201,27 @@ impl Account {
         self.waits_since.store(0, Relaxed);
     }
 
-    /// The number of acquires.
+    /// Returns the number of acquires.
     pub(crate) fn acquisitions(&self) -> u64 {
         self.acquisitions.load(Relaxed)
     }
 
-    /// The number of releases that the thread did by itself.
+    /// Returns the number of voluntary releases.
     pub(crate) fn voluntary_releases(&self) -> u64 {
         self.voluntary_releases.load(Relaxed)
     }
 
-    /// The number of drops on request.
+    /// Returns the number of drops on request.
     pub(crate) fn forced_drops(&self) -> u64 {
         self.forced_drops.load(Relaxed)
     }
 
-    /// The time of the holds that have ended.
+    /// Returns the total time of the holds that have ended.
     pub(super) fn held(&self) -> u64 {
         self.held.load(Relaxed)
     }
 
-    /// The waits, all from one moment.
+    /// Returns the waits, all read at the same moment.
     pub(super) fn waits(&self) -> Waits {
         self.waits_sequence.read(|| {
             let since = self.waits_since.load(Relaxed);
@@ -229,8 +230,8 @@ impl Account {
         })
     }
 
-    /// The longest hold up to `now`, of the session or of the window in `slot`. `since` is the start of a hold that
-    /// goes on.
+    /// Returns the longest hold up to `now`, of the session or of the window in `slot`. `since` is the start of the
+    /// current hold.
     pub(super) fn longest_hold(&self, slot: Option<Slot>, since: Option<u64>, now: u64) -> u64 {
         match slot {
             None => self.longest_hold.ever().max(since.map_or(0, |since| now.saturating_sub(since))),
@@ -238,7 +239,7 @@ impl Account {
         }
     }
 
-    /// As [`Self::longest_hold`], of waits.
+    /// Returns the longest wait. The arguments are as in [`Self::longest_hold`].
     pub(super) fn longest_wait(&self, slot: Option<Slot>, since: Option<u64>, now: u64) -> u64 {
         match slot {
             None => self.longest_wait.ever().max(since.map_or(0, |since| now.saturating_sub(since))),
@@ -246,22 +247,22 @@ impl Account {
         }
     }
 
-    /// The account behind this one on its GIL's list.
+    /// Returns the next account on its GIL's list.
     pub(super) fn next(&self) -> *mut Self {
         self.next.load(Relaxed)
     }
 
-    /// Puts this account in front of `next` on its GIL's list.
+    /// Makes `next` the account that follows on the GIL's list.
     pub(super) fn set_next(&self, next: *mut Self) {
         self.next.store(next, Relaxed);
     }
 
-    /// The next account of the same thread, in a ring.
+    /// Returns the next account of the same thread, in a ring.
     pub(super) fn sibling(&self) -> *const Self {
         self.sibling.load(Relaxed)
     }
 
-    /// Puts this account into the ring of `other`, or makes it a ring of its own.
+    /// Puts this account into the ring of `other`, or makes it the only account of a new ring.
     pub(super) fn join_ring(&'static self, other: Option<&Self>) {
         let this = (&raw const *self).cast_mut();
         self.sibling.store(other.map_or(this, |other| other.sibling.load(Relaxed)), Relaxed);
@@ -324,7 +325,7 @@ mod tests {
         account.ends_handover(&open, 130);
         account.begins_wait(131 + SAME_WAIT);
         assert_eq!(account.waits(), Waits { waited: 30, ended: 1, since: Some(131 + SAME_WAIT) });
-        // Nor is one after a voluntary release.
+        // A wait after a voluntary release is a separate wait, too.
         let account = Account::leak(0, 8);
         account.released(&open, 0, 100, false);
         account.begins_wait(100);
@@ -352,5 +353,22 @@ mod tests {
         assert_eq!((account.held(), account.acquisitions(), account.voluntary_releases()), (0, 0, 0));
         assert_eq!(account.waits(), Waits { waited: 0, ended: 0, since: None });
         assert_eq!((account.longest_hold(None, None, 0), account.longest_wait(None, None, 0)), (0, 0));
+    }
+
+    #[test]
+    fn a_new_session_begins_with_empty_windows() {
+        let (open, account) = (Slots::new(), Account::leak(0, 7));
+        let window = Some(open.open(5).unwrap());
+        account.begins_wait(10);
+        account.acquired(&open, 20);
+        account.released(&open, 20, 100, false);
+        assert_eq!((account.longest_hold(window, None, 0), account.longest_wait(window, None, 0)), (80, 10));
+        // A forked child begins a session while the windows of its parent stay open.
+        open.begin_anew(150);
+        account.begin(0, 8, 2);
+        assert_eq!((account.longest_hold(window, None, 0), account.longest_wait(window, None, 0)), (0, 0));
+        account.acquired(&open, 200);
+        account.released(&open, 200, 203, false);
+        assert_eq!(account.longest_hold(window, None, 0), 3);
     }
 }

@@ -1,4 +1,5 @@
-//! One GIL: which thread holds it, and since when. Its holder writes here, so there is one writer at a time.
+//! One GIL, with its holder and the start of the current hold. Only the holder writes here, so there is one writer at a
+//! time.
 
 use super::account::{Account, NONE};
 use super::single_writer::{Sequence, add};
@@ -6,28 +7,28 @@ use super::slots::Slots;
 use std::sync::atomic::Ordering::{self, Relaxed};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize};
 
-/// One GIL. Memory full of zeros is an unused one.
+/// One GIL. Zeroed memory is an unused GIL.
 #[repr(C, align(128))]
 pub(crate) struct Gil {
     /// The address of `cond`, or of 2.7's semaphore.
     address: AtomicUsize,
-    /// Guards the holder and the accounts against being read during a write.
+    /// Protects the holder and the accounts against reads during a write.
     sequence: Sequence,
     holder: AtomicPtr<Account>,
-    /// The start of the hold that goes on.
+    /// The start of the current hold.
     since: AtomicU64,
-    /// The latest holder. If the next one is another thread, that is a switch.
+    /// The latest holder. An acquire by any other thread counts as a switch.
     last: AtomicPtr<Account>,
     switches: AtomicU64,
     drop_requested: AtomicBool,
     /// The index in the table of GILs.
     index: AtomicU32,
-    /// The time of its first event in this session, in ticks; 0 if there was none.
+    /// The time of the GIL's first event in this session, in ticks; 0 if it had none.
     metered_since: AtomicU64,
     session: AtomicU64,
     /// The id of its interpreter.
     interpreter: AtomicI64,
-    /// The accounts with it, a list.
+    /// The head of the list of its accounts.
     accounts: AtomicPtr<Account>,
 }
 
@@ -56,45 +57,45 @@ impl Gil {
         self.address.store(address, Relaxed);
     }
 
-    /// The index in the table of GILs.
+    /// Returns the index in the table of GILs.
     #[inline]
     pub(super) fn index(&self) -> u32 {
         self.index.load(Relaxed)
     }
 
-    /// The address of `cond`, or of 2.7's semaphore.
+    /// Returns the address of `cond`, or of 2.7's semaphore.
     #[inline]
     pub(super) fn address(&self) -> usize {
         self.address.load(Relaxed)
     }
 
-    /// True if its `cond`, or 2.7's semaphore, is at `address`.
+    /// Returns true if its `cond`, or 2.7's semaphore, is at `address`.
     #[inline]
     pub(crate) fn is_at(&self, address: usize) -> bool {
         self.address() == address
     }
 
-    /// The id of its interpreter.
+    /// Returns the id of its interpreter.
     pub(super) fn interpreter(&self) -> i64 {
         self.interpreter.load(Relaxed)
     }
 
-    /// The session in which it was met last.
+    /// Returns the last session to which the GIL belonged.
     pub(super) fn session(&self) -> u64 {
         self.session.load(Relaxed)
     }
 
-    /// Makes it part of `session`, in which it has not been metered yet.
+    /// Makes the GIL part of `session`. It counts as not metered until its first event.
     pub(crate) fn belong_to(&self, session: u64) {
         self.session.store(session, Relaxed);
     }
 
-    /// The start of metering, in ticks; 0 if nothing was seen of it yet.
+    /// Returns the start of metering, in ticks; 0 before the first event.
     pub(super) fn metered_since(&self) -> u64 {
         self.metered_since.load(Relaxed)
     }
 
-    /// Puts `account` on the list. Waiting threads may do so at the same time.
+    /// Adds `account` to the list. Several waiting threads may do this at the same time.
     pub(super) fn list(&self, account: &'static Account) {
         let this = (&raw const *account).cast_mut();
         let mut first = self.accounts.load(Relaxed);
@@ -107,7 +108,7 @@ impl Gil {
         }
     }
 
-    /// The accounts with it, of this session and of former ones.
+    /// Returns its accounts, of this session and of earlier ones.
     pub(super) fn accounts(&self) -> impl Iterator<Item = &'static Account> {
         // SAFETY: null, or an account. Accounts are never freed, and the list only grows at its head.
         let first = unsafe { self.accounts.load(Ordering::Acquire).as_ref() };
@@ -115,7 +116,7 @@ impl Gil {
         std::iter::successors(first, |account| unsafe { account.next().as_ref() })
     }
 
-    /// Books an acquire by the thread of `account`, which is the calling one.
+    /// Records an acquire by the thread of `account`, which is the calling thread.
     #[inline]
     pub(crate) fn acquired(&self, account: &'static Account, open: &Slots, now: u64) {
         self.sequence.write(|| {
@@ -124,7 +125,7 @@ impl Gil {
         });
     }
 
-    /// Books a release by its holder: voluntary, or on request. If no holder is known, metering of it begins.
+    /// Records a release by the holder, voluntary or on request. If no holder is known, metering begins.
     #[inline]
     pub(crate) fn released(&self, open: &Slots, session: u64, now: u64, is_forced: bool) {
         let Some(account) = self.holder() else { return self.first_event(session, now) };
@@ -159,7 +160,7 @@ impl Gil {
         self.holder.store(account, Relaxed);
     }
 
-    /// Begins metering with a holder whose acquire was not seen.
+    /// Begins metering with a holder whose acquire was not recorded.
     pub(crate) fn seed(&self, account: &'static Account, now: u64) {
         self.begin(account.session(), now);
         self.held_by(account, now);
@@ -171,8 +172,8 @@ impl Gil {
         self.metered_since.store(now, Relaxed);
     }
 
-    /// Forgets everything but its place.
-    pub(crate) fn rest(&self) {
+    /// Resets the GIL, except for its address, index and interpreter.
+    pub(crate) fn reset(&self) {
         self.holder.store(NONE, Relaxed);
         self.last.store(NONE, Relaxed);
         self.metered_since.store(0, Relaxed);
@@ -180,7 +181,7 @@ impl Gil {
         self.sequence.end_cut_off_write();
     }
 
-    /// Books that the GIL is being created again at the same address: by a forked child (`_PyEval_ReInitThreads`), or
+    /// Records that the GIL is being created again at the same address: by a forked child (`_PyEval_ReInitThreads`), or
     /// for another interpreter.
     #[cold]
     pub(crate) fn created_anew(&self, open: &Slots, session: u64, now: u64) {
@@ -188,38 +189,39 @@ impl Gil {
             self.released(open, session, now, true);
         }
         if self.index() != 0 {
-            // It stays in the table, where searches pass it, but is not found any more.
+            // The entry stays in the table, but searches no longer find it.
             self.address.store(0, Relaxed);
         }
     }
 
-    /// Books that 2.7's forked child has created its GIL again, at `semaphore`.
+    /// Records that a forked child of 2.7 has created its GIL again, at `semaphore`.
     #[cold]
     pub(crate) fn moved_to(&self, semaphore: usize, open: &Slots, session: u64, now: u64) {
         self.created_anew(open, session, now);
         self.address.store(semaphore, Relaxed);
     }
 
-    /// The account of its holder.
+    /// Returns the account of the holder.
     #[inline]
     pub(crate) fn holder(&self) -> Option<&'static Account> {
         // SAFETY: null, or an account. Accounts are never freed.
         unsafe { self.holder.load(Relaxed).as_ref() }
     }
 
-    /// The start of the hold that goes on.
+    /// Returns the start of the current hold.
     #[inline]
     pub(super) fn since(&self) -> u64 {
         self.since.load(Relaxed)
     }
 
-    /// The number of switches so far.
+    /// Returns the number of switches so far.
     #[inline]
     pub(crate) fn switches(&self) -> u64 {
         self.switches.load(Relaxed)
     }
 
-    /// Books that a wait has timed out. If the same thread has held the GIL all the time, `take_gil` requests a drop.
+    /// Records that a wait has timed out. If the same thread has held the GIL throughout the wait, `take_gil` requests
+    /// a drop.
     #[inline]
     pub(crate) fn timed_out(&self, switches_before: u64) {
         if self.switches() == switches_before && !self.holder.load(Relaxed).is_null() {
@@ -227,13 +229,13 @@ impl Gil {
         }
     }
 
-    /// True if a drop was requested since the latest acquire.
+    /// Returns true if a drop was requested since the latest acquire.
     #[inline]
     pub(crate) fn is_drop_requested(&self) -> bool {
         self.drop_requested.load(Relaxed)
     }
 
-    /// Returns what `body` reads of the GIL and its accounts, all of it from one moment.
+    /// Returns the result of `body`, which reads the GIL and its accounts, all at the same moment.
     pub(super) fn consistent<T>(&self, body: impl FnMut() -> T) -> T {
         self.sequence.read(body)
     }
@@ -317,7 +319,7 @@ mod tests {
         gil.acquired(account, &open, 100);
         gil.created_anew(&open, 1, 130);
         assert_eq!((account.held(), account.forced_drops(), gil.address()), (30, 1, 0));
-        // The main one is created anew at the same place, or at another one in 2.7.
+        // The main GIL is created again at the same address, or in 2.7 at another address.
         gil.place(0, 0x1000, 0);
         gil.created_anew(&open, 1, 140);
         assert!(gil.is_at(0x1000));

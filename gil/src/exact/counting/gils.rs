@@ -1,5 +1,5 @@
-//! The GILs of this process: the one under which the meter was started, and those of interpreters with a GIL of their
-//! own.
+//! The GILs of this process: the main GIL, under which the meter was started, and those of interpreters with their own
+//! GIL.
 
 use super::super::memory;
 use super::super::python::InterpreterId;
@@ -8,7 +8,7 @@ use super::gil::Gil;
 use super::single_writer::add;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering, Ordering::Relaxed};
 
-/// The size of the hash table. More than twice the number of GILs, so that searches stay short.
+/// The size of the hash table: four times the number of GILs, so that searches stay short.
 const PLACES: usize = 4096;
 /// The distance from `cond` to `switch_cond` in `struct _gil_runtime_state` (3.7 on, glibc on x86-64). Calibration
 /// checks it.
@@ -25,10 +25,10 @@ pub(crate) static GILS: Gils = Gils::new();
 pub(crate) struct Gils {
     table: [Gil; capacity::GILS],
     used: AtomicUsize,
-    /// Indexes into the table, plus 1, by hash of `cond`. GIL 0 is found without.
+    /// Indexes into the table, plus 1, by hash of `cond`. GIL 0 is not in it.
     by_cond: [AtomicUsize; PLACES],
-    /// The offset, in a PyInterpreterState, of the `cond` of its own GIL; 0 if unknown or if interpreters have no own
-    /// GILs.
+    /// The offset, in a PyInterpreterState, of the `cond` of its own GIL; 0 if it is unknown or if all interpreters
+    /// share one GIL.
     to_cond: AtomicUsize,
     /// The address of `PyInterpreterState_GetID`, or 0.
     interpreter_id: AtomicUsize,
@@ -54,23 +54,24 @@ impl Gils {
         }
     }
 
-    /// GIL 0, the calibrated one.
+    /// Returns GIL 0, the calibrated one.
     #[inline]
     pub(crate) fn main(&self) -> &Gil {
         &self.table[0]
     }
 
-    /// The GILs that were met in this session or before.
+    /// Returns the GILs that were found in this session or an earlier one.
     pub(crate) fn all(&self) -> &[Gil] {
         &self.table[..self.used.load(Ordering::Acquire).min(capacity::GILS)]
     }
 
-    /// The number of GILs that found no room.
+    /// Returns the number of GILs that did not fit into the table.
     pub(crate) fn unlisted(&self) -> u64 {
         self.unlisted.load(Relaxed)
     }
 
-    /// Makes the GIL at `address` GIL 0, and remembers what leads to the others. Forgets all that was counted before.
+    /// Makes the GIL at `address` GIL 0, stores the offset and the function that lead to the other GILs, and resets all
+    /// GILs.
     pub(crate) fn calibrated(
         &self,
         address: usize,
@@ -82,10 +83,10 @@ impl Gils {
         self.to_cond.store(to_cond.unwrap_or(0), Relaxed);
         self.main().place(0, address, interpreter);
         self.used.fetch_max(1, Ordering::Release);
-        self.all().iter().for_each(Gil::rest);
+        self.all().iter().for_each(Gil::reset);
     }
 
-    /// Returns the GIL that a signalled cond belongs to, and which of its two conds it is.
+    /// Returns the GIL to which a signalled cond belongs, and the meaning of the signal.
     #[inline]
     pub(crate) fn by_cond(&self, address: usize) -> Option<(&Gil, Meaning)> {
         let main = self.main();
@@ -103,7 +104,7 @@ impl Gils {
             return Some((gil, Meaning::Release));
         }
         let cond = address.wrapping_sub(SWITCH_COND);
-        self.find(cond).or_else(|| self.meet(cond)).map(|gil| (gil, Meaning::Acquire))
+        self.find(cond).or_else(|| self.discover(cond)).map(|gil| (gil, Meaning::Acquire))
     }
 
     fn places(&self, cond: usize) -> impl Iterator<Item = &AtomicUsize> {
@@ -116,10 +117,10 @@ impl Gils {
         indexes.map(|index| &self.table[index - 1]).find(|gil| gil.is_at(cond))
     }
 
-    /// Enters a GIL that was not known, if `cond` is the one of a GIL: it is held, by a thread state of the very
-    /// interpreter that `cond` would belong to.
+    /// Adds a GIL that is not in the table yet, if `cond` belongs to one: then a thread state of the interpreter at the
+    /// corresponding address holds it.
     #[cold]
-    fn meet(&self, cond: usize) -> Option<&Gil> {
+    fn discover(&self, cond: usize) -> Option<&Gil> {
         let interpreter = cond.wrapping_sub(self.to_cond.load(Relaxed));
         let [holder, locked] = memory::words::<2>(cond.wrapping_sub(LAST_HOLDER))?;
         if holder == 0 || locked as u32 != 1 || memory::words::<1>(holder + INTERP)? != [interpreter] {
@@ -128,10 +129,10 @@ impl Gils {
         self.enter(cond, interpreter)
     }
 
-    /// Enters the own GIL of `interpreter`, if it has one. It counts as not metered before its first event.
+    /// Adds the GIL of `interpreter` if it has its own. It counts as not metered until its first event.
     pub(crate) fn enter_own_gil(&self, interpreter: usize, session: u64) {
         let cond = interpreter.wrapping_add(self.to_cond.load(Relaxed));
-        // If it was not created, `locked` is -1 (`_gil_initialize`).
+        // `locked` is -1 if the GIL was not created (`_gil_initialize`).
         let is_created =
             memory::words::<2>(cond - LAST_HOLDER).is_some_and(|[_, locked]| matches!(locked as u32, 0 | 1));
         if is_created
@@ -167,8 +168,7 @@ impl Gils {
     /// Returns a new table in which GIL 0 is at `address`.
     #[cfg(test)]
     pub(super) fn leak(address: usize) -> &'static Self {
-        // Too large for a test's stack.
-        // SAFETY: memory full of zeros is an empty table.
+        // The table is too large for a test's stack. SAFETY: zeroed memory is an empty table.
         let gils = Box::leak(unsafe { Box::<Self>::new_zeroed().assume_init() });
         gils.calibrated(address, 0, None, None);
         gils
@@ -179,8 +179,8 @@ impl Gils {
 mod tests {
     use super::*;
 
-    /// The state of an interpreter, laid out so that its own GIL is met: `last_holder`, `locked` and both conds, and
-    /// the thread state that holds it.
+    /// The state of an interpreter, laid out so that its own GIL is recognised: `last_holder`, `locked` and both conds,
+    /// and the thread state that holds it.
     struct Interpreter {
         words: Box<[usize; 64]>,
     }
@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn an_own_gil_is_met_at_its_first_acquire() {
+    fn an_interpreters_own_gil_is_found_at_its_first_acquire() {
         let (gils, interpreter) = (with_own_gils(), Interpreter::new(1));
         assert_eq!(meaning(gils, interpreter.cond()), None, "a release of an unknown GIL can't be checked");
         assert_eq!(meaning(gils, interpreter.cond() + SWITCH_COND), Some((1, Meaning::Acquire)));
@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn an_own_gil_is_entered_once_if_it_was_created() {
+    fn an_interpreters_own_gil_is_added_once_if_it_was_created() {
         let gils = with_own_gils();
         let [idle, absent] = [0, u32::MAX].map(Interpreter::new);
         for interpreter in [&idle, &absent, &idle] {

@@ -1,6 +1,6 @@
 //! The accounts: how long each thread has held each GIL and waited for it, and how often. Imports run one way:
 //! [`capacity`], [`single_writer`] and [`slots`], [`account`], [`gil`], [`gils`], [`pool`], [`read`], [`window`]. Nothing
-//! here knows of the redirected calls (`super::hooking`), which report the events.
+//! here imports the redirected calls (`super::hooking`), which report the events.
 
 pub(super) mod account;
 mod capacity;

@@ -1,5 +1,5 @@
-//! The memory of the accounts, and the calling thread's own account. The memory is reserved once and touched as threads
-//! come. Nothing is allocated or freed while metering.
+//! The memory of the accounts, and the calling thread's own account. Address space is reserved once, and the kernel
+//! provides memory as threads first use their accounts. Nothing is allocated or freed while metering.
 
 use super::super::{memory, thread};
 use super::account::Account;
@@ -12,17 +12,17 @@ use std::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering::Relaxed};
 /// The accounts: those of the threads, then the shared one of each GIL.
 static POOL: AtomicPtr<Account> = AtomicPtr::new(null_mut());
 static USED: AtomicUsize = AtomicUsize::new(0);
-/// Grows with every start from rest and in every forked child; 0 before the first. An account of a former session is
-/// empty.
+/// The current session: increases when a stopped meter is started, and in every forked child; 0 before the first start.
+/// Accounts of earlier sessions count as empty.
 static SESSION: AtomicU64 = AtomicU64::new(0);
 
-/// The session that is being counted.
+/// Returns the current session.
 #[inline]
 pub(crate) fn session() -> u64 {
     SESSION.load(Relaxed)
 }
 
-/// Begins a new session: all accounts are empty.
+/// Begins a new session, in which all accounts are empty.
 pub(crate) fn begin_session() -> u64 {
     SESSION.fetch_add(1, Relaxed) + 1
 }
@@ -100,7 +100,7 @@ fn numbered(number: usize) -> &'static Account {
     account
 }
 
-/// Returns the account that the threads without one of their own share.
+/// Returns the account that threads without their own account share.
 fn shared(gil: &Gil) -> &'static Account {
     // Behind the threads' own accounts.
     let account = numbered(capacity::THREADS + gil.index() as usize);
@@ -121,7 +121,7 @@ mod tests {
     use super::*;
     use std::sync::Once;
 
-    /// Tests run at the same time, and the memory is reserved by one thread at a time.
+    /// Reserves the memory only once, although tests run in parallel.
     fn reserve_once() {
         static ONCE: Once = Once::new();
         ONCE.call_once(|| reserve().unwrap());
@@ -150,7 +150,7 @@ mod tests {
     fn the_shared_account_of_a_gil_is_listed_once() {
         reserve_once();
         let (gil, open) = (Gils::leak(0x1000).main(), Slots::new());
-        // Not the index of another test's.
+        // This index is used by no other test.
         gil.place(capacity::GILS as u32 - 1, 0x1000, 0);
         let account = shared(gil);
         assert!(std::ptr::eq(shared(gil), account));

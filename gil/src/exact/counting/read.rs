@@ -1,4 +1,5 @@
-//! Reads the accounts as plain values. Takes no lock and no GIL: the hooks go on meanwhile.
+//! Reads the accounts as plain values. It takes no lock and needs no GIL, so the hooks continue to record in the
+//! meantime.
 
 use super::super::clock::{Scale, ticks};
 use super::account::Account;
@@ -8,8 +9,8 @@ use super::pool;
 use super::slots::Slot;
 use crate::snapshot::{GilTotals, Snapshot, ThreadTotals};
 
-/// Returns everything that was counted in this session: since metering began from rest, or since the fork. The longest
-/// hold and wait are those of the window in `slot`, if one is given.
+/// Returns the figures of the current session, which began when the stopped meter was started, or at the fork. The
+/// longest hold and wait are those of the window in `slot`, if one is given.
 pub(crate) fn snapshot(slot: Option<Slot>) -> Snapshot {
     Reader { session: pool::session(), slot, scale: Scale::now(), now: ticks }.snapshot(&GILS)
 }
@@ -24,8 +25,8 @@ struct Reader<N: Fn() -> u64> {
 
 impl<N: Fn() -> u64> Reader<N> {
     fn snapshot(&self, gils: &Gils) -> Snapshot {
-        let met = gils.all().iter().filter(|gil| gil.session() == self.session);
-        let totals = met.map(|gil| gil.consistent(|| self.totals(gil))).collect();
+        let of_session = gils.all().iter().filter(|gil| gil.session() == self.session);
+        let totals = of_session.map(|gil| gil.consistent(|| self.totals(gil))).collect();
         Snapshot { session: self.session, gils: totals, unlisted_gils: gils.unlisted() }
     }
 
@@ -51,7 +52,7 @@ impl<N: Fn() -> u64> Reader<N> {
         totals
     }
 
-    /// `holds`: the start of its hold, if it holds the GIL.
+    /// Returns the figures of `account`. `holds` is the start of the current hold, if its thread holds the GIL.
     fn thread(&self, account: &Account, holds: Option<u64>, now: u64) -> ThreadTotals {
         let running = |since: Option<u64>| since.map_or(0, |since| now.saturating_sub(since));
         let waits = account.waits();
@@ -129,7 +130,7 @@ mod tests {
         gil.seed(account, 1000);
         gil.released(&open, 1, 1500, false);
         assert!(read(gils, 2, None, 2000).gils.is_empty());
-        gil.rest();
+        gil.reset();
         gil.begin(2, 2000);
         let snapshot = read(gils, 2, None, 2100);
         assert_eq!((snapshot.gils[0].metered_ns, snapshot.gils[0].threads.len()), (100, 0));

@@ -1,4 +1,4 @@
-//! Memory that one thread at a time writes, by plain stores, and any thread reads.
+//! Memory that one thread at a time writes, by plain stores, and that any thread may read.
 
 use std::sync::atomic::Ordering::{self, Relaxed};
 use std::sync::atomic::{AtomicU64, fence};
@@ -10,7 +10,7 @@ pub(super) fn add(counter: &AtomicU64, more: u64) {
 }
 
 /// A sequence lock (Boehm, "Can seqlocks get along with programming language memory models?", MSPC 2012): a reader sees
-/// all of what one write changed, or nothing of it. The number is odd during a write.
+/// either all changes of a write or none of them. The number is odd during a write.
 #[repr(transparent)]
 pub(super) struct Sequence(AtomicU64);
 
@@ -29,13 +29,13 @@ impl Sequence {
         self.0.store(sequence + 2, Ordering::Release);
     }
 
-    /// Returns what `body` reads, all of it from one moment. If writes follow each other faster than `body` can read,
-    /// the result of the last try may mix several moments.
+    /// Returns the result of `body`, whose reads all see the same moment. If writes follow each other faster than
+    /// `body` can read, the last try's result may mix several moments.
     pub(super) fn read<T>(&self, mut body: impl FnMut() -> T) -> T {
         self.try_read(&mut body).unwrap_or_else(body)
     }
 
-    /// As [`Self::read`], but returns `None` if all tries have failed.
+    /// Returns the same as [`Self::read`], but `None` if all tries have failed.
     fn try_read<T>(&self, body: &mut impl FnMut() -> T) -> Option<T> {
         const TRIES: usize = 1000;
         for _ in 0..TRIES {
@@ -53,7 +53,7 @@ impl Sequence {
         None
     }
 
-    /// Ends a write that a fork has cut off: its thread does not exist in the child.
+    /// Ends a write that a fork has interrupted: the thread that was writing does not exist in the child.
     pub(super) fn end_cut_off_write(&self) {
         self.0.store(self.0.load(Relaxed) & !1, Relaxed);
     }
@@ -68,13 +68,13 @@ mod tests {
     fn a_reader_sees_all_of_a_write_or_nothing_of_it() {
         const WRITES: u64 = 100_000;
         let (sequence, pair) = (Sequence::new(), [const { AtomicU64::new(0) }; 2]);
-        // None if the writer loses its core during a write.
+        // None if the writer loses its CPU during a write.
         let read = || sequence.try_read(&mut || pair.each_ref().map(|word| word.load(Relaxed)));
         std::thread::scope(|scope| {
             scope.spawn(|| {
                 for number in 1..=WRITES {
                     sequence.write(|| pair.iter().for_each(|word| word.store(number, Relaxed)));
-                    // Leaves the reader time between two writes.
+                    // Gives the reader time between two writes.
                     (0..20).for_each(|_| std::hint::spin_loop());
                 }
             });

@@ -1,5 +1,6 @@
-//! Learns which cond, or which semaphore, is the GIL's, without symbols or tables: the calling thread releases the GIL
-//! once and acquires it again, and what it signals meanwhile belongs to the GIL. Then the struct around it is checked.
+//! Determines which cond or semaphore belongs to the GIL, without symbols or tables: the calling thread releases the
+//! GIL once and acquires it again, and the conds or the semaphore that this uses belong to the GIL. Then the
+//! surrounding struct is checked.
 
 use super::super::counting::gils::{INTERP, LAST_HOLDER, SWITCH_COND};
 use super::super::python::{self, Python, ThreadState, symbol};
@@ -33,18 +34,18 @@ pub(crate) struct Calibration {
     pub(crate) interpreter: i64,
     /// The offset, in a PyInterpreterState, of the `cond` of its own GIL, if there may be several.
     pub(crate) to_cond: Option<usize>,
-    /// The other interpreters, if they may have GILs of their own.
+    /// The other interpreters, if they may have their own GILs.
     pub(crate) others: Vec<usize>,
 }
 
-/// Learns and checks CPython 3's GIL, while pthread_cond_signal is redirected to [`signal`].
+/// Finds and checks CPython 3's GIL, while pthread_cond_signal is redirected to [`signal`].
 pub(crate) fn conds(python: &Python) -> Result<Calibration, Refusal> {
     let (seen, state) = observe(python);
     let [cond, switch_cond] = seen[..] else {
         return Err(unexpected(&format!("a release and an acquire signalled {} conds, not 2", seen.len())));
     };
     if switch_cond.wrapping_sub(cond) != SWITCH_COND {
-        return Err(unexpected("its two conds do not lie as they do in struct _gil_runtime_state"));
+        return Err(unexpected("its two conds are not placed as in struct _gil_runtime_state"));
     }
     let around = memory::words::<2>(cond - LAST_HOLDER);
     match around {
@@ -61,7 +62,7 @@ pub(crate) fn conds(python: &Python) -> Result<Calibration, Refusal> {
     Ok(Calibration { address: cond, interpreter, to_cond: Some(to_cond), others })
 }
 
-/// Learns and checks 2.7's GIL, while sem_post, sem_wait and sem_trywait are redirected to [`post`], [`wait`] and
+/// Finds and checks 2.7's GIL, while sem_post, sem_wait and sem_trywait are redirected to [`post`], [`wait`] and
 /// [`trywait`].
 pub(crate) fn semaphores(python: &Python) -> Result<Calibration, Refusal> {
     let (mut seen, _) = observe(python);
@@ -89,17 +90,18 @@ fn observe(python: &Python) -> (Vec<usize>, ThreadState) {
     (log.addresses, state)
 }
 
-/// Returns the offset of the GIL's cond in its interpreter's state, the other interpreters, and the id of this one.
-/// From 3.12 on every interpreter has its own GIL at the same offset, unless it uses the main interpreter's.
+/// Returns the offset of the GIL's cond in its interpreter's state, the other interpreters, and the id of this
+/// interpreter. From 3.12 on, every interpreter has its own GIL at the same offset, unless it uses the GIL of the main
+/// interpreter.
 fn interpreters(python: &Python, cond: usize, state: ThreadState) -> Result<(usize, Vec<usize>, i64), Refusal> {
     const LARGEST_STATE: usize = 1 << 20;
     let own = memory::words::<1>(state as usize + INTERP).map(|[own]| own);
     let candidates = [own, python.main_interpreter()].into_iter().flatten();
     let interpreter = candidates.into_iter().find(|state| (1..LARGEST_STATE).contains(&cond.wrapping_sub(*state)));
-    let interpreter = interpreter.ok_or_else(|| unexpected("it does not lie in its interpreter's state"))?;
+    let interpreter = interpreter.ok_or_else(|| unexpected("it is not inside its interpreter's state"))?;
     let all = python.interpreters();
     if !own.is_some_and(|own| all.contains(&own)) {
-        return Err(unexpected("its holder's thread state does not name an interpreter"));
+        return Err(unexpected("its holder's thread state does not refer to an interpreter"));
     }
     let id = python::interpreter_id().ok_or(Refusal::NoPython("PyInterpreterState_GetID"))?;
     // SAFETY: the interpreter of the GIL that the calling thread holds.
@@ -107,7 +109,7 @@ fn interpreters(python: &Python, cond: usize, state: ThreadState) -> Result<(usi
     Ok((cond - interpreter, all.into_iter().filter(|other| *other != interpreter).collect(), id))
 }
 
-/// Ends a calibration that a fork has cut off: its thread does not exist in the child.
+/// Ends a calibration that a fork has interrupted: the calibrating thread does not exist in the child.
 pub(crate) fn end_cut_off_calibration() {
     OWNER.store(0, Ordering::Release);
     LOG.store(null_mut(), Ordering::Release);
@@ -121,7 +123,7 @@ fn unexpected(what: &str) -> Refusal {
 fn size_of_symbol(address: usize) -> Option<usize> {
     const RTLD_DL_SYMENT: c_int = 1;
     type DlAddr1 = unsafe extern "C" fn(usize, *mut libc::Dl_info, *mut *const libc::Elf64_Sym, c_int) -> c_int;
-    // SAFETY: the function has the type that dlfcn.h declares. It writes to both places.
+    // SAFETY: the function has the type that dlfcn.h declares, and writes only through the two pointers.
     unsafe {
         let dladdr1 = std::mem::transmute::<usize, DlAddr1>(symbol(c"dladdr1")?);
         let mut info = std::mem::zeroed();
@@ -131,7 +133,7 @@ fn size_of_symbol(address: usize) -> Option<usize> {
     }
 }
 
-/// Logs `address` if the calibrating thread has called. `stack`: the stack pointer at a release.
+/// Logs `address` if the caller is the calibrating thread. `stack` is the stack pointer if the call is a release.
 fn note(address: *mut c_void, stack: Option<*const usize>) {
     if OWNER.load(Ordering::Acquire) != thread::identity() {
         return;
@@ -147,7 +149,7 @@ fn note(address: *mut c_void, stack: Option<*const usize>) {
     }
 }
 
-/// pthread_cond_signal during calibration.
+/// Replaces pthread_cond_signal during calibration.
 #[unsafe(naked)]
 pub(super) unsafe extern "C-unwind" fn signal() {
     naked_asm!("endbr64", "mov rsi, rsp", "jmp {note}", note = sym note_signal);
@@ -155,11 +157,11 @@ pub(super) unsafe extern "C-unwind" fn signal() {
 
 unsafe extern "C-unwind" fn note_signal(cond: *mut c_void, stack: *const usize) -> c_int {
     note(cond, Some(stack));
-    // SAFETY: resolved before anything was redirected; the argument is the caller's.
+    // SAFETY: the address was resolved before any call was redirected; the argument comes from the caller.
     unsafe { std::mem::transmute::<usize, Signal>(cond::REAL_SIGNAL.load(Ordering::Relaxed))(cond) }
 }
 
-/// sem_post during calibration.
+/// Replaces sem_post during calibration.
 #[unsafe(naked)]
 pub(super) unsafe extern "C-unwind" fn post() {
     naked_asm!("endbr64", "mov rsi, rsp", "jmp {note}", note = sym note_post);
@@ -170,17 +172,17 @@ unsafe extern "C-unwind" fn note_post(semaphore: *mut c_void, stack: *const usiz
     pass(&semaphore::REAL_POST, semaphore)
 }
 
-/// sem_wait during calibration.
+/// Replaces sem_wait during calibration.
 pub(super) unsafe extern "C-unwind" fn wait(semaphore: *mut c_void) -> c_int {
     let result = pass(&semaphore::REAL_WAIT, semaphore);
-    // If a signal interrupts it, it is called again.
+    // If a signal interrupts the wait, CPython calls it again.
     if result == 0 {
         note(semaphore, None);
     }
     result
 }
 
-/// sem_trywait during calibration.
+/// Replaces sem_trywait during calibration.
 pub(super) unsafe extern "C-unwind" fn trywait(semaphore: *mut c_void) -> c_int {
     let result = pass(&semaphore::REAL_TRYWAIT, semaphore);
     if result == 0 {

@@ -12,26 +12,27 @@ use std::arch::naked_asm;
 use std::ffi::c_int;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-/// The addresses of glibc's own functions. They must not be called by name, since this library may be part of the very
-/// object that is redirected.
+/// The addresses of glibc's own functions. They must not be called by name, since this library may be linked into the
+/// object whose calls are redirected.
 pub(super) static REAL_SIGNAL: AtomicUsize = AtomicUsize::new(0);
 pub(super) static REAL_TIMEDWAIT: AtomicUsize = AtomicUsize::new(0);
 pub(super) static REAL_WAIT: AtomicUsize = AtomicUsize::new(0);
 pub(super) static REAL_INIT: AtomicUsize = AtomicUsize::new(0);
 
-// "C-unwind": a wait is a cancellation point (pthreads(7)), from which glibc unwinds through the frames of these.
+// "C-unwind": a wait is a cancellation point (pthreads(7)), from which glibc unwinds through the frames of these
+// functions.
 pub(super) type Signal = unsafe extern "C-unwind" fn(*mut c_void) -> c_int;
 type TimedWait = unsafe extern "C-unwind" fn(*mut c_void, *mut c_void, *const c_void) -> c_int;
 type Wait = unsafe extern "C-unwind" fn(*mut c_void, *mut c_void) -> c_int;
 type Init = unsafe extern "C-unwind" fn(*mut c_void, *const c_void) -> c_int;
 
-/// pthread_cond_signal. Passes the stack pointer to [`book_signal`] as the second argument.
+/// Replaces pthread_cond_signal. Passes the stack pointer to [`record_signal`] as the second argument.
 #[unsafe(naked)]
 pub(super) unsafe extern "C-unwind" fn signal() {
-    naked_asm!("endbr64", "mov rsi, rsp", "jmp {book}", book = sym book_signal);
+    naked_asm!("endbr64", "mov rsi, rsp", "jmp {record}", record = sym record_signal);
 }
 
-unsafe extern "C-unwind" fn book_signal(cond: *mut c_void, stack: *const usize) -> c_int {
+unsafe extern "C-unwind" fn record_signal(cond: *mut c_void, stack: *const usize) -> c_int {
     match GILS.by_cond(cond as usize) {
         Some((gil, Meaning::Acquire)) => {
             let now = clock::ticks();
@@ -45,11 +46,11 @@ unsafe extern "C-unwind" fn book_signal(cond: *mut c_void, stack: *const usize) 
         }
         None => {}
     }
-    // SAFETY: resolved before anything was redirected; the argument is the caller's.
+    // SAFETY: the address was resolved before any call was redirected; the argument comes from the caller.
     unsafe { std::mem::transmute::<usize, Signal>(REAL_SIGNAL.load(Relaxed))(cond) }
 }
 
-/// pthread_cond_timedwait. On a GIL's `cond` it is the wait for that GIL, or a part of it (`take_gil`).
+/// Replaces pthread_cond_timedwait. A call with a GIL's `cond` is a wait for that GIL, or a part of one (`take_gil`).
 pub(super) unsafe extern "C-unwind" fn timedwait(
     cond: *mut c_void,
     mutex: *mut c_void,
@@ -68,8 +69,8 @@ pub(super) unsafe extern "C-unwind" fn timedwait(
     result
 }
 
-/// pthread_cond_wait. On a GIL's `switch_cond` a thread that dropped the GIL on request waits until another one has
-/// acquired it (`drop_gil`, FORCE_SWITCHING).
+/// Replaces pthread_cond_wait. In a call with a GIL's `switch_cond`, a thread that dropped the GIL on request waits
+/// until another thread has acquired it (`drop_gil`, FORCE_SWITCHING).
 pub(super) unsafe extern "C-unwind" fn wait(cond: *mut c_void, mutex: *mut c_void) -> c_int {
     // SAFETY: as above.
     let wait = || unsafe { std::mem::transmute::<usize, Wait>(REAL_WAIT.load(Relaxed))(cond, mutex) };
@@ -81,7 +82,7 @@ pub(super) unsafe extern "C-unwind" fn wait(cond: *mut c_void, mutex: *mut c_voi
     result
 }
 
-/// pthread_cond_init. On a known GIL's `cond`, that GIL is being created again.
+/// Replaces pthread_cond_init. A call with a known GIL's `cond` creates that GIL again.
 pub(super) unsafe extern "C-unwind" fn init(cond: *mut c_void, attributes: *const c_void) -> c_int {
     if let Some((gil, Meaning::Release)) = GILS.by_cond(cond as usize) {
         gil.created_anew(&OPEN, pool::session(), clock::ticks());

@@ -1,4 +1,5 @@
-//! The global offset table of one loaded object: finds the entries that lead to a function, and changes them.
+//! The global offset table of one loaded object: finds the entries through which a function is called, and changes
+//! them.
 
 use crate::refusal::Refusal;
 use libc::{c_void, dl_phdr_info};
@@ -29,7 +30,7 @@ impl Span {
     }
 }
 
-/// A loaded object, known by its own tables. It stays loaded as long as the process uses it.
+/// A loaded object, described by its own tables. It stays loaded as long as the process uses it.
 #[derive(Default)]
 pub(crate) struct Object {
     /// Its file, as the dynamic linker names it.
@@ -42,7 +43,7 @@ pub(crate) struct Object {
     dynamic: usize,
 }
 
-/// An entry that leads to a function.
+/// An entry through which a function is called.
 pub(super) struct Entry {
     /// The address of the entry.
     place: usize,
@@ -55,8 +56,8 @@ impl Object {
     /// Returns the object whose code contains `address`.
     pub(crate) fn holding(address: usize) -> Option<Self> {
         let mut search = (address, None::<Self>);
-        // SAFETY: the callback has the type that dl_iterate_phdr(3) asks for. It gets the search, which outlives the
-        // call.
+        // SAFETY: the callback has the type that dl_iterate_phdr(3) requires. Its argument is the search, which
+        // outlives the call.
         unsafe { libc::dl_iterate_phdr(Some(find_object), (&raw mut search).cast()) };
         search.1
     }
@@ -67,7 +68,7 @@ impl Object {
             let entry = self.dynamic_entries().find(|entry| entry.d_tag.get(NativeEndian) == tag);
             entry.map(|entry| entry.d_val.get(NativeEndian) as usize)
         };
-        // glibc has relocated these in place, other dynamic linkers have not.
+        // glibc has relocated these values in place; other dynamic linkers have not.
         let address = |tag| value(tag).map(|value| if value < self.base { value + self.base } else { value });
         let (Some(symbols), Some(names)) = (address(DT_SYMTAB), address(DT_STRTAB)) else { return Vec::new() };
         let tables = [(DT_JMPREL, DT_PLTRELSZ), (DT_RELA, DT_RELASZ)];
@@ -112,8 +113,8 @@ impl Object {
 }
 
 impl Entry {
-    /// Redirects the entry to `function`. Other threads may call through it meanwhile: they reach the old or the new
-    /// function.
+    /// Redirects the entry to `function`. Other threads may call through it at the same time: they reach the old or the
+    /// new function.
     ///
     /// # Errors
     /// [`Refusal::System`] if the page can't be made writable.
@@ -134,21 +135,22 @@ impl Entry {
         protect(libc::PROT_READ)
     }
 
-    /// Restores the entry if it leads to one of `ours`. If another library has redirected it since, it is left alone.
+    /// Restores the entry if it leads to one of `ours`. An entry that another library has redirected since is left
+    /// unchanged.
     pub(super) fn restore(&self, ours: &[usize]) {
         // SAFETY: a word of the table.
         let now = unsafe { AtomicUsize::from_ptr(self.place as *mut usize) }.load(Ordering::Relaxed);
         if ours.contains(&now) {
-            // A page that could be made writable once can be so again. If not, the hook stays and only passes the calls
-            // on.
+            // The page was made writable once, so this should succeed again. If it fails, the hook stays and only
+            // forwards the calls.
             let _ = self.redirect(self.original);
         }
     }
 }
 
-/// The callback of dl_iterate_phdr(3). Ends the search at the object that contains the address.
+/// Serves as the callback of dl_iterate_phdr(3). Ends the search at the object that contains the address.
 unsafe extern "C" fn find_object(info: *mut dl_phdr_info, _: usize, search: *mut c_void) -> c_int {
-    // SAFETY: the search that `holding` passed, and the dynamic linker's description of an object.
+    // SAFETY: `search` is the value that `holding` passed, and `info` is the dynamic linker's description of an object.
     let (search, info) = unsafe { (&mut *search.cast::<(usize, Option<Object>)>(), &*info) };
     // SAFETY: its program headers, `dlpi_phnum` of them.
     let headers: &[ProgramHeader64<NativeEndian>] =
@@ -170,7 +172,7 @@ unsafe extern "C" fn find_object(info: *mut dl_phdr_info, _: usize, search: *mut
     if !object.text.contains(search.0) {
         return 0;
     }
-    // SAFETY: a string, empty for the program itself.
+    // SAFETY: a C string, empty for the program itself.
     object.name = unsafe { CStr::from_ptr(info.dlpi_name) }.to_string_lossy().into_owned();
     if object.name.is_empty() {
         object.name = "the executable".into();
@@ -180,7 +182,7 @@ unsafe extern "C" fn find_object(info: *mut dl_phdr_info, _: usize, search: *mut
 }
 
 fn page_size() -> usize {
-    // SAFETY: it only returns a number.
+    // SAFETY: sysconf(3) only returns a number.
     unsafe { libc::sysconf(libc::_SC_PAGESIZE) as usize }
 }
 
@@ -198,17 +200,17 @@ mod tests {
 
     #[test]
     fn an_entry_is_redirected_until_it_is_restored() {
-        // SAFETY: it takes nothing and only returns a number.
+        // SAFETY: getppid(2) has no arguments and only returns a number.
         let parent = || unsafe { libc::getppid() };
         let real = parent();
         let object = Object::holding(find_object as *const () as usize).unwrap();
         let entries = object.entries(c"getppid");
-        assert!(!entries.is_empty(), "this test calls it through the table of {}", object.name);
+        assert!(!entries.is_empty(), "expected entries for getppid in the table of {}, found none", object.name);
         let replacement = replacement as *const () as usize;
         entries.iter().for_each(|entry| entry.redirect(replacement).unwrap());
         assert_eq!(parent(), -7);
         entries.iter().for_each(|entry| entry.restore(&[]));
-        assert_eq!(parent(), -7, "another library's redirection is left alone");
+        assert_eq!(parent(), -7, "another library's redirection is not undone");
         entries.iter().for_each(|entry| entry.restore(&[replacement]));
         assert_eq!(parent(), real);
         assert!(object.entries(c"no_such_function").is_empty());

@@ -1,6 +1,6 @@
-//! The redirected calls: finding and changing them ([`got`], [`redirections`]), the functions that stand in for them
-//! ([`cond`] for CPython 3, [`semaphore`] for 2.7), and learning which cond or semaphore is the GIL's ([`calibrate`],
-//! [`stack`]). It reports the events to `super::counting`, which does not know of it.
+//! The redirected calls: finding and changing them ([`got`], [`redirections`]), the functions that replace them
+//! ([`cond`] for CPython 3, [`semaphore`] for 2.7), and the search for the GIL's cond or semaphore ([`calibrate`],
+//! [`stack`]). This module reports the events to `super::counting`, which does not import it.
 
 pub(super) mod calibrate;
 mod cond;

@@ -1,4 +1,4 @@
-//! The functions of the C library by which CPython's GIL works, and the entries that lead to them.
+//! The C library functions that implement CPython's GIL, and the entries through which CPython calls them.
 
 use super::super::python::symbol;
 use super::got::{Entry, Object};
@@ -7,20 +7,20 @@ use crate::refusal::Refusal;
 use std::ffi::CStr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// A function of the C library, and the functions that stand in for it.
+/// A function of the C library, and its replacements.
 struct Function {
     name: &'static CStr,
-    /// The place of the address of the C library's own function.
+    /// The variable that stores the address of the C library's own function.
     real: &'static AtomicUsize,
     while_calibrating: Option<usize>,
     hook: usize,
 }
 
-/// The version of these symbols: some functions have several versions.
+/// The version of these symbols. Some of the functions have several versions.
 const COND_VERSION: &CStr = c"GLIBC_2.3.2";
 const SEMAPHORE_VERSION: &CStr = c"GLIBC_2.2.5";
 
-/// The functions of CPython 3's GIL.
+/// Returns the functions of CPython 3's GIL.
 fn cond_functions() -> [Function; 4] {
     let row = |name, real, while_calibrating, hook| Function { name, real, while_calibrating, hook };
     [
@@ -36,7 +36,7 @@ fn cond_functions() -> [Function; 4] {
     ]
 }
 
-/// The functions of CPython 2.7's GIL.
+/// Returns the functions of CPython 2.7's GIL.
 fn semaphore_functions() -> [Function; 4] {
     let row = |name, real, while_calibrating, hook| Function { name, real, while_calibrating, hook };
     [
@@ -62,14 +62,14 @@ fn semaphore_functions() -> [Function; 4] {
     ]
 }
 
-/// The entries of one object that lead to these functions, or are redirected.
+/// The entries of one object for these functions, which may be redirected.
 pub(crate) struct Redirections {
     rows: Vec<Row>,
     /// The addresses to which [`Self::calibrate`] and [`Self::meter`] redirect.
     ours: Vec<usize>,
 }
 
-/// An entry, and the functions that stand in for the one that it leads to.
+/// An entry, and the replacements of its function.
 struct Row {
     entry: Entry,
     while_calibrating: Option<usize>,
@@ -77,12 +77,12 @@ struct Row {
 }
 
 impl Redirections {
-    /// Redirects nothing.
+    /// Returns a value that redirects nothing.
     pub(crate) const fn none() -> Self {
         Self { rows: Vec::new(), ours: Vec::new() }
     }
 
-    /// Finds the entries of `object`, and the C library's own functions. Redirects nothing yet.
+    /// Finds the entries of `object` and the C library's own functions. Does not redirect any entry.
     ///
     /// # Errors
     /// [`Refusal::NoFunction`] or [`Refusal::StaticallyBound`] if one is not found.
@@ -108,7 +108,7 @@ impl Redirections {
     /// Redirects the entries to the functions of calibration.
     ///
     /// # Errors
-    /// [`Refusal::System`]; some entries may be redirected then.
+    /// [`Refusal::System`]. Then some of the entries may be redirected.
     pub(crate) fn calibrate(&self) -> Result<(), Refusal> {
         let rows = self.rows.iter().filter_map(|row| Some((row, row.while_calibrating?)));
         rows.into_iter().try_for_each(|(row, function)| row.entry.redirect(function))
@@ -117,7 +117,7 @@ impl Redirections {
     /// Redirects the entries to the hooks.
     ///
     /// # Errors
-    /// As [`Self::calibrate`].
+    /// The same as [`Self::calibrate`].
     pub(crate) fn meter(&self) -> Result<(), Refusal> {
         self.rows.iter().try_for_each(|row| row.entry.redirect(row.hook))
     }
@@ -130,7 +130,7 @@ impl Redirections {
     }
 }
 
-/// Returns the address of the function of that name and version; of that name, if it has no such version.
+/// Returns the address of the function `name` in `version`, or in its default version if `version` does not exist.
 fn versioned(name: &'static CStr, version: &'static CStr) -> Option<usize> {
     // SAFETY: a lookup by name and version.
     let address = unsafe { libc::dlvsym(libc::RTLD_DEFAULT, name.as_ptr(), version.as_ptr()) } as usize;

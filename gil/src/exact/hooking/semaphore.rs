@@ -1,9 +1,9 @@
-//! The functions that CPython 2.7 calls instead of sem_post, sem_wait, sem_trywait and sem_init. Its GIL is a lock like
-//! any other (`interpreter_lock`, Python/ceval.c), and its locks are semaphores (Python/thread_pthread.h): sem_post
-//! releases, sem_wait and sem_trywait acquire.
+//! The functions that CPython 2.7 calls instead of sem_post, sem_wait, sem_trywait and sem_init. Its GIL is an ordinary
+//! lock (`interpreter_lock`, Python/ceval.c), and 2.7's locks are semaphores (Python/thread_pthread.h): sem_post
+//! releases them, and sem_wait and sem_trywait acquire them.
 //!
-//! A forked child creates a new lock (`PyEval_ReInitThreads`): it is the first semaphore that the child waits for after
-//! the child has initialised it.
+//! A forked child creates a new lock (`PyEval_ReInitThreads`): the first semaphore on which the child waits among those
+//! that it has initialised.
 
 use super::super::clock;
 use super::super::counting::gils::GILS;
@@ -30,58 +30,58 @@ pub(super) type OnSemaphore = unsafe extern "C-unwind" fn(*mut c_void) -> c_int;
 type Init = unsafe extern "C-unwind" fn(*mut c_void, c_int, c_uint) -> c_int;
 
 fn real(function: &AtomicUsize, semaphore: *mut c_void) -> c_int {
-    // SAFETY: resolved before anything was redirected; the argument is the caller's.
+    // SAFETY: the address was resolved before any call was redirected; the argument comes from the caller.
     unsafe { std::mem::transmute::<usize, OnSemaphore>(function.load(Relaxed))(semaphore) }
 }
 
-/// sem_post. Passes the stack pointer to [`book_post`] as the second argument.
+/// Replaces sem_post. Passes the stack pointer to [`record_post`] as the second argument.
 #[unsafe(naked)]
 pub(super) unsafe extern "C-unwind" fn post() {
-    naked_asm!("endbr64", "mov rsi, rsp", "jmp {book}", book = sym book_post);
+    naked_asm!("endbr64", "mov rsi, rsp", "jmp {record}", record = sym record_post);
 }
 
-unsafe extern "C-unwind" fn book_post(semaphore: *mut c_void, stack: *const usize) -> c_int {
+unsafe extern "C-unwind" fn record_post(semaphore: *mut c_void, stack: *const usize) -> c_int {
     let gil = GILS.main();
     if gil.is_at(semaphore as usize) {
         // SAFETY: the stack pointer at `post`'s entry.
         let is_forced = stack::is_known() && !unsafe { stack::is_save_thread(stack) };
-        // Booked before the real release, after which another thread may book.
+        // Recorded before the real release: afterwards, another thread may record its acquire.
         gil.released(&OPEN, pool::session(), clock::ticks(), is_forced);
     }
     real(&REAL_POST, semaphore)
 }
 
-/// sem_wait.
+/// Replaces sem_wait.
 pub(super) unsafe extern "C-unwind" fn wait(semaphore: *mut c_void) -> c_int {
     if !is_gil(semaphore) {
         return real(&REAL_WAIT, semaphore);
     }
-    // SAFETY: the calling thread's own.
+    // SAFETY: errno belongs to the calling thread.
     let (errno, before) = unsafe { (libc::__errno_location(), *libc::__errno_location()) };
     let mut result = real(&REAL_TRYWAIT, semaphore);
     if result != 0 {
         // SAFETY: as above.
         unsafe { *errno = before };
         pool::own(GILS.main()).begins_wait(clock::ticks());
-        // If a signal interrupts it, it is called again, which is still the same wait.
+        // If a signal interrupts the wait, CPython calls sem_wait again, which counts as the same wait.
         result = real(&REAL_WAIT, semaphore);
     }
     if result == 0 {
-        book_acquire();
+        record_acquire();
     }
     result
 }
 
-/// sem_trywait.
+/// Replaces sem_trywait.
 pub(super) unsafe extern "C-unwind" fn trywait(semaphore: *mut c_void) -> c_int {
     let result = real(&REAL_TRYWAIT, semaphore);
     if result == 0 && is_gil(semaphore) {
-        book_acquire();
+        record_acquire();
     }
     result
 }
 
-/// sem_init.
+/// Replaces sem_init.
 pub(super) unsafe extern "C-unwind" fn init(semaphore: *mut c_void, shared: c_int, value: c_uint) -> c_int {
     if IS_SEARCHED.load(Relaxed) {
         NEW[COUNT.fetch_add(1, Relaxed) % NEW.len()].store(semaphore as usize, Relaxed);
@@ -91,7 +91,7 @@ pub(super) unsafe extern "C-unwind" fn init(semaphore: *mut c_void, shared: c_in
 }
 
 #[inline]
-fn book_acquire() {
+fn record_acquire() {
     let (gil, now) = (GILS.main(), clock::ticks());
     gil.acquired(pool::own(gil), &OPEN, now);
 }
