@@ -262,7 +262,7 @@ typedef struct busy_load_result {
 #define BUSY_GIL_NOT_HELD 12
 
 /**
- * 16 windows of the GIL meter are open already.
+ * There is no address space for another window of the GIL meter.
  */
 #define BUSY_NO_WINDOWS 13
 

@@ -97,7 +97,8 @@ pub const BUSY_GIL_WAITS: u32 = 2;
 struct State {
     /// One meter for each start that has not been stopped yet.
     meters: Vec<Meter>,
-    windows: Vec<(u32, Window)>,
+    /// The open windows. The number of a window is its index, plus 1.
+    windows: Vec<Option<Window>>,
     reason: String,
 }
 
@@ -217,7 +218,7 @@ pub unsafe extern "C" fn busy_gil_snapshot(
 }
 
 /// Opens a window: an interval that begins now and has counts, times, a longest hold and a longest wait of its own.
-/// Writes the number of the window, never 0, to `*number`. Up to 16 windows can be open at the same time in a process.
+/// Writes the number of the window, never 0, to `*number`. Any number of windows can be open at once.
 ///
 /// Ownership: the caller owns `number`.
 /// GIL: not needed.
@@ -228,7 +229,8 @@ pub unsafe extern "C" fn busy_gil_snapshot(
 /// Returns:
 /// - BUSY_OK: the window is open.
 /// - BUSY_GIL_OFF: the meter is not running.
-/// - BUSY_NO_WINDOWS: 16 windows are open already.
+/// - BUSY_NO_WINDOWS: there is no address space for another window. 16 windows take 26 MB of it, and 384 bytes of
+///   memory for each thread.
 /// - BUSY_NULL_POINTER: `number` is NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn busy_gil_window_open(number: *mut u32) -> busy_status {
@@ -238,11 +240,13 @@ pub unsafe extern "C" fn busy_gil_window_open(number: *mut u32) -> busy_status {
         }
         let mut state = STATE.lock();
         let opened = state.meters.first().ok_or(BUSY_GIL_OFF)?.window().map_err(|_| BUSY_NO_WINDOWS)?;
-        let is_free = |number: &u32| state.windows.iter().all(|(taken, _)| taken != number);
-        let free = (1..).find(is_free).expect("few are open");
-        state.windows.push((free, opened));
+        let index = state.windows.iter().position(Option::is_none).unwrap_or(state.windows.len());
+        if index == state.windows.len() {
+            state.windows.push(None);
+        }
+        state.windows[index] = Some(opened);
         // SAFETY: the pointer is not NULL, so the header requires space for one number.
-        unsafe { number.write(free) };
+        unsafe { number.write(index as u32 + 1) };
         Ok(())
     })
 }
@@ -261,10 +265,9 @@ pub unsafe extern "C" fn busy_gil_window_open(number: *mut u32) -> busy_status {
 #[unsafe(no_mangle)]
 pub extern "C" fn busy_gil_window_close(number: u32) -> busy_status {
     boundary::status(|| {
-        let windows = &mut STATE.lock().windows;
-        let place = windows.iter().position(|(open, _)| *open == number).ok_or(BUSY_BAD_OPTION)?;
-        windows.swap_remove(place);
-        Ok(())
+        let mut state = STATE.lock();
+        let place = index(number).and_then(|index| state.windows.get_mut(index)).ok_or(BUSY_BAD_OPTION)?;
+        place.take().map(drop).ok_or(BUSY_BAD_OPTION)
     })
 }
 
@@ -331,8 +334,13 @@ fn snapshot(window: u32) -> Result<Snapshot, busy_status> {
     if window == 0 {
         return Ok(meter.snapshot());
     }
-    let (_, open) = state.windows.iter().find(|(number, _)| *number == window).ok_or(BUSY_BAD_OPTION)?;
+    let open = index(window).and_then(|index| state.windows.get(index)?.as_ref()).ok_or(BUSY_BAD_OPTION)?;
     Ok(open.read())
+}
+
+/// Returns the index of the window with that number.
+fn index(window: u32) -> Option<usize> {
+    (window as usize).checked_sub(1)
 }
 
 fn rows(gil: &GilTotals) -> impl Iterator<Item = busy_gil_thread> {

@@ -33,7 +33,7 @@ pub const BUSY_GIL_OFF: busy_status = 10;
 pub const BUSY_GIL_REFUSED: busy_status = 11;
 /// The calling thread does not hold the GIL.
 pub const BUSY_GIL_NOT_HELD: busy_status = 12;
-/// 16 windows of the GIL meter are open already.
+/// There is no address space for another window of the GIL meter.
 pub const BUSY_NO_WINDOWS: busy_status = 13;
 
 /// Returns the meaning of `status` as a short English text without a full stop.
@@ -63,7 +63,7 @@ fn text(status: busy_status) -> &'static CStr {
         BUSY_GIL_OFF => c"the GIL meter is not running: call busy_gil_start() first",
         BUSY_GIL_REFUSED => c"this process has no GIL that can be metered: busy_gil_reason() returns the reason",
         BUSY_GIL_NOT_HELD => c"the calling thread does not hold the GIL: from Python, call by ctypes.PyDLL, not CDLL",
-        BUSY_NO_WINDOWS => c"all windows of the GIL meter are open: close one first",
+        BUSY_NO_WINDOWS => c"there is no address space for another window of the GIL meter: close one first",
         BUSY_PANIC => c"libbusy caught a defect of its own: please report it",
         _ => c"unknown status: it may come from a newer libbusy",
     }

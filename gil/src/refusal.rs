@@ -46,7 +46,4 @@ pub enum Refusal {
     /// The system did not provide memory, or did not make the table writable.
     #[error("{0}: {1}")]
     System(&'static str, String),
-    /// All windows are in use.
-    #[error("{0} windows are open already: close one first")]
-    TooManyWindows(usize),
 }

@@ -1,4 +1,4 @@
-//! A window of the GIL meter as a Python object, and the CPU clocks of threads: the base of busy/_watch.py and
+//! A window of the GIL meter as a Python object, and the CPU clocks and run delays of threads: the base of busy/_watch.py and
 //! busy/_check.py.
 
 use busy_core::cpu;
@@ -8,7 +8,8 @@ use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyType;
 use std::collections::HashMap;
-use std::fs;
+use std::fs::{self, File};
+use std::io::Read;
 use std::sync::{Mutex, PoisonError};
 
 create_exception!(
@@ -129,9 +130,33 @@ fn not_meterable(refusal: Refusal) -> PyErr {
 /// there is no /proc.
 #[pyfunction]
 pub fn cpu_clocks() -> HashMap<u32, u64> {
+    tids().filter_map(|tid| Some((tid, u64::try_from(cpu::own_thread(tid).ok()?.as_nanos()).ok()?))).collect()
+}
+
+/// Returns the run delay of each living thread of this process, in nanoseconds, by native thread id: the time that it was
+/// runnable without a CPU. A delay that goes on is not included. The map is empty where the kernel does not report it.
+#[pyfunction]
+pub fn run_delays() -> HashMap<u32, u64> {
+    tids().filter_map(|tid| Some((tid, run_delay(&format!("/proc/self/task/{tid}/schedstat"))?))).collect()
+}
+
+/// Returns the run delay of the calling thread, as [`run_delays`] does; None where the kernel does not report it.
+#[pyfunction]
+pub fn own_run_delay() -> Option<u64> {
+    run_delay("/proc/thread-self/schedstat")
+}
+
+fn tids() -> impl Iterator<Item = u32> {
     let tasks = fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
-    let tids = tasks.filter_map(|task| task.file_name().to_str()?.parse().ok());
-    tids.filter_map(|tid| Some((tid, u64::try_from(cpu::own_thread(tid).ok()?.as_nanos()).ok()?))).collect()
+    tasks.filter_map(|task| task.file_name().to_str()?.parse().ok())
+}
+
+/// Reads the second field of a schedstat (Documentation/scheduler/sched-stats.rst).
+fn run_delay(schedstat: &str) -> Option<u64> {
+    // Three numbers of 20 digits at most.
+    let mut text = [0; 64];
+    let length = File::open(schedstat).ok()?.read(&mut text).ok()?;
+    str::from_utf8(&text[..length]).ok()?.split_ascii_whitespace().nth(1)?.parse().ok()
 }
 
 impl GilRow {

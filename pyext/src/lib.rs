@@ -18,7 +18,7 @@ mod _busy {
     use pyo3::prelude::*;
 
     #[pymodule_export]
-    use crate::gil_window::{cpu_clocks, gil_not_meterable, gil_window};
+    use crate::gil_window::{cpu_clocks, gil_not_meterable, gil_window, own_run_delay, run_delays};
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {

@@ -11,15 +11,12 @@ import traceback
 from lives import in_a_child, interrupted
 from meter import (
     HELD,
-    NO_WINDOWS,
     RELEASED,
     close,
-    ctypes,
     snapshot,
     start,
     stop,
     tid,
-    u32,
     wait,
     window,
 )
@@ -94,14 +91,13 @@ def do(chance, depth, kinds=9):
         check()
         stop()
     else:
-        before, number = check(), u32()
-        if HELD.busy_gil_window_open(ctypes.byref(number)) != NO_WINDOWS:
-            if depth:
-                do(chance, depth - 1)
-            inside, after = check(number.value), check()
-            assert inside.held_ns <= after.held_ns - before.held_ns + 1000
-            assert inside.acquisitions <= after.acquisitions - before.acquisitions
-            close(number.value)
+        before, number = check(), window()
+        if depth:
+            do(chance, depth - 1)
+        inside, after = check(number), check()
+        assert inside.held_ns <= after.held_ns - before.held_ns + 1000
+        assert inside.acquisitions <= after.acquisitions - before.acquisitions
+        close(number)
 
 
 def live(seed):

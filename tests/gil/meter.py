@@ -56,7 +56,7 @@ for library in (HELD, RELEASED):
     library.busy_gil_reason.restype = size_t
     library.busy_wait_ns.argtypes = [u64, ctypes.c_void_p, ctypes.c_void_p]
 
-OK, OFF, REFUSED, NOT_HELD, NO_WINDOWS = 0, 10, 11, 12, 13
+OK, OFF, REFUSED, NOT_HELD = 0, 10, 11, 12
 
 
 def tid():

@@ -6,7 +6,6 @@ import ctypes
 from entries import leading_into_libbusy
 from meter import (
     HELD,
-    NO_WINDOWS,
     NOT_HELD,
     OFF,
     OK,
@@ -63,12 +62,12 @@ wait(RELEASED, 1000)
 third = window()
 wait(RELEASED, 1000)
 assert snapshot(window=second)[0].longest_hold_ns >= 50000000 > snapshot(window=third)[0].longest_hold_ns
-others = [window() for _ in range(13)]
-assert HELD.busy_gil_window_open(ctypes.byref(number)) == NO_WINDOWS
+others = [window() for _ in range(197)]
+assert others == list(range(4, 201)), "the numbers are as small as they can be"
 for open_window in others + [first, second, third]:
     close(open_window)
     assert HELD.busy_gil_window_close(open_window) == BAD_OPTION
-fresh = [window() for _ in range(16)]
+fresh = [window() for _ in range(200)]
 wait(HELD, 2000000)
 wait(RELEASED, 1000)
 assert all(2000000 <= snapshot(window=number)[0].longest_hold_ns < 50000000 for number in fresh), (
@@ -83,7 +82,7 @@ def refused(status, size=None, gil=0, window=0):
 
 
 refused(BAD_OPTION, gil=1)
-refused(BAD_OPTION, window=17)
+refused(BAD_OPTION, window=201)
 refused(BAD_SIZE, size=0)
 refused(BAD_SIZE, size=ctypes.sizeof(Totals) - 1)
 refused(BAD_SIZE, size=5000)

@@ -2,7 +2,7 @@
 
 use super::clock;
 use super::counting::gils::GILS;
-use super::counting::{gil::Gil, pool};
+use super::counting::{gil::Gil, pool, slots::OPEN};
 use super::hooking::{calibrate, semaphore};
 use super::state::{STATE, State};
 use std::sync::Once;
@@ -43,7 +43,7 @@ unsafe extern "C" fn in_child() {
     }
 }
 
-/// Empties the accounts, and makes the forking thread the holder of the GIL that it holds.
+/// Empties the accounts and the open windows, and makes the forking thread the holder of the GIL that it holds.
 fn begin_anew(state: &State) {
     let now = clock::ticks();
     let tid_in_parent = pool::latest().map(|account| account.tid());
@@ -54,6 +54,7 @@ fn begin_anew(state: &State) {
     let session = pool::begin_session();
     GILS.all().iter().for_each(Gil::reset);
     GILS.main().begin(session, now);
+    OPEN.begin_anew(now);
     if let Some(gil) = held {
         gil.seed(pool::own(gil), now);
     }

@@ -1,4 +1,26 @@
-//! Reads this process's memory. A read of unmapped memory fails instead of faulting.
+//! This process's memory: reads, which fail instead of faulting if the memory is unmapped; and reservations.
+
+use crate::refusal::Refusal;
+use std::io;
+use std::ptr::null_mut;
+
+/// Reserves `bytes` of address space that are full of zeros. Pages become memory as they are touched; nothing is freed.
+///
+/// # Errors
+/// [`Refusal::System`], with `purpose`.
+pub(super) fn reserve(bytes: usize, purpose: &'static str) -> Result<*mut u8, Refusal> {
+    let rights = libc::PROT_READ | libc::PROT_WRITE;
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
+    // SAFETY: new memory, at an address of the kernel's choice.
+    let reserved = unsafe { libc::mmap(null_mut(), bytes, rights, flags, -1, 0) };
+    if reserved == libc::MAP_FAILED {
+        return Err(Refusal::System(purpose, io::Error::last_os_error().to_string()));
+    }
+    // Huge pages would make megabytes of each touched byte. If this fails, the kernel has none.
+    // SAFETY: the memory that was reserved above.
+    unsafe { libc::madvise(reserved, bytes, libc::MADV_NOHUGEPAGE) };
+    Ok(reserved.cast())
+}
 
 /// Returns the words that begin at `address` if all of them are mapped. Makes one system call and does not change
 /// errno.

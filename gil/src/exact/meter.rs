@@ -59,7 +59,7 @@ impl Meter {
     /// Opens a window, which begins now and has its own longest hold and wait. Needs no GIL.
     ///
     /// # Errors
-    /// [`Refusal::TooManyWindows`].
+    /// [`Refusal::System`] if there is no address space left.
     pub fn window(&self) -> Result<Window, Refusal> {
         Window::open()
     }

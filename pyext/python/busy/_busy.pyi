@@ -5,6 +5,8 @@ __all__ = [
     "cpu_clocks",
     "gil_not_meterable",
     "gil_window",
+    "own_run_delay",
+    "run_delays",
     "with_lock",
     "without_lock",
 ]
@@ -30,6 +32,13 @@ class GilNotMeterable(RuntimeError):
 def cpu_clocks() -> dict[int, int]:
     """Returns the CPU time of each living thread of this process, in nanoseconds, by native thread id. Empty without
     /proc."""
+
+def run_delays() -> dict[int, int]:
+    """Returns the run delay of each living thread of this process, in nanoseconds, by native thread id: the time that
+    it was runnable without a CPU. Empty where the kernel does not report it."""
+
+def own_run_delay() -> int | None:
+    """Returns the run delay of the calling thread. None where the kernel does not report it."""
 
 @final
 @type_check_only

@@ -1,10 +1,10 @@
-"""The CPU time and the name of threads that end: while a recorder exists, each thread records its own, as its last
-Python code.
+"""The name, the CPU time and the run delay of threads that end: while a recorder exists, each thread records its own,
+as its last Python code.
 
-A thread's CPU clock ends with the thread, so no other thread can read it later, and the threading module has no hook
-for the end of a thread. But every thread of threading, from 3.10 to 3.15, removes itself from `threading._active`
-(Thread._bootstrap_inner or _delete, and _DeleteDummyThreadOnDel) under `_active_limbo_lock`. Threads that threading
-does not know are not recorded.
+A thread's CPU clock and schedstat end with the thread, so no other thread can read them later, and the threading module
+has no hook for the end of a thread. But every thread of threading, from 3.10 to 3.15, removes itself from
+`threading._active` (Thread._bootstrap_inner or _delete, and _DeleteDummyThreadOnDel) under `_active_limbo_lock`.
+Threads that threading does not know are not recorded.
 """
 
 import threading
@@ -12,11 +12,14 @@ import time
 import weakref
 from typing import NamedTuple
 
+from busy._busy import own_run_delay
+
 
 class EndedThread(NamedTuple):
     tid: int
     name: str
     cpu_ns: int
+    run_delay_ns: int | None
 
 
 class _Active(dict):
@@ -55,6 +58,6 @@ _recorders: weakref.WeakSet[Recorder] = weakref.WeakSet()
 
 def _record(ident, thread):
     if thread is not None and ident == threading.get_ident():
-        ended = EndedThread(threading.get_native_id(), thread.name, time.thread_time_ns())
+        ended = EndedThread(threading.get_native_id(), thread.name, time.thread_time_ns(), own_run_delay())
         for recorder in _recorders:
             recorder.ended.append(ended)

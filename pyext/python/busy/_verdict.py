@@ -19,12 +19,13 @@ Serves CPython 2.7 and 3.x, and needs only the standard library. It does not dep
 """
 
 import gc
+import os
 import sys
 
 try:
-    from thread import allocate_lock, get_ident
+    from thread import _local as local
 except ImportError:
-    from _thread import allocate_lock, get_ident
+    from _thread import _local as local
 
 # Part of the package, or, for `busy check`, unpacked into a folder beside its script.
 if __name__.startswith("busy."):
@@ -62,9 +63,11 @@ _DISTURBED = (
 # The GIL before CPython 3.2 is released every so many ticks, whether or not another thread requests it.
 _HAS_OLD_GIL = sys.version_info < (3, 2)
 
-# One check at a time: the meter's windows, the switch interval and the contender belong to the process.
-_turn = allocate_lock()
-_turn_of = []
+# One check at a time: the switch interval and the contender belong to the process. The checks that have begun and not
+# ended, in the order of arrival: the first one of this process has its turn. A forked child inherits the entries of
+# threads that it does not have.
+_turns = []
+_thread = local()
 
 
 def verdict(meter, function, args=(), kwargs=None, whole_process=False, patience=PATIENCE_S):
@@ -98,22 +101,33 @@ def verdict(meter, function, args=(), kwargs=None, whole_process=False, patience
         return check.with_gil(whole_process)
 
 
+class _Turn(object):
+    def __init__(self):
+        self.process = os.getpid()
+
+
 def _take_turn(undo):
-    if _turn_of == [get_ident()]:
+    if getattr(_thread, "checks", False):
         raise RuntimeError(
             "check called inside a function that is being checked: remove one of the two checks"
         )
-    # Python 2's acquire() cannot be interrupted.
-    while not _turn.acquire(False):
-        sleep(0.005)
-    _turn_of[:] = [get_ident()]
+    turn = _Turn()
 
     def end_turn():
-        if _turn_of == [get_ident()]:
-            del _turn_of[:]
-            _turn.release()
+        if turn in _turns:
+            _turns.remove(turn)
+        _thread.checks = False
 
     undo.add(end_turn)
+    _thread.checks = True
+    _turns.append(turn)
+    while True:
+        place = [one for one in list(_turns) if one.process == turn.process].index(turn)
+        if place == 0:
+            return
+        # Python 2 cannot interrupt the wait for a lock. The later its turn, the less often a thread disturbs the
+        # check that runs.
+        sleep(0.005 * min(place, 10))
 
 
 class _Nothing(object):

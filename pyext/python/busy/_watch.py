@@ -2,14 +2,15 @@
 
 import functools
 import inspect
+import sys
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, overload
 
 from busy import _ended_threads, _units
-from busy._busy import cpu_clocks, gil_not_meterable, gil_window
+from busy._busy import cpu_clocks, gil_not_meterable, gil_window, own_run_delay, run_delays
 
 if TYPE_CHECKING:
     from busy._busy import GilNotMeterable, GilRow, GilWindow, ThreadRow
@@ -36,6 +37,9 @@ class WatchedThread:
     #: CPU time, user and system. None for a thread that threading does not know and that ended during the watch: its
     #: CPU clock could not be read.
     cpu_s: float | None
+    #: Run delay: the time that it was runnable without a CPU. None for the same threads, and where the kernel does not
+    #: report it.
+    run_delay_s: float | None = None
 
 
 class watch:  # noqa: N801 - lower case, since it is used as a function, like those of contextlib
@@ -45,7 +49,8 @@ class watch:  # noqa: N801 - lower case, since it is used as a function, like th
     ...     work()
     >>> w.held_share, w.threads[threading.get_native_id()].longest_hold_s
 
-    When the block has ended, normally or by an exception, `w` has these attributes:
+    When the block has ended, normally or by an exception, `print(w)` shows its figures, `w.to_dict()` returns them as
+    plain data, and `w` has these attributes:
 
     - `wall_s`: the duration of the block;
     - `held_share`: the share of `wall_s` during which any thread held the GIL, from 0 to 1;
@@ -55,12 +60,15 @@ class watch:  # noqa: N801 - lower case, since it is used as a function, like th
       The share is None for a GIL that could not be metered because it was held, or idle, all the time. All other
       attributes describe the GIL of the interpreter in which the block began.
 
-    As a decorator, `@busy.watch()` watches each call of a function, and each call of a coroutine function until the
-    coroutine ends. The attribute `watch` of the function is the watch of the latest call that has ended. Watches nest
-    and overlap, up to 16 at a time in a process. In a forked child, the figures begin at the fork.
+    While the block runs, `w.read()` returns a watch of what has happened so far.
 
-    Raises GilNotMeterable, a RuntimeError, if the GIL cannot be metered: in a free-threaded interpreter, and on any
-    platform but Linux on x86-64 with glibc.
+    As a decorator, `@busy.watch` watches each call of a function, and each call of a coroutine function until the
+    coroutine ends. The attribute `watch` of the function is the watch of the latest call that has ended. Any number of
+    watches nest and overlap. In a forked child, the figures begin at the fork.
+
+    A block raises GilNotMeterable, a RuntimeError, if the GIL cannot be metered: in a free-threaded interpreter, and on
+    any platform but Linux on x86-64 with glibc. A decorated function runs unwatched then, and the figures of its
+    attribute `watch` raise GilNotMeterable.
     """
 
     wall_s: float
@@ -68,50 +76,80 @@ class watch:  # noqa: N801 - lower case, since it is used as a function, like th
     threads: dict[int, WatchedThread]
     others: dict[int, float | None]
 
-    def __init__(self) -> None:
-        self._open: _Open | None = None
+    @overload
+    def __new__(cls, /) -> "watch": ...
+    @overload
+    def __new__(cls, function: _Function, /) -> _Function: ...  # type: ignore[misc]
+    def __new__(cls, /, *function: Any) -> Any:
+        this = super().__new__(cls)
+        return this(*function) if function else this
+
+    # Set while the block runs.
+    _open: "_Open | None" = None
+    # If the GIL cannot be metered, the block of a decorated function runs unwatched, for this reason.
+    _may_be_unwatched = False
+    _reason: str | None = None
 
     def __enter__(self) -> "watch":
         if self._open:
             raise RuntimeError("this watch is already open: create another one with busy.watch()")
-        cpu_before = cpu_clocks()
-        window = gil_window()
-        self._open = _Open(window, cpu_before, _ended_threads.Recorder())
+        before = _Used(cpu_clocks(), run_delays())
+        try:
+            window = gil_window()
+        except GilNotMeterable as reason:
+            if not self._may_be_unwatched:
+                raise
+            self._reason = str(reason)
+            return self
+        self._open = _Open(window, before, _ended_threads.Recorder())
         # Read again, so that the cost of opening the watch does not count.
-        cpu_before[threading.get_native_id()] = time.thread_time_ns()
+        before.read_own_run_delay()
+        before.read_own_cpu()
         return self
 
     def __exit__(self, *_: object) -> None:
-        own_cpu_ns = time.thread_time_ns()
+        own = _Used({}, {})
+        own.read_own_cpu()
+        own.read_own_run_delay()
+        if self._reason:
+            return
         if not self._open:
             raise RuntimeError("this watch is not open")
         opened, self._open = self._open, None
         try:
-            reading = opened.window.read()
-            cpu_ns = cpu_clocks() | {threading.get_native_id(): own_cpu_ns}
+            figures = opened.figures(own)
         finally:
             opened.window.close()
             opened.recorder.stop()
-        names: dict[int, str] = {}
-        for ended in opened.recorder.ended:
-            names[ended.tid] = ended.name
-            # A thread that removes itself from threading may live on, as the threads of greenlets do: its present CPU
-            # clock takes precedence.
-            cpu_ns.setdefault(ended.tid, ended.cpu_ns)
-        names.update(_living())
-        rows = {tid: row for tid, row in reading["threads"].items() if _took_part(row)}
         # One call sets all figures, so that Ctrl-C leaves either all of them or none.
-        self.__dict__.update(
-            wall_s=reading["gil"].metered_ns / 1e9,
-            held_share=_share(reading["gil"]),
-            threads={
-                tid: _watched(names.get(tid), rows.get(tid), cpu_ns.get(tid), opened.cpu_before.get(tid, 0))
-                for tid in {**rows, **names}
-            },
-            others={
-                other.interpreter: _share(other) if other.metered else None for other in reading["others"]
-            },
-        )
+        self.__dict__.update(figures)
+
+    def read(self) -> "watch":
+        """Return a watch with the figures of what has happened since the block began. The block goes on. Any thread
+        may call this."""
+        own = _Used({}, {})
+        own.read_own_cpu()
+        own.read_own_run_delay()
+        if self._reason:
+            raise GilNotMeterable(self._reason)
+        opened = self._open
+        if not opened:
+            raise RuntimeError("this watch is not open: call read() while the block runs")
+        so_far = watch()
+        so_far.__dict__.update(opened.figures(own))
+        return so_far
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the figures as a dict that json can serialize. `threads` is a list, by falling `held_s`."""
+        return {
+            "wall_s": self.wall_s,
+            "held_share": self.held_share,
+            "threads": [{"tid": tid, **asdict(one)} for tid, one in self._by_held()],
+            "others": [
+                {"interpreter": interpreter, "held_share": share}
+                for interpreter, share in self.others.items()
+            ],
+        }
 
     def __call__(self, function: _Function) -> _Function:
         if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
@@ -124,6 +162,7 @@ class watch:  # noqa: N801 - lower case, since it is used as a function, like th
 
         async def watched_coroutine(*args: Any, **kwargs: Any) -> Any:
             this = watch()
+            this._may_be_unwatched = True
             try:
                 with this:
                     return await function(*args, **kwargs)
@@ -132,6 +171,7 @@ class watch:  # noqa: N801 - lower case, since it is used as a function, like th
 
         def watched(*args: Any, **kwargs: Any) -> Any:
             this = watch()
+            this._may_be_unwatched = True
             try:
                 with this:
                     return function(*args, **kwargs)
@@ -144,12 +184,18 @@ class watch:  # noqa: N801 - lower case, since it is used as a function, like th
         return wrapper  # type: ignore[return-value]
 
     def __getattr__(self, name: str) -> Any:
-        if name in watch.__annotations__:
-            raise AttributeError(f"{name} is not available until the block has ended")
+        if name in ("wall_s", "held_share", "threads", "others"):
+            if self._reason:
+                raise GilNotMeterable(self._reason)
+            raise AttributeError(
+                f"{name} is not available until the block has ended: before, read() returns the figures so far"
+            )
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def __repr__(self) -> str:
         if "wall_s" not in self.__dict__:
+            if self._reason:
+                return f"<busy.watch, not watched: {self._reason}>"
             return f"<busy.watch, {'open' if self._open else 'not started'}>"
         shares = [
             f"{_label(tid, one)} {_units.percent(one.held_s / self.wall_s)}" for tid, one in self._by_held()
@@ -168,6 +214,15 @@ class watch:  # noqa: N801 - lower case, since it is used as a function, like th
                 f"held {_units.duration(one.held_s)} (longest {_units.duration(one.longest_hold_s)}), "
                 f"waited {_units.duration(one.waited_s)} (longest {_units.duration(one.longest_wait_s)}), "
                 f"acquired {one.acquisitions} time{'' if one.acquisitions == 1 else 's'}, {cpu}"
+                + ("" if one.run_delay_s is None else f", run delay {_units.duration(one.run_delay_s)}")
+            )
+        stall = self._longest_stall()
+        if stall:
+            waiter, holder, at_least_s = stall
+            lines.append(
+                f"  longest stall: {_label(waiter, self.threads[waiter])} waited for "
+                f"{_units.duration(self.threads[waiter].longest_wait_s)}, at least {_units.duration(at_least_s)} "
+                f"of it while {_label(holder, self.threads[holder])} held the GIL"
             )
         for interpreter, share in self.others.items():
             state = "could not be metered" if share is None else f"was held for {_units.percent(share)}"
@@ -177,11 +232,84 @@ class watch:  # noqa: N801 - lower case, since it is used as a function, like th
     def _by_held(self) -> list[tuple[int, WatchedThread]]:
         return sorted(self.threads.items(), key=lambda item: -item[1].held_s)
 
+    def _longest_stall(self) -> tuple[int, int, float] | None:
+        """Returns the thread with the longest wait, the thread that held the GIL for the most of this wait, and a lower
+        bound of how long it did. Returns None if one thread can't be blamed for half of the wait, or if the wait was
+        no longer than two switch intervals, as it is behind Python code.
+
+        During the wait, the GIL was held by the one thread, by a third one, or by none. It was held by none only while
+        the waiter had no core, but for the moment of the hand-over.
+        """
+        if len(self.threads) < 2:
+            return None
+        waiter, waits = max(self.threads.items(), key=lambda item: item[1].longest_wait_s)
+        holder, holds = next(item for item in self._by_held() if item[0] != waiter)
+        idle_s = max(0.0, self.wall_s * (1 - self.held_share))
+        if waits.run_delay_s is not None:
+            idle_s = min(idle_s, waits.run_delay_s)
+        by_third_s = self.wall_s * self.held_share - holds.held_s - waits.held_s
+        at_least_s = min(waits.longest_wait_s - max(0.0, by_third_s) - idle_s, holds.held_s)
+        is_stall = waits.longest_wait_s > 2 * sys.getswitchinterval()
+        return (waiter, holder, at_least_s) if is_stall and at_least_s > waits.longest_wait_s / 2 else None
+
+
+class _Used(NamedTuple):
+    """The CPU time and the run delay of threads, in nanoseconds, by native thread id."""
+
+    cpu_ns: dict[int, int]
+    run_delay_ns: dict[int, int]
+
+    def read_own_cpu(self) -> None:
+        self.cpu_ns[threading.get_native_id()] = time.thread_time_ns()
+
+    def read_own_run_delay(self) -> None:
+        run_delay_ns = own_run_delay()
+        if run_delay_ns is not None:
+            self.run_delay_ns[threading.get_native_id()] = run_delay_ns
+
 
 class _Open(NamedTuple):
     window: "GilWindow"
-    cpu_before: dict[int, int]
+    before: _Used
     recorder: _ended_threads.Recorder
+
+    def figures(self, own: _Used) -> dict[str, Any]:
+        """Returns the attributes of the watch, as of now; the calling thread has used `own`."""
+        reading = self.window.read()
+        now = _Used(cpu_clocks() | own.cpu_ns, run_delays() | own.run_delay_ns)
+        names: dict[int, str] = {}
+        for ended in self.recorder.ended:
+            names[ended.tid] = ended.name
+            # A thread that removes itself from threading may live on, as the threads of greenlets do: its present CPU
+            # clock takes precedence.
+            now.cpu_ns.setdefault(ended.tid, ended.cpu_ns)
+            if ended.run_delay_ns is not None:
+                now.run_delay_ns.setdefault(ended.tid, ended.run_delay_ns)
+        names.update(_living())
+        rows = {tid: row for tid, row in reading["threads"].items() if _took_part(row)}
+        wall_s = reading["gil"].metered_ns / 1e9
+        cpu_s = {tid: _since(self.before.cpu_ns.get(tid), ns) for tid, ns in now.cpu_ns.items()}
+        # A delay that had begun before counts as a whole when it ends.
+        run_delay_s = {
+            tid: min(wall_s, _since(self.before.run_delay_ns.get(tid), ns))
+            for tid, ns in now.run_delay_ns.items()
+        }
+        return {
+            "wall_s": wall_s,
+            "held_share": _share(reading["gil"]),
+            "threads": {
+                tid: _watched(names.get(tid), rows.get(tid), cpu_s.get(tid), run_delay_s.get(tid))
+                for tid in {**rows, **names}
+            },
+            "others": {
+                other.interpreter: _share(other) if other.metered else None for other in reading["others"]
+            },
+        }
+
+
+def _since(before_ns: int | None, now_ns: int) -> float:
+    """Returns the seconds since `before_ns`, which is None for a thread that did not exist then."""
+    return max(0, now_ns - (before_ns or 0)) / 1e9
 
 
 def _living() -> dict[int, str]:
@@ -200,7 +328,7 @@ def _took_part(row: "ThreadRow") -> bool:
 
 
 def _watched(
-    name: str | None, row: "ThreadRow | None", cpu_ns: int | None, cpu_before_ns: int
+    name: str | None, row: "ThreadRow | None", cpu_s: float | None, run_delay_s: float | None
 ) -> WatchedThread:
     return WatchedThread(
         name=name,
@@ -209,7 +337,8 @@ def _watched(
         longest_hold_s=row.longest_hold_ns / 1e9 if row else 0.0,
         longest_wait_s=row.longest_wait_ns / 1e9 if row else 0.0,
         acquisitions=row.acquisitions if row else 0,
-        cpu_s=None if cpu_ns is None else max(0, cpu_ns - cpu_before_ns) / 1e9,
+        cpu_s=cpu_s,
+        run_delay_s=run_delay_s,
     )
 
 

@@ -2,7 +2,7 @@
 //! stores.
 
 use super::single_writer::{Sequence, add};
-use super::slots::{Longest, SLOTS, Slot, SlotFigures, Slots};
+use super::slots::{Longest, Slot, SlotFigures, Slots};
 use std::ptr::null_mut;
 use std::sync::atomic::Ordering::{self, Relaxed};
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64};
@@ -42,8 +42,8 @@ pub(crate) struct Account {
     next: AtomicPtr<Account>,
     /// The next account of the same thread, in a ring.
     sibling: AtomicPtr<Account>,
-    /// The longest hold and wait in each open window.
-    slots: [SlotFigures; SLOTS],
+    /// The place of its longest hold and wait in each open window.
+    number: AtomicU32,
 }
 
 /// The waits of one account at one moment, in ticks.
@@ -60,6 +60,7 @@ impl Account {
     /// Returns an empty account of session 1.
     #[cfg(test)]
     pub(super) fn leak(gil: u32, tid: u32) -> &'static Self {
+        static LEAKED: AtomicU32 = AtomicU32::new(0);
         let counter = || AtomicU64::new(0);
         let account = Box::leak(Box::new(Self {
             gil: AtomicU32::new(0),
@@ -79,10 +80,15 @@ impl Account {
             was_forced: AtomicBool::new(false),
             next: AtomicPtr::new(NONE),
             sibling: AtomicPtr::new(NONE),
-            slots: [const { SlotFigures::new() }; SLOTS],
+            number: AtomicU32::new(LEAKED.fetch_add(1, Relaxed)),
         }));
         account.begin(gil, tid, 1);
         account
+    }
+
+    /// Gives it the number under which the open windows keep its longest hold and wait.
+    pub(super) fn set_number(&self, number: u32) {
+        self.number.store(number, Relaxed);
     }
 
     /// Empties the account for a new session.
@@ -100,7 +106,6 @@ impl Account {
         counters.into_iter().for_each(|counter| counter.store(0, Relaxed));
         self.longest_hold.clear();
         self.longest_wait.clear();
-        self.slots.iter().for_each(SlotFigures::clear);
         self.waits_sequence.end_cut_off_write();
         self.gil.store(gil, Relaxed);
         self.tid.store(tid, Relaxed);
@@ -146,7 +151,7 @@ impl Account {
     pub(super) fn released(&self, open: &Slots, since: u64, now: u64, is_forced: bool) {
         // The time stamp counters of two cores may differ by a few ticks.
         add(&self.held, now.saturating_sub(since));
-        self.longest_hold.book(open, &self.slots, SlotFigures::hold, since, now);
+        self.longest_hold.book(open, &self.number, SlotFigures::hold, since, now);
         add(if is_forced { &self.forced_drops } else { &self.voluntary_releases }, 1);
         self.was_forced.store(is_forced, Relaxed);
     }
@@ -192,7 +197,7 @@ impl Account {
         }
         add(&self.waited, now.saturating_sub(since));
         add(&self.waits, 1);
-        self.longest_wait.book(open, &self.slots, SlotFigures::wait, since, now);
+        self.longest_wait.book(open, &self.number, SlotFigures::wait, since, now);
         self.waits_since.store(0, Relaxed);
     }
 
@@ -230,7 +235,7 @@ impl Account {
     pub(super) fn longest_hold(&self, slot: Option<Slot>, since: Option<u64>, now: u64) -> u64 {
         match slot {
             None => self.longest_hold.ever().max(since.map_or(0, |since| now.saturating_sub(since))),
-            Some(slot) => slot.longest(&self.slots, SlotFigures::hold, since, now),
+            Some(slot) => slot.longest(self.number.load(Relaxed), SlotFigures::hold, since, now),
         }
     }
 
@@ -238,7 +243,7 @@ impl Account {
     pub(super) fn longest_wait(&self, slot: Option<Slot>, since: Option<u64>, now: u64) -> u64 {
         match slot {
             None => self.longest_wait.ever().max(since.map_or(0, |since| now.saturating_sub(since))),
-            Some(slot) => slot.longest(&self.slots, SlotFigures::wait, since, now),
+            Some(slot) => slot.longest(self.number.load(Relaxed), SlotFigures::wait, since, now),
         }
     }
 
@@ -359,6 +364,7 @@ mod tests {
         account.released(&open, 20, 100, false);
         assert_eq!((account.longest_hold(window, None, 0), account.longest_wait(window, None, 0)), (80, 10));
         // A forked child begins a session while the windows of its parent stay open.
+        open.begin_anew(150);
         account.begin(0, 8, 2);
         assert_eq!((account.longest_hold(window, None, 0), account.longest_wait(window, None, 0)), (0, 0));
         account.acquired(&open, 200);

@@ -3,12 +3,11 @@
 
 use super::super::memory;
 use super::super::python::InterpreterId;
+use super::capacity;
 use super::gil::Gil;
 use super::single_writer::add;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering, Ordering::Relaxed};
 
-/// The maximum number of GILs that can be metered during a process's lifetime.
-pub(super) const CAPACITY: usize = 1024;
 /// The size of the hash table: four times the number of GILs, so that searches stay short.
 const PLACES: usize = 4096;
 /// The distance from `cond` to `switch_cond` in `struct _gil_runtime_state` (3.7 on, glibc on x86-64). Calibration
@@ -24,7 +23,7 @@ pub(crate) static GILS: Gils = Gils::new();
 
 /// A table of GILs. GIL 0 is the calibrated one.
 pub(crate) struct Gils {
-    table: [Gil; CAPACITY],
+    table: [Gil; capacity::GILS],
     used: AtomicUsize,
     /// Indexes into the table, plus 1, by hash of `cond`. GIL 0 is not in it.
     by_cond: [AtomicUsize; PLACES],
@@ -46,7 +45,7 @@ pub(crate) enum Meaning {
 impl Gils {
     const fn new() -> Self {
         Self {
-            table: [const { Gil::new() }; CAPACITY],
+            table: [const { Gil::new() }; capacity::GILS],
             used: AtomicUsize::new(0),
             by_cond: [const { AtomicUsize::new(0) }; PLACES],
             to_cond: AtomicUsize::new(0),
@@ -63,7 +62,7 @@ impl Gils {
 
     /// Returns the GILs that were found in this session or an earlier one.
     pub(crate) fn all(&self) -> &[Gil] {
-        &self.table[..self.used.load(Ordering::Acquire).min(CAPACITY)]
+        &self.table[..self.used.load(Ordering::Acquire).min(capacity::GILS)]
     }
 
     /// Returns the number of GILs that did not fit into the table.
@@ -147,8 +146,8 @@ impl Gils {
 
     fn enter(&self, cond: usize, interpreter: usize) -> Option<&Gil> {
         let index = self.used.load(Relaxed);
-        let index = if index < CAPACITY { self.used.fetch_add(1, Ordering::AcqRel) } else { index };
-        if index >= CAPACITY {
+        let index = if index < capacity::GILS { self.used.fetch_add(1, Ordering::AcqRel) } else { index };
+        if index >= capacity::GILS {
             add(&self.unlisted, 1);
             return None;
         }
@@ -261,9 +260,9 @@ mod tests {
     #[test]
     fn gils_beyond_the_capacity_are_counted() {
         let gils = with_own_gils();
-        let interpreters: Vec<_> = (0..CAPACITY + 2).map(|_| Interpreter::new(1)).collect();
+        let interpreters: Vec<_> = (0..capacity::GILS + 2).map(|_| Interpreter::new(1)).collect();
         interpreters.iter().for_each(|interpreter| gils.enter_own_gil(interpreter.address(), 1));
-        assert_eq!((gils.all().len(), gils.unlisted()), (CAPACITY, 3));
-        assert!(interpreters[..CAPACITY - 1].iter().all(|interpreter| gils.find(interpreter.cond()).is_some()));
+        assert_eq!((gils.all().len(), gils.unlisted()), (capacity::GILS, 3));
+        assert!(interpreters[..capacity::GILS - 1].iter().all(|interpreter| gils.find(interpreter.cond()).is_some()));
     }
 }

@@ -1,18 +1,13 @@
 //! The memory of the accounts, and the calling thread's own account. Address space is reserved once, and the kernel
 //! provides memory as threads first use their accounts. Nothing is allocated or freed while metering.
 
-use super::super::thread;
+use super::super::{memory, thread};
 use super::account::Account;
+use super::capacity;
 use super::gil::Gil;
-use super::gils::CAPACITY;
 use crate::refusal::Refusal;
-use std::io;
 use std::ptr::null_mut;
 use std::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering::Relaxed};
-
-/// The maximum number of accounts during a process's lifetime. Any further threads share one account per GIL, with
-/// thread id 0.
-const ACCOUNTS: usize = 65_536;
 
 /// The accounts: those of the threads, then the shared one of each GIL.
 static POOL: AtomicPtr<Account> = AtomicPtr::new(null_mut());
@@ -40,18 +35,9 @@ pub(crate) fn reserve() -> Result<(), Refusal> {
     if !POOL.load(Relaxed).is_null() {
         return Ok(());
     }
-    let bytes = (ACCOUNTS + CAPACITY) * size_of::<Account>();
-    let rights = libc::PROT_READ | libc::PROT_WRITE;
-    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
-    // SAFETY: new memory, at an address that the kernel chooses. It is zeroed, and zeroed memory is an empty account.
-    let pool = unsafe { libc::mmap(null_mut(), bytes, rights, flags, -1, 0) };
-    if pool == libc::MAP_FAILED {
-        return Err(Refusal::System(
-            "reserving address space for the accounts",
-            io::Error::last_os_error().to_string(),
-        ));
-    }
-    POOL.store(pool.cast(), Relaxed);
+    let bytes = capacity::ACCOUNTS * size_of::<Account>();
+    // Full of zeros, which is an empty account.
+    POOL.store(memory::reserve(bytes, "reserving address space for the accounts")?.cast(), Relaxed);
     Ok(())
 }
 
@@ -93,12 +79,11 @@ fn search(gil: &Gil, latest: Option<&'static Account>) -> &'static Account {
 /// Creates an account in the ring of `sibling`. If the memory is used up, returns the shared account of `gil`.
 fn create(gil: &Gil, sibling: Option<&'static Account>) -> &'static Account {
     let index = USED.load(Relaxed);
-    let index = if index < ACCOUNTS { USED.fetch_add(1, Relaxed) } else { index };
-    if index >= ACCOUNTS {
+    let index = if index < capacity::THREADS { USED.fetch_add(1, Relaxed) } else { index };
+    if index >= capacity::THREADS {
         return shared(gil);
     }
-    // SAFETY: inside the pool.
-    let account = unsafe { &*POOL.load(Relaxed).add(index) };
+    let account = numbered(index);
     account.begin(gil.index(), thread::tid(), session());
     account.join_ring(sibling);
     gil.list(account);
@@ -106,10 +91,19 @@ fn create(gil: &Gil, sibling: Option<&'static Account>) -> &'static Account {
     account
 }
 
+/// Returns the account with that number.
+fn numbered(number: usize) -> &'static Account {
+    assert!(number < capacity::ACCOUNTS);
+    // SAFETY: inside the pool.
+    let account = unsafe { &*POOL.load(Relaxed).add(number) };
+    account.set_number(number as u32);
+    account
+}
+
 /// Returns the account that threads without their own account share.
 fn shared(gil: &Gil) -> &'static Account {
-    // SAFETY: inside the pool, behind the threads' own accounts.
-    let account = unsafe { &*POOL.load(Relaxed).add(ACCOUNTS + gil.index() as usize) };
+    // Behind the threads' own accounts.
+    let account = numbered(capacity::THREADS + gil.index() as usize);
     if account.session() != session() {
         let is_new = account.session() == 0;
         account.begin(gil.index(), 0, session());
@@ -157,7 +151,7 @@ mod tests {
         reserve_once();
         let (gil, open) = (Gils::leak(0x1000).main(), Slots::new());
         // This index is used by no other test.
-        gil.place(CAPACITY as u32 - 1, 0x1000, 0);
+        gil.place(capacity::GILS as u32 - 1, 0x1000, 0);
         let account = shared(gil);
         assert!(std::ptr::eq(shared(gil), account));
         account.acquired(&open, 100);

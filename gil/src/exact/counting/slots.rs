@@ -1,30 +1,50 @@
-//! One slot for each open window, and the longest hold and wait that every account keeps for each slot.
+//! One slot for each open window, and the longest hold and wait of every account in each slot.
 //!
-//! The counts and times of a window are the difference of two snapshots. Its longest hold and wait are not, so each
-//! account keeps them for every open window. A hold or wait that is no longer than the least of these (the floor) costs
-//! one comparison, however many windows are open.
+//! The counts and times of a window are the difference of two snapshots. Its longest hold and wait are not, so they are
+//! kept for each account and each open window. A hold or wait that is no longer than the least of an account's (the
+//! floor) costs one comparison, however many windows are open.
+//!
+//! The slots come in blocks. If all slots are taken, another block is reserved, and kept. So the address space alone
+//! limits the number of open windows.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use super::super::memory;
+use super::capacity::ACCOUNTS;
+use crate::refusal::Refusal;
+use std::fmt;
+use std::ptr::null_mut;
+use std::sync::atomic::Ordering::{self, Relaxed};
+use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64};
 
-/// The number of windows that may be open at the same time.
-pub(crate) const SLOTS: usize = 16;
+/// The number of slots in a block.
+const SLOTS: usize = 16;
 
 /// The slots of this process.
 pub(crate) static OPEN: Slots = Slots::new();
 
 /// The slots: free ones, and those of the open windows.
 pub(crate) struct Slots {
-    /// The time at which each window was opened, in ticks; 0 if the slot is free.
-    opened: [AtomicU64; SLOTS],
+    /// The blocks, a list that grows at its head.
+    blocks: AtomicPtr<Block>,
     /// Grows whenever a window is opened or closed, which makes the floors of earlier epochs invalid. Never 0.
     epoch: AtomicU64,
 }
 
+/// Some slots. Memory full of zeros is a block of free ones.
+#[repr(C)]
+struct Block {
+    /// The time at which each window was opened, in ticks; 0 if the slot is free. In a forked child, the time of the
+    /// fork.
+    opened: [AtomicU64; SLOTS],
+    next: AtomicPtr<Block>,
+    /// The figures of each account, by its number.
+    figures: [[SlotFigures; SLOTS]; ACCOUNTS],
+}
+
 /// The slot of one open window.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub(crate) struct Slot {
+    block: &'static Block,
     index: usize,
-    opened: u64,
 }
 
 /// The longest hold and wait of one account in one window, in ticks.
@@ -47,36 +67,70 @@ pub(crate) struct Longest {
 
 impl Slots {
     pub(crate) const fn new() -> Self {
-        Self { opened: [const { AtomicU64::new(0) }; SLOTS], epoch: AtomicU64::new(1) }
+        Self { blocks: AtomicPtr::new(null_mut()), epoch: AtomicU64::new(1) }
     }
 
-    /// Takes a free slot for a window that opens `now`. Returns `None` if all are taken.
-    pub(crate) fn open(&self, now: u64) -> Option<Slot> {
+    /// Takes a free slot for a window that opens `now`.
+    ///
+    /// # Errors
+    /// [`Refusal::System`] if all slots are taken and no more can be reserved.
+    pub(crate) fn open(&self, now: u64) -> Result<Slot, Refusal> {
         let opened = now.max(1);
-        let is_taken = |slot: &AtomicU64| slot.compare_exchange(0, opened, Relaxed, Relaxed).is_ok();
-        let index = self.opened.iter().position(is_taken)?;
-        self.epoch.fetch_add(1, Relaxed);
-        Some(Slot { index, opened })
+        let slot = match self.blocks().find_map(|block| block.take(opened)) {
+            Some(slot) => slot,
+            None => self.add_block(opened)?,
+        };
+        self.epoch.fetch_add(1, Ordering::Release);
+        Ok(slot)
     }
 
     /// Frees `slot`.
     pub(crate) fn close(&self, slot: Slot) {
-        self.opened[slot.index].store(0, Relaxed);
-        self.epoch.fetch_add(1, Relaxed);
+        slot.opened().store(0, Relaxed);
+        self.epoch.fetch_add(1, Ordering::Release);
+    }
+
+    /// Makes the open windows begin `now`.
+    pub(crate) fn begin_anew(&self, now: u64) {
+        let slots = self.blocks().flat_map(|block| &block.opened);
+        slots.filter(|opened| opened.load(Relaxed) != 0).for_each(|opened| opened.store(now.max(1), Relaxed));
+        self.epoch.fetch_add(1, Ordering::Release);
+    }
+
+    fn blocks(&self) -> impl Iterator<Item = &'static Block> {
+        // SAFETY: null, or a block. Blocks are never freed, and the list only grows at its head.
+        let first = unsafe { self.blocks.load(Ordering::Acquire).as_ref() };
+        // SAFETY: as above.
+        std::iter::successors(first, |block| unsafe { block.next.load(Relaxed).as_ref() })
+    }
+
+    /// Adds a block, whose first slot is taken by a window that opens at `opened`.
+    fn add_block(&self, opened: u64) -> Result<Slot, Refusal> {
+        let reserved = memory::reserve(size_of::<Block>(), "reserving address space for more windows")?;
+        // SAFETY: large enough, at the start of a page, and full of zeros.
+        let block = unsafe { &*reserved.cast::<Block>() };
+        block.opened[0].store(opened, Relaxed);
+        let mut first = self.blocks.load(Relaxed);
+        loop {
+            block.next.store(first, Relaxed);
+            match self.blocks.compare_exchange_weak(first, reserved.cast(), Ordering::Release, Relaxed) {
+                Ok(_) => return Ok(Slot { block, index: 0 }),
+                Err(now) => first = now,
+            }
+        }
+    }
+}
+
+impl Block {
+    /// Takes a free slot, if there is one.
+    fn take(&'static self, opened: u64) -> Option<Slot> {
+        let is_taken = |slot: &AtomicU64| slot.compare_exchange(0, opened, Relaxed, Relaxed).is_ok();
+        let index = self.opened.iter().position(is_taken)?;
+        Some(Slot { block: self, index })
     }
 }
 
 impl SlotFigures {
-    #[cfg(test)]
-    pub(super) const fn new() -> Self {
-        Self { opened: AtomicU64::new(0), hold: AtomicU64::new(0), wait: AtomicU64::new(0) }
-    }
-
-    /// Begins a new session. A window that is open stays open in a forked child, and must not have its parent's figures.
-    pub(super) fn clear(&self) {
-        self.opened.store(0, Relaxed);
-    }
-
     pub(super) fn hold(&self) -> &AtomicU64 {
         &self.hold
     }
@@ -103,12 +157,13 @@ impl Longest {
         self.epoch.store(0, Relaxed);
     }
 
-    /// Books a hold or wait from `since` to `now`, for the session and for every open window.
+    /// Books a hold or wait from `since` to `now`, for the session and for every open window. `account` is the number
+    /// of the account.
     #[inline]
     pub(super) fn book(
         &self,
         open: &Slots,
-        figures: &[SlotFigures; SLOTS],
+        account: &AtomicU32,
         which: fn(&SlotFigures) -> &AtomicU64,
         since: u64,
         now: u64,
@@ -118,7 +173,7 @@ impl Longest {
             self.ever.store(length, Relaxed);
         }
         if length > self.floor.load(Relaxed) || self.epoch.load(Relaxed) != open.epoch.load(Relaxed) {
-            self.book_in_slots(open, figures, which, since, now);
+            self.book_in_slots(open, account, which, since, now);
         }
     }
 
@@ -129,14 +184,15 @@ impl Longest {
     fn book_in_slots(
         &self,
         open: &Slots,
-        figures: &[SlotFigures; SLOTS],
+        account: &AtomicU32,
         which: fn(&SlotFigures) -> &AtomicU64,
         since: u64,
         now: u64,
     ) {
-        self.epoch.store(open.epoch.load(Relaxed), Relaxed);
+        self.epoch.store(open.epoch.load(Ordering::Acquire), Relaxed);
+        let account = account.load(Relaxed) as usize;
         let mut least = u64::MAX;
-        for (slot, figures) in open.opened.iter().zip(figures) {
+        for (slot, figures) in open.blocks().flat_map(|block| block.opened.iter().zip(&block.figures[account])) {
             let opened = slot.load(Relaxed);
             if opened == 0 {
                 continue;
@@ -155,18 +211,29 @@ impl Longest {
 }
 
 impl Slot {
-    /// Returns the longest hold or wait of this window up to `now`, given the figures of one account. `since` is the
+    fn opened(&self) -> &AtomicU64 {
+        &self.block.opened[self.index]
+    }
+
+    /// Returns the longest hold or wait of this window up to `now`, of the account with that number. `since` is the
     /// start of a hold or wait that goes on.
     pub(super) fn longest(
         self,
-        figures: &[SlotFigures; SLOTS],
+        account: u32,
         which: fn(&SlotFigures) -> &AtomicU64,
         since: Option<u64>,
         now: u64,
     ) -> u64 {
-        let figures = &figures[self.index];
-        let past = if figures.opened.load(Relaxed) == self.opened { which(figures).load(Relaxed) } else { 0 };
-        past.max(since.map_or(0, |since| now.saturating_sub(since.max(self.opened))))
+        let figures = &self.block.figures[account as usize][self.index];
+        let opened = self.opened().load(Relaxed);
+        let past = if figures.opened.load(Relaxed) == opened { which(figures).load(Relaxed) } else { 0 };
+        past.max(since.map_or(0, |since| now.saturating_sub(since.max(opened))))
+    }
+}
+
+impl fmt::Debug for Slot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Slot").field("opened", self.opened()).finish_non_exhaustive()
     }
 }
 
@@ -174,23 +241,23 @@ impl Slot {
 mod tests {
     use super::*;
 
-    /// The longest hold of one account, for the session and for each slot.
+    /// The longest hold of account 7, for the session and for each slot.
     struct Holds {
         longest: Longest,
-        figures: [SlotFigures; SLOTS],
+        account: AtomicU32,
     }
 
     impl Holds {
         fn new() -> Self {
-            Self { longest: Longest::new(), figures: [const { SlotFigures::new() }; SLOTS] }
+            Self { longest: Longest::new(), account: AtomicU32::new(7) }
         }
 
         fn book(&self, open: &Slots, since: u64, now: u64) {
-            self.longest.book(open, &self.figures, SlotFigures::hold, since, now);
+            self.longest.book(open, &self.account, SlotFigures::hold, since, now);
         }
 
         fn of(&self, slot: Slot) -> u64 {
-            slot.longest(&self.figures, SlotFigures::hold, None, 0)
+            slot.longest(7, SlotFigures::hold, None, 0)
         }
 
         fn floor(&self) -> u64 {
@@ -207,8 +274,9 @@ mod tests {
         holds.book(&open, 1900, 2100);
         assert_eq!((holds.of(outer), holds.of(inner), holds.longest.ever()), (500, 100, 600));
         // One that goes on counts as well.
-        assert_eq!(inner.longest(&holds.figures, SlotFigures::hold, Some(1900), 2300), 300);
-        assert_eq!(inner.longest(&holds.figures, SlotFigures::wait, None, 2300), 0);
+        assert_eq!(inner.longest(7, SlotFigures::hold, Some(1900), 2300), 300);
+        assert_eq!(inner.longest(7, SlotFigures::wait, None, 2300), 0);
+        assert_eq!(inner.longest(8, SlotFigures::hold, None, 2300), 0, "another account");
     }
 
     #[test]
@@ -242,11 +310,35 @@ mod tests {
     }
 
     #[test]
-    fn a_window_beyond_the_last_slot_is_refused() {
-        let open = Slots::new();
-        let slots: Vec<Slot> = (0..SLOTS).map(|_| open.open(0).unwrap()).collect();
-        assert!(open.open(0).is_none());
-        open.close(slots[3]);
-        assert_eq!(open.open(5).unwrap().index, 3);
+    fn a_window_in_a_forked_child_begins_at_the_fork() {
+        let (open, holds) = (Slots::new(), Holds::new());
+        let (window, closed) = (open.open(1000).unwrap(), open.open(1000).unwrap());
+        open.close(closed);
+        holds.book(&open, 1000, 1500);
+        open.begin_anew(2000);
+        assert_eq!(holds.of(window), 0);
+        holds.book(&open, 1900, 2010);
+        assert_eq!((holds.of(window), window.longest(7, SlotFigures::hold, Some(1900), 2030)), (10, 30));
+        assert_eq!(closed.opened().load(Relaxed), 0);
+    }
+
+    #[test]
+    fn there_are_as_many_slots_as_windows_and_free_ones_are_used_again() {
+        const WINDOWS: u64 = 5 * SLOTS as u64;
+        let (open, holds) = (Slots::new(), Holds::new());
+        let open_and_hold = |number: u64| {
+            let (now, length) = (1000 * (number + 1), WINDOWS - number);
+            let slot = open.open(now).unwrap();
+            holds.book(&open, now, now + length);
+            slot
+        };
+        let slots: Vec<Slot> = (0..WINDOWS).map(open_and_hold).collect();
+        // Each hold was shorter than all before it.
+        let longest: Vec<u64> = slots.iter().map(|slot| holds.of(*slot)).collect();
+        assert_eq!(longest, (1..=WINDOWS).rev().collect::<Vec<_>>());
+        assert_eq!(open.blocks().count(), 5);
+        slots.iter().for_each(|slot| open.close(*slot));
+        (0..WINDOWS).for_each(|number| _ = open.open(number).unwrap());
+        assert_eq!(open.blocks().count(), 5);
     }
 }

@@ -2,7 +2,7 @@
 
 use super::super::clock;
 use super::read;
-use super::slots::{OPEN, SLOTS, Slot};
+use super::slots::{OPEN, Slot};
 use crate::refusal::Refusal;
 use crate::snapshot::Snapshot;
 
@@ -15,7 +15,7 @@ pub struct Window {
 
 impl Window {
     pub(crate) fn open() -> Result<Self, Refusal> {
-        let slot = OPEN.open(clock::ticks()).ok_or(Refusal::TooManyWindows(SLOTS))?;
+        let slot = OPEN.open(clock::ticks())?;
         Ok(Self { slot, before: read::snapshot(None) })
     }
 
