@@ -175,7 +175,7 @@ mod tests {
             "others_percent": 0.0, "steal_percent": 0.0})
     }
 
-    /// Returns the control: the Python thread at this speed, beside a process with this CPU use.
+    /// Returns the control: the Python thread at this speed, beside a process with this CPU utilization.
     fn control(speed: f64, cpu: f64) -> Value {
         let mut control = case(CONTROL, 100.0, speed);
         control["metrics"] = json!({CONTROL_CPU: cpu});

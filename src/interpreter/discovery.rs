@@ -34,7 +34,7 @@ pub fn discover() -> Result<Found, SupervisorError> {
 }
 
 /// Finds the newest interpreter of `version` (`3.13`, `3.13t`, `pypy3`). It starts only the interpreters whose file names do not
-/// exclude that version; what they are, they say themselves.
+/// exclude that version, and asks them for their version.
 ///
 /// # Errors
 /// As [`discover`].
@@ -128,7 +128,7 @@ fn candidates() -> Vec<PathBuf> {
     let below_home = |path: &str| home.as_ref().map(|home| home.home_dir().join(path));
     let variable = |name: &str| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
 
-    // A pyenv shim runs the version that is set, or none: the versions themselves are asked instead.
+    // A pyenv shim runs the version that is set, or none. So the shims' folder is skipped, and the versions' own are searched.
     let pyenv = variable("PYENV_ROOT").or_else(|| below_home(".pyenv"));
     let shims = pyenv.as_ref().map(|root| root.join("shims"));
     let path = env::var_os("PATH").unwrap_or_default();

@@ -69,8 +69,8 @@ pub(super) fn identify(command: &Path) -> Result<Interpreter, InterpreterError> 
     Ok(answer.interpreter(command))
 }
 
-/// Identifies the interpreters at `commands`, absolute paths, under one supervisor. In the place of one that does not
-/// answer stands the reason.
+/// Identifies the interpreters at `commands`, absolute paths, under one supervisor. The result of one that does not
+/// answer is the reason.
 pub(super) fn identify_all(commands: &[PathBuf]) -> Result<Vec<Result<Interpreter, String>>, SupervisorError> {
     let alone = |command: &PathBuf| match identify(command) {
         Ok(interpreter) => Ok(Ok(interpreter)),

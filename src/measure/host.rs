@@ -78,7 +78,7 @@ pub struct Load {
 
 /// The load during a measurement, in percent of one core.
 pub struct Found {
-    /// The CPU use of other processes.
+    /// The CPU utilization of other processes.
     pub others_percent: f64,
     /// The CPU time that the hypervisor took from this machine.
     pub steal_percent: f64,
@@ -120,24 +120,24 @@ fn own_and_children() -> io::Result<Duration> {
 }
 
 /// Waits until all processes together use less than [`TOO_LOADED_PERCENT`] of a core, up to `patience` or until Ctrl-C, and
-/// returns their last CPU use.
+/// returns their last CPU utilization.
 ///
 /// # Errors
 /// Something under /proc can't be read.
 pub fn settle(patience: Duration) -> io::Result<f64> {
-    let give_up = Instant::now() + patience;
+    let deadline = Instant::now() + patience;
     loop {
         let window = Duration::from_millis(300);
         let before = cores()?;
         thread::sleep(window);
         let percent = busy_percent(&before, &cores()?, window);
-        if percent < TOO_LOADED_PERCENT || Instant::now() >= give_up || interrupt::requested() {
+        if percent < TOO_LOADED_PERCENT || Instant::now() >= deadline || interrupt::requested() {
             return Ok(percent);
         }
     }
 }
 
-/// Returns the CPU use of all cores together between two readings `span` apart, in percent of one core.
+/// Returns the CPU utilization of all cores together between two readings `span` apart, in percent of one core.
 pub fn busy_percent(before: &[CoreUsage], after: &[CoreUsage], span: Duration) -> f64 {
     let busy = |cores: &[CoreUsage]| cores.iter().map(CoreUsage::busy).sum::<Duration>();
     percent_of(busy(after).saturating_sub(busy(before)), span)

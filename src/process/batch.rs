@@ -25,7 +25,7 @@ use std::time::{Duration, Instant};
 const MAX_OUTPUT: u64 = 1 << 20;
 /// The time to go on reading after a program's end: one of its children may still hold the pipe.
 const READ_PATIENCE: Duration = Duration::from_millis(500);
-/// The interval at which a running program is looked at.
+/// The interval at which the state of a running program is read.
 const POLL: Duration = Duration::from_millis(1);
 
 /// One line of the role's output.

@@ -71,7 +71,7 @@ pub struct Found {
 /// `term_patience`, and gives up after another `kill_patience`.
 pub fn end_all(term_patience: Duration, kill_patience: Duration) -> Found {
     let kill_at = Instant::now() + term_patience;
-    let give_up = kill_at + kill_patience;
+    let deadline = kill_at + kill_patience;
     let mut pause = Duration::from_millis(1);
     let mut found = Found { count: 0, survivors: Vec::new() };
     let mut signalled = HashSet::new();
@@ -88,7 +88,7 @@ pub fn end_all(term_patience: Duration, kill_patience: Duration) -> Found {
                 return found;
             }
         }
-        if Instant::now() >= give_up {
+        if Instant::now() >= deadline {
             walk(|pid| {
                 found.survivors.extend(living(pid));
                 true

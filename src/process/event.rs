@@ -1,13 +1,13 @@
-//! What the supervisor reports of a program.
+//! What the supervisor reports about a program.
 
 use super::descendants::Process;
 use serde::{Deserialize, Serialize};
 
-/// A message from the supervisor to the lab, one JSON object a line.
+/// A message from the supervisor to the lab, one JSON object per line.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Event {
-    /// The program runs, with this process id.
+    /// The program has started, with this process id.
     Started(u32),
     /// A line of its stdout without the line feed; bytes that are not UTF-8 are replaced.
     Line(String),

@@ -62,7 +62,7 @@ fn threads_of_user() -> std::io::Result<usize> {
     let own = fs::metadata("/proc/self")?.uid();
     let processes = fs::read_dir("/proc")?.flatten();
     let processes = processes.filter(|entry| entry.metadata().is_ok_and(|process| process.uid() == own));
-    // Each thread is a folder, whose `..` is one link to `task`; two more are `task`'s own.
+    // The link count of `task` is 2 plus one for each thread, whose folder has a `..`.
     let threads =
         processes.filter_map(|process| Some(fs::metadata(process.path().join("task")).ok()?.nlink() as usize));
     Ok(threads.map(|links| links.saturating_sub(2)).sum())

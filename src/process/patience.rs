@@ -9,5 +9,5 @@ pub(super) const END_PATIENCE: Duration = Duration::from_secs(1);
 pub(super) const KILL_PATIENCE: Duration = Duration::from_secs(10);
 /// The time that the reaper has to end everything and report it.
 pub(super) const REAPER_PATIENCE: Duration = Duration::from_secs(13);
-/// The time that the supervisor has for its last event: it may have waited for the reaper in vain and then do the killing itself.
+/// The time that the supervisor has for its last event: it may have waited for the reaper in vain, and then kill the processes itself.
 pub(super) const SUPERVISOR_PATIENCE: Duration = Duration::from_secs(27);

@@ -124,7 +124,7 @@ impl Supervisor {
         let in_time = self.listen(time, |this| ended(this) || this.over_cap || this.lab_gone);
         let _ = self.reaper.shutdown(Shutdown::Write);
         self.listen(REAPER_PATIENCE, ended);
-        // A reaper that was killed or stopped sends nothing: then this process does its work.
+        // A reaper that was killed or stopped sends nothing. This process then does its work.
         let last_event = self.last_event.take();
         let silent = last_event.is_none();
         let mut ended =

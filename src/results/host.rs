@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// The CPU use of other processes, in percent of one core, above which a measurement is disturbed.
+/// The CPU utilization of other processes, in percent of one core, above which a measurement is disturbed.
 pub const TOO_LOADED_PERCENT: f64 = 10.0;
 
 /// A machine, and how loaded it was.
@@ -23,7 +23,7 @@ pub struct Host {
     pub machine: String,
     /// The clock source behind CLOCK_MONOTONIC: tsc, kvm-clock, hpet, ...
     pub clocksource: String,
-    /// The CPU use of other processes just before the first measurement, in percent of one core.
+    /// The CPU utilization of other processes just before the first measurement, in percent of one core.
     pub others_percent: f64,
     /// The number of times per second that time(2), the clock of the talk's native loop, can be read here.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -1,5 +1,5 @@
 //! Results as plain data, and their way to disk: the JSON that others rely on. Times are in seconds (`_s`), shares from 0 to 1,
-//! percentages of one core. A metric that could not be had is absent, with the reason under `missing`.
+//! percentages of one core. A metric that could not be measured is absent, with the reason under `missing`.
 //!
 //! This module knows no process, no interpreter discovery and no command line, so that a reader of results needs none of them.
 

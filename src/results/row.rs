@@ -7,7 +7,7 @@ pub enum Row {
     Expected,
     /// Not as expected, or failed.
     Unexpected,
-    /// Disturbed, so that nothing can be said.
+    /// Disturbed, so that no outcome can be stated.
     Inconclusive,
     /// Something that it needs is not available.
     Skipped,

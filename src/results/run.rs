@@ -4,7 +4,7 @@ use super::{Host, Interpreter, Name, Row, Status};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// The metric of a watched case: the CPU use of a process that ran beside the threads as a control, in percent of one core.
+/// The metric of a watched case: the CPU utilization of a process that ran beside the threads as a control, in percent of one core.
 pub const CONTROL_CPU: &str = "control_cpu_percent";
 
 /// The result of one experiment on one interpreter.
@@ -65,10 +65,10 @@ pub struct Case {
     pub variant: Option<Name>,
     /// The time from the common start to the end of the last thread; for a case without threads of its own, the script's time.
     pub wall_s: f64,
-    /// The CPU use of its threads, if they were watched.
+    /// The CPU utilization of its threads, if they were watched.
     #[serde(flatten)]
     pub cpu: Option<CpuFigures>,
-    /// The CPU use of other processes during the case, in percent of one core.
+    /// The CPU utilization of other processes during the case, in percent of one core.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub others_percent: Option<f64>,
     /// The CPU time that the hypervisor took from this machine during the case, in percent of one core.
