@@ -67,15 +67,15 @@
 #define BUSY_WAIT_MAX_NS 9223372036854775807
 
 /**
- * Poll CLOCK_MONOTONIC. This is the default, and every platform has this clock.
+ * Poll CLOCK_MONOTONIC. This is the default, and every system that can build the library has this clock.
  */
 #define BUSY_CLOCK_MONOTONIC 0
 
 /**
- * Poll the processor's time stamp counter, and read CLOCK_MONOTONIC to confirm that the time has passed. By
- * CLOCK_MONOTONIC, such a wait never ends early either, and it ends closer to the requested time than with
- * BUSY_CLOCK_MONOTONIC. It requires an x86-64 processor with an invariant time stamp counter; on any other machine the
- * status is BUSY_UNSUPPORTED.
+ * Poll the processor's time stamp counter, and read CLOCK_MONOTONIC to confirm that the time has passed. Like a
+ * wait with BUSY_CLOCK_MONOTONIC, such a wait never ends before the time has passed on CLOCK_MONOTONIC, unless it is
+ * cancelled; and it ends closer to that time. It requires an x86-64 processor with an invariant time stamp counter; on
+ * any other machine the status is BUSY_UNSUPPORTED.
  */
 #define BUSY_CLOCK_TSC 1
 
@@ -156,12 +156,14 @@ typedef struct busy_load_options {
     double share;
     /**
      * The length of one period of spinning and sleeping, in nanoseconds: from 1 to BUSY_WAIT_MAX_NS. A period of less
-     * than 100000 ns is lengthened to 100000 ns.
+     * than 100000 ns is lengthened to 100000 ns. If the duration is not a multiple of it, the last period is cut
+     * short, and so is the time that the thread spins in it.
      */
     uint64_t period_ns;
     /**
-     * The duration of the load in nanoseconds, from 0 to BUSY_WAIT_MAX_NS. If it is 0, the threads are created and end
-     * at once, the status is BUSY_OK even if the cancel flag is set, and `share` of the result has no meaning.
+     * The duration of the load in nanoseconds, from 0 to BUSY_WAIT_MAX_NS, which each thread counts from its own
+     * start. If it is 0 and all arguments are valid, the threads are created and end at once, the status is
+     * BUSY_OK even if the cancel flag is set, and `share` of the result has no meaning.
      */
     uint64_t duration_ns;
     /**
@@ -247,7 +249,7 @@ typedef struct busy_load_result {
 #define BUSY_NO_THREADS 9
 
 /**
- * The GIL meter (busy_gil.h) is not running.
+ * The meter of Python's global interpreter lock (GIL; see busy_gil.h) is not running.
  */
 #define BUSY_GIL_OFF 10
 
@@ -257,12 +259,12 @@ typedef struct busy_load_result {
 #define BUSY_GIL_REFUSED 11
 
 /**
- * The calling thread does not hold the GIL.
+ * The calling thread does not hold the GIL; busy_gil_reason() returns details.
  */
 #define BUSY_GIL_NOT_HELD 12
 
 /**
- * There is no address space for another window of the GIL meter.
+ * There is no address space for another window; see busy_gil_window_open() in busy_gil.h.
  */
 #define BUSY_NO_WINDOWS 13
 
@@ -343,14 +345,15 @@ busy_status busy_cancel_reset(struct busy_cancel *cancel);
  * Spins on CLOCK_MONOTONIC for `seconds` seconds, never less, and returns how often it polled the clock and went on
  * because the time had not passed. If `seconds` is 0, it returns 0 at once.
  *
- * This is the function of the talk "Global Interpreter Lock, Episode I: Break the Seal" (PyCon APAC 2015, slide 13).
- * The talk's call works unchanged: `ctypes.CDLL("libbusy.so.1").busy_wait(ctypes.c_uint(10))`. It returns the count as
- * a C int, which is too small for long waits. To get the whole count, set `restype` of the function to c_uint64.
+ * It has the name and the arguments of the function of the talk "Global Interpreter Lock, Episode I: Break the Seal"
+ * (PyCon APAC 2015, slide 13), but never ends early; busy_wait_time() has the talk's own loop. The talk's call works
+ * unchanged: `ctypes.CDLL("libbusy.so.1").busy_wait(ctypes.c_uint(10))`. Without a `restype`, ctypes reads the
+ * returned count as a C int, which is too small for long waits. To get the whole count, set `restype` to c_uint64.
  *
  * Blocking: yes; the thread spins until the time has passed. The wait can't be cancelled.
  * Threads: any number of threads may call it at the same time.
  * Signals: a signal handler may call it. A handler that runs during the wait does not end it.
- * Errors: none.
+ * Errors: if the library catches a defect of its own, the function returns 0.
  */
 uint64_t busy_wait(unsigned int seconds);
 
@@ -371,8 +374,8 @@ uint64_t busy_wait_time(unsigned int seconds);
  * Spins on the CPU for `ns` nanoseconds of CLOCK_MONOTONIC, never less unless it is cancelled, and writes the result
  * of the wait to `*result`.
  *
- * - `ns`: the time to wait, from 0 to BUSY_WAIT_MAX_NS. If it is 0, the call returns BUSY_OK at once, even if the
- *   cancel flag is set.
+ * - `ns`: the time to wait, from 0 to BUSY_WAIT_MAX_NS. If it is 0 and all arguments are valid, the call returns
+ *   BUSY_OK at once, even if the cancel flag is set.
  * - `options`: the clock and the cancel flag, or NULL for the defaults of BUSY_WAIT_OPTIONS_INIT.
  * - `result`: receives the result; must not be NULL.
  *
@@ -401,8 +404,9 @@ busy_status busy_wait_ns(uint64_t ns,
 
 /**
  * Creates threads that each use a given share of a core for a given time, and writes the achieved load to `*result`.
- * In each period, a thread spins until its own CPU clock shows that it has used its share of the period. Then it
- * sleeps until the period ends. A thread that had no CPU in one period uses more of the next ones.
+ * In each period, a thread spins until its own CPU clock shows that it has used its share of the time from its start
+ * to the end of this period. Then it sleeps until the period ends. So a thread that had no CPU in some periods uses
+ * more in the next ones, but makes up for at most 10 periods.
  *
  * The calling thread is not one of these threads; it sleeps until they have ended. They have the signal mask of the
  * calling thread. So they may run the handler of a signal that is sent to the process, unless the calling thread

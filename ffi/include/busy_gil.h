@@ -8,25 +8,28 @@
 /*
  * busy_gil.h: the exact meter of Python's global interpreter lock (GIL) in the process that has loaded the library.
  *
- * The meter counts and times every acquire, release, drop and wait of every thread. It takes no samples: it redirects
- * the calls with which CPython acquires and releases the GIL (docs/measuring.md).
+ * The meter counts and times every acquire, release, drop and wait of every thread, within the limits that are given
+ * at busy_gil_thread.tid and busy_gil_totals.unlisted_gils. It takes no samples: it redirects the calls with which
+ * CPython acquires and releases the GIL.
  *
  * Terms      A thread waits for the GIL, acquires it and holds it. Then it releases the GIL voluntarily, or drops it
- *            because another thread requested it. In this header, a wait is always a wait for the GIL.
- *            A session is the time from the busy_gil_start() that turns the meter on to the busy_gil_stop() that turns
- *            it off. A window is a part of a session, with counts of its own.
+ *            because another thread requested it or, in CPython 2.7, because it has executed as many bytecode
+ *            instructions as sys.getcheckinterval() returns. In this header, a wait is always a wait for the GIL.
+ *            A session is the time from the busy_gil_start() that turns the meter on (in a forked child, from the
+ *            fork) to the busy_gil_stop() that turns it off. A window is a part of a session, with counts of its own.
  * Platforms  CPython 2.7, and CPython 3.7 or later, on Linux with glibc on x86-64. A free-threaded build is metered
- *            only if its GIL is on. In all other cases busy_gil_start() returns BUSY_GIL_REFUSED, and busy_gil_reason()
- *            returns the reason.
+ *            only if its GIL is on. In all other cases, and if this CPython does not pass the check at the start,
+ *            busy_gil_start() returns BUSY_GIL_REFUSED, and busy_gil_reason() returns the reason.
  * State      The library has one meter, which all callers of busy_gil_start() share, and one text for
  *            busy_gil_reason(). So, unlike those of busy.h, calls of these functions affect each other.
  * The GIL    The thread that calls busy_gil_start() must hold the GIL. The other functions may be called with or
  *            without the GIL, and neither acquire it nor wait for it.
- * Blocking   The functions share a lock. A call may have to wait until calls in other threads have ended. This takes
- *            some microseconds, and longer if thousands of threads have used the GIL. Only busy_gil_start() waits for
- *            the GIL, and then without the lock.
+ * Blocking   The functions share a lock, so a call may wait for calls in other threads: for some microseconds, and
+ *            longer if thousands of threads have used the GIL. Only busy_gil_start() waits for the GIL, and it does
+ *            not have the lock then. So the other functions may be called with the GIL held, without a deadlock.
  * Threads    Any number of threads may call these functions at the same time, and threads may start and end at any
- *            time. While the meter starts, other threads may wait for the GIL. While it stops, any thread may hold it.
+ *            time. It is safe to start the meter while other threads wait for the GIL, and to stop it while any thread
+ *            holds it or waits for it.
  * Signals    A signal handler must not call any of these functions. They may change errno.
  * fork()     A forked child inherits the meter with all its starts and all open windows, and begins a new session. So
  *            all counts, also those of the windows, begin at zero there. To turn the meter off, the child needs as many
@@ -115,8 +118,7 @@ typedef struct busy_gil_totals {
      */
     uint64_t voluntary_releases;
     /**
-     * The number of times that a thread dropped the GIL because another thread requested it or, in CPython 2.7,
-     * because the thread had used up its ticks.
+     * The number of times that a thread dropped the GIL (see Terms above).
      */
     uint64_t forced_drops;
     /**
@@ -132,8 +134,8 @@ typedef struct busy_gil_totals {
      */
     uint64_t session;
     /**
-     * 0 if every GIL is metered. If the process has had more than 1024 GILs, the further ones are not metered, and
-     * this number grows.
+     * 0 if every GIL has an index. If the process has had more than 1024 GILs in its life, the further ones have none,
+     * are missing in all snapshots, and this number grows.
      */
     uint64_t unlisted_gils;
 } busy_gil_totals;
@@ -145,7 +147,7 @@ typedef struct busy_gil_thread {
     /**
      * The thread id, as gettid(2) returns it. In the life of a process the meter has room for 65536 rows: one for each
      * thread with each GIL that it has used, ended threads included. All further threads share one row for each GIL.
-     * Its id is 0, and it has no waits.
+     * Its `tid` is 0. The waits of these threads are not metered, so they are missing in the totals as well.
      */
     uint32_t tid;
     /**
@@ -207,15 +209,16 @@ extern "C" {
  *
  * Returns:
  * - BUSY_OK: the meter is running.
- * - BUSY_GIL_NOT_HELD: the calling thread does not hold the GIL. The meter is unchanged.
+ * - BUSY_GIL_NOT_HELD: the calling thread does not hold the GIL; busy_gil_reason() returns details. The meter is
+ *   unchanged.
  * - BUSY_GIL_REFUSED: there is no GIL that can be metered; busy_gil_reason() returns the reason. The meter is
  *   unchanged.
  */
 busy_status busy_gil_start(void);
 
 /**
- * Undoes one busy_gil_start(). The stop that undoes the last of them ends the session, closes all windows, and ends
- * the redirection of CPython's calls.
+ * Undoes one busy_gil_start(). The stop after which no start is left ends the session, closes all windows, and
+ * ends the redirection of CPython's calls.
  *
  * GIL: not needed. Other threads may hold the GIL or wait for it.
  * Blocking: only for calls in other threads; see Blocking above.
@@ -234,7 +237,8 @@ busy_status busy_gil_stop(void);
  *
  * The rows are those of all threads that have held this GIL or waited for it in this session, also of threads that
  * have ended, and of threads that did neither in the interval. They are sorted by `tid`. If the system has reused a
- * thread id, several rows have the same `tid`. The times and counts of the rows add up to those of `*totals`.
+ * thread id, several rows have the same `tid`. The sums of `held_ns`, `waited_ns`, `acquisitions`,
+ * `voluntary_releases` and `forced_drops` over all rows are those of `*totals`.
  *
  * - `totals`: see busy_gil_totals; must not be NULL.
  * - `threads`: an array that receives the rows. It may be NULL if `capacity` is 0.
@@ -252,7 +256,7 @@ busy_status busy_gil_stop(void);
  * - BUSY_OK: the totals and the rows are written.
  * - BUSY_GIL_OFF: the meter is not running.
  * - BUSY_BAD_OPTION: no GIL has the index `totals->gil`, or `totals->window` is neither 0 nor an open window.
- * - BUSY_BAD_SIZE: as for busy_wait_ns(), of `totals->size`. A size of 0 is refused too.
+ * - BUSY_BAD_SIZE: as for busy_wait_ns(), of `totals->size`.
  * - BUSY_NULL_POINTER: `totals` is NULL, or `threads` is NULL and `capacity` is not 0.
  *
  * After every status except BUSY_OK, nothing has been written.
@@ -275,8 +279,8 @@ busy_status busy_gil_snapshot(struct busy_gil_totals *totals,
  * Returns:
  * - BUSY_OK: the window is open.
  * - BUSY_GIL_OFF: the meter is not running.
- * - BUSY_NO_WINDOWS: there is no address space for another window. 16 windows take 26 MB of it, and 384 bytes of
- *   memory for each thread.
+ * - BUSY_NO_WINDOWS: there is no address space for another window. Windows are created in blocks of 16. A block takes
+ *   26 MB of address space, and 384 bytes of memory for each row of a thread. It is kept when windows are closed.
  * - BUSY_NULL_POINTER: `number` is NULL.
  */
 busy_status busy_gil_window_open(uint32_t *number);

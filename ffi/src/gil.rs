@@ -48,8 +48,7 @@ pub struct busy_gil_totals {
     pub acquisitions: u64,
     /// The number of times that a thread released the GIL voluntarily.
     pub voluntary_releases: u64,
-    /// The number of times that a thread dropped the GIL because another thread requested it or, in CPython 2.7,
-    /// because the thread had used up its ticks.
+    /// The number of times that a thread dropped the GIL (see Terms above).
     pub forced_drops: u64,
     /// The longest hold.
     pub longest_hold_ns: u64,
@@ -57,8 +56,8 @@ pub struct busy_gil_totals {
     pub longest_wait_ns: u64,
     /// The number of the session. It grows with each new session. Subtract counts only if they belong to one session.
     pub session: u64,
-    /// 0 if every GIL is metered. If the process has had more than 1024 GILs, the further ones are not metered, and
-    /// this number grows.
+    /// 0 if every GIL has an index. If the process has had more than 1024 GILs in its life, the further ones have none,
+    /// are missing in all snapshots, and this number grows.
     pub unlisted_gils: u64,
 }
 
@@ -67,7 +66,7 @@ pub struct busy_gil_totals {
 pub struct busy_gil_thread {
     /// The thread id, as gettid(2) returns it. In the life of a process the meter has room for 65536 rows: one for each
     /// thread with each GIL that it has used, ended threads included. All further threads share one row for each GIL.
-    /// Its id is 0, and it has no waits.
+    /// Its `tid` is 0. The waits of these threads are not metered, so they are missing in the totals as well.
     pub tid: u32,
     /// BUSY_GIL_HOLDS, BUSY_GIL_WAITS, or 0 if the thread neither holds the GIL nor waits for it at this moment.
     pub state: u32,
@@ -120,7 +119,8 @@ static STATE: ForkLock<State> = ForkLock::new(State { meters: Vec::new(), window
 ///
 /// Returns:
 /// - BUSY_OK: the meter is running.
-/// - BUSY_GIL_NOT_HELD: the calling thread does not hold the GIL. The meter is unchanged.
+/// - BUSY_GIL_NOT_HELD: the calling thread does not hold the GIL; busy_gil_reason() returns details. The meter is
+///   unchanged.
 /// - BUSY_GIL_REFUSED: there is no GIL that can be metered; busy_gil_reason() returns the reason. The meter is
 ///   unchanged.
 #[unsafe(no_mangle)]
@@ -135,8 +135,8 @@ pub extern "C" fn busy_gil_start() -> busy_status {
     })
 }
 
-/// Undoes one busy_gil_start(). The stop that undoes the last of them ends the session, closes all windows, and ends
-/// the redirection of CPython's calls.
+/// Undoes one busy_gil_start(). The stop after which no start is left ends the session, closes all windows, and
+/// ends the redirection of CPython's calls.
 ///
 /// GIL: not needed. Other threads may hold the GIL or wait for it.
 /// Blocking: only for calls in other threads; see Blocking above.
@@ -166,7 +166,8 @@ pub extern "C" fn busy_gil_stop() -> busy_status {
 ///
 /// The rows are those of all threads that have held this GIL or waited for it in this session, also of threads that
 /// have ended, and of threads that did neither in the interval. They are sorted by `tid`. If the system has reused a
-/// thread id, several rows have the same `tid`. The times and counts of the rows add up to those of `*totals`.
+/// thread id, several rows have the same `tid`. The sums of `held_ns`, `waited_ns`, `acquisitions`,
+/// `voluntary_releases` and `forced_drops` over all rows are those of `*totals`.
 ///
 /// - `totals`: see busy_gil_totals; must not be NULL.
 /// - `threads`: an array that receives the rows. It may be NULL if `capacity` is 0.
@@ -184,7 +185,7 @@ pub extern "C" fn busy_gil_stop() -> busy_status {
 /// - BUSY_OK: the totals and the rows are written.
 /// - BUSY_GIL_OFF: the meter is not running.
 /// - BUSY_BAD_OPTION: no GIL has the index `totals->gil`, or `totals->window` is neither 0 nor an open window.
-/// - BUSY_BAD_SIZE: as for busy_wait_ns(), of `totals->size`. A size of 0 is refused too.
+/// - BUSY_BAD_SIZE: as for busy_wait_ns(), of `totals->size`.
 /// - BUSY_NULL_POINTER: `totals` is NULL, or `threads` is NULL and `capacity` is not 0.
 ///
 /// After every status except BUSY_OK, nothing has been written.
@@ -229,8 +230,8 @@ pub unsafe extern "C" fn busy_gil_snapshot(
 /// Returns:
 /// - BUSY_OK: the window is open.
 /// - BUSY_GIL_OFF: the meter is not running.
-/// - BUSY_NO_WINDOWS: there is no address space for another window. 16 windows take 26 MB of it, and 384 bytes of
-///   memory for each thread.
+/// - BUSY_NO_WINDOWS: there is no address space for another window. Windows are created in blocks of 16. A block takes
+///   26 MB of address space, and 384 bytes of memory for each row of a thread. It is kept when windows are closed.
 /// - BUSY_NULL_POINTER: `number` is NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn busy_gil_window_open(number: *mut u32) -> busy_status {

@@ -19,10 +19,12 @@ pub struct busy_load_options {
     /// The share of a core that each thread uses, from 0 to 1; both are allowed, and NaN is not.
     pub share: f64,
     /// The length of one period of spinning and sleeping, in nanoseconds: from 1 to BUSY_WAIT_MAX_NS. A period of less
-    /// than 100000 ns is lengthened to 100000 ns.
+    /// than 100000 ns is lengthened to 100000 ns. If the duration is not a multiple of it, the last period is cut
+    /// short, and so is the time that the thread spins in it.
     pub period_ns: u64,
-    /// The duration of the load in nanoseconds, from 0 to BUSY_WAIT_MAX_NS. If it is 0, the threads are created and end
-    /// at once, the status is BUSY_OK even if the cancel flag is set, and `share` of the result has no meaning.
+    /// The duration of the load in nanoseconds, from 0 to BUSY_WAIT_MAX_NS, which each thread counts from its own
+    /// start. If it is 0 and all arguments are valid, the threads are created and end at once, the status is
+    /// BUSY_OK even if the cancel flag is set, and `share` of the result has no meaning.
     pub duration_ns: u64,
     /// The number of threads that the load creates, from 1 to 4096.
     pub threads: u32,
@@ -44,8 +46,9 @@ pub struct busy_load_result {
 }
 
 /// Creates threads that each use a given share of a core for a given time, and writes the achieved load to `*result`.
-/// In each period, a thread spins until its own CPU clock shows that it has used its share of the period. Then it
-/// sleeps until the period ends. A thread that had no CPU in one period uses more of the next ones.
+/// In each period, a thread spins until its own CPU clock shows that it has used its share of the time from its start
+/// to the end of this period. Then it sleeps until the period ends. So a thread that had no CPU in some periods uses
+/// more in the next ones, but makes up for at most 10 periods.
 ///
 /// The calling thread is not one of these threads; it sleeps until they have ended. They have the signal mask of the
 /// calling thread. So they may run the handler of a signal that is sent to the process, unless the calling thread

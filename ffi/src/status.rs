@@ -27,13 +27,13 @@ pub const BUSY_PANIC: busy_status = 7;
 pub const BUSY_BAD_OPTION: busy_status = 8;
 /// The system could not create a thread.
 pub const BUSY_NO_THREADS: busy_status = 9;
-/// The GIL meter (busy_gil.h) is not running.
+/// The meter of Python's global interpreter lock (GIL; see busy_gil.h) is not running.
 pub const BUSY_GIL_OFF: busy_status = 10;
 /// This process has no GIL that can be metered; busy_gil_reason() returns the reason.
 pub const BUSY_GIL_REFUSED: busy_status = 11;
-/// The calling thread does not hold the GIL.
+/// The calling thread does not hold the GIL; busy_gil_reason() returns details.
 pub const BUSY_GIL_NOT_HELD: busy_status = 12;
-/// There is no address space for another window of the GIL meter.
+/// There is no address space for another window; see busy_gil_window_open() in busy_gil.h.
 pub const BUSY_NO_WINDOWS: busy_status = 13;
 
 /// Returns the meaning of `status` as a short English text without a full stop.

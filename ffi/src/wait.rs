@@ -13,12 +13,12 @@ pub const BUSY_WAIT_MAX_NS: u64 = 9223372036854775807;
 // cbindgen copies the literal into busy.h; it can't evaluate the core's constant.
 const _: () = assert!(BUSY_WAIT_MAX_NS == MAX_WAIT_NS, "busy.h must state the core's longest wait");
 
-/// Poll CLOCK_MONOTONIC. This is the default, and every platform has this clock.
+/// Poll CLOCK_MONOTONIC. This is the default, and every system that can build the library has this clock.
 pub const BUSY_CLOCK_MONOTONIC: u32 = 0;
-/// Poll the processor's time stamp counter, and read CLOCK_MONOTONIC to confirm that the time has passed. By
-/// CLOCK_MONOTONIC, such a wait never ends early either, and it ends closer to the requested time than with
-/// BUSY_CLOCK_MONOTONIC. It requires an x86-64 processor with an invariant time stamp counter; on any other machine the
-/// status is BUSY_UNSUPPORTED.
+/// Poll the processor's time stamp counter, and read CLOCK_MONOTONIC to confirm that the time has passed. Like a
+/// wait with BUSY_CLOCK_MONOTONIC, such a wait never ends before the time has passed on CLOCK_MONOTONIC, unless it is
+/// cancelled; and it ends closer to that time. It requires an x86-64 processor with an invariant time stamp counter; on
+/// any other machine the status is BUSY_UNSUPPORTED.
 pub const BUSY_CLOCK_TSC: u32 = 1;
 
 /// The options of busy_wait_ns(). Initialise them with BUSY_WAIT_OPTIONS_INIT, then set the fields that you need.
@@ -48,14 +48,15 @@ pub struct busy_wait_result {
 /// Spins on CLOCK_MONOTONIC for `seconds` seconds, never less, and returns how often it polled the clock and went on
 /// because the time had not passed. If `seconds` is 0, it returns 0 at once.
 ///
-/// This is the function of the talk "Global Interpreter Lock, Episode I: Break the Seal" (PyCon APAC 2015, slide 13).
-/// The talk's call works unchanged: `ctypes.CDLL("libbusy.so.1").busy_wait(ctypes.c_uint(10))`. It returns the count as
-/// a C int, which is too small for long waits. To get the whole count, set `restype` of the function to c_uint64.
+/// It has the name and the arguments of the function of the talk "Global Interpreter Lock, Episode I: Break the Seal"
+/// (PyCon APAC 2015, slide 13), but never ends early; busy_wait_time() has the talk's own loop. The talk's call works
+/// unchanged: `ctypes.CDLL("libbusy.so.1").busy_wait(ctypes.c_uint(10))`. Without a `restype`, ctypes reads the
+/// returned count as a C int, which is too small for long waits. To get the whole count, set `restype` to c_uint64.
 ///
 /// Blocking: yes; the thread spins until the time has passed. The wait can't be cancelled.
 /// Threads: any number of threads may call it at the same time.
 /// Signals: a signal handler may call it. A handler that runs during the wait does not end it.
-/// Errors: none.
+/// Errors: if the library catches a defect of its own, the function returns 0.
 #[unsafe(no_mangle)]
 pub extern "C" fn busy_wait(seconds: c_uint) -> u64 {
     boundary::count(|| busy_core::busy_wait(Duration::from_secs(u64::from(seconds))).count)
@@ -80,8 +81,8 @@ pub extern "C" fn busy_wait_time(seconds: c_uint) -> u64 {
 /// Spins on the CPU for `ns` nanoseconds of CLOCK_MONOTONIC, never less unless it is cancelled, and writes the result
 /// of the wait to `*result`.
 ///
-/// - `ns`: the time to wait, from 0 to BUSY_WAIT_MAX_NS. If it is 0, the call returns BUSY_OK at once, even if the
-///   cancel flag is set.
+/// - `ns`: the time to wait, from 0 to BUSY_WAIT_MAX_NS. If it is 0 and all arguments are valid, the call returns
+///   BUSY_OK at once, even if the cancel flag is set.
 /// - `options`: the clock and the cancel flag, or NULL for the defaults of BUSY_WAIT_OPTIONS_INIT.
 /// - `result`: receives the result; must not be NULL.
 ///

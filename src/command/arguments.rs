@@ -10,7 +10,7 @@ use std::num::NonZero;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Measure which thread of a Python program holds the GIL, which ones wait for it, and whether a call releases it
+/// Check whether a Python call releases the GIL, and reproduce a talk's experiments on the GIL
 #[derive(Debug, Parser)]
 #[command(name = "busy", version, max_term_width = 100)]
 pub struct Cli {
@@ -32,8 +32,9 @@ pub enum Command {
     Run(RunArguments),
     /// Check whether a statement releases the GIL, and how long it stalls other threads
     ///
-    /// Statement and setup are those of `python -m timeit`. The statement is called 3 to 12 times, and more often if a call takes less
-    /// than 20 ms, in an interpreter of its own, with an empty stdin. Before that, the command waits up to 5 s until other processes use less than a tenth of a core.
+    /// Statement and setup are those of `python -m timeit`. The statement is called 3 to 12 times, or more often, up to
+    /// some hundreds of times, if a call takes less than 20 ms. It runs in an interpreter of its own, with an empty stdin.
+    /// Before that, the command waits up to 5 s until other processes use less than a tenth of a core.
     ///
     /// Exit code: 0 as expected, 1 not as expected or failed, 2 wrong usage, 3 inconclusive or all rows skipped (docs/results.md).
     Check(CheckArguments),
@@ -43,8 +44,8 @@ pub enum Command {
     ///
     /// In each period, every thread spins until its CPU clock shows the requested share, then sleeps. Ctrl-C ends the load.
     ///
-    /// Exit code: 0, or 1 if the achieved load differs from the requested one by more than a percent of a core; the output gives
-    /// the reason.
+    /// Exit code: 0, or 1 if the achieved load (the average of the threads) differs from the requested one by more than a
+    /// percent of a core; the output gives the reason.
     Load(LoadArguments),
 }
 
@@ -86,7 +87,7 @@ pub struct RunArguments {
     #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true)]
     pub resume: Option<Option<PathBuf>>,
 
-    /// Write the results as JSON to FILE, or to stdout (-) instead of the table
+    /// Write the results as JSON to FILE as well, or to stdout (-) instead of the table
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
 }
@@ -109,7 +110,8 @@ pub struct CheckArguments {
     #[arg(short, long, value_name = "PY")]
     pub python: Vec<OsString>,
 
-    /// The expected verdict; another one makes the exit code 1. If the option is repeated, any of the verdicts is as expected
+    /// The expected verdict; another one makes the exit code 1, an inconclusive one 3. If the option is repeated, the
+    /// verdict must be one of those named
     #[arg(long, value_name = "VERDICT", value_parser = VerdictParser)]
     pub expect: Vec<Verdict>,
 
@@ -117,11 +119,12 @@ pub struct CheckArguments {
     #[arg(long, value_name = "TIME", value_parser = time)]
     pub max_stall: Option<Duration>,
 
-    /// The longest wait for a quiet machine, and the longest time that a disturbed measurement is repeated
+    /// The longest wait for a quiet machine before the check; and how long a disturbed measurement is repeated before its
+    /// verdict is inconclusive
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = time)]
     pub patience: Duration,
 
-    /// How often an interpreter is checked again if other processes made its verdict inconclusive
+    /// How often an interpreter is then started and checked again
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(0..=100))]
     pub retries: u32,
 
@@ -129,7 +132,7 @@ pub struct CheckArguments {
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = time)]
     pub timeout: Duration,
 
-    /// Write the results as JSON to FILE, or to stdout (-) instead of the table
+    /// Write the results as JSON to FILE as well, or to stdout (-) instead of the table
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
 }
@@ -145,7 +148,7 @@ pub struct PythonsArguments {
 /// The arguments of `busy load`.
 #[derive(Debug, Args)]
 pub struct LoadArguments {
-    /// The number of threads
+    /// The number of threads; they are not pinned to cores
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=load::MOST_THREADS as i64))]
     pub cpu: u16,
 
@@ -161,7 +164,7 @@ pub struct LoadArguments {
     #[arg(long = "for", value_name = "TIME", value_parser = time)]
     pub duration: Option<Duration>,
 
-    /// Write the achieved load as JSON to FILE, or to stdout (-) instead of the text
+    /// Write the achieved load as JSON to FILE as well, or to stdout (-) instead of the text
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
 }

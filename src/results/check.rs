@@ -65,7 +65,7 @@ pub enum Verdict {
     Partly,
     /// It holds the GIL for 90 % of its time or more, but drops it on request, as Python code does.
     Yields,
-    /// It holds the GIL for 90 % of its time or more, in pieces for whose end other threads wait.
+    /// It holds the GIL for 90 % of its time or more, and does not drop it on request.
     Holds,
     /// The interpreter has no GIL.
     NoGil,
@@ -79,7 +79,7 @@ impl Verdict {
         (Self::Releases, "It holds the GIL for at most 10 % of its time, and for at most 10 ms in one piece"),
         (Self::Partly, "It exceeds one of these limits, but holds the GIL for less than 90 % of its time"),
         (Self::Yields, "It holds the GIL for 90 % or more, but drops it on request, as Python code does"),
-        (Self::Holds, "It holds the GIL for 90 % or more, in pieces for whose end other threads wait"),
+        (Self::Holds, "It holds the GIL for 90 % or more and does not drop it on request"),
         (Self::NoGil, "The interpreter has no GIL"),
         (Self::Inconclusive, "The check could not decide; the output gives the reason"),
     ];
