@@ -39,7 +39,7 @@ fn a_wrapper_is_run_rather_than_the_interpreter_behind_it() {
         (Some(&*wrapper), Some(&*real_python()))
     );
     let log = fs::read_to_string(log).unwrap();
-    assert_eq!(log.lines().filter(|line| line.ends_with("slide13_ctypes.py")).count(), 3, "{log}");
+    assert_eq!(log.lines().filter(|line| line.ends_with("slide13_ctypes.py")).count(), 4, "{log}");
 }
 
 #[test]
