@@ -119,13 +119,10 @@ impl CheckResult {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::results::{Host, exit_code};
-    use std::collections::BTreeMap;
-
-    fn result(verdict: Option<Verdict>, expected: &[Verdict], status: Status) -> CheckResult {
-        CheckResult {
+impl CheckResult {
+    /// Returns a check of `f()` that measured a longest stall of 5 ms, and of which nothing is expected.
+    pub(crate) fn example() -> Self {
+        Self {
             kind: "check".into(),
             setup: String::new(),
             statement: "f()".into(),
@@ -133,9 +130,9 @@ mod tests {
             host: Host::example(),
             libbusy: "0.1.0".into(),
             interpreter: Interpreter::example("3.11.7", (3, 11)),
-            status,
-            verdict,
-            expected: expected.to_vec(),
+            status: Status::Ok,
+            verdict: Some(Verdict::Releases),
+            expected: Vec::new(),
             max_stall_s: None,
             held_share: None,
             longest_hold_s: None,
@@ -145,6 +142,16 @@ mod tests {
             reason: None,
             missing: BTreeMap::new(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::results::exit_code;
+
+    fn result(verdict: Option<Verdict>, expected: &[Verdict], status: Status) -> CheckResult {
+        CheckResult { verdict, expected: expected.to_vec(), status, ..CheckResult::example() }
     }
 
     #[test]

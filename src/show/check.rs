@@ -86,29 +86,16 @@ fn expectation(result: &CheckResult) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::results::{Host, Interpreter};
-    use std::collections::BTreeMap;
 
     fn shown(verdict: Verdict, expected: &[Verdict], max_stall_s: Option<f64>, least_s: Option<f64>) -> String {
         let result = CheckResult {
-            kind: "check".into(),
-            setup: String::new(),
-            statement: "f()".into(),
-            started_at: String::new(),
-            host: Host::example(),
-            libbusy: "0.1.0".into(),
-            interpreter: Interpreter::example("3.11.7", (3, 11)),
-            status: Status::Ok,
             verdict: Some(verdict),
             expected: expected.to_vec(),
             max_stall_s,
-            held_share: None,
-            longest_hold_s: None,
             longest_stall_s: Some(0.03),
             lower_bounds: least_s.map(|least| ("longest_stall_s".to_owned(), least)).into_iter().collect(),
-            calls: None,
             reason: Some("the reason".into()),
-            missing: BTreeMap::new(),
+            ..CheckResult::example()
         };
         anstream::adapter::strip_str(&checks(&Document { schema: 1, started_at: String::new(), results: vec![result] }))
             .to_string()
