@@ -13,6 +13,9 @@ from busy._bounds import parse_seconds, parse_share
         ("300µs", 0.0003),
         ("2 min", 120),
         ("7ns", 7e-9),
+        ("1h", 3600),
+        ("20", 20),
+        ("0.5", 0.5),
         (0, 0),
         (0.5, 0.5),
     ],
@@ -25,7 +28,7 @@ def test_times_are_parsed(given, seconds):
     "given",
     [
         "",
-        "20",
+        "20 ",
         "ms",
         "-1s",
         "+1s",

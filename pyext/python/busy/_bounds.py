@@ -8,8 +8,20 @@ from busy import _units
 #: An upper and a lower bound.
 Pair = tuple[float, float]
 
-_UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0}  # noqa: RUF001
-_NUMBER_AND_UNIT = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?(ns|us|µs|μs|ms|s|min|%)", re.ASCII)  # noqa: RUF001
+# Both letters, the micro sign and the Greek one, are in use.
+_UNITS = {
+    "ns": 1e-9,
+    "us": 1e-6,
+    "\u00b5s": 1e-6,
+    "\u03bcs": 1e-6,
+    "ms": 1e-3,
+    "s": 1.0,
+    "min": 60.0,
+    "h": 3600.0,
+}
+_NUMBER = r"([0-9]+(?:\.[0-9]+)?)"
+_TIME = re.compile(_NUMBER + r"(?: ?(" + "|".join(_UNITS) + "))?", re.ASCII)
+_PERCENTAGE = re.compile(_NUMBER + r" ?%", re.ASCII)
 
 
 class Bounds:
@@ -49,13 +61,13 @@ class Bounds:
 
 
 def parse_seconds(value: object, name: str) -> float:
-    """Returns the seconds of a time such as "20ms", "1.5s" or "2 min", or of a number of seconds. Errors begin with
-    `name`."""
+    """Returns the seconds of a time such as "20ms", "1.5s" or "2 min", or of a number of seconds ("20", 0.02). Errors
+    begin with `name`."""
     if isinstance(value, str):
-        found = _NUMBER_AND_UNIT.fullmatch(value)
-        if not found or found[2] == "%":
+        found = _TIME.fullmatch(value)
+        if not found:
             raise ValueError(f'{name}: expected a time such as "20ms", "1.5s" or 0.02, found {value!r}')
-        return float(found[1]) * _UNITS[found[2]]
+        return float(found[1]) * _UNITS[found[2] or "s"]
     number = _number(value, f'{name}: expected a time such as "20ms", "1.5s" or 0.02')
     if not 0 <= number < math.inf:
         raise ValueError(f"{name}: expected a finite number of seconds, zero or more, found {value!r}")
@@ -65,8 +77,8 @@ def parse_seconds(value: object, name: str) -> float:
 def parse_share(value: object, name: str) -> float:
     """Returns the share, from 0 to 1, of "30%" or 0.3. Errors begin with `name`."""
     if isinstance(value, str):
-        found = _NUMBER_AND_UNIT.fullmatch(value)
-        if not found or found[2] != "%":
+        found = _PERCENTAGE.fullmatch(value)
+        if not found:
             raise ValueError(f'{name}: expected a share such as "30%" or 0.3, found {value!r}')
         number = float(found[1]) / 100
     else:
