@@ -33,9 +33,9 @@
  * Signals    A signal handler must not call any of these functions. They may change errno.
  * fork()     A forked child inherits the meter with all its starts and all open windows, and begins a new session. So
  *            all counts, also those of the windows, begin at zero there. To turn the meter off, the child needs as many
- *            stops as its parent. Once the process has called busy_gil_start(), fork() waits until calls in other
- *            threads have ended. It does not wait for a busy_gil_start(); the child does not inherit such an unfinished
- *            start.
+ *            stops as its parent. Once the process has called busy_gil_start(), fork() waits until the calls of
+ *            these functions in other threads have ended, except those of busy_gil_start(): the child does not inherit
+ *            such an unfinished start.
  * The rest   For names, results, times, structs, ownership, NULL, printing, errors and unloading, see busy.h.
  */
 
@@ -84,8 +84,8 @@ typedef struct busy_gil_totals {
     uint32_t gils;
     /**
      * 1 if the fields from `metered_ns` to `longest_wait_ns` are valid. 0 if they are not, because the meter has not
-     * seen any acquire, release or drop of this GIL in this session yet: one thread has held it, or none has, all the
-     * time. For index 0 it is always 1.
+     * seen any acquire, release or drop of this GIL in this session yet: either one thread has held it all
+     * the time, or no thread has held it. For index 0 it is always 1.
      */
     uint32_t metered;
     /**
@@ -97,8 +97,8 @@ typedef struct busy_gil_totals {
      */
     uint64_t at_ns;
     /**
-     * The length of the interval. If the meter saw this GIL for the first time after the session began or the window
-     * was opened, the interval begins at that time.
+     * The length of the interval. If the meter saw this GIL for the first time only after the session began or the
+     * window was opened, the interval begins at that first time.
      */
     uint64_t metered_ns;
     /**
@@ -256,7 +256,7 @@ busy_status busy_gil_stop(void);
  * - BUSY_OK: the totals and the rows are written.
  * - BUSY_GIL_OFF: the meter is not running.
  * - BUSY_BAD_OPTION: no GIL has the index `totals->gil`, or `totals->window` is neither 0 nor an open window.
- * - BUSY_BAD_SIZE: as for busy_wait_ns(), of `totals->size`.
+ * - BUSY_BAD_SIZE: as for busy_wait_ns(), with `totals` in place of `options`.
  * - BUSY_NULL_POINTER: `totals` is NULL, or `threads` is NULL and `capacity` is not 0.
  *
  * After every status except BUSY_OK, nothing has been written.

@@ -30,15 +30,15 @@ pub struct busy_gil_totals {
     /// The number of GILs that `gil` can select, at least 1. To learn it, take a snapshot of index 0.
     pub gils: u32,
     /// 1 if the fields from `metered_ns` to `longest_wait_ns` are valid. 0 if they are not, because the meter has not
-    /// seen any acquire, release or drop of this GIL in this session yet: one thread has held it, or none has, all the
-    /// time. For index 0 it is always 1.
+    /// seen any acquire, release or drop of this GIL in this session yet: either one thread has held it all
+    /// the time, or no thread has held it. For index 0 it is always 1.
     pub metered: u32,
     /// The id of the interpreter that owns this GIL; 0 is the main interpreter.
     pub interpreter: i64,
     /// The time of this snapshot on CLOCK_MONOTONIC.
     pub at_ns: u64,
-    /// The length of the interval. If the meter saw this GIL for the first time after the session began or the window
-    /// was opened, the interval begins at that time.
+    /// The length of the interval. If the meter saw this GIL for the first time only after the session began or the
+    /// window was opened, the interval begins at that first time.
     pub metered_ns: u64,
     /// The time for which any thread held the GIL, at most `metered_ns`.
     pub held_ns: u64,
@@ -185,7 +185,7 @@ pub extern "C" fn busy_gil_stop() -> busy_status {
 /// - BUSY_OK: the totals and the rows are written.
 /// - BUSY_GIL_OFF: the meter is not running.
 /// - BUSY_BAD_OPTION: no GIL has the index `totals->gil`, or `totals->window` is neither 0 nor an open window.
-/// - BUSY_BAD_SIZE: as for busy_wait_ns(), of `totals->size`.
+/// - BUSY_BAD_SIZE: as for busy_wait_ns(), with `totals` in place of `options`.
 /// - BUSY_NULL_POINTER: `totals` is NULL, or `threads` is NULL and `capacity` is not 0.
 ///
 /// After every status except BUSY_OK, nothing has been written.
