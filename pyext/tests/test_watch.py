@@ -47,7 +47,8 @@ def test_the_cost_of_opening_and_closing_a_watch_does_not_count():
         assert own(w).cpu_s <= w.wall_s + 2e-6
 
 
-def test_the_wait_of_a_waiter_is_reported():
+def watched_wait():
+    """Returns a watch of a hold of 300 ms, and the thread "waits" that waited for its end."""
     gate = threading.Barrier(2)
 
     def wait_for_the_gil():
@@ -60,6 +61,11 @@ def test_the_wait_of_a_waiter_is_reported():
         gate.wait()
         busy.with_lock(0.3)
         thread.join()
+    return w, thread
+
+
+def test_the_wait_of_a_waiter_is_reported():
+    w, thread = watched_wait()
     waited = w.threads[thread.native_id]
     assert waited.name == "waits"
     # It requests the GIL 10 ms after it has released it, plus its run delay.
@@ -612,19 +618,8 @@ def test_the_text_names_who_stalled_whom_if_it_is_certain(w, expected):
 
 
 def test_the_thread_that_stalls_another_is_named():
-    gate = threading.Barrier(2)
-
-    def wait_for_the_gil():
-        gate.wait()
-        busy.without_lock(0.01)
-
     for _ in range(5):
-        with busy.watch() as w:
-            thread = threading.Thread(target=wait_for_the_gil, name="waits")
-            thread.start()
-            gate.wait()
-            busy.with_lock(0.3)
-            thread.join()
+        w, _ = watched_wait()
         # On a busy machine the thread may have had no core for most of the wait.
         if "longest stall: waits (" in str(w):
             break

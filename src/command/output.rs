@@ -69,7 +69,7 @@ pub fn print(text: &str) -> Result<(), OutputError> {
     }
 }
 
-/// Writes a line for people to stderr, without styles: what it quotes may hold escape sequences, which are shown. A closed
+/// Writes a line for people to stderr, without styles: escape sequences in quoted text are shown, not obeyed. A closed
 /// stderr (the terminal is gone) is ignored.
 pub fn note(line: &str) {
     let _ = writeln!(io::stderr(), "{}", visible(line));

@@ -21,7 +21,7 @@ pub struct Found {
 pub struct Broken {
     /// Its path.
     pub path: PathBuf,
-    /// What it did instead.
+    /// The reason, such as its answer or its exit code.
     pub reason: String,
 }
 

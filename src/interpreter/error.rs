@@ -10,7 +10,7 @@ pub enum InterpreterError {
     NoAnswer {
         /// The command, as the user named it.
         name: String,
-        /// What it did instead.
+        /// The reason, such as its answer or its exit code.
         reason: String,
     },
     /// The folder is no virtual environment.

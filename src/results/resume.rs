@@ -35,7 +35,7 @@ pub enum ResumeError {
     OtherMachine(PathBuf, String),
 }
 
-/// The part of a document that tells whether the rest can be read.
+/// The part of a document that shows whether the rest can be read.
 #[derive(Deserialize)]
 struct Layout {
     schema: u32,
