@@ -52,6 +52,29 @@ fn known_calls_get_their_known_verdicts() {
 }
 
 #[test]
+fn short_calls_are_repeated_where_that_keeps_the_verdict() {
+    for (verdict, setup, statement, reason) in [
+        ("releases", "import zlib; data = bytes(100000)", "zlib.crc32(data)", ""),
+        ("releases", "import zlib; data = bytes(100000)", "x = zlib.crc32(data) + 1", ""),
+        ("holds", "data = list(range(3000, 0, -1))", "sorted(data)", ""),
+        ("holds", "class Name: data = list(range(3000, 0, -1))", "sorted(Name.data, reverse=True)", ""),
+        // In a loop of Python code, each turn could drop the GIL.
+        ("inconclusive", "data = list(range(3000, 0, -1))", "x = sorted(data)", "calls of Python code"),
+        ("inconclusive", "data = list(range(300))", "sorted(data, key=lambda x: x)", "calls of Python code"),
+        ("inconclusive", "f = lambda: sum(range(1000))", "f()", "calls of Python code"),
+    ] {
+        let (row, _) = check(&["-s", setup, statement]);
+        let found = row["verdict"].as_str().unwrap_or_else(|| panic!("{statement}: {row:#}"));
+        let told = row["reason"].as_str().unwrap_or("");
+        let is_loaded = told.contains("other processes");
+        assert!((found == verdict && told.contains(reason)) || is_loaded, "{statement}: {row:#}");
+        assert!(row["calls"].as_u64().unwrap() > 100, "{row:#}");
+        // The hold of one call, not of the loop.
+        assert!(row["longest_hold_s"].as_f64().is_none_or(|hold| hold < 0.001 || is_loaded), "{row:#}");
+    }
+}
+
+#[test]
 fn the_exit_code_depends_on_the_expectation() {
     let sleep = ["-s", "import time", "time.sleep(0.02)"];
     for (options, code) in [

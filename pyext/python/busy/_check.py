@@ -63,10 +63,10 @@ def check(function: Callable[..., object], /, *args: Any, **kwargs: Any) -> Verd
     >>> busy.check(hashlib.sha256, bytes(50_000_000)).verdict
     'releases'
 
-    The verdict is `inconclusive` if a call takes less than 0.3 ms, or if the GIL cannot be metered. An exception of the
-    function propagates. Only one check runs at a time in a process: threads that check at the same time take turns, in
-    the order of their arrival. During a check the switch interval is changed and the garbage collector is off; both
-    are restored.
+    The verdict is `inconclusive` if a call takes less than 2 us, or less than 0.3 ms and holds the GIL while it runs
+    Python code, or if the GIL cannot be metered. An exception of the function propagates. Only one check runs at a time
+    in a process: threads that check at the same time take turns, in the order of their arrival. During a check the
+    switch interval is changed and the garbage collector is off; both are restored.
 
     Raises TypeError if calling the function does not run it: for a coroutine function or a generator function, and for
     a function that returns a coroutine or a generator.

@@ -9,6 +9,9 @@ B  Contended, from a share of 0.9 on, even if the call releases the GIL for a mo
 C  Probed, as programs run: the usual switch interval, and a thread that requests the GIL now and then. How long does
    that thread wait?
 
+Calls too short for this are repeated by a loop of native code in the passes A and B: in a loop of Python code, each
+turn could drop the GIL, and a call that holds it would seem to yield.
+
 The work that other threads do for the call is part of it: see `verdict`.
 
 Other processes can only make a hold or a wait longer: by the run delay of its threads, which the kernel reports. So a
@@ -18,7 +21,10 @@ seconds, the verdict is `inconclusive`.
 Serves CPython 2.7 and 3.x, and needs only the standard library. It does not depend on libbusy or on the command.
 """
 
+import collections
+import functools
 import gc
+import itertools
 import os
 import sys
 
@@ -45,7 +51,9 @@ MAX_HOLD_S = 0.010
 # From this share on, the call holds or yields.
 MIN_HELD_SHARE = 0.9
 
-MIN_CALL_S = 0.0003  # shorter calls are inconclusive
+MIN_CALL_S = 0.0003  # shorter calls are repeated
+MIN_REPEATED_S = 0.000002  # even shorter calls are inconclusive: the loop would be a part of the figures
+LOOP_S = 0.002  # of the repeated calls together
 MIN_PASS_S = 0.020  # all calls of a pass together
 MAX_CALLS = 200  # of a pass
 SHORT_INTERVAL_S = 0.00002
@@ -55,10 +63,7 @@ PATIENCE_S = 5.0
 BASELINE_S = 0.03  # of threads that hold the GIL without the call
 WORKER_SHARE = 0.1  # of the time held: a thread that holds more is named in the reason
 
-_DISTURBED = (
-    "other processes took the CPU for %s of the calls' time, so busy could not determine %s: stop them, then "
-    "retry"
-)
+_DISTURBED = "other processes took the CPU %s, so busy could not determine %s: stop them, then retry"
 
 # The GIL before CPython 3.2 is released every so many ticks, whether or not another thread requests it.
 _HAS_OLD_GIL = sys.version_info < (3, 2)
@@ -70,7 +75,7 @@ _turns = []
 _thread = local()
 
 
-def verdict(meter, function, args=(), kwargs=None, whole_process=False, patience=PATIENCE_S):
+def verdict(meter, function, args=(), kwargs=None, whole_process=False, patience=PATIENCE_S, native=None):
     """Calls `function` several times and returns a dict:
 
     verdict         releases, partly, yields, holds, no-gil or inconclusive
@@ -86,6 +91,8 @@ def verdict(meter, function, args=(), kwargs=None, whole_process=False, patience
     A figure that could not be measured is None. The holds of other threads are part of the call if these threads work
     for it: with `whole_process`, all threads; otherwise, those that did not hold the GIL just before the check.
 
+    `native` returns what a loop of native code may call, without arguments, instead of `function`; or None.
+
     An exception of the function propagates. Raises Refused for a coroutine, a generator and the like, and RuntimeError
     if it is called inside a function that is being checked.
     """
@@ -95,7 +102,7 @@ def verdict(meter, function, args=(), kwargs=None, whole_process=False, patience
         if gc.isenabled():
             undo.add(gc.enable)
             gc.disable()
-        check = _Check(meter, function, args, kwargs or {}, undo, patience)
+        check = _Check(meter, function, args, kwargs or {}, undo, patience, native)
         if not getattr(sys, "_is_gil_enabled", lambda: True)():
             return check.without_gil()
         return check.with_gil(whole_process)
@@ -192,7 +199,9 @@ class _Sample(object):
         return longest > 0 and longest >= ONE_PIECE * self.held_less_delay()
 
     def is_cut_up(self):
-        return self.longest < ONE_PIECE * self.held and not self.has_long_holds()
+        """True if the GIL was held in many pieces, even if the whole run delay fell into the short ones, such as the
+        moments before and after the call."""
+        return self.longest < ONE_PIECE * self.held_less_delay(upper=False) and not self.has_long_holds()
 
     def needed_wait(self):
         """Returns how long another thread must have waited during the call to prove that it was not let in."""
@@ -206,14 +215,18 @@ class _Sample(object):
 class _Check(object):
     """The check of one function, which is called as often as the passes need."""
 
-    def __init__(self, meter, function, args, kwargs, undo, patience):
+    def __init__(self, meter, function, args, kwargs, undo, patience, native):
         self.meter, self.function, self.args, self.kwargs, self.undo = meter, function, args, kwargs, undo
         self.calls, self.patience = 0, patience
+        # Above 1, a call is repeated.
+        self.native, self.repeats = native, 1
         # The threads that do not work for the call, and how long each of the others held the GIL.
         self.others, self.workers = set(), {}
 
     def call(self):
-        self.calls += 1
+        self.calls += self.repeats
+        if self.repeats > 1:
+            return collections.deque(itertools.starmap(self.repeated, itertools.repeat((), self.repeats)), 0)
         return self.function(*self.args, **self.kwargs)
 
     def report(self, verdict, reason=None, held_share=None, hold=None, stall=None, disturbed=False):
@@ -230,15 +243,19 @@ class _Check(object):
         found.update((key, pair and pair[0]) for key, pair in figures.items())
         return found
 
-    def disturbed(self, samples, what):
-        share = _median([sample.disturbance() for sample in samples]) if samples else 0.0
-        return self.report("inconclusive", _DISTURBED % (percent(share), what), disturbed=True)
+    def disturbed(self, share, what):
+        """`share` is the share of the calls' time for which other processes took the CPU from them."""
+        if share < 0.01:
+            when = "from the threads that the check runs beside the call"
+        else:
+            when = "for %s of the calls' time" % percent(share)
+        return self.report("inconclusive", _DISTURBED % (when, what), disturbed=True)
 
-    def too_short(self, length):
+    def too_short(self, length, kind="calls", limit=MIN_REPEATED_S):
         return self.report(
             "inconclusive",
-            "a call takes %s, and calls under %s cannot be measured: give the call more work"
-            % (duration(length), duration(MIN_CALL_S)),
+            "a call takes %s, and %s under %s cannot be measured: give the call more work"
+            % (duration(length), kind, duration(limit)),
         )
 
     def with_gil(self, whole_process):
@@ -258,8 +275,13 @@ class _Check(object):
         self.run_delays = RunDelays()
         self.undo.add(self.run_delays.close)
         length = self.warm_up()
-        if length < MIN_CALL_S:
+        if length < MIN_REPEATED_S:
             return self.too_short(length)
+        if length < MIN_CALL_S:
+            self.repeats = int(LOOP_S / length) + 1
+            self.repeated = (self.native and self.native()) or functools.partial(
+                self.function, *self.args, **self.kwargs
+            )
         self.deadline = clock() + self.patience
         return self.alone(length)
 
@@ -281,32 +303,39 @@ class _Check(object):
         return length
 
     def alone(self, length):
-        """Pass A, and the passes that follow from it."""
-        wanted, samples = _calls_for(length), []
+        """Pass A, and the passes that follow from it. `length` is that of one call, however often it is repeated."""
+        wanted, samples = _calls_for(length * self.repeats), []
         while True:
             samples += [self.sample() for _ in range(wanted)]
             best = _least_disturbed(samples)
             share, hold = _typical(best, upper=True)
             least_share, least_hold = _typical(best, upper=False)
             if share <= MAX_HELD_SHARE and hold <= MAX_HOLD_S:
-                return self.probed(length, "releases", None, share, (hold, least_hold))
+                return self.probed(length, "releases", None, share, self.of_one_call(hold, least_hold))
             if least_share >= MIN_HELD_SHARE:
                 return self.contended(length, best, share)
             if share < MIN_HELD_SHARE and (least_share > MAX_HELD_SHARE or least_hold > MAX_HOLD_S):
-                reason = (
-                    "the call releases the GIL, but holds it for %s of its time and for up to %s at a time"
-                )
-                return self.probed(
-                    length, "partly", reason % (percent(share), duration(hold)), share, (hold, least_hold)
-                )
+                reason = "the call releases the GIL, but holds it for %s of its time" % percent(share)
+                bounds = self.of_one_call(hold, least_hold)
+                if bounds:
+                    reason += " and for up to %s at a time" % duration(hold)
+                return self.probed(length, "partly", reason, share, bounds)
             if clock() > self.deadline:
-                return self.disturbed(best, "for what share of its time the call holds the GIL")
+                return self.disturbed(_disturbance(best), "for what share of its time the call holds the GIL")
             sleep(PAUSE_S)
+
+    def of_one_call(self, *bounds):
+        """The bounds of a longest hold, or None if the hold may have spanned several calls."""
+        return bounds if self.repeats == 1 else None
 
     def contended(self, length, alone, share):
         """Pass B, for a call that holds the GIL for nearly all of its time; `alone` are its samples of pass A."""
-        wanted = 12 if length < 0.002 else 8 if length < 0.01 else 3 if length < 0.1 else 1
-        end, samples, word = max(clock() + max(1.0, 4 * length), self.deadline), [], None
+        if self.repeats > 1 and _releases(alone):
+            return self.too_short(length, "calls that release the GIL for a moment", MIN_CALL_S)
+        if self.repeats > 1 and self.runs_python():
+            return self.too_short(length, "calls of Python code that hold the GIL", MIN_CALL_S)
+        wanted = 6 if length < 0.01 else 3 if length < 0.1 else 1
+        end, samples, word, cut_up = max(clock() + max(1.0, 4 * length), self.deadline), [], None, 0
         self.shorten_switch_interval()
         try:
             with self.beside(Contender(self.meter, self.others, SHORT_INTERVAL_S)) as contender:
@@ -319,18 +348,21 @@ class _Check(object):
                         if (sample.is_in_one_piece() or sample.has_long_holds())
                         and (_HAS_OLD_GIL or contender.waited_between(*sample.times) >= sample.needed_wait())
                     ]
-                    if samples[-1].is_cut_up():
+                    cut_up += samples[-1].is_cut_up()
+                    # The kernel does not report when the host of a virtual machine takes a core away.
+                    if cut_up >= min(2, wanted):
                         word = "yields"
                     elif sum(1.0 if in_one_piece else 0.5 for in_one_piece in proofs) >= wanted:
                         word = "holds"
         finally:
             self.restore_switch_interval()
         if word is None:
-            return self.disturbed(_least_disturbed(samples), "whether the call drops the GIL on request")
+            return self.disturbed(_disturbance(samples), "whether the call drops the GIL on request")
         return self.probed(length, word, _releases(alone), share, None)
 
     def probed(self, length, word, reason, share, hold):
         """Pass C: the longest hold, unless pass A has measured it as `hold`, and the longest stall by one call."""
+        self.repeats = 1
         pause, wanted = min(max(length / 10, SHORT_INTERVAL_S), 0.0005), _calls_for(length)
         holds, stalls, least_stalls, elapsed = [], [], [], []
         while len(holds) < 3 or (_differ(*min(holds)) and clock() < self.deadline):
@@ -354,6 +386,21 @@ class _Check(object):
         if not _HAS_OLD_GIL:
             stall = min(stall, max(min(holds)[0], sys.getswitchinterval()))
         return self.report(word, reason, share, hold or min(holds), (stall, min(stall, max(least_stalls))))
+
+    def runs_python(self):
+        """True if the call runs Python code, which drops the GIL on request at the start of each function
+        (_PyEval_EvalFrameDefault, Python/ceval.c), or if a profiler is in the way of finding out."""
+        if sys.getprofile() is not None:
+            return True
+        events = []
+        self.undo.add(lambda: sys.setprofile(None))
+        sys.setprofile(lambda frame, event, argument: events.append(event))
+        try:
+            self.repeated()
+        finally:
+            sys.setprofile(None)
+        self.calls += 1
+        return "call" in events
 
     def beside(self, thread):
         """Returns `thread`, which will be ended even if Ctrl-C comes before its block begins."""
@@ -444,8 +491,7 @@ class _Check(object):
         if len(found) < 3:
             delayed = sum(run_delay for run_delay, _ in calls) / 1e9
             share = min(1.0, delayed / max(1e-9, sum(end - start for _, (start, end) in calls)))
-            reason = _DISTURBED % (percent(share), "whether other threads can stop the world during the call")
-            return self.report("inconclusive", reason, disturbed=True)
+            return self.disturbed(share, "whether other threads can stop the world during the call")
         # One stop that ended during the call proves that the call allows it; longer stops may be due to the machine.
         attached = min(stall / rest for _, (stall, rest) in found) >= ONE_PIECE
         stalls = sorted(stall for _, (stall, _) in found[: max(3, len(found) // 2)])
@@ -472,8 +518,8 @@ def _releases(samples):
 
 
 def _differ(upper, lower):
-    """True if the bounds differ by more than a quarter and by more than a millisecond."""
-    return upper - lower > max(0.25 * upper, 0.001)
+    """True if the bounds differ by more than a quarter of the lower one and by more than a millisecond."""
+    return upper - lower > max(0.25 * lower, 0.001)
 
 
 def _name(tid):
@@ -495,6 +541,10 @@ def _median(values):
 
 def _least_disturbed(samples):
     return sorted(samples, key=_Sample.disturbance)[: max(3, len(samples) // 4)]
+
+
+def _disturbance(samples):
+    return _median([sample.disturbance() for sample in _least_disturbed(samples)])
 
 
 def _typical(samples, upper):

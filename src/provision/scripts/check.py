@@ -11,6 +11,8 @@ verdicts, the result is inconclusive. stdin is empty for setup and statement. Se
 
 from __future__ import print_function
 
+import ast
+import functools
 import json
 import os
 import sys
@@ -149,6 +151,35 @@ def compiled(source, name):
         return compile(source, name, "exec", 0, True)
 
 
+def native_call(source, namespace):
+    """For a statement that is a single call, whose function and arguments are constants, or names of what the setup has
+    made: returns a function without arguments that makes this call, and of which no part is Python code. Returns None
+    for other statements."""
+    try:
+        call = ast.parse(source.strip(), "statement", "eval").body
+    except SyntaxError:
+        return None
+    if not isinstance(call, ast.Call) or getattr(call, "starargs", None) or getattr(call, "kwargs", None):
+        return None
+    nodes = [call.func] + call.args + [keyword.value for keyword in call.keywords]
+    if not all(map(is_fixed, nodes)) or not all(keyword.arg for keyword in call.keywords):
+        return None
+    values = [eval(compile(ast.Expression(node), "statement", "eval"), namespace) for node in nodes]
+    positional = 1 + len(call.args)
+    names = [keyword.arg for keyword in call.keywords]
+    return functools.partial(*values[:positional], **dict(zip(names, values[positional:])))
+
+
+def is_fixed(node):
+    while isinstance(node, ast.Attribute):
+        node = node.value
+    if isinstance(node, ast.UnaryOp):
+        node = node.operand
+    # The constants have classes of their own before 3.8.
+    kinds = ("Name", "Constant", "Num", "Str", "Bytes", "NameConstant")
+    return isinstance(node, tuple(vars(ast)[kind] for kind in kinds if kind in vars(ast)))
+
+
 def run_setup(source, namespace):
     try:
         eval(compiled(source, "setup"), namespace)
@@ -193,7 +224,14 @@ def check(order):
             code = compiled(given["statement"], "statement")
             stdout.report("during the first call of the statement", LESS_WORK)
             calls = arguments_of_calls(code, vars(main), stdout.report)
-            return verdict(meter, eval, calls, whole_process=True, patience=given["patience_s"])
+            return verdict(
+                meter,
+                eval,
+                calls,
+                whole_process=True,
+                patience=given["patience_s"],
+                native=lambda: native_call(given["statement"], vars(main)),
+            )
     except (Skipped, Failed):
         raise
     except Refused as reason:
