@@ -1,14 +1,16 @@
 """Measures the error of a GIL meter. Native code in this process repeatedly holds the GIL for a known time and releases
 it for a known time, while METER measures the held share.
 
-python gil_truth.py METER LIBBUSY PERIOD_US SECONDS [CORE COMMAND...]
+python gil_truth.py METER LIBBUSY GENERATOR PERIOD_US SECONDS [CORE COMMAND...]
 
 METER is busy, gilknocker or gil_load, which run in this process; or sampler, py-spy or profiling.sampling, for which
-COMMAND is run on core CORE with the id of this process. Prints one round: a value for each of DUTIES, in percentage
-points and microseconds.
+COMMAND is run on core CORE with the id of this process. GENERATOR is the compiled c/gil_generator.c.
+
+Prints one round, with a value for each of DUTIES: the errors of the held share in percentage points (share), of the
+longest hold in microseconds (hold), and of the held time in nanoseconds per release or acquire (event); and by how many
+nanoseconds the truth may be wrong about each of them (uncertainty).
 """
 
-import ctypes
 import json
 import os
 import subprocess
@@ -18,9 +20,15 @@ import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../pyext/python/busy"))
 from _ctypes_meter import Meter  # noqa: E402
+from gil_generator import Generator, Truth  # noqa: E402
 
 DUTIES = (0, 10, 25, 50, 75, 90, 100)
 CLOCK = getattr(time, "perf_counter", time.time)
+# Between two slices, a measurement checks whether it is over.
+SLICE_NS = 10000000
+# Makes one hold the longest. Its length is known exactly; the first and the last hold of a measurement begin or end in
+# the interpreter.
+EXTRA_NS = 300000
 
 
 class InProcess(object):
@@ -50,7 +58,8 @@ class Busy(InProcess):
         metered, threads = self._window.read()
         self._window.close()
         (row,) = threads.values()
-        return {"share": float(row.held_ns) / metered, "hold": row.longest_hold_ns / 1e3}
+        share, longest_us = float(row.held_ns) / metered, row.longest_hold_ns / 1e3
+        return {"share": share, "hold": longest_us, "metered_ns": metered}
 
 
 class GilKnocker(InProcess):
@@ -172,51 +181,48 @@ METERS = {
 }
 
 
-class WaitResult(ctypes.Structure):
-    """The struct busy_wait_result."""
+def measure(meter, generator, hold_ns, release_ns):
+    """Holds and releases the GIL while `meter` measures. Returns the meter's errors."""
+    truth, now_ns = Truth(extra_ns=EXTRA_NS), generator.now_ns
+    pairs = max(1, SLICE_NS // (hold_ns + release_ns))
+    before_ns = now_ns()
+    meter.begin()
+    start_ns = now_ns()
+    truth.begin(before_ns, start_ns)
+    while not meter.is_over():
+        generator.generate(truth, hold_ns, release_ns, pairs)
+    end_ns = now_ns()
+    figures = meter.found()
+    after_ns = now_ns()
+    truth.end(end_ns, after_ns)
+    # The meter's interval, if it reports one, has exactly the releases of the generator.
+    metered_ns = figures.pop("metered_ns", end_ns - start_ns)
+    if not end_ns - start_ns <= metered_ns <= after_ns - before_ns:
+        raise SystemExit("measured for {} ns, the meter reports {} ns".format(end_ns - start_ns, metered_ns))
+    # All time but the releases counts as held, including the interpreter's work between the calls.
+    error_ns = abs((1 - figures["share"]) * metered_ns - truth.released_ns())
+    figures["share"] = 100 * error_ns / metered_ns
+    longest_us = figures.pop("hold", None)
+    if longest_us is not None and truth.pairs:
+        figures["hold"] = abs(longest_us - truth.longest_hold_ns / 1e3)
+        figures["event"] = error_ns / truth.pairs / 2
+        figures["uncertainty"] = truth.uncertainty_ns()
+    return figures
 
-    _fields_ = [("count", ctypes.c_uint64), ("elapsed_ns", ctypes.c_uint64)]
 
-
-def waiter(library):
-    function, result = library.busy_wait_ns, WaitResult()
-    function.argtypes = [ctypes.c_uint64, ctypes.c_void_p, ctypes.c_void_p]
-    pointer = ctypes.addressof(result)
-
-    def wait(ns):
-        function(ns, None, pointer)
-        return result.elapsed_ns
-
-    return wait
-
-
-def main(name, libbusy, period_us, seconds, *core_and_command):
-    hold, release = waiter(ctypes.PyDLL(libbusy)), waiter(ctypes.CDLL(libbusy))
+def main(name, libbusy, generator, period_us, seconds, *core_and_command):
+    generator = Generator(generator)
     meter = METERS[name](libbusy, float(seconds), *core_and_command)
     figures = {}
     for duty in DUTIES:
         hold_ns = int(period_us) * 10 * duty
-        release_ns = int(period_us) * 1000 - hold_ns
-        longest = released = 0
-        meter.begin()
-        start = CLOCK()
-        while not meter.is_over():
-            if hold_ns:
-                longest = max(longest, hold(hold_ns))
-            if release_ns:
-                released += release(release_ns)
-        took = CLOCK() - start
-        found = meter.found()
-        # All time except the released waits counts as held, including the interpreter's work between the calls.
-        found["share"] = 100 * abs(found["share"] - (1 - released * 1e-9 / took))
-        # The hold also includes the time between the calls, so `longest` is a lower bound of its true length.
-        if "hold" in found and hold_ns and release_ns:
-            found["hold"] = abs(found["hold"] - longest / 1e3)
-        else:
-            found.pop("hold", None)
+        found = measure(meter, generator, hold_ns, int(period_us) * 1000 - hold_ns)
         for figure, value in found.items():
             figures.setdefault(figure, []).append(value)
     print(json.dumps({"figures": figures}))
+    # gilknocker may abort the process while the interpreter ends. By then it has been measured.
+    sys.stdout.flush()
+    os._exit(0)
 
 
 if __name__ == "__main__":

@@ -1,35 +1,43 @@
 """Holds and releases the GIL in native code for known times, with several duties and periods. Prints the errors of
-the meter's held share and longest hold, as JSON."""
+the meter's held share and longest hold, as JSON. The second argument is the compiled benches/c/gil_generator.c."""
 
 import json
+import os
 import sys
 import sysconfig
 
-from meter import HELD, RELEASED, close, snapshot, start, stop, wait, window
+from meter import close, snapshot, start, stop, window
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../benches/python"))
+from gil_generator import Generator, Truth  # noqa: E402
 
 FREE_THREADED = sysconfig.get_config_var("Py_GIL_DISABLED")
+# Makes one hold the longest. Its length is known exactly; the first and the last hold begin or end in the interpreter.
+EXTRA_NS = 300000
+generator = Generator(sys.argv[2])
 start()
-shares, holds = [], []
+shares, holds, events = [], [], []
 for period_us in (100, 1000, 10000, 100000):
     for duty in (0, 10, 25, 50, 75, 90, 100):
         hold, release = period_us * 10 * duty, period_us * 10 * (100 - duty)
         rounds = max(2, 100000 // period_us)
-        wait(HELD, 1000), wait(RELEASED, 1000)
+        # The first release gives this thread a row in the meter.
+        generator.generate(Truth(), 0, 1000, 1)
+        truth, before = Truth(extra_ns=EXTRA_NS), generator.now_ns()
         stretch = window()
-        released = longest = 0
-        for _ in range(rounds):
-            if hold:
-                longest = max(longest, wait(HELD, hold))
-            if release:
-                released += wait(RELEASED, release)
+        truth.begin(before, generator.now_ns())
+        generator.generate(truth, hold, release, rounds)
+        end = generator.now_ns()
         totals, threads = snapshot(window=stretch)
+        truth.end(end, generator.now_ns())
         close(stretch)
-        # All time except the released waits is held, including the interpreter's work between the calls.
-        truth = 1 - float(released) / totals.metered_ns
-        shares.append(abs(float(totals.held_ns) / totals.metered_ns - truth))
-        # The hold also includes the work between the calls, so `longest` is a lower bound of its true length.
-        if hold and release:
-            holds.append(abs(totals.longest_hold_ns - longest))
+        # All time but the releases is held, including the interpreter's work around the generator.
+        error_ns = totals.metered_ns - totals.held_ns - truth.released_ns()
+        shares.append(abs(error_ns) / totals.metered_ns)
+        if release:
+            holds.append(abs(totals.longest_hold_ns - truth.longest_hold_ns))
+            if period_us == 100:
+                events.append(abs(error_ns) / truth.pairs / 2)
         # 2.7 drops the GIL every hundred ticks, even if no thread waits.
         forced = totals.forced_drops if sys.version_info < (3,) else 0
         counted = totals.voluntary_releases, totals.forced_drops, totals.acquisitions
@@ -38,4 +46,13 @@ for period_us in (100, 1000, 10000, 100000):
         assert counted == (explicit, forced, explicit + forced), (period_us, duty, counted)
         assert len(threads) == 1 and sum(row.held_ns for row in threads.values()) == totals.held_ns
 stop()
-print(json.dumps({"mean": sum(shares) / len(shares), "max": max(shares), "longest_ms": max(holds) / 1e6}))
+print(
+    json.dumps(
+        {
+            "mean": sum(shares) / len(shares),
+            "max": max(shares),
+            "longest_us": max(holds) / 1e3,
+            "event_ns": sorted(events)[len(events) // 2],
+        }
+    )
+)

@@ -2,6 +2,7 @@
 //! the GIL for known times.
 
 use super::bench::Bench;
+use super::gil_truth::Truth;
 use crate::child::{self, Trouble, source, text};
 use crate::quiet::{self, Plan, Rounds};
 use crate::row::{Figure, Round, Row, Unit, Wanted};
@@ -29,11 +30,17 @@ pub fn rows() -> Vec<Row> {
         Row::ratio(row, what, "", case, unit).without_peer().with_figure(Figure::Value)
     };
     let mut rows = Vec::new();
-    for (name, pythons, [mean, max]) in [("new", NEW, [0.05, 0.2]), ("old", OLD, [0.2, 0.5])] {
+    for (name, pythons) in [("new", NEW), ("old", OLD)] {
         let row = |row: &str, case: String, unit| without_peer(&format!("{name}-{row}"), EXACT, &case, unit);
-        rows.push(row("mean", format!("{pythons}: mean"), Unit::Points).wanted(Wanted::AtMost(mean)));
-        rows.push(row("max", format!("{pythons}: maximum"), Unit::Points).wanted(Wanted::AtMost(max)));
+        rows.push(row("mean", format!("{pythons}: mean"), Unit::Points).wanted(Wanted::AtMost(0.03)));
+        rows.push(row("max", format!("{pythons}: maximum"), Unit::Points).wanted(Wanted::AtMost(0.1)));
         rows.push(row("hold", format!("{pythons}: longest hold"), Unit::Us).wanted(Wanted::AtMost(100.0)));
+        rows.push(row("event", format!("{pythons}: error per release or acquire"), Unit::Ns));
+        rows.push(row("uncertainty", format!("{pythons}: uncertainty of the truth, as much"), Unit::Ns));
+        for figure in ["held", "waited"] {
+            let case = format!("{pythons}: {figure} share of each of four threads, maximum");
+            rows.push(row(figure, case, Unit::Points).wanted(Wanted::AtMost(0.2)));
+        }
     }
     for (name, peer) in [
         ("gilknocker", "gilknocker"),
@@ -64,8 +71,9 @@ pub fn rows() -> Vec<Row> {
 pub fn measure(bench: &Bench) -> Result<Vec<Rounds>, Trouble> {
     let pythons = metered()?;
     let once = Plan { rounds: 1, patience: bench.patience() };
-    let versions = quiet::rounds(bench.plan(3), || versions(bench, &pythons))?;
-    let peers = quiet::rounds(once, || peers(bench, &pythons))?;
+    let truth = Truth::new(bench)?;
+    let versions = quiet::rounds(bench.plan(3), || versions(&truth, &pythons))?;
+    let peers = quiet::rounds(once, || peers(&truth, &pythons))?;
     let calls = bench.size(100_000, 1_000).to_string();
     let script = text(&source("python/gil_cost.py"));
     let command = [text(&bench.python()?.command), "-B".into(), script, text(&bench.libbusy), calls];
@@ -82,13 +90,22 @@ fn metered() -> Result<Vec<Interpreter>, Trouble> {
 }
 
 /// Measures the exact meter in all versions, and reports the worst result of the old versions and of the new ones.
-fn versions(bench: &Bench, pythons: &[Interpreter]) -> Result<Round, Trouble> {
+fn versions(truth: &Truth, pythons: &[Interpreter]) -> Result<Round, Trouble> {
     let mut round = Round::default();
     for python in pythons {
         let group = if python.version_info >= (3, 9) { "new" } else { "old" };
-        let errors = Errors::of("busy", bench, python, bench.size(200, 20) as f64 / 1e3, &[])?;
-        let longest_hold = errors.holds.iter().copied().fold(0.0, f64::max);
-        for (figure, value) in [("mean", errors.mean()), ("max", errors.max()), ("hold", longest_hold)] {
+        let errors = truth.errors("busy", python, truth.bench.size(200, 20) as f64 / 1e3, &[])?;
+        let [held, waited] = truth.contention(python)?;
+        let figures = [
+            ("mean", errors.mean()),
+            ("max", errors.max()),
+            ("hold", errors.longest_hold()),
+            ("event", errors.event()),
+            ("uncertainty", errors.uncertainty()),
+            ("held", held),
+            ("waited", waited),
+        ];
+        for (figure, value) in figures {
             let worst = round.figures.entry(format!("{group}-{figure}")).or_insert_with(|| vec![0.0]);
             worst[0] = worst[0].max(value);
         }
@@ -100,26 +117,26 @@ fn versions(bench: &Bench, pythons: &[Interpreter]) -> Result<Round, Trouble> {
 }
 
 /// Measures the exact meter beside each peer, and the sampler.
-fn peers(bench: &Bench, pythons: &[Interpreter]) -> Result<Round, Trouble> {
-    let mut round = Round::default();
+fn peers(truth: &Truth, pythons: &[Interpreter]) -> Result<Round, Trouble> {
+    let (bench, mut round) = (truth.bench, Round::default());
     let seconds = bench.size(1000, 100) as f64 / 1e3;
     let own = bench.python()?;
-    let exact = Errors::of("busy", bench, own, seconds, &[])?;
+    let exact = truth.errors("busy", own, seconds, &[])?;
     let py_spy = text(&own.command.with_file_name("py-spy"));
     for (peer, command) in [("gilknocker", &[][..]), ("gil_load", &[]), ("py-spy", &[py_spy])] {
-        round.insert(peer, Errors::of(peer, bench, own, seconds, command).map(|theirs| exact.beside(&theirs)))?;
+        round.insert(peer, truth.errors(peer, own, seconds, command).map(|theirs| exact.beside(&theirs)))?;
     }
     let newest = match pythons.iter().find(|python| python.version_info == TACHYON) {
         Some(newest) => {
-            let exact = Errors::of("busy", bench, newest, seconds, &[])?;
-            let theirs = Errors::of(PROFILING, bench, newest, seconds, &[text(&newest.command)]);
+            let exact = truth.errors("busy", newest, seconds, &[])?;
+            let theirs = truth.errors(PROFILING, newest, seconds, &[text(&newest.command)]);
             theirs.map(|theirs| exact.beside(&theirs))
         }
         None => Err(Trouble::Failed("no Python 3.15 found; `make interpreters` installs it".into())),
     };
     round.insert(PROFILING, newest)?;
     let command = [text(&std::env::current_exe()?), SAMPLE.into()];
-    let sampler = Errors::of("sampler", bench, own, seconds, &command).map(|errors| {
+    let sampler = truth.errors("sampler", own, seconds, &command).map(|errors| {
         let cost = errors.costs.iter().sum::<f64>() / errors.costs.len() as f64;
         vec![("mean", vec![errors.mean()]), ("max", vec![errors.max()]), ("cost", vec![cost])]
     });
@@ -138,51 +155,6 @@ impl Round {
             Err(Trouble::Interrupted) => return Err(Trouble::Interrupted),
         }
         Ok(())
-    }
-}
-
-/// The errors of a meter, for each duty of each period.
-#[derive(Default)]
-struct Errors {
-    /// Errors of the held share, in points.
-    shares: Vec<f64>,
-    /// Errors of the longest hold, in microseconds.
-    holds: Vec<f64>,
-    /// CPU utilization of the meter in percent of a core, if it runs in a separate process.
-    costs: Vec<f64>,
-}
-
-impl Errors {
-    fn of(meter: &str, bench: &Bench, python: &Interpreter, seconds: f64, command: &[String]) -> Result<Self, Trouble> {
-        let mut errors = Self::default();
-        let script = text(&source("python/gil_truth.py"));
-        let periods_us: &[u32] = if bench.quick { &[10_000] } else { &[100, 1000, 10_000, 100_000] };
-        for period_us in periods_us {
-            let mut arguments = vec![text(&python.command), "-B".into(), script.clone(), meter.into()];
-            arguments.extend([text(&bench.libbusy), period_us.to_string(), seconds.to_string()]);
-            if !command.is_empty() {
-                arguments.push(bench.observer.to_string());
-                arguments.extend_from_slice(command);
-            }
-            let mut figures = child::round(bench.measured, &arguments)?.figures;
-            let mut take = |figure: &str| figures.remove(figure).unwrap_or_default();
-            errors.shares.extend(take("share"));
-            errors.holds.extend(take("hold"));
-            errors.costs.extend(take("cost"));
-        }
-        Ok(errors)
-    }
-
-    fn mean(&self) -> f64 {
-        self.shares.iter().sum::<f64>() / self.shares.len() as f64
-    }
-
-    fn max(&self) -> f64 {
-        self.shares.iter().copied().fold(0.0, f64::max)
-    }
-
-    fn beside(&self, theirs: &Self) -> Vec<(&'static str, Vec<f64>)> {
-        vec![("mean", vec![self.mean(), theirs.mean()]), ("max", vec![self.max(), theirs.max()])]
     }
 }
 

@@ -4,6 +4,7 @@ mod bench;
 mod calls;
 mod cancel;
 pub mod gil;
+mod gil_truth;
 mod import;
 mod load;
 mod sampler;
