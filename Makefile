@@ -41,7 +41,7 @@ FUZZ_SECONDS ?= 30
 FUZZ := build/fuzz
 FUZZ_TARGETS := $(basename $(notdir $(wildcard ffi/fuzz/fuzz_targets/*.rs)))
 
-.PHONY: help run test soak check regrtest bench verdicts fuzz interpreters generate build install uninstall clean
+.PHONY: help run test soak check sanitizers regrtest bench verdicts fuzz interpreters generate build install uninstall clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -67,6 +67,12 @@ check: build $(VENV)/ready-to-check ## check formatting, lints, stubs, and that 
 	MYPYPATH=$(RELEASE)/python PYTHONPATH=$(RELEASE)/python $(TOOL)/python -m mypy.stubtest --mypy-config-file pyext/mypy.ini --allowlist pyext/stubtest.txt busy
 	$(LIBCLANG) cargo build --release --features bindgen
 	cargo test --release -p busy-ffi --test abi
+
+# The test compiles libbusy again, for ThreadSanitizer. valgrind comes from apt, so only root installs it.
+sanitizers: build ## run the GIL meter under ThreadSanitizer and valgrind, in a C program that embeds each CPython
+	@command -v valgrind >/dev/null || test "$$(id -u)" != 0 || apt-get install --yes --quiet valgrind || \
+		echo 'valgrind could not be installed; its tests will be skipped.' >&2
+	BUSY_TSAN=1 cargo test --release --test sanitizers -- --nocapture
 
 # Not part of `make test`: it takes a quarter of an hour for each interpreter. ARGS="-p 3.13 -t test_threading" selects.
 regrtest: build ## run CPython's own tests with and without the GIL meter and compare each, on every CPython (ARGS="-p 3.13")
