@@ -25,6 +25,9 @@ pub use snapshot::{GilTotals, Snapshot, ThreadTotals};
 pub mod remote;
 
 #[cfg(all(target_os = "linux", target_env = "gnu", target_arch = "x86_64"))]
+#[allow(unsafe_code, reason = "a frame with a personality routine of its own")]
+pub mod ended_thread;
+#[cfg(all(target_os = "linux", target_env = "gnu", target_arch = "x86_64"))]
 #[allow(unsafe_code, reason = "redirects another library's calls")]
 mod exact;
 #[cfg(all(target_os = "linux", target_env = "gnu", target_arch = "x86_64"))]

@@ -5,12 +5,108 @@
 //! calls PyGILState_Ensure, which knows only the thread state of the main interpreter. So in a subinterpreter (3.10,
 //! 3.11), it would wait for the GIL that the calling thread itself holds. While the interpreter shuts down (`__del__`),
 //! PyO3 panics there.
+//!
+//! Before 3.14, each of these calls may be the calling thread's last: if it acquires the GIL (PyEval_RestoreThread), or
+//! runs Python code that drops the GIL (`__float__`, a signal handler, `__del__`), while the interpreter shuts down,
+//! `take_gil` (Python/ceval_gil.c) ends the thread by pthread_exit(3). glibc then unwinds the stack, and aborts the
+//! process at a `catch_unwind`, and at a value that has to be dropped (this library has an unwinder of its own, which
+//! can't run a frame's clean-up for glibc's). It passes plain frames (Rust RFC 2945). So these functions are declared
+//! "C-unwind", and neither the functions of this file nor their callers have anything to drop or to catch during a
+//! call. What may panic runs between the calls, inside [`caught`].
 
 #![allow(unsafe_code, reason = "calls of the C API, which are all in this module")]
 
-use pyo3::ffi;
 use pyo3::prelude::*;
+use pyo3::{Borrowed, ffi};
+use std::ffi::{c_char, c_double, c_int};
+use std::mem::{ManuallyDrop, needs_drop};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::null_mut;
+
+type Object = *mut ffi::PyObject;
+
+// PyO3 declares these functions "C", so that a thread could not be unwound from them, and replaces PyEval_RestoreThread by
+// a function of its own, which has something to drop.
+unsafe extern "C-unwind" {
+    fn PyErr_CheckSignals() -> c_int;
+    fn PyErr_Fetch(kind: *mut Object, value: *mut Object, traceback: *mut Object);
+    fn PyErr_NormalizeException(kind: *mut Object, value: *mut Object, traceback: *mut Object);
+    fn PyErr_Restore(kind: Object, value: Object, traceback: Object);
+    fn PyErr_SetObject(kind: Object, value: Object);
+    fn PyErr_ExceptionMatches(kind: Object) -> c_int;
+    fn PyEval_RestoreThread(state: *mut ffi::PyThreadState);
+    fn PyEval_SaveThread() -> *mut ffi::PyThreadState;
+    fn PyException_SetCause(exception: Object, cause: Object);
+    fn PyException_SetTraceback(exception: Object, traceback: Object) -> c_int;
+    fn PyFloat_AsDouble(number: Object) -> c_double;
+    fn PyObject_GetAttrString(object: Object, name: *const c_char) -> Object;
+    fn PyObject_RichCompareBool(one: Object, other: Object, operation: c_int) -> c_int;
+    fn Py_DecRef(object: Object);
+}
+
+/// Runs `body`, which must not call CPython. Returns None if it panics. It is a frame of its own, which no call of CPython
+/// is inside.
+#[inline(never)]
+pub fn caught<T>(body: impl FnOnce() -> T) -> Option<T> {
+    const { assert!(!needs_drop::<T>(), "the caller must have nothing to drop") };
+    catch_unwind(AssertUnwindSafe(body)).ok()
+}
+
+/// Raises the exception for a [`caught`] that returned None.
+#[cold]
+pub fn panicked(py: Python<'_>) -> Raised {
+    raise(py, Exception::Runtime, || "busy panicked: this is a bug in busy, please report it".into())
+}
+
+/// Runs `body`, which must not call CPython, with the GIL released.
+pub fn detached<T>(py: Python<'_>, body: impl FnOnce() -> T) -> Result<T, Raised> {
+    // SAFETY: attached, as `py` shows.
+    let state = unsafe { PyEval_SaveThread() };
+    let result = caught(body);
+    // SAFETY: the state that was attached before. If CPython ends the thread here, `result` needs no drop.
+    unsafe { PyEval_RestoreThread(state) };
+    result.ok_or_else(|| panicked(py))
+}
+
+/// Runs `body`, which must neither panic nor call CPython, with the GIL released. It is for callers that have something to
+/// drop, such as PyO3's functions: if CPython ends the thread, it sleeps instead.
+#[cfg(all(target_os = "linux", target_env = "gnu", target_arch = "x86_64"))]
+pub fn detached_below_pyo3(_py: Python<'_>, body: impl FnOnce()) {
+    unsafe extern "C-unwind" fn restore(state: *mut std::ffi::c_void) {
+        // SAFETY: `state` is the state that was attached before.
+        unsafe { PyEval_RestoreThread(state.cast()) };
+    }
+    // SAFETY: attached, as `_py` shows; the same state is attached again.
+    unsafe {
+        let state = PyEval_SaveThread();
+        body();
+        busy_gil::ended_thread::call(restore, state.cast());
+    }
+}
+
+/// While it exists, the garbage collector does not run in this thread, which must keep the GIL. It protects PyO3's
+/// conversions: before 3.12, creating a dict or a list may run the collector, the collector a `__del__`, and that may drop
+/// the GIL.
+pub struct NoCollection {
+    was_enabled: bool,
+}
+
+impl NoCollection {
+    /// Disables the collector.
+    pub fn begin(_py: Python<'_>) -> Self {
+        // SAFETY: attached.
+        Self { was_enabled: unsafe { ffi::PyGC_Disable() } != 0 }
+    }
+}
+
+impl Drop for NoCollection {
+    fn drop(&mut self) {
+        if self.was_enabled {
+            // SAFETY: attached, since the thread has kept the GIL.
+            unsafe { ffi::PyGC_Enable() };
+        }
+    }
+}
 
 /// Proof that an exception is set in the calling thread's state, so the function that CPython called must return NULL.
 #[must_use]
@@ -42,14 +138,23 @@ impl Exception {
 
 /// Raises `exception`, or MemoryError if there is no room for `message`.
 #[cold]
-pub fn raise(_py: Python<'_>, exception: Exception, message: &str) -> Raised {
-    // SAFETY: attached; `message` is `len` bytes of UTF-8; as_ptr() is a type; the string is released here.
-    unsafe {
-        let text = ffi::PyUnicode_FromStringAndSize(message.as_ptr().cast(), message.len() as ffi::Py_ssize_t);
-        if !text.is_null() {
-            ffi::PyErr_SetObject(exception.as_ptr(), text);
-            ffi::Py_DECREF(text);
-        }
+pub fn raise(_py: Python<'_>, exception: Exception, message: impl FnOnce() -> String) -> Raised {
+    let text = caught(|| {
+        let message = message();
+        // SAFETY: attached; `message` is `len` bytes of UTF-8. No Python code runs: a str is not tracked by the garbage
+        // collector.
+        unsafe { ffi::PyUnicode_FromStringAndSize(message.as_ptr().cast(), message.len() as ffi::Py_ssize_t) }
+    });
+    match text {
+        // SAFETY: attached; as_ptr() is a type; the string is released here.
+        Some(text) if !text.is_null() => unsafe {
+            PyErr_SetObject(exception.as_ptr(), text);
+            Py_DecRef(text);
+        },
+        // MemoryError is set.
+        Some(_) => {}
+        // SAFETY: attached; NULL stands for no argument.
+        None => unsafe { PyErr_SetObject(Exception::Runtime.as_ptr(), null_mut()) },
     }
     Raised(())
 }
@@ -58,7 +163,7 @@ impl Raised {
     /// Returns true if it is an instance of `exception`.
     pub fn is(&self, _py: Python<'_>, exception: Exception) -> bool {
         // SAFETY: attached, and an exception is set.
-        unsafe { ffi::PyErr_ExceptionMatches(exception.as_ptr()) != 0 }
+        unsafe { PyErr_ExceptionMatches(exception.as_ptr()) != 0 }
     }
 
     /// Makes it the `__cause__` of the exception that `ours` raises. While `ours` runs, no exception is set.
@@ -69,10 +174,10 @@ impl Raised {
         // SAFETY: attached; take() gives a new reference to an exception each time. SetCause steals the first one.
         // Restore steals the second one, and the references to its type and its traceback.
         unsafe {
-            ffi::PyException_SetCause(raised, cause);
+            PyException_SetCause(raised, cause);
             let kind = ffi::Py_TYPE(raised).cast();
             ffi::Py_INCREF(kind);
-            ffi::PyErr_Restore(kind, raised, ffi::PyException_GetTraceback(raised));
+            PyErr_Restore(kind, raised, ffi::PyException_GetTraceback(raised));
         }
         Self(())
     }
@@ -83,25 +188,24 @@ impl Raised {
 fn take(_py: Python<'_>) -> *mut ffi::PyObject {
     let (mut kind, mut value, mut traceback) = (null_mut(), null_mut(), null_mut());
     // SAFETY: attached, and an exception is set, so type and value are not NULL once normalised. This function owns all
-    // three references.
-    #[allow(deprecated, reason = "the replacement is not in the stable ABI of 3.10")]
+    // three references. Py_DecRef accepts NULL.
     unsafe {
-        ffi::PyErr_Fetch(&mut kind, &mut value, &mut traceback);
-        ffi::PyErr_NormalizeException(&mut kind, &mut value, &mut traceback);
+        PyErr_Fetch(&mut kind, &mut value, &mut traceback);
+        PyErr_NormalizeException(&mut kind, &mut value, &mut traceback);
         if !traceback.is_null() {
-            ffi::PyException_SetTraceback(value, traceback);
+            PyException_SetTraceback(value, traceback);
         }
-        ffi::Py_DECREF(kind);
-        ffi::Py_XDECREF(traceback);
+        Py_DecRef(kind);
+        Py_DecRef(traceback);
     }
     value
 }
 
 /// Returns the value of a float, or the result of `__float__` or `__index__`.
 #[inline]
-pub fn as_f64(number: &Bound<'_, PyAny>) -> Result<f64, Raised> {
+pub fn as_f64(number: Borrowed<'_, '_, PyAny>) -> Result<f64, Raised> {
     // SAFETY: attached, as the existence of `number` shows.
-    let value = unsafe { ffi::PyFloat_AsDouble(number.as_ptr()) };
+    let value = unsafe { PyFloat_AsDouble(number.as_ptr()) };
     // SAFETY: attached.
     if value == -1.0 && !unsafe { ffi::PyErr_Occurred() }.is_null() { Err(Raised(())) } else { Ok(value) }
 }
@@ -109,17 +213,17 @@ pub fn as_f64(number: &Bound<'_, PyAny>) -> Result<f64, Raised> {
 /// Runs the Python handlers of the signals that have arrived. Does nothing on a thread other than the main one.
 pub fn check_signals(_py: Python<'_>) -> Result<(), Raised> {
     // SAFETY: attached.
-    if unsafe { ffi::PyErr_CheckSignals() } == 0 { Ok(()) } else { Err(Raised(())) }
+    if unsafe { PyErr_CheckSignals() } == 0 { Ok(()) } else { Err(Raised(())) }
 }
 
 /// Returns true if `number < 0`, and false if they cannot be compared.
 #[cold]
-pub fn is_negative(number: &Bound<'_, PyAny>) -> bool {
+pub fn is_negative(number: Borrowed<'_, '_, PyAny>) -> bool {
     // SAFETY: attached; the zero is created and released here; an exception that is set here is cleared.
     unsafe {
         let zero = ffi::PyLong_FromLong(0);
-        let less = if zero.is_null() { -1 } else { ffi::PyObject_RichCompareBool(number.as_ptr(), zero, ffi::Py_LT) };
-        ffi::Py_XDECREF(zero);
+        let less = if zero.is_null() { -1 } else { PyObject_RichCompareBool(number.as_ptr(), zero, ffi::Py_LT) };
+        Py_DecRef(zero);
         if less < 0 {
             ffi::PyErr_Clear();
         }
@@ -127,26 +231,27 @@ pub fn is_negative(number: &Bound<'_, PyAny>) -> bool {
     }
 }
 
-/// Returns the `__name__` of the type of `object`, or "?" if it cannot be read.
+/// Returns the `__name__` of the type of `object`, or an empty string if it cannot be read. The caller drops the string inside
+/// [`caught`].
 #[cold]
-pub fn type_name(object: &Bound<'_, PyAny>) -> String {
+pub fn type_name(object: Borrowed<'_, '_, PyAny>) -> ManuallyDrop<String> {
     // SAFETY: attached; `name` is created and released here, and its text is read before the release.
     unsafe {
-        let name = ffi::PyObject_GetAttrString(ffi::Py_TYPE(object.as_ptr()).cast(), c"__name__".as_ptr());
+        let name = PyObject_GetAttrString(ffi::Py_TYPE(object.as_ptr()).cast(), c"__name__".as_ptr());
         if name.is_null() {
             ffi::PyErr_Clear();
-            return "?".into();
+            return ManuallyDrop::new(String::new());
         }
         let mut length = 0;
         let text = ffi::PyUnicode_AsUTF8AndSize(name, &mut length);
-        let text = if text.is_null() {
+        let mut copy = ManuallyDrop::new(String::new());
+        if text.is_null() {
             ffi::PyErr_Clear();
-            "?".into()
         } else {
             let bytes = std::slice::from_raw_parts(text.cast::<u8>(), length as usize);
-            String::from_utf8_lossy(bytes).into_owned()
-        };
-        ffi::Py_DECREF(name);
-        text
+            _ = caught(|| copy.push_str(&String::from_utf8_lossy(bytes)));
+        }
+        Py_DecRef(name);
+        copy
     }
 }

@@ -1,12 +1,13 @@
 //! A window of the GIL meter as a Python object, and the CPU clocks and run delays of threads: the base of busy/_watch.py and
 //! busy/_check.py.
 
+use crate::capi::NoCollection;
 use busy_core::cpu;
 use busy_gil::{GilTotals, Meter, Refusal, ThreadTotals, Window};
 use pyo3::create_exception;
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::PyType;
+use pyo3::types::{PyDict, PyType};
 use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::Read;
@@ -71,22 +72,42 @@ pub fn gil_window(py: Python<'_>) -> PyResult<GilWindow> {
     match meter.window() {
         Ok(window) => Ok(GilWindow { open: Mutex::new(Some(Open { window, _meter: meter })) }),
         Err(refusal) => {
-            py.detach(|| drop(meter));
+            released(py, || drop(meter));
             Err(not_meterable(refusal))
         }
     }
 }
 
-/// Returns the exception class GilNotMeterable, created on first use.
+/// Returns the exception class GilNotMeterable, created on first use, and so are the other classes and the keys of
+/// [`Reading`]. busy/_watch.py calls it while it is imported, so in one thread: PyO3 releases the GIL while it creates
+/// them, and if CPython ended the thread then, the process would abort.
 #[pyfunction]
-pub fn gil_not_meterable(py: Python<'_>) -> Bound<'_, PyType> {
-    py.get_type::<GilNotMeterable>()
+pub fn gil_not_meterable(py: Python<'_>) -> PyResult<Bound<'_, PyType>> {
+    let row = || GilRow { interpreter: 0, metered: false, metered_ns: 0, held_ns: 0 };
+    let threads = HashMap::from([(0, ThreadRow::default())]);
+    Reading { gil: row(), threads, others: vec![row()] }.into_pyobject(py)?;
+    Bound::new(py, GilWindow { open: Mutex::new(None) })?;
+    Ok(py.get_type::<GilNotMeterable>())
 }
 
 #[pymethods]
 impl GilWindow {
     /// Returns the totals since the window was opened; in a forked child, since the fork.
-    fn read(&self) -> PyResult<Reading> {
+    fn read<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let reading = self.reading()?;
+        let _until_converted = NoCollection::begin(py);
+        reading.into_pyobject(py)
+    }
+
+    /// Closes the window. Closing the last window of the process stops the meter.
+    fn close(&self, py: Python<'_>) {
+        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner).take();
+        stop(py, open);
+    }
+}
+
+impl GilWindow {
+    fn reading(&self) -> PyResult<Reading> {
         let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(open) = open.as_ref() else { return Err(PyValueError::new_err("this window is closed")) };
         let snapshot = open.window.read();
@@ -98,12 +119,6 @@ impl GilWindow {
             threads.entry(thread.tid).or_default().add(thread);
         }
         Ok(Reading { gil: GilRow::new(own), threads, others: gils.map(GilRow::new).collect() })
-    }
-
-    /// Closes the window. Closing the last window of the process stops the meter.
-    fn close(&self, py: Python<'_>) {
-        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner).take();
-        stop(py, open);
     }
 }
 
@@ -119,7 +134,16 @@ impl Drop for GilWindow {
 
 /// Closes the window with the GIL released: a thread that is just starting a meter may need the GIL to finish.
 fn stop(py: Python<'_>, open: Option<Open>) {
-    py.detach(|| drop(open));
+    released(py, || drop(open));
+}
+
+/// Runs `body` with the GIL released.
+fn released(_py: Python<'_>, body: impl FnOnce()) {
+    #[cfg(all(target_os = "linux", target_env = "gnu", target_arch = "x86_64"))]
+    crate::capi::detached_below_pyo3(_py, body);
+    // No window can be opened on this platform.
+    #[cfg(not(all(target_os = "linux", target_env = "gnu", target_arch = "x86_64")))]
+    body();
 }
 
 fn not_meterable(refusal: Refusal) -> PyErr {
@@ -129,21 +153,27 @@ fn not_meterable(refusal: Refusal) -> PyErr {
 /// Returns the CPU time of each living thread of this process, in nanoseconds, by native thread id. The map is empty where
 /// there is no /proc.
 #[pyfunction]
-pub fn cpu_clocks() -> HashMap<u32, u64> {
-    tids().filter_map(|tid| Some((tid, u64::try_from(cpu::own_thread(tid).ok()?.as_nanos()).ok()?))).collect()
+pub fn cpu_clocks(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
+    by_tid(py, |tid| u64::try_from(cpu::own_thread(tid).ok()?.as_nanos()).ok())
 }
 
 /// Returns the run delay of each living thread of this process, in nanoseconds, by native thread id: the time that it was
 /// runnable without a CPU. A delay that goes on is not included. The map is empty where the kernel does not report it.
 #[pyfunction]
-pub fn run_delays() -> HashMap<u32, u64> {
-    tids().filter_map(|tid| Some((tid, run_delay(&format!("/proc/self/task/{tid}/schedstat"))?))).collect()
+pub fn run_delays(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
+    by_tid(py, |tid| run_delay(&format!("/proc/self/task/{tid}/schedstat")))
 }
 
 /// Returns the run delay of the calling thread, as [`run_delays`] does; None where the kernel does not report it.
 #[pyfunction]
 pub fn own_run_delay() -> Option<u64> {
     run_delay("/proc/thread-self/schedstat")
+}
+
+fn by_tid(py: Python<'_>, nanoseconds: impl Fn(u32) -> Option<u64>) -> PyResult<Bound<'_, PyDict>> {
+    let found: HashMap<u32, u64> = tids().filter_map(|tid| Some((tid, nanoseconds(tid)?))).collect();
+    let _until_converted = NoCollection::begin(py);
+    found.into_pyobject(py)
 }
 
 fn tids() -> impl Iterator<Item = u32> {

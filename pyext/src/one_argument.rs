@@ -8,11 +8,11 @@
 
 #![allow(unsafe_code, reason = "a method table is a C structure of C functions; this module defines the only one")]
 
-use crate::capi::{self, Exception, Raised};
+use crate::capi::Raised;
 use pyo3::prelude::*;
 use pyo3::{Borrowed, ffi};
 use std::ffi::CStr;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::mem::transmute;
 use std::ptr::null_mut;
 
 /// A Python function of one positional argument that returns a count.
@@ -22,15 +22,19 @@ pub trait OneArgument {
     /// Its signature, as inspect reads it, and its docstring: `name(argument, /)\n--\n\n...`.
     const DOC: &CStr;
 
-    /// Runs the body of the function. It must neither create nor drop a `Py` or a `PyErr`.
-    fn call(py: Python<'_>, argument: &Bound<'_, PyAny>) -> Result<u64, Raised>;
+    /// Runs the body of the function. It must neither create nor drop a `Py` or a `PyErr`, must not panic, and must have
+    /// nothing to drop while it calls CPython (see [`capi`](crate::capi)).
+    fn call(py: Python<'_>, argument: Borrowed<'_, '_, PyAny>) -> Result<u64, Raised>;
 }
 
 /// Adds `F` to `module`, and its name to `__all__`.
 pub fn add<F: OneArgument>(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    type CFunction<Object = *mut ffi::PyObject> = unsafe extern "C-unwind" fn(Object, Object) -> Object;
+    // SAFETY: the two types differ only in whether the function may unwind, which CPython does not need to know.
+    let function = unsafe { transmute::<CFunction, ffi::PyCFunction>(entry::<F>) };
     let method = ffi::PyMethodDef {
         ml_name: F::NAME.as_ptr(),
-        ml_meth: ffi::PyMethodDefPointer { PyCFunction: entry::<F> },
+        ml_meth: ffi::PyMethodDefPointer { PyCFunction: function },
         ml_flags: ffi::METH_O,
         ml_doc: F::DOC.as_ptr(),
     };
@@ -44,8 +48,9 @@ pub fn add<F: OneArgument>(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.index()?.append(F::NAME)
 }
 
-/// Calls `F` for CPython. It catches panics, and returns NULL if and only if an exception is set.
-unsafe extern "C" fn entry<F: OneArgument>(
+/// Calls `F` for CPython. Returns NULL if and only if an exception is set. It catches no panic, since it must let a thread
+/// that CPython ends be unwound: `F` does.
+unsafe extern "C-unwind" fn entry<F: OneArgument>(
     _module: *mut ffi::PyObject,
     argument: *mut ffi::PyObject,
 ) -> *mut ffi::PyObject {
@@ -53,11 +58,8 @@ unsafe extern "C" fn entry<F: OneArgument>(
     let py = unsafe { Python::assume_attached() };
     // SAFETY: METH_O passes one object, which the caller owns until the call returns.
     let argument = unsafe { Borrowed::from_ptr(py, argument) };
-    let outcome = catch_unwind(AssertUnwindSafe(|| F::call(py, &argument))).unwrap_or_else(|_| {
-        Err(capi::raise(py, Exception::Runtime, "busy panicked: this is a bug in busy, please report it"))
-    });
-    match outcome {
-        // SAFETY: attached.
+    match F::call(py, argument) {
+        // SAFETY: attached. An int is not tracked by the garbage collector, so no Python code runs.
         Ok(count) => unsafe { ffi::PyLong_FromUnsignedLongLong(count) },
         Err(Raised { .. }) => null_mut(),
     }

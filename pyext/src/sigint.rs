@@ -73,7 +73,10 @@ extern "C" fn on_sigint(signal: c_int, info: *mut siginfo_t, context: *mut c_voi
     ARRIVED.store(true, Ordering::Release);
 }
 
-/// The installation of our handler before the previous one. Dropping this value ends it.
+/// The installation of our handler before the previous one. [`Self::undo`] ends it. It has no `Drop`, since CPython may end
+/// a thread only if its callers have nothing to drop (see [`capi`](crate::capi)).
+#[must_use = "undo() ends the installation"]
+#[derive(Clone, Copy)]
 pub struct Chain {
     /// The action to restore; None if our handler was not installed.
     previous: Option<sigaction>,
@@ -110,10 +113,9 @@ impl Chain {
     pub fn arrived(&self) -> bool {
         ARRIVED.load(Ordering::Acquire)
     }
-}
 
-impl Drop for Chain {
-    fn drop(&mut self) {
+    /// Installs the previous handler again, unless other code has installed another one.
+    pub fn undo(self) {
         let Some(previous) = &self.previous else { return };
         let replaced = act(Some(previous));
         if replaced.sa_sigaction != OURS as usize {

@@ -1,12 +1,13 @@
 //! The two functions: the same wait, with the GIL held and with the GIL released. They detect Ctrl-C in different ways,
 //! since Python runs signal handlers only on the main thread and only with the GIL held.
 
-use crate::capi::{Raised, check_signals};
+use crate::capi::{Raised, caught, check_signals, detached, panicked};
 use crate::one_argument::OneArgument;
 use crate::seconds::to_nanoseconds;
 use crate::sigint::{self, Chain};
 use busy_core::clock::monotonic_ns;
 use busy_core::{busy_wait, busy_wait_while};
+use pyo3::Borrowed;
 use pyo3::prelude::*;
 use std::ffi::CStr;
 use std::time::Duration;
@@ -31,23 +32,26 @@ raises an exception, such as KeyboardInterrupt, the wait ends; if it returns, th
 Raises ValueError if `seconds` is negative, NaN or infinite, OverflowError if it is over 292 years, and TypeError if
 it is not a real number.";
 
-    fn call(py: Python<'_>, seconds: &Bound<'_, PyAny>) -> Result<u64, Raised> {
+    fn call(py: Python<'_>, seconds: Borrowed<'_, '_, PyAny>) -> Result<u64, Raised> {
         let length = to_nanoseconds(seconds)?;
         // This avoids the two clock reads, so that the cost of the bare call can be measured.
         if length == 0 {
             return Ok(0);
         }
-        let mut next = SIGNAL_CHECK_PERIOD_NS;
-        let mut signals = Ok(());
-        let waited = busy_wait_while(Duration::from_nanos(length), |elapsed| {
-            if elapsed < next {
-                return true;
+        let deadline = caught(|| monotonic_ns() + length).ok_or_else(|| panicked(py))?;
+        let mut count = 0;
+        loop {
+            let waited = caught(|| {
+                let left = Duration::from_nanos(deadline.saturating_sub(monotonic_ns()));
+                busy_wait_while(left, |elapsed| elapsed < SIGNAL_CHECK_PERIOD_NS)
+            });
+            let waited = waited.ok_or_else(|| panicked(py))?;
+            count += waited.count;
+            if waited.completed {
+                return Ok(count);
             }
-            next = elapsed + SIGNAL_CHECK_PERIOD_NS;
-            signals = check_signals(py);
-            signals.is_ok()
-        });
-        signals.map(|()| waited.count)
+            check_signals(py)?;
+        }
     }
 }
 
@@ -69,15 +73,14 @@ kills the process (SIG_IGN, SIG_DFL), it stays so.
 Raises ValueError if `seconds` is negative, NaN or infinite, OverflowError if it is over 292 years, and TypeError if
 it is not a real number.";
 
-    fn call(py: Python<'_>, seconds: &Bound<'_, PyAny>) -> Result<u64, Raised> {
+    fn call(py: Python<'_>, seconds: Borrowed<'_, '_, PyAny>) -> Result<u64, Raised> {
         let length = to_nanoseconds(seconds)?;
         if length == 0 {
-            py.detach(|| ());
-            Ok(0)
+            detached(py, || 0)
         } else if length > SIGNAL_CHECK_PERIOD_NS && sigint::on_main_thread() {
             without_lock_until_sigint(py, length)
         } else {
-            Ok(py.detach(|| busy_wait(Duration::from_nanos(length))).count)
+            detached(py, || busy_wait(Duration::from_nanos(length)).count)
         }
     }
 }
@@ -86,21 +89,25 @@ it is not a real number.";
 /// periodically to check for signals would cost a switch interval each time: at a period of 40 ms, the wait and one thread
 /// of Python code together use 88 % of two cores instead of 99 %.
 fn without_lock_until_sigint(py: Python<'_>, length: u64) -> Result<u64, Raised> {
-    let deadline = monotonic_ns() + length;
+    let deadline = caught(|| monotonic_ns() + length).ok_or_else(|| panicked(py))?;
     let mut count = 0;
     loop {
         // Runs the Python handler of the SIGINT that ended the previous part, before our handler is installed again: the
         // Python handler must find the action that it knows.
         check_signals(py)?;
-        let chain = Chain::install();
+        let chain = caught(Chain::install).ok_or_else(|| panicked(py))?;
         // A SIGINT between the two calls has reached only CPython's handler, and would not end the wait.
-        check_signals(py)?;
-        let waited = py.detach(move || {
+        if let Err(raised) = check_signals(py) {
+            _ = caught(|| chain.undo());
+            return Err(raised);
+        }
+        let waited = detached(py, || {
             let left = Duration::from_nanos(deadline.saturating_sub(monotonic_ns()));
             let waited = busy_wait_while(left, |_| !chain.arrived());
-            drop(chain);
+            // Before the GIL is acquired, which may end the thread.
+            chain.undo();
             waited
-        });
+        })?;
         count += waited.count;
         if waited.completed {
             // A SIGINT may have arrived at the last moment.

@@ -16,6 +16,7 @@ mod prefix;
 use common::{describe, libbusy, printed, run};
 use prefix::Prefix;
 use serde_json::Value;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
@@ -125,6 +126,15 @@ fn a_child_forked_during_another_threads_start_can_start_the_meter() {
     }
 }
 
+/// Returns the folder of the Python module, which `make build` builds with maturin before the tests.
+fn module() -> Option<PathBuf> {
+    let module = libbusy().with_file_name("python");
+    if !module.is_dir() {
+        eprintln!("skipped: the Python module was not built");
+    }
+    Some(module).filter(|module| module.is_dir())
+}
+
 /// Runs the script of `command` with random seeds in each of `pythons`, BUSY_LIVES times (by default 3).
 fn live(pythons: &[&Python], command: impl Fn(&Python) -> Command) {
     let lives: u64 = std::env::var("BUSY_LIVES").map_or(3, |lives| lives.parse().unwrap());
@@ -160,16 +170,49 @@ fn two_copies_never_report_a_wrong_figure_in_any_life() {
 
 #[test]
 fn watches_add_up_in_any_life() {
-    // `make build` builds it with maturin before the tests.
-    let module = libbusy().with_file_name("python");
-    if !module.is_dir() {
-        return eprintln!("skipped: the Python module was not built");
-    }
+    let Some(module) = module() else { return };
     live(&metered((3, 10)), |python| {
         let mut command = script(python, "watches.py");
         command.env("PYTHONPATH", &module);
         command
     });
+}
+
+/// Ends processes of `python` while threads make each of `calls`: BUSY_ENDS times (by default 20) by returning, and a
+/// tenth of it in each other way.
+fn end(python: &Python, calls: &[&str], module: Option<&Path>) {
+    let times: usize = std::env::var("BUSY_ENDS").map_or(20, |ends| ends.parse().unwrap());
+    // A signal's number is negative. Up to 3.7, Ctrl-C ended Python with 1.
+    let interrupted = if python.version < (3, 8) { 1 } else { -2 };
+    let ends = [("return", 0), ("interrupt", interrupted), ("_exit", 7), ("exec", 8)];
+    for call in calls {
+        for (end, expected) in ends {
+            for _ in 0..if end == "return" { times } else { times.div_ceil(10) } {
+                let mut command = script(python, "ends.py");
+                command.args([call, end]).envs(module.map(|module| ("PYTHONPATH", module)));
+                let output = run(&mut command);
+                let code = output.status.code().or(output.status.signal().map(|signal| -signal));
+                assert_eq!(code, Some(expected), "{}, {call}, {end}: {}", python.name, describe(&output));
+            }
+        }
+    }
+    eprintln!("{}: {times} ends of each of {calls:?}", python.name);
+}
+
+#[test]
+fn a_process_ends_as_usual_while_threads_use_the_meter() {
+    for python in metered((2, 7)) {
+        end(python, &["start", "window"], None);
+    }
+}
+
+#[test]
+fn a_process_ends_as_usual_while_threads_use_the_module() {
+    let Some(module) = module() else { return };
+    for python in metered((3, 10)) {
+        let calls = ["watch", "collected_watch", "with_lock", "without_lock", "refused"];
+        end(python, &calls, Some(&module));
+    }
 }
 
 #[test]

@@ -1,17 +1,21 @@
-//! Forked children. A child has one thread, with a new id, and continues to meter with empty accounts.
+//! Threads that no longer exist: those of the parent in a forked child, and a thread that CPython has ended. A child has
+//! one thread, with a new id, and continues to meter with empty accounts.
 
 use super::clock;
 use super::counting::gils::GILS;
 use super::counting::{gil::Gil, pool, slots::OPEN};
 use super::hooking::{calibrate, semaphore};
 use super::state::{STATE, State};
+use super::thread;
+use crate::ended_thread;
 use std::sync::Once;
 
-/// Registers the handlers for every later fork. A child of vfork(2) shares the parent's memory and must not call these
+/// Registers the handlers for every later fork, and for the end of a thread that waits for the GIL. A child of vfork(2) shares the parent's memory and must not call these
 /// handlers; fork handlers do not run in it.
 pub(super) fn register() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
+        ended_thread::register(on_ended_thread);
         // SAFETY: the functions stay mapped, since the library is never unloaded. If memory is exhausted,
         // pthread_atfork(3) fails. Then children continue with their parents' thread ids, and a fork while another
         // thread starts or stops the meter may leave the child with an inconsistent state.
@@ -31,16 +35,29 @@ unsafe extern "C" fn in_parent() {
 unsafe extern "C" fn in_child() {
     // SAFETY: as in `in_parent`.
     let Some(mut state) = (unsafe { STATE.after_fork() }) else { return };
-    if state.is_starting {
+    if state.starter != 0 {
         // The thread that was starting the meter does not exist in the child.
-        state.is_starting = false;
-        calibrate::end_cut_off_calibration();
-    }
-    if state.users == 0 {
+        end_cut_off_start(&mut state);
+    } else if state.users == 0 {
         state.redirections.restore();
     } else {
         begin_anew(&state);
     }
+}
+
+/// Runs in a thread that CPython has ended, which holds neither the GIL nor the lock. If the thread was starting the
+/// meter, another thread can start it now: Python may be initialised again.
+fn on_ended_thread() {
+    let mut state = STATE.lock();
+    if state.starter == thread::identity() {
+        end_cut_off_start(&mut state);
+    }
+}
+
+fn end_cut_off_start(state: &mut State) {
+    state.starter = 0;
+    calibrate::end_cut_off_calibration();
+    state.redirections.restore();
 }
 
 /// Empties the accounts and the open windows, and makes the forking thread the holder of the GIL that it holds.

@@ -10,6 +10,7 @@ use super::hooking::got::Object;
 use super::hooking::redirections::Redirections;
 use super::python::{self, Python};
 use super::state::STATE;
+use super::thread;
 use crate::refusal::Refusal;
 use crate::snapshot::Snapshot;
 use std::thread::sleep;
@@ -33,8 +34,8 @@ impl Meter {
                 state.users += 1;
                 return Ok(Self(()));
             }
-            if !state.is_starting {
-                state.is_starting = true;
+            if state.starter == 0 {
+                state.starter = thread::identity();
                 break;
             }
             drop(state);
@@ -43,7 +44,7 @@ impl Meter {
         }
         let started = start_stopped(&python);
         let mut state = STATE.lock();
-        state.is_starting = false;
+        state.starter = 0;
         match &started {
             Ok(()) => state.users = 1,
             Err(_) => state.redirections.restore(),
@@ -75,7 +76,7 @@ impl Drop for Meter {
     }
 }
 
-/// Starts the stopped meter. `is_starting` prevents other threads from doing so at the same time. The lock is released
+/// Starts the stopped meter. `starter` prevents other threads from doing so at the same time. The lock is released
 /// whenever the GIL is released. If the start fails, some entries may be redirected.
 fn start_stopped(python: &Python) -> Result<(), Refusal> {
     let object = Object::holding(python.save_thread)

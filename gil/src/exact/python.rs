@@ -1,6 +1,7 @@
 //! The CPython of this process, called through its public functions. They are looked up at run time, so that this
 //! library need not be linked with a libpython.
 
+use crate::ended_thread;
 use crate::refusal::Refusal;
 use libc::c_void;
 use std::ffi::{CStr, c_char, c_int};
@@ -70,14 +71,15 @@ impl Python {
         self.without_gil(|| ())
     }
 
-    /// Runs `body` without the GIL. Returns the thread state that released it.
+    /// Runs `body` without the GIL. Returns the thread state that released it. If the interpreter is shutting down, it
+    /// may not return (see [`ended_thread`]).
     pub(super) fn without_gil(&self, body: impl FnOnce()) -> ThreadState {
         // SAFETY: the calling thread holds the GIL, as was checked, and acquires it again with the thread state that it
         // got.
         unsafe {
             let state = (self.save)();
             body();
-            (self.restore)(state);
+            ended_thread::call(self.restore, state);
             state
         }
     }

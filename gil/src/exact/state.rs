@@ -6,9 +6,9 @@ use crate::fork_lock::ForkLock;
 pub(super) struct State {
     /// The number of running meters.
     pub(super) users: usize,
-    /// True while a thread starts the stopped meter. That thread releases the GIL from time to time, and must not hold
-    /// the lock while it does.
-    pub(super) is_starting: bool,
+    /// The identity of the thread that starts the stopped meter, or 0. That thread releases the GIL from time to time,
+    /// and must not hold the lock while it does.
+    pub(super) starter: usize,
     /// True if the GIL is 2.7's.
     pub(super) is_semaphore: bool,
     /// The entries that are redirected, or could be.
@@ -16,4 +16,4 @@ pub(super) struct State {
 }
 
 pub(super) static STATE: ForkLock<State> =
-    ForkLock::new(State { users: 0, is_starting: false, is_semaphore: false, redirections: Redirections::none() });
+    ForkLock::new(State { users: 0, starter: 0, is_semaphore: false, redirections: Redirections::none() });
