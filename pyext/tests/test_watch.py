@@ -412,6 +412,54 @@ except AttributeError as error:
     assert (done.stderr, done.stdout) == ("", "module 'busy' has no attribute 'wotch'\n")
 
 
+def test_a_child_forked_during_the_first_use_of_watch_can_watch(child):
+    forked = child("""
+        import busy
+
+        class Slow:
+            def find_spec(self, name, *_):
+                if name == "busy._watch":
+                    is_importing.set()
+                    time.sleep(0.5)
+
+        is_importing = threading.Event()
+        sys.meta_path.insert(0, Slow())
+        other = threading.Thread(target=lambda: busy.watch)
+        other.start()
+        is_importing.wait()
+        pid = os.fork()
+        if pid == 0:
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)
+            signal.alarm(10)
+            with busy.watch() as w:
+                busy.with_lock(0.01)
+            os._exit(0 if list(w.threads.values())[0].held_s >= 0.01 else 1)
+        other.join()
+        report(status=os.waitpid(pid, 0)[1])
+    """)
+    assert forked.report() == {"status": 0}
+
+
+def test_a_thread_is_not_named_after_the_greenlets_that_it_runs(child):
+    # As gevent's patch does, for which threading has a Thread of each greenlet.
+    watching = child("""
+        import busy
+
+        class Greenlet(threading.Thread):
+            native_id = threading.get_native_id()
+            ident = 7
+
+            def is_alive(self):
+                return True
+
+        with busy.watch() as w:
+            threading._active[7] = Greenlet(name="greenlet")
+        del threading._active[7]
+        report(names=[thread.name for thread in w.threads.values()])
+    """)
+    assert watching.report() == {"names": ["MainThread"]}
+
+
 def test_without_parentheses_it_decorates_a_function():
     @busy.watch
     def wait(seconds):

@@ -1,5 +1,5 @@
-"""Ends the process while four daemon threads call busy without a pause. Before 3.14, CPython ends a thread that acquires
-the GIL after the interpreter has begun to shut down; such a thread may be inside any of these calls.
+"""Ends the process while four daemon threads call busy without a pause. Once the interpreter has begun to shut down,
+CPython before 3.14 ends a thread that acquires the GIL; such a thread may be inside any of these calls.
 
 usage: ends.py LIBBUSY CALL END. The calls other than `start` and `window` need the Python module."""
 
@@ -55,16 +55,13 @@ def call_collected_watch():
         watched.read()
 
 
-def call_with_lock():
-    busy.with_lock(Unsettled())
-
-
 def call_without_lock():
     busy.without_lock(0)
     busy.without_lock(1e-4)
 
 
-def call_refused():
+def call_unsettled():
+    busy.with_lock(Unsettled())
     try:
         busy.without_lock(Unsettled(TypeError()))
     except TypeError:

@@ -210,8 +210,20 @@ fn a_process_ends_as_usual_while_threads_use_the_meter() {
 fn a_process_ends_as_usual_while_threads_use_the_module() {
     let Some(module) = module() else { return };
     for python in metered((3, 10)) {
-        let calls = ["watch", "collected_watch", "with_lock", "without_lock", "refused"];
+        let calls = ["watch", "collected_watch", "without_lock", "unsettled"];
         end(python, &calls, Some(&module));
+    }
+}
+
+#[test]
+fn an_interpreter_that_the_module_does_not_support_is_refused_with_the_versions() {
+    let Some(module) = module() else { return };
+    for python in pythons().iter().filter(|python| python.version < (3, 10)) {
+        let output = run(Command::new(&python.path).args(["-B", "-c", "import busy"]).env("PYTHONPATH", &module));
+        let (major, minor) = python.version;
+        let expected = format!("ImportError: the module busy requires CPython 3.10 or later, found {major}.{minor}\n");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success() && stderr.ends_with(&expected), "{}: {stderr}", python.name);
     }
 }
 

@@ -14,8 +14,11 @@ truth for a measurement of the GIL.
 
 import sys
 
-if sys.version_info < (3, 10):  # noqa: UP036 - any version may find it through PYTHONPATH
-    raise ImportError("busy requires CPython 3.10 or later, found %d.%d" % sys.version_info[:2])  # noqa: UP031
+# Any version may find this file through PYTHONPATH, so it has to be valid in Python 2.7 as well.
+if sys.version_info < (3, 10):
+    raise ImportError("the module busy requires CPython 3.10 or later, found %d.%d" % sys.version_info[:2])
+
+from _thread import RLock
 
 try:
     from busy._busy import __version__, with_lock, without_lock
@@ -23,10 +26,12 @@ except SystemError:
     # 3.13t raises this for a module that was built for a CPython with a GIL.
     if "t" not in sys.abiflags:
         raise
-    raise ImportError(
+    _unsupported = ImportError(
         "this build of busy does not support free-threaded CPython, which has no GIL to hold or meter: "
         "use a CPython with a GIL, or call libbusy through ctypes"
-    ) from None
+    )
+    _unsupported.__suppress_context__ = True
+    raise _unsupported
 
 # Type checkers know the name; importing typing would take longer than this whole module.
 TYPE_CHECKING = False
@@ -55,13 +60,30 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> object:
+# Held during an import on first use. fork(2) waits for it: otherwise, a child would inherit importlib's lock of the
+# module from a thread that the child does not have, and its own import would wait for ever (`_ModuleLock`,
+# Lib/importlib/_bootstrap.py).
+_importing = RLock()
+try:
+    from posix import register_at_fork
+except ImportError:
+    pass  # This system has no fork(2).
+else:
+    register_at_fork(
+        before=_importing.acquire, after_in_parent=_importing.release, after_in_child=_importing.release
+    )
+
+
+def __getattr__(name):
+    # type: (str) -> object
     if name not in _LAZY:
-        raise AttributeError(f"module 'busy' has no attribute {name!r}")
-    __import__(_LAZY[name])
+        raise AttributeError("module 'busy' has no attribute %r" % name)
+    with _importing:
+        __import__(_LAZY[name])
     value = globals()[name] = getattr(sys.modules[_LAZY[name]], name)
     return value
 
 
-def __dir__() -> list[str]:
-    return sorted({*globals(), *_LAZY})
+def __dir__():
+    # type: () -> list[str]
+    return sorted(set(globals()) | set(_LAZY))

@@ -314,13 +314,17 @@ def _since(before_ns: int | None, now_ns: int) -> float:
 
 def _living() -> dict[int, str]:
     """Returns the names of the living threads by native thread id. Before 3.13, threading knows the thread of a forked
-    child by its id in the parent, so the id of the calling thread comes from the system."""
+    child by its id in the parent, so the id of the calling thread comes from the system.
+
+    If threading is patched by gevent, each greenlet has a Thread there, with the native id of the thread that runs it.
+    That thread is named after its own Thread: the main one, or the one that has been there for longest."""
     own = threading.get_ident()
-    ids = {
-        threading.get_native_id() if thread.ident == own else thread.native_id: thread.name
-        for thread in threading.enumerate()
-    }
-    return {tid: name for tid, name in ids.items() if tid is not None}
+    names: dict[int, str] = {}
+    for thread in [threading.main_thread(), *threading.enumerate()]:
+        tid = threading.get_native_id() if thread.ident == own else thread.native_id
+        if tid is not None and thread.is_alive():
+            names.setdefault(tid, thread.name)
+    return names
 
 
 def _took_part(row: "ThreadRow") -> bool:
