@@ -201,6 +201,10 @@ extern "C" {
  * the call takes about a millisecond. If another thread is beginning a session, the call releases the GIL until that
  * thread is done, and acquires it again.
  *
+ * If another copy of libbusy in the same process is metering, that copy serves: until each of this copy's starts has
+ * been stopped, its busy_gil_ functions forward to the other copy. If the two have different ABI versions, the call is
+ * refused. If another tool has redirected CPython's calls before, its functions are called as before.
+ *
  * GIL: the calling thread must hold it. In a C extension, call the function outside of Py_BEGIN_ALLOW_THREADS and
  * Py_END_ALLOW_THREADS. From Python, call it through ctypes.PyDLL, which keeps the GIL; ctypes.CDLL releases it.
  * Blocking: yes; the call may wait for the GIL, for as long as other threads hold it.
@@ -255,6 +259,8 @@ busy_status busy_gil_stop(void);
  * Returns:
  * - BUSY_OK: the totals and the rows are written.
  * - BUSY_GIL_OFF: the meter is not running.
+ * - BUSY_GIL_REFUSED: since the session began, another tool in this process has redirected the same calls of CPython,
+ *   so the figures may be incomplete; busy_gil_reason() returns details. The next session is not affected.
  * - BUSY_BAD_OPTION: no GIL has the index `totals->gil`, or `totals->window` is neither 0 nor an open window.
  * - BUSY_BAD_SIZE: as for busy_wait_ns(), with `totals` in place of `options`.
  * - BUSY_NULL_POINTER: `totals` is NULL, or `threads` is NULL and `capacity` is not 0.

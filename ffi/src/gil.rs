@@ -1,9 +1,12 @@
 use crate::boundary;
+use crate::gil_copy::OtherCopy;
 use crate::options::known_prefix;
 use crate::status::{
-    BUSY_BAD_OPTION, BUSY_GIL_NOT_HELD, BUSY_GIL_OFF, BUSY_GIL_REFUSED, BUSY_NO_WINDOWS, BUSY_NULL_POINTER, busy_status,
+    BUSY_BAD_OPTION, BUSY_GIL_NOT_HELD, BUSY_GIL_OFF, BUSY_GIL_REFUSED, BUSY_NO_WINDOWS, BUSY_NULL_POINTER, BUSY_OK,
+    busy_status,
 };
 use busy_gil::{ForkLock, GilTotals, Meter, Refusal, Snapshot, Window};
+use std::cell::RefCell;
 use std::ffi::c_char;
 #[cfg(unix)]
 use std::sync::Once;
@@ -98,10 +101,14 @@ struct State {
     meters: Vec<Meter>,
     /// The open windows. The number of a window is its index, plus 1.
     windows: Vec<Option<Window>>,
+    /// The copy to which the calls are forwarded, and the number of starts that it has got and that have not been
+    /// stopped yet. Then this copy has no meter.
+    other: Option<(OtherCopy, usize)>,
     reason: String,
 }
 
-static STATE: ForkLock<State> = ForkLock::new(State { meters: Vec::new(), windows: Vec::new(), reason: String::new() });
+static STATE: ForkLock<State> =
+    ForkLock::new(State { meters: Vec::new(), windows: Vec::new(), other: None, reason: String::new() });
 
 /// Starts the meter, or joins it if it is running. Each start that returns BUSY_OK needs one busy_gil_stop(), which any
 /// thread may call.
@@ -110,6 +117,10 @@ static STATE: ForkLock<State> = ForkLock::new(State { meters: Vec::new(), window
 /// learn and check how this CPython does so. Other Python threads may run meanwhile. If no thread waits for the GIL,
 /// the call takes about a millisecond. If another thread is beginning a session, the call releases the GIL until that
 /// thread is done, and acquires it again.
+///
+/// If another copy of libbusy in the same process is metering, that copy serves: until each of this copy's starts has
+/// been stopped, its busy_gil_ functions forward to the other copy. If the two have different ABI versions, the call is
+/// refused. If another tool has redirected CPython's calls before, its functions are called as before.
 ///
 /// GIL: the calling thread must hold it. In a C extension, call the function outside of Py_BEGIN_ALLOW_THREADS and
 /// Py_END_ALLOW_THREADS. From Python, call it through ctypes.PyDLL, which keeps the GIL; ctypes.CDLL releases it.
@@ -127,10 +138,30 @@ static STATE: ForkLock<State> = ForkLock::new(State { meters: Vec::new(), window
 pub extern "C" fn busy_gil_start() -> busy_status {
     boundary::status(|| {
         register_fork_handlers();
+        if let Some(other) = STATE.lock().forward() {
+            return started_by(other);
+        }
+        let found = RefCell::new(None);
+        let is_copy = |address| {
+            *found.borrow_mut() = OtherCopy::at(address, busy_gil_start as *const () as usize);
+            found.borrow().is_some()
+        };
         // Without the lock: this call may release the GIL, and the next caller may wait for the lock while it holds the
         // GIL.
-        let meter = Meter::start().map_err(refused)?;
-        STATE.lock().meters.push(meter);
+        let meter = Meter::start_unless(&is_copy);
+        match (meter, found.take()) {
+            (Ok(meter), _) => STATE.lock().meters.push(meter),
+            // The GIL has been held since the other copy was found, so this copy has not been started since.
+            (Err(Refusal::OtherCopy), Some(Ok(other))) => {
+                STATE.lock().other.get_or_insert((other, 0)).1 += 1;
+                return started_by(other);
+            }
+            (Err(Refusal::OtherCopy), Some(Err(reason))) => {
+                STATE.lock().reason = reason;
+                return Err(BUSY_GIL_REFUSED);
+            }
+            (Err(refusal), _) => return Err(refused(&refusal)),
+        }
         Ok(())
     })
 }
@@ -150,6 +181,10 @@ pub extern "C" fn busy_gil_start() -> busy_status {
 pub extern "C" fn busy_gil_stop() -> busy_status {
     boundary::status(|| {
         let mut state = STATE.lock();
+        if let Some(other) = state.unforward() {
+            drop(state);
+            return result((other.stop)());
+        }
         let meter = state.meters.pop().ok_or(BUSY_GIL_OFF)?;
         if state.meters.is_empty() {
             state.windows.clear();
@@ -184,6 +219,8 @@ pub extern "C" fn busy_gil_stop() -> busy_status {
 /// Returns:
 /// - BUSY_OK: the totals and the rows are written.
 /// - BUSY_GIL_OFF: the meter is not running.
+/// - BUSY_GIL_REFUSED: since the session began, another tool in this process has redirected the same calls of CPython,
+///   so the figures may be incomplete; busy_gil_reason() returns details. The next session is not affected.
 /// - BUSY_BAD_OPTION: no GIL has the index `totals->gil`, or `totals->window` is neither 0 nor an open window.
 /// - BUSY_BAD_SIZE: as for busy_wait_ns(), with `totals` in place of `options`.
 /// - BUSY_NULL_POINTER: `totals` is NULL, or `threads` is NULL and `capacity` is not 0.
@@ -199,6 +236,15 @@ pub unsafe extern "C" fn busy_gil_snapshot(
     boundary::status(|| {
         if totals.is_null() || (threads.is_null() && capacity != 0) {
             return Err(BUSY_NULL_POINTER);
+        }
+        if let Some(other) = forwarded() {
+            // SAFETY: the arguments of this call.
+            let status = unsafe { (other.snapshot)(totals.cast(), threads.cast(), capacity, needed) };
+            if status == BUSY_GIL_REFUSED {
+                let reason = other.reason();
+                STATE.lock().reason = reason;
+            }
+            return result(status);
         }
         // SAFETY: the pointer is not NULL, so the header requires live totals.
         let busy_gil_totals { gil: which, window, .. } = unsafe { known_prefix(totals) }?;
@@ -239,6 +285,10 @@ pub unsafe extern "C" fn busy_gil_window_open(number: *mut u32) -> busy_status {
         if number.is_null() {
             return Err(BUSY_NULL_POINTER);
         }
+        if let Some(other) = forwarded() {
+            // SAFETY: the argument of this call.
+            return result(unsafe { (other.window_open)(number) });
+        }
         let mut state = STATE.lock();
         let opened = state.meters.first().ok_or(BUSY_GIL_OFF)?.window().map_err(|_| BUSY_NO_WINDOWS)?;
         let index = state.windows.iter().position(Option::is_none).unwrap_or(state.windows.len());
@@ -266,6 +316,9 @@ pub unsafe extern "C" fn busy_gil_window_open(number: *mut u32) -> busy_status {
 #[unsafe(no_mangle)]
 pub extern "C" fn busy_gil_window_close(number: u32) -> busy_status {
     boundary::status(|| {
+        if let Some(other) = forwarded() {
+            return result((other.window_close)(number));
+        }
         let mut state = STATE.lock();
         let place = index(number).and_then(|index| state.windows.get_mut(index)).ok_or(BUSY_BAD_OPTION)?;
         place.take().map(drop).ok_or(BUSY_BAD_OPTION)
@@ -324,19 +377,67 @@ fn register_fork_handlers() {
 #[cfg(not(unix))]
 fn register_fork_handlers() {}
 
-fn refused(refusal: Refusal) -> busy_status {
+impl State {
+    /// Returns the other copy that serves, if there is one, and counts one more start that it gets. Counting comes
+    /// before the start, so that a stop in another thread can't end the forwarding in between.
+    fn forward(&mut self) -> Option<OtherCopy> {
+        let (other, starts) = self.other.as_mut()?;
+        *starts += 1;
+        Some(*other)
+    }
+
+    /// Undoes one `forward`.
+    fn unforward(&mut self) -> Option<OtherCopy> {
+        let (other, starts) = self.other.as_mut()?;
+        let other = *other;
+        *starts -= 1;
+        if *starts == 0 {
+            self.other = None;
+        }
+        Some(other)
+    }
+}
+
+/// Returns the copy to which calls are forwarded.
+fn forwarded() -> Option<OtherCopy> {
+    STATE.lock().other.map(|(other, _)| other)
+}
+
+/// Starts `other`, for which the start has been counted.
+fn started_by(other: OtherCopy) -> Result<(), busy_status> {
+    let status = (other.start)();
+    if status != BUSY_OK {
+        let reason = other.reason();
+        let mut state = STATE.lock();
+        state.unforward();
+        state.reason = reason;
+    }
+    result(status)
+}
+
+fn result(status: busy_status) -> Result<(), busy_status> {
+    if status == BUSY_OK { Ok(()) } else { Err(status) }
+}
+
+fn refused(refusal: &Refusal) -> busy_status {
     STATE.lock().reason = refusal.to_string();
-    if refusal == Refusal::NotHeld { BUSY_GIL_NOT_HELD } else { BUSY_GIL_REFUSED }
+    if *refusal == Refusal::NotHeld { BUSY_GIL_NOT_HELD } else { BUSY_GIL_REFUSED }
 }
 
 fn snapshot(window: u32) -> Result<Snapshot, busy_status> {
     let state = STATE.lock();
     let meter = state.meters.first().ok_or(BUSY_GIL_OFF)?;
-    if window == 0 {
-        return Ok(meter.snapshot());
+    let snapshot = if window == 0 {
+        meter.snapshot()
+    } else {
+        index(window).and_then(|index| state.windows.get(index)?.as_ref()).ok_or(BUSY_BAD_OPTION)?.read()
+    };
+    drop(state);
+    // After the figures were read: then it was there before.
+    match Meter::disturbance() {
+        Some(disturbance) => Err(refused(&disturbance)),
+        None => Ok(snapshot),
     }
-    let open = index(window).and_then(|index| state.windows.get(index)?.as_ref()).ok_or(BUSY_BAD_OPTION)?;
-    Ok(open.read())
 }
 
 /// Returns the index of the window with that number.

@@ -9,6 +9,7 @@ mod boundary;
 mod cancel;
 mod cpu;
 mod gil;
+mod gil_copy;
 mod load;
 mod options;
 mod status;

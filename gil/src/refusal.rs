@@ -37,9 +37,21 @@ pub enum Refusal {
          inside"
     )]
     StaticallyBound(&'static str, String),
-    /// The C library does not contain the function.
-    #[error("the C library has no {0}")]
-    NoFunction(&'static str),
+    /// Another copy of busy meters this process.
+    #[error("another copy of busy meters this process")]
+    OtherCopy,
+    /// Another tool has redirected the same calls while the meter was running.
+    #[error(
+        "another tool has redirected CPython's calls while the meter was running (they lead to {0} now), so the figures \
+         since then may be incomplete: stop every meter and watch, and start again"
+    )]
+    Overwritten(String),
+    /// Other tools have redirected the calls in too many ways.
+    #[error(
+        "other tools, now {0}, have redirected CPython's calls in too many different ways while the meter was running: \
+         load them before the meter starts"
+    )]
+    TooManyTools(String),
     /// One release and one acquire did not have the effects that this CPython's GIL should have.
     #[error("this CPython's GIL does not behave as expected: {0}")]
     Unexpected(String),

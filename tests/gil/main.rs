@@ -119,6 +119,57 @@ fn a_stop_restores_every_entry_and_invalid_calls_are_refused() {
     }
 }
 
+/// Compiles a library of tests/gil. Strict C99 hides what it uses.
+fn compiled(prefix: &Prefix, source: &str, library: &str, flags: &[&str]) -> PathBuf {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/gil");
+    let map = format!("-Wl,--version-script={}", folder.join("preload.map").display());
+    let flags: Vec<_> = flags.iter().map(|flag| if *flag == "MAP" { map.as_str() } else { flag }).collect();
+    prefix.compile(&folder.join(source), "c99", library, [&["-shared", "-fPIC"], &flags[..]].concat())
+}
+
+#[test]
+fn three_copies_of_the_library_report_the_truth_in_every_order() {
+    for python in metered((2, 7)) {
+        let worst = figures(&mut script(python, "copies.py"));
+        let worst = worst.as_object().unwrap().values().filter_map(Value::as_f64).fold(0.0, f64::max);
+        eprintln!("{}: largest error of the held share {worst}", python.name);
+    }
+}
+
+#[test]
+fn beside_another_tool_each_figure_is_true_or_refused_and_the_tool_sees_every_call() {
+    let prefix = Prefix::new();
+    let [one, two] = ["patcher.so", "patcher2.so"].map(|name| compiled(&prefix, "patcher.c", name, &[]));
+    for python in metered((2, 7)) {
+        eprintln!("{}: {}", python.name, figures(script(python, "patchers.py").arg(&one).arg(&two)));
+    }
+}
+
+#[test]
+fn a_preloaded_library_sees_every_call() {
+    let prefix = Prefix::new();
+    let libraries = [
+        compiled(&prefix, "preload.c", "unversioned.so", &[]),
+        compiled(&prefix, "preload.c", "versioned.so", &["-DVERSIONED", "MAP"]),
+    ];
+    for python in metered((2, 7)) {
+        for library in &libraries {
+            let mut command = script(python, "preloaded.py");
+            command.arg(library).env("LD_PRELOAD", library);
+            assert_eq!(printed(&mut command), "seen\n", "{}, {}", python.name, library.display());
+        }
+    }
+}
+
+#[test]
+fn where_a_process_may_not_read_itself_by_one_call_the_meter_reads_otherwise_or_names_the_call() {
+    for python in metered((3, 7)) {
+        assert_eq!(printed(&mut script(python, "forbidden.py")), "metered\n", "{}", python.name);
+        let reason = printed(script(python, "forbidden.py").arg("all"));
+        assert!(reason.contains("process_vm_readv") && reason.contains("not permitted"), "{}: {reason}", python.name);
+    }
+}
+
 #[test]
 fn a_child_forked_during_another_threads_start_can_start_the_meter() {
     for python in metered((2, 7)) {

@@ -22,21 +22,74 @@ pub(super) fn reserve(bytes: usize, purpose: &'static str) -> Result<*mut u8, Re
     Ok(reserved.cast())
 }
 
-/// Returns the words that begin at `address` if all of them are mapped. Makes one system call and does not change
-/// errno.
+/// Returns the words that begin at `address` if all of them are mapped. Does not change errno.
 pub(super) fn words<const N: usize>(address: usize) -> Option<[usize; N]> {
+    read(address).ok()
+}
+
+/// Returns the words that begin at `address`. Makes one system call, or four if the first is forbidden, as by a seccomp
+/// filter. Allocates nothing and does not change errno.
+///
+/// # Errors
+/// EFAULT or EIO if the words are not mapped. Otherwise, the process may not read itself.
+pub(super) fn read<const N: usize>(address: usize) -> io::Result<[usize; N]> {
+    // SAFETY: errno is the thread's own.
+    let errno = unsafe { libc::__errno_location() };
+    // SAFETY: as above.
+    let before = unsafe { *errno };
     let mut words = [0usize; N];
-    let bytes = size_of_val(&words);
+    let mut result = read_by_call(address, &mut words);
+    if result.as_ref().is_err_and(|error| error.raw_os_error() != Some(libc::EFAULT)) {
+        result = read_by_file(address, &mut words).or(result);
+    }
+    // SAFETY: as above.
+    unsafe { *errno = before };
+    result.map(|()| words)
+}
+
+fn read_by_call(address: usize, words: &mut [usize]) -> io::Result<()> {
+    let bytes = size_of_val(words);
     let local = libc::iovec { iov_base: words.as_mut_ptr().cast(), iov_len: bytes };
     let remote = libc::iovec { iov_base: address as *mut libc::c_void, iov_len: bytes };
-    // SAFETY: errno is the thread's own; process_vm_readv(2) writes to the local buffer only, and fails with EFAULT if
-    // the source is not mapped.
-    let read = unsafe {
-        let errno = libc::__errno_location();
-        let before = *errno;
-        let read = libc::process_vm_readv(libc::getpid(), &raw const local, 1, &raw const remote, 1, 0);
-        *errno = before;
-        read
-    };
-    (read == bytes as isize).then_some(words)
+    // SAFETY: process_vm_readv(2) writes to the local buffer only, and fails with EFAULT if the source is not mapped.
+    let read = unsafe { libc::process_vm_readv(libc::getpid(), &raw const local, 1, &raw const remote, 1, 0) };
+    if read == bytes as isize { Ok(()) } else { Err(error(read)) }
+}
+
+fn read_by_file(address: usize, words: &mut [usize]) -> io::Result<()> {
+    let bytes = size_of_val(words);
+    // SAFETY: plain system calls; pread(2) writes to the buffer only, and fails with EIO if the source is not mapped.
+    unsafe {
+        let file = libc::open(c"/proc/self/mem".as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC);
+        if file < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        let read = libc::pread(file, words.as_mut_ptr().cast(), bytes, address as libc::off_t);
+        let result = if read == bytes as isize { Ok(()) } else { Err(error(read)) };
+        libc::close(file);
+        result
+    }
+}
+
+/// Returns the error of a read that returned `read`. A partial read has ended at memory that is not mapped.
+fn error(read: isize) -> io::Error {
+    if read < 0 { io::Error::last_os_error() } else { io::Error::from_raw_os_error(libc::EFAULT) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_read_in_both_ways_if_they_are_mapped() {
+        let words = [7usize, 8];
+        let address = words.as_ptr() as usize;
+        for read in [read_by_call, read_by_file] {
+            let mut found = [0; 2];
+            read(address, &mut found).unwrap();
+            assert_eq!(found, [7, 8]);
+            read(16, &mut found).unwrap_err();
+        }
+        assert_eq!((super::words::<2>(address), super::words::<1>(16)), (Some([7, 8]), None));
+    }
 }

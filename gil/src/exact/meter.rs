@@ -5,9 +5,9 @@ use super::counting::gils::GILS;
 use super::counting::window::Window;
 use super::counting::{pool, read};
 use super::fork;
-use super::hooking::calibrate;
 use super::hooking::got::Object;
 use super::hooking::redirections::Redirections;
+use super::hooking::{calibrate, disturbance};
 use super::python::{self, Python};
 use super::state::STATE;
 use super::thread;
@@ -27,6 +27,17 @@ impl Meter {
     /// # Errors
     /// The first check that fails. Then nothing stays redirected.
     pub fn start() -> Result<Self, Refusal> {
+        Self::start_unless(&|_| false)
+    }
+
+    /// Starts metering like [`Self::start`], unless another copy of this library meters the process. If the meter is not
+    /// running, and CPython's calls lead into another object, `is_copy` is called with the address to which they lead,
+    /// and returns true if that object is such a copy. The GIL is held from that call until the calls are redirected, so
+    /// no other copy starts in between.
+    ///
+    /// # Errors
+    /// [`Refusal::OtherCopy`] if `is_copy` has returned true; otherwise those of [`Self::start`].
+    pub fn start_unless(is_copy: &dyn Fn(usize) -> bool) -> Result<Self, Refusal> {
         let python = Python::held_here()?;
         loop {
             let mut state = STATE.lock();
@@ -42,7 +53,7 @@ impl Meter {
             // The thread that starts the metering may be waiting for the GIL.
             python.without_gil(|| sleep(Duration::from_millis(1)));
         }
-        let started = start_stopped(&python);
+        let started = start_stopped(&python, is_copy);
         let mut state = STATE.lock();
         state.starter = 0;
         match &started {
@@ -55,6 +66,12 @@ impl Meter {
     /// Returns the figures since the stopped meter was started, or since the fork. Needs no GIL.
     pub fn snapshot(&self) -> Snapshot {
         read::snapshot(None)
+    }
+
+    /// Returns the reason why the figures may be incomplete, if there is one: another tool has redirected the same calls
+    /// since the stopped meter was started. Needs no GIL.
+    pub fn disturbance() -> Option<Refusal> {
+        disturbance::found()
     }
 
     /// Opens a window, which begins now and has its own longest hold and wait. Needs no GIL.
@@ -78,11 +95,11 @@ impl Drop for Meter {
 
 /// Starts the stopped meter. `starter` prevents other threads from doing so at the same time. The lock is released
 /// whenever the GIL is released. If the start fails, some entries may be redirected.
-fn start_stopped(python: &Python) -> Result<(), Refusal> {
+fn start_stopped(python: &Python, is_copy: &dyn Fn(usize) -> bool) -> Result<(), Refusal> {
     let object = Object::holding(python.save_thread)
         .ok_or_else(|| Refusal::StaticallyBound("the C library", "a static executable".into()))?;
     let is_semaphore = python.version < (3, 0);
-    let found = Redirections::find(&object, is_semaphore)?;
+    let found = Redirections::find(&object, is_semaphore, is_copy)?;
     pool::reserve()?;
     clock::settle();
     fork::register();

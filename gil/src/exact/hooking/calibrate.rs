@@ -5,13 +5,10 @@
 use super::super::counting::gils::{INTERP, LAST_HOLDER, SWITCH_COND};
 use super::super::python::{self, Python, ThreadState, symbol};
 use super::super::{memory, thread};
-use super::cond::{self, Signal};
 use super::got::Span;
-use super::semaphore::{self, OnSemaphore};
-use super::stack;
+use super::{sets, stack};
 use crate::refusal::Refusal;
 use libc::c_void;
-use std::arch::naked_asm;
 use std::ffi::c_int;
 use std::ptr::null_mut;
 use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
@@ -38,7 +35,7 @@ pub(crate) struct Calibration {
     pub(crate) others: Vec<usize>,
 }
 
-/// Finds and checks CPython 3's GIL, while pthread_cond_signal is redirected to [`signal`].
+/// Finds and checks CPython 3's GIL, while pthread_cond_signal is redirected.
 pub(crate) fn conds(python: &Python) -> Result<Calibration, Refusal> {
     let (seen, state) = observe(python);
     let [cond, switch_cond] = seen[..] else {
@@ -47,10 +44,11 @@ pub(crate) fn conds(python: &Python) -> Result<Calibration, Refusal> {
     if switch_cond.wrapping_sub(cond) != SWITCH_COND {
         return Err(unexpected("its two conds are not placed as in struct _gil_runtime_state"));
     }
-    let around = memory::words::<2>(cond - LAST_HOLDER);
+    let around = memory::read::<2>(cond - LAST_HOLDER);
+    let around = around.map_err(|error| Refusal::System("process_vm_readv of CPython's GIL", error.to_string()))?;
     match around {
-        Some([holder, locked]) if holder == state as usize && locked as u32 == 1 => {}
-        Some([_, locked]) if locked as u32 != 1 => {
+        [holder, locked] if holder == state as usize && locked as u32 == 1 => {}
+        [_, locked] if locked as u32 != 1 => {
             return Err(unexpected(&format!("`locked` is {}, not 1, while it is held", locked as u32)));
         }
         _ => return Err(unexpected("`last_holder` is not the thread state that holds it")),
@@ -62,8 +60,7 @@ pub(crate) fn conds(python: &Python) -> Result<Calibration, Refusal> {
     Ok(Calibration { address: cond, interpreter, to_cond: Some(to_cond), others })
 }
 
-/// Finds and checks 2.7's GIL, while sem_post, sem_wait and sem_trywait are redirected to [`post`], [`wait`] and
-/// [`trywait`].
+/// Finds and checks 2.7's GIL, while sem_post, sem_wait and sem_trywait are redirected.
 pub(crate) fn semaphores(python: &Python) -> Result<Calibration, Refusal> {
     let (mut seen, _) = observe(python);
     if seen.is_empty() {
@@ -133,9 +130,11 @@ fn size_of_symbol(address: usize) -> Option<usize> {
     }
 }
 
-/// Logs `address` if the caller is the calibrating thread. `stack` is the stack pointer if the call is a release.
-fn note(address: *mut c_void, stack: Option<*const usize>) {
-    if OWNER.load(Ordering::Acquire) != thread::identity() {
+/// Logs `address` if the caller is the calibrating thread, and the hook that was called is of the set in use. `stack` is
+/// the stack pointer if the call is a release.
+#[cold]
+pub(super) fn note(set: usize, address: *mut c_void, stack: Option<*const usize>) {
+    if OWNER.load(Ordering::Acquire) != thread::identity() || !sets::is_latest(set) {
         return;
     }
     // SAFETY: the calibrating thread's own log, which is alive while OWNER is set.
@@ -147,51 +146,4 @@ fn note(address: *mut c_void, stack: Option<*const usize>) {
     if log.addresses.len() < log.addresses.capacity() {
         log.addresses.push(address as usize);
     }
-}
-
-/// Replaces pthread_cond_signal during calibration.
-#[unsafe(naked)]
-pub(super) unsafe extern "C-unwind" fn signal() {
-    naked_asm!("endbr64", "mov rsi, rsp", "jmp {note}", note = sym note_signal);
-}
-
-unsafe extern "C-unwind" fn note_signal(cond: *mut c_void, stack: *const usize) -> c_int {
-    note(cond, Some(stack));
-    // SAFETY: the address was resolved before any call was redirected; the argument comes from the caller.
-    unsafe { std::mem::transmute::<usize, Signal>(cond::REAL_SIGNAL.load(Ordering::Relaxed))(cond) }
-}
-
-/// Replaces sem_post during calibration.
-#[unsafe(naked)]
-pub(super) unsafe extern "C-unwind" fn post() {
-    naked_asm!("endbr64", "mov rsi, rsp", "jmp {note}", note = sym note_post);
-}
-
-unsafe extern "C-unwind" fn note_post(semaphore: *mut c_void, stack: *const usize) -> c_int {
-    note(semaphore, Some(stack));
-    pass(&semaphore::REAL_POST, semaphore)
-}
-
-/// Replaces sem_wait during calibration.
-pub(super) unsafe extern "C-unwind" fn wait(semaphore: *mut c_void) -> c_int {
-    let result = pass(&semaphore::REAL_WAIT, semaphore);
-    // If a signal interrupts the wait, CPython calls it again.
-    if result == 0 {
-        note(semaphore, None);
-    }
-    result
-}
-
-/// Replaces sem_trywait during calibration.
-pub(super) unsafe extern "C-unwind" fn trywait(semaphore: *mut c_void) -> c_int {
-    let result = pass(&semaphore::REAL_TRYWAIT, semaphore);
-    if result == 0 {
-        note(semaphore, None);
-    }
-    result
-}
-
-fn pass(function: &AtomicUsize, semaphore: *mut c_void) -> c_int {
-    // SAFETY: as in `note_signal`.
-    unsafe { std::mem::transmute::<usize, OnSemaphore>(function.load(Ordering::Relaxed))(semaphore) }
 }

@@ -1,64 +1,75 @@
 //! The functions that CPython 3 calls instead of pthread_cond_signal, _timedwait, _wait and _init, in the object that
 //! holds PyEval_SaveThread. They run under the GIL's mutexes: they make no system call, allocate nothing and take no
-//! lock, except at a thread's first event.
+//! lock, except at a thread's first event. Each exists once in each set (see [`sets`]).
 
 use super::super::clock;
 use super::super::counting::gils::{GILS, Meaning};
 use super::super::counting::pool;
 use super::super::counting::slots::OPEN;
-use super::stack;
+use super::sets::{self, Next};
+use super::{calibrate, disturbance, stack};
 use libc::c_void;
 use std::arch::naked_asm;
 use std::ffi::c_int;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-/// The addresses of glibc's own functions. They must not be called by name, since this library may be linked into the
-/// object whose calls are redirected.
-pub(super) static REAL_SIGNAL: AtomicUsize = AtomicUsize::new(0);
-pub(super) static REAL_TIMEDWAIT: AtomicUsize = AtomicUsize::new(0);
-pub(super) static REAL_WAIT: AtomicUsize = AtomicUsize::new(0);
-pub(super) static REAL_INIT: AtomicUsize = AtomicUsize::new(0);
+/// What the hooks call on. They must not call it by name, since this library may be linked into the object whose calls
+/// are redirected.
+pub(super) static NEXT_SIGNAL: Next = Next::new();
+pub(super) static NEXT_TIMEDWAIT: Next = Next::new();
+pub(super) static NEXT_WAIT: Next = Next::new();
+pub(super) static NEXT_INIT: Next = Next::new();
 
 // "C-unwind": a wait is a cancellation point (pthreads(7)), from which glibc unwinds through the frames of these
 // functions.
-pub(super) type Signal = unsafe extern "C-unwind" fn(*mut c_void) -> c_int;
+type Signal = unsafe extern "C-unwind" fn(*mut c_void) -> c_int;
 type TimedWait = unsafe extern "C-unwind" fn(*mut c_void, *mut c_void, *const c_void) -> c_int;
 type Wait = unsafe extern "C-unwind" fn(*mut c_void, *mut c_void) -> c_int;
 type Init = unsafe extern "C-unwind" fn(*mut c_void, *const c_void) -> c_int;
 
 /// Replaces pthread_cond_signal. Passes the stack pointer to [`record_signal`] as the second argument.
 #[unsafe(naked)]
-pub(super) unsafe extern "C-unwind" fn signal() {
-    naked_asm!("endbr64", "mov rsi, rsp", "jmp {record}", record = sym record_signal);
+pub(super) unsafe extern "C-unwind" fn signal<const SET: usize>() {
+    naked_asm!("endbr64", "mov rsi, rsp", "jmp {record}", record = sym record_signal::<SET>);
 }
 
-unsafe extern "C-unwind" fn record_signal(cond: *mut c_void, stack: *const usize) -> c_int {
-    match GILS.by_cond(cond as usize) {
-        Some((gil, Meaning::Acquire)) => {
-            let now = clock::ticks();
-            gil.acquired(pool::own(gil), &OPEN, now);
+unsafe extern "C-unwind" fn record_signal<const SET: usize>(cond: *mut c_void, stack: *const usize) -> c_int {
+    if !sets::is_metering(SET) {
+        calibrate::note(SET, cond, Some(stack));
+    } else {
+        match GILS.by_cond(cond as usize) {
+            Some((gil, Meaning::Acquire)) => {
+                let now = clock::ticks();
+                gil.acquired(pool::own(gil), &OPEN, now);
+            }
+            Some((gil, Meaning::Release)) => {
+                let now = clock::ticks();
+                // SAFETY: the stack pointer at `signal`'s entry.
+                let is_forced = gil.is_drop_requested() && !unsafe { stack::is_save_thread(stack) };
+                if is_forced {
+                    // SAFETY: the first word is the return address.
+                    disturbance::check_caller(unsafe { stack.read() });
+                }
+                gil.released(&OPEN, pool::session(), now, is_forced);
+            }
+            None => {}
         }
-        Some((gil, Meaning::Release)) => {
-            let now = clock::ticks();
-            // SAFETY: the stack pointer at `signal`'s entry.
-            let is_forced = gil.is_drop_requested() && !unsafe { stack::is_save_thread(stack) };
-            gil.released(&OPEN, pool::session(), now, is_forced);
-        }
-        None => {}
     }
-    // SAFETY: the address was resolved before any call was redirected; the argument comes from the caller.
-    unsafe { std::mem::transmute::<usize, Signal>(REAL_SIGNAL.load(Relaxed))(cond) }
+    // SAFETY: the address of a function of this type was stored before any call was redirected; the argument comes from
+    // the caller.
+    unsafe { std::mem::transmute::<usize, Signal>(NEXT_SIGNAL.of(SET))(cond) }
 }
 
 /// Replaces pthread_cond_timedwait. A call with a GIL's `cond` is a wait for that GIL, or a part of one (`take_gil`).
-pub(super) unsafe extern "C-unwind" fn timedwait(
+pub(super) unsafe extern "C-unwind" fn timedwait<const SET: usize>(
     cond: *mut c_void,
     mutex: *mut c_void,
     deadline: *const c_void,
 ) -> c_int {
     // SAFETY: as above.
-    let wait =
-        || unsafe { std::mem::transmute::<usize, TimedWait>(REAL_TIMEDWAIT.load(Relaxed))(cond, mutex, deadline) };
+    let wait = || unsafe { std::mem::transmute::<usize, TimedWait>(NEXT_TIMEDWAIT.of(SET))(cond, mutex, deadline) };
+    if !sets::is_metering(SET) {
+        return wait();
+    }
     let Some((gil, Meaning::Release)) = GILS.by_cond(cond as usize) else { return wait() };
     pool::own(gil).begins_wait(clock::ticks());
     let switches = gil.switches();
@@ -71,9 +82,12 @@ pub(super) unsafe extern "C-unwind" fn timedwait(
 
 /// Replaces pthread_cond_wait. In a call with a GIL's `switch_cond`, a thread that dropped the GIL on request waits
 /// until another thread has acquired it (`drop_gil`, FORCE_SWITCHING).
-pub(super) unsafe extern "C-unwind" fn wait(cond: *mut c_void, mutex: *mut c_void) -> c_int {
+pub(super) unsafe extern "C-unwind" fn wait<const SET: usize>(cond: *mut c_void, mutex: *mut c_void) -> c_int {
     // SAFETY: as above.
-    let wait = || unsafe { std::mem::transmute::<usize, Wait>(REAL_WAIT.load(Relaxed))(cond, mutex) };
+    let wait = || unsafe { std::mem::transmute::<usize, Wait>(NEXT_WAIT.of(SET))(cond, mutex) };
+    if !sets::is_metering(SET) {
+        return wait();
+    }
     let Some((gil, Meaning::Acquire)) = GILS.by_cond(cond as usize) else { return wait() };
     let account = pool::own(gil);
     account.begins_wait(clock::ticks());
@@ -83,10 +97,12 @@ pub(super) unsafe extern "C-unwind" fn wait(cond: *mut c_void, mutex: *mut c_voi
 }
 
 /// Replaces pthread_cond_init. A call with a known GIL's `cond` creates that GIL again.
-pub(super) unsafe extern "C-unwind" fn init(cond: *mut c_void, attributes: *const c_void) -> c_int {
-    if let Some((gil, Meaning::Release)) = GILS.by_cond(cond as usize) {
+pub(super) unsafe extern "C-unwind" fn init<const SET: usize>(cond: *mut c_void, attributes: *const c_void) -> c_int {
+    if sets::is_metering(SET)
+        && let Some((gil, Meaning::Release)) = GILS.by_cond(cond as usize)
+    {
         gil.created_anew(&OPEN, pool::session(), clock::ticks());
     }
     // SAFETY: as above.
-    unsafe { std::mem::transmute::<usize, Init>(REAL_INIT.load(Relaxed))(cond, attributes) }
+    unsafe { std::mem::transmute::<usize, Init>(NEXT_INIT.of(SET))(cond, attributes) }
 }

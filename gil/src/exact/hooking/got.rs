@@ -1,6 +1,7 @@
 //! The global offset table of one loaded object: finds the entries through which a function is called, and changes
 //! them.
 
+use super::read_only::{page_of, write_read_only};
 use crate::refusal::Refusal;
 use libc::{c_void, dl_phdr_info};
 use object::NativeEndian;
@@ -8,8 +9,7 @@ use object::elf::{
     DT_JMPREL, DT_NULL, DT_PLTRELSZ, DT_RELA, DT_RELASZ, DT_STRTAB, DT_SYMTAB, Dyn64, DynamicTag, PF_X, PT_DYNAMIC,
     PT_GNU_RELRO, PT_LOAD, ProgramHeader64, R_X86_64_GLOB_DAT, R_X86_64_JUMP_SLOT, Rela64, Sym64,
 };
-use std::ffi::{CStr, c_int};
-use std::io;
+use std::ffi::{CStr, CString, c_int};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// A range of addresses.
@@ -28,6 +28,10 @@ impl Span {
     pub(super) fn contains(&self, address: usize) -> bool {
         (self.start..self.end).contains(&address)
     }
+
+    pub(super) fn bounds(&self) -> (usize, usize) {
+        (self.start, self.end)
+    }
 }
 
 /// A loaded object, described by its own tables. It stays loaded as long as the process uses it.
@@ -36,7 +40,7 @@ pub(crate) struct Object {
     /// Its file, as the dynamic linker names it.
     pub(super) name: String,
     /// The code around the address by which the object was found.
-    text: Span,
+    pub(super) text: Span,
     base: usize,
     /// The part that is made read-only after relocation.
     relro: Span,
@@ -46,9 +50,7 @@ pub(crate) struct Object {
 /// An entry through which a function is called.
 pub(super) struct Entry {
     /// The address of the entry.
-    place: usize,
-    /// The address that it held when it was found.
-    original: usize,
+    pub(super) place: usize,
     is_relro: bool,
 }
 
@@ -99,9 +101,15 @@ impl Object {
     fn entry(&self, place: usize) -> Entry {
         let page = page_of(place);
         let is_relro = page >= page_of(self.relro.start) && page < page_of(self.relro.end);
-        // SAFETY: a word of the table, which the dynamic linker may still write.
-        let original = unsafe { AtomicUsize::from_ptr(place as *mut usize) }.load(Ordering::Relaxed);
-        Entry { place, original, is_relro }
+        Entry { place, is_relro }
+    }
+
+    /// Returns true if `function` is the code by which the dynamic linker binds a function at its first call: it pushes
+    /// a number and jumps to the linker (System V ABI, AMD64 supplement, 5.2, "Procedure Linkage Table").
+    pub(super) fn binds_at_first_call(&self, function: usize) -> bool {
+        // SAFETY: the code of the object, where at least one instruction of 5 bytes and a jump follow.
+        let code = || unsafe { (function as *const [u8; 5]).read() };
+        self.text.contains(function) && (code()[0] == 0x68 || code() == [0xf3, 0x0f, 0x1e, 0xfa, 0x68])
     }
 
     fn dynamic_entries(&self) -> impl Iterator<Item = &Dyn64<NativeEndian>> {
@@ -113,39 +121,43 @@ impl Object {
 }
 
 impl Entry {
-    /// Redirects the entry to `function`. Other threads may call through it at the same time: they reach the old or the
-    /// new function.
-    ///
-    /// # Errors
-    /// [`Refusal::System`] if the page can't be made writable.
-    pub(super) fn redirect(&self, function: usize) -> Result<(), Refusal> {
-        let page = page_of(self.place) as *mut c_void;
-        let protect = |rights: c_int| {
-            // SAFETY: the page of the entry, which stays readable.
-            match self.is_relro && unsafe { libc::mprotect(page, page_size(), rights) } != 0 {
-                true => {
-                    Err(Refusal::System("mprotect of CPython's offset table", io::Error::last_os_error().to_string()))
-                }
-                false => Ok(()),
-            }
-        };
-        protect(libc::PROT_READ | libc::PROT_WRITE)?;
-        // SAFETY: a word of the table, writable now.
-        unsafe { AtomicUsize::from_ptr(self.place as *mut usize) }.store(function, Ordering::Release);
-        protect(libc::PROT_READ)
+    /// Returns the function to which the entry leads.
+    pub(super) fn leads_to(&self) -> usize {
+        // SAFETY: a word of the table, which the dynamic linker or another tool may write at the same time.
+        unsafe { AtomicUsize::from_ptr(self.place as *mut usize) }.load(Ordering::Relaxed)
     }
 
-    /// Restores the entry if it leads to one of `ours`. An entry that another library has redirected since is left
-    /// unchanged.
-    pub(super) fn restore(&self, ours: &[usize]) {
-        // SAFETY: a word of the table.
-        let now = unsafe { AtomicUsize::from_ptr(self.place as *mut usize) }.load(Ordering::Relaxed);
-        if ours.contains(&now) {
-            // The page was made writable once, so this should succeed again. If it fails, the hook stays and only
-            // forwards the calls.
-            let _ = self.redirect(self.original);
+    /// Makes the entry lead to `function`. Other threads may call through it at the same time: they reach the old or
+    /// the new function.
+    ///
+    /// # Errors
+    /// [`Refusal::System`] if the entry can't be written.
+    pub(super) fn redirect(&self, function: usize) -> Result<(), Refusal> {
+        if self.is_relro {
+            return write_read_only(self.place, function)
+                .map_err(|error| Refusal::System("write to CPython's offset table", error.to_string()));
         }
+        // SAFETY: a word of the table, in a page that is always writable.
+        unsafe { AtomicUsize::from_ptr(self.place as *mut usize) }.store(function, Ordering::Release);
+        Ok(())
     }
+}
+
+/// Returns the file of the object that contains `address`, as the dynamic linker names it.
+pub(crate) fn object_at(address: usize) -> Option<String> {
+    // SAFETY: dladdr(3) writes only to the struct. Its texts belong to objects that are loaded.
+    unsafe {
+        let mut info: libc::Dl_info = std::mem::zeroed();
+        (libc::dladdr(address as *const c_void, &raw mut info) != 0 && !info.dli_fname.is_null())
+            .then(|| CStr::from_ptr(info.dli_fname).to_string_lossy().into_owned())
+    }
+}
+
+/// Keeps the object that contains `address` mapped until the process ends, even if its user closes it.
+pub(super) fn keep_loaded(address: usize) {
+    let Some(name) = object_at(address).and_then(|name| CString::new(name).ok()) else { return };
+    // SAFETY: the object is loaded already, so no initialiser runs. The handle is kept for ever.
+    unsafe { libc::dlopen(name.as_ptr(), libc::RTLD_LAZY | libc::RTLD_NOLOAD | libc::RTLD_NODELETE) };
 }
 
 /// Serves as the callback of dl_iterate_phdr(3). Ends the search at the object that contains the address.
@@ -181,15 +193,6 @@ unsafe extern "C" fn find_object(info: *mut dl_phdr_info, _: usize, search: *mut
     1
 }
 
-fn page_size() -> usize {
-    // SAFETY: sysconf(3) only returns a number.
-    unsafe { libc::sysconf(libc::_SC_PAGESIZE) as usize }
-}
-
-fn page_of(address: usize) -> usize {
-    address & !(page_size() - 1)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -207,11 +210,10 @@ mod tests {
         let entries = object.entries(c"getppid");
         assert!(!entries.is_empty(), "expected entries for getppid in the table of {}, found none", object.name);
         let replacement = replacement as *const () as usize;
+        let found: Vec<_> = entries.iter().map(Entry::leads_to).collect();
         entries.iter().for_each(|entry| entry.redirect(replacement).unwrap());
         assert_eq!(parent(), -7);
-        entries.iter().for_each(|entry| entry.restore(&[]));
-        assert_eq!(parent(), -7, "another library's redirection is not undone");
-        entries.iter().for_each(|entry| entry.restore(&[replacement]));
+        entries.iter().zip(found).for_each(|(entry, found)| entry.redirect(found).unwrap());
         assert_eq!(parent(), real);
         assert!(object.entries(c"no_such_function").is_empty());
     }

@@ -1,138 +1,192 @@
 //! The C library functions that implement CPython's GIL, and the entries through which CPython calls them.
 
-use super::super::python::symbol;
-use super::got::{Entry, Object};
-use super::{calibrate, cond, semaphore};
+use super::super::memory;
+use super::got::{Entry, Object, Span, keep_loaded, object_at};
+use super::sets::{self, Next, SETS, hooks};
+use super::{cond, disturbance, semaphore};
 use crate::refusal::Refusal;
 use std::ffi::CStr;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// A function of the C library, and its replacements.
 struct Function {
     name: &'static CStr,
-    /// The variable that stores the address of the C library's own function.
-    real: &'static AtomicUsize,
-    while_calibrating: Option<usize>,
-    hook: usize,
+    /// The function that the dynamic linker binds to this name.
+    bound: usize,
+    /// The function that the hook calls on.
+    next: &'static Next,
+    hooks: [usize; SETS],
+    serves_calibration: bool,
 }
 
-/// The version of these symbols. Some of the functions have several versions.
-const COND_VERSION: &CStr = c"GLIBC_2.3.2";
-const SEMAPHORE_VERSION: &CStr = c"GLIBC_2.2.5";
+/// The addresses that the dynamic linker has bound in this library. A library that was loaded by LD_PRELOAD may define
+/// these functions; dlsym(3) and dlvsym(3) follow other rules than the binding of a versioned reference (`check_match`,
+/// glibc's elf/dl-lookup.c).
+struct Bound([*const (); 8]);
 
-/// Returns the functions of CPython 3's GIL.
-fn cond_functions() -> [Function; 4] {
-    let row = |name, real, while_calibrating, hook| Function { name, real, while_calibrating, hook };
-    [
-        row(
-            c"pthread_cond_signal",
-            &cond::REAL_SIGNAL,
-            Some(calibrate::signal as *const () as usize),
-            cond::signal as *const () as usize,
-        ),
-        row(c"pthread_cond_timedwait", &cond::REAL_TIMEDWAIT, None, cond::timedwait as *const () as usize),
-        row(c"pthread_cond_wait", &cond::REAL_WAIT, None, cond::wait as *const () as usize),
-        row(c"pthread_cond_init", &cond::REAL_INIT, None, cond::init as *const () as usize),
-    ]
-}
+// SAFETY: addresses of functions, which no thread writes.
+unsafe impl Sync for Bound {}
 
-/// Returns the functions of CPython 2.7's GIL.
-fn semaphore_functions() -> [Function; 4] {
-    let row = |name, real, while_calibrating, hook| Function { name, real, while_calibrating, hook };
+static BOUND: Bound = Bound([
+    libc::pthread_cond_signal as *const (),
+    libc::pthread_cond_timedwait as *const (),
+    libc::pthread_cond_wait as *const (),
+    libc::pthread_cond_init as *const (),
+    libc::sem_post as *const (),
+    libc::sem_wait as *const (),
+    libc::sem_trywait as *const (),
+    libc::sem_init as *const (),
+]);
+
+/// Returns the functions of CPython 3's GIL, or of 2.7's.
+fn functions(is_semaphore: bool) -> [Function; 4] {
+    // Read from the data, and not from this library's own offset table, since that table may be CPython's.
+    let bound = std::hint::black_box(&BOUND).0.map(|function| function as usize);
+    let row = |name, index: usize, next, hooks, serves_calibration| Function {
+        name,
+        bound: bound[index],
+        next,
+        hooks,
+        serves_calibration,
+    };
+    if is_semaphore {
+        return [
+            row(c"sem_post", 4, &semaphore::NEXT_POST, hooks!(semaphore::post), true),
+            row(c"sem_wait", 5, &semaphore::NEXT_WAIT, hooks!(semaphore::wait), true),
+            row(c"sem_trywait", 6, &semaphore::NEXT_TRYWAIT, hooks!(semaphore::trywait), true),
+            row(c"sem_init", 7, &semaphore::NEXT_INIT, hooks!(semaphore::init), false),
+        ];
+    }
     [
-        row(
-            c"sem_post",
-            &semaphore::REAL_POST,
-            Some(calibrate::post as *const () as usize),
-            semaphore::post as *const () as usize,
-        ),
-        row(
-            c"sem_wait",
-            &semaphore::REAL_WAIT,
-            Some(calibrate::wait as *const () as usize),
-            semaphore::wait as *const () as usize,
-        ),
-        row(
-            c"sem_trywait",
-            &semaphore::REAL_TRYWAIT,
-            Some(calibrate::trywait as *const () as usize),
-            semaphore::trywait as *const () as usize,
-        ),
-        row(c"sem_init", &semaphore::REAL_INIT, None, semaphore::init as *const () as usize),
+        row(c"pthread_cond_signal", 0, &cond::NEXT_SIGNAL, hooks!(cond::signal), true),
+        row(c"pthread_cond_timedwait", 1, &cond::NEXT_TIMEDWAIT, hooks!(cond::timedwait), false),
+        row(c"pthread_cond_wait", 2, &cond::NEXT_WAIT, hooks!(cond::wait), false),
+        row(c"pthread_cond_init", 3, &cond::NEXT_INIT, hooks!(cond::init), false),
     ]
 }
 
 /// The entries of one object for these functions, which may be redirected.
 pub(crate) struct Redirections {
     rows: Vec<Row>,
-    /// The addresses to which [`Self::calibrate`] and [`Self::meter`] redirect.
-    ours: Vec<usize>,
+    set: usize,
+    text: Option<Span>,
 }
 
-/// An entry, and the replacements of its function.
+/// An entry, and what is known of it. It owns no memory.
 struct Row {
     entry: Entry,
-    while_calibrating: Option<usize>,
-    hook: usize,
+    hooks: [usize; SETS],
+    serves_calibration: bool,
+    /// The function that stood in the entry, which may bind the C library's at the first call.
+    found: usize,
+    bound: usize,
 }
 
 impl Redirections {
     /// Returns a value that redirects nothing.
     pub(crate) const fn none() -> Self {
-        Self { rows: Vec::new(), ours: Vec::new() }
+        Self { rows: Vec::new(), set: 0, text: None }
     }
 
-    /// Finds the entries of `object` and the C library's own functions. Does not redirect any entry.
+    /// Finds the entries of `object` and chooses the hooks. Does not redirect any entry. `is_copy` is called with each
+    /// function of another object that stands in an entry, and returns true if it belongs to another copy of busy.
     ///
     /// # Errors
-    /// [`Refusal::NoFunction`] or [`Refusal::StaticallyBound`] if one is not found.
-    pub(crate) fn find(object: &Object, is_semaphore: bool) -> Result<Self, Refusal> {
-        let (functions, version) = match is_semaphore {
-            true => (semaphore_functions(), SEMAPHORE_VERSION),
-            false => (cond_functions(), COND_VERSION),
-        };
-        let mut found = Self::none();
-        for Function { name, real, while_calibrating, hook } in functions {
-            let text = name.to_str().expect("ASCII");
-            real.store(versioned(name, version).ok_or(Refusal::NoFunction(text))?, Ordering::Relaxed);
-            let entries = object.entries(name);
+    /// [`Refusal::StaticallyBound`] if an entry is not found, [`Refusal::OtherCopy`] if `is_copy` has returned true,
+    /// [`Refusal::TooManyTools`].
+    pub(crate) fn find(object: &Object, is_semaphore: bool, is_copy: &dyn Fn(usize) -> bool) -> Result<Self, Refusal> {
+        let mut found = Self { rows: Vec::new(), set: 0, text: Some(object.text) };
+        let mut nexts = Vec::new();
+        for function in functions(is_semaphore) {
+            let entries = object.entries(function.name);
             if entries.is_empty() {
-                return Err(Refusal::StaticallyBound(text, object.name.clone()));
+                let name = function.name.to_str().expect("ASCII");
+                return Err(Refusal::StaticallyBound(name, object.name.clone()));
             }
-            found.rows.extend(entries.into_iter().map(|entry| Row { entry, while_calibrating, hook }));
-            found.ours.extend(while_calibrating.into_iter().chain([hook]));
+            let mut next = function.bound;
+            for entry in entries {
+                let (stands, calls_on) = function.resolve(object, entry.leads_to());
+                if calls_on != function.bound {
+                    next = calls_on;
+                }
+                found.rows.push(Row {
+                    entry,
+                    hooks: function.hooks,
+                    serves_calibration: function.serves_calibration,
+                    found: stands,
+                    bound: function.bound,
+                });
+            }
+            nexts.push((function.next, next, function.bound));
         }
+        let foreign = nexts.iter().filter(|(_, next, bound)| next != bound).map(|(_, next, _)| *next);
+        let foreign: Vec<usize> = foreign.collect();
+        if foreign.iter().any(|function| is_copy(*function)) {
+            return Err(Refusal::OtherCopy);
+        }
+        foreign.iter().for_each(|function| keep_loaded(*function));
+        found.set = sets::choose(&nexts).ok_or_else(|| {
+            Refusal::TooManyTools(foreign.first().and_then(|function| object_at(*function)).unwrap_or_default())
+        })?;
         Ok(found)
     }
 
-    /// Redirects the entries to the functions of calibration.
+    /// Redirects the entries of which calibration needs the calls.
     ///
     /// # Errors
     /// [`Refusal::System`]. Then some of the entries may be redirected.
     pub(crate) fn calibrate(&self) -> Result<(), Refusal> {
-        let rows = self.rows.iter().filter_map(|row| Some((row, row.while_calibrating?)));
-        rows.into_iter().try_for_each(|(row, function)| row.entry.redirect(function))
+        self.rows.iter().filter(|row| row.serves_calibration).try_for_each(|row| row.redirect(self.set))
     }
 
-    /// Redirects the entries to the hooks.
+    /// Redirects all entries, and makes the hooks record events.
     ///
     /// # Errors
     /// The same as [`Self::calibrate`].
     pub(crate) fn meter(&self) -> Result<(), Refusal> {
-        self.rows.iter().try_for_each(|row| row.entry.redirect(row.hook))
+        self.rows.iter().filter(|row| !row.serves_calibration).try_for_each(|row| row.redirect(self.set))?;
+        let entries = self.rows.iter().map(|row| (row.entry.place, row.hooks[self.set]));
+        disturbance::begin(self.text.unwrap_or_default(), entries);
+        sets::begin(self.set);
+        Ok(())
     }
 
-    /// Restores the entries and forgets them. Frees no memory, so that a forked child may call it.
+    /// Restores the entries that lead to a hook of this library, and forgets them all. Frees no memory, so that a
+    /// forked child may call it.
     pub(crate) fn restore(&mut self) {
-        self.rows.iter().for_each(|row| row.entry.restore(&self.ours));
+        sets::end();
+        disturbance::end();
+        for row in &self.rows {
+            let now = row.entry.leads_to();
+            if row.hooks.contains(&now) {
+                // If this fails, the hook stays and only passes the calls on.
+                let _ = row.entry.redirect(row.restored());
+            } else if now != row.found {
+                sets::saved_by_others(self.set);
+            }
+        }
         self.rows.clear();
-        self.ours.clear();
     }
 }
 
-/// Returns the address of the function `name` in `version`, or in its default version if `version` does not exist.
-fn versioned(name: &'static CStr, version: &'static CStr) -> Option<usize> {
-    // SAFETY: a lookup by name and version.
-    let address = unsafe { libc::dlvsym(libc::RTLD_DEFAULT, name.as_ptr(), version.as_ptr()) } as usize;
-    if address != 0 { Some(address) } else { symbol(name) }
+impl Function {
+    /// Returns the function that stands in an entry if this library is left aside, and the function that a call through
+    /// it reaches. An entry may lead to one of our hooks though the meter is stopped: another tool had saved the hook,
+    /// and has put it back.
+    fn resolve(&self, object: &Object, leads_to: usize) -> (usize, usize) {
+        let set = self.hooks.iter().position(|hook| *hook == leads_to);
+        set.into_iter().for_each(sets::not_saved);
+        let stands = set.map_or(leads_to, |set| self.next.of(set));
+        (stands, if object.binds_at_first_call(stands) { self.bound } else { stands })
+    }
+}
+
+impl Row {
+    fn redirect(&self, set: usize) -> Result<(), Refusal> {
+        self.entry.redirect(self.hooks[set])
+    }
+
+    /// Returns the function that stood in the entry, or the C library's if that function is no longer mapped.
+    fn restored(&self) -> usize {
+        if memory::words::<1>(self.found).is_some() { self.found } else { self.bound }
+    }
 }

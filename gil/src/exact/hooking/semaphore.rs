@@ -9,16 +9,18 @@ use super::super::clock;
 use super::super::counting::gils::GILS;
 use super::super::counting::pool;
 use super::super::counting::slots::OPEN;
-use super::stack;
+use super::sets::{self, Next};
+use super::{calibrate, disturbance, stack};
 use libc::c_void;
 use std::arch::naked_asm;
 use std::ffi::{c_int, c_uint};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 
-pub(super) static REAL_POST: AtomicUsize = AtomicUsize::new(0);
-pub(super) static REAL_WAIT: AtomicUsize = AtomicUsize::new(0);
-pub(super) static REAL_TRYWAIT: AtomicUsize = AtomicUsize::new(0);
-pub(super) static REAL_INIT: AtomicUsize = AtomicUsize::new(0);
+/// What the hooks call on.
+pub(super) static NEXT_POST: Next = Next::new();
+pub(super) static NEXT_WAIT: Next = Next::new();
+pub(super) static NEXT_TRYWAIT: Next = Next::new();
+pub(super) static NEXT_INIT: Next = Next::new();
 
 /// True in a forked child until its new GIL is known.
 static IS_SEARCHED: AtomicBool = AtomicBool::new(false);
@@ -26,45 +28,60 @@ static IS_SEARCHED: AtomicBool = AtomicBool::new(false);
 static NEW: [AtomicUsize; 8] = [const { AtomicUsize::new(0) }; 8];
 static COUNT: AtomicUsize = AtomicUsize::new(0);
 
-pub(super) type OnSemaphore = unsafe extern "C-unwind" fn(*mut c_void) -> c_int;
+type OnSemaphore = unsafe extern "C-unwind" fn(*mut c_void) -> c_int;
 type Init = unsafe extern "C-unwind" fn(*mut c_void, c_int, c_uint) -> c_int;
 
-fn real(function: &AtomicUsize, semaphore: *mut c_void) -> c_int {
-    // SAFETY: the address was resolved before any call was redirected; the argument comes from the caller.
-    unsafe { std::mem::transmute::<usize, OnSemaphore>(function.load(Relaxed))(semaphore) }
+fn call_on(next: &Next, set: usize, semaphore: *mut c_void) -> c_int {
+    // SAFETY: the address of a function of this type was stored before any call was redirected; the argument comes from
+    // the caller.
+    unsafe { std::mem::transmute::<usize, OnSemaphore>(next.of(set))(semaphore) }
 }
 
 /// Replaces sem_post. Passes the stack pointer to [`record_post`] as the second argument.
 #[unsafe(naked)]
-pub(super) unsafe extern "C-unwind" fn post() {
-    naked_asm!("endbr64", "mov rsi, rsp", "jmp {record}", record = sym record_post);
+pub(super) unsafe extern "C-unwind" fn post<const SET: usize>() {
+    naked_asm!("endbr64", "mov rsi, rsp", "jmp {record}", record = sym record_post::<SET>);
 }
 
-unsafe extern "C-unwind" fn record_post(semaphore: *mut c_void, stack: *const usize) -> c_int {
+unsafe extern "C-unwind" fn record_post<const SET: usize>(semaphore: *mut c_void, stack: *const usize) -> c_int {
     let gil = GILS.main();
-    if gil.is_at(semaphore as usize) {
+    if !sets::is_metering(SET) {
+        calibrate::note(SET, semaphore, Some(stack));
+    } else if gil.is_at(semaphore as usize) {
         // SAFETY: the stack pointer at `post`'s entry.
         let is_forced = stack::is_known() && !unsafe { stack::is_save_thread(stack) };
+        if is_forced {
+            // SAFETY: the first word is the return address.
+            disturbance::check_caller(unsafe { stack.read() });
+        }
         // Recorded before the real release: afterwards, another thread may record its acquire.
         gil.released(&OPEN, pool::session(), clock::ticks(), is_forced);
     }
-    real(&REAL_POST, semaphore)
+    call_on(&NEXT_POST, SET, semaphore)
 }
 
 /// Replaces sem_wait.
-pub(super) unsafe extern "C-unwind" fn wait(semaphore: *mut c_void) -> c_int {
-    if !is_gil(semaphore) {
-        return real(&REAL_WAIT, semaphore);
+pub(super) unsafe extern "C-unwind" fn wait<const SET: usize>(semaphore: *mut c_void) -> c_int {
+    if !sets::is_metering(SET) || !is_gil(semaphore) {
+        let result = call_on(&NEXT_WAIT, SET, semaphore);
+        // If a signal interrupts the wait, CPython calls it again.
+        if result == 0 && sets::is_metering(SET) && is_gil(semaphore) {
+            // The metering began during the wait.
+            record_acquire();
+        } else if result == 0 {
+            calibrate::note(SET, semaphore, None);
+        }
+        return result;
     }
     // SAFETY: errno belongs to the calling thread.
     let (errno, before) = unsafe { (libc::__errno_location(), *libc::__errno_location()) };
-    let mut result = real(&REAL_TRYWAIT, semaphore);
+    let mut result = call_on(&NEXT_TRYWAIT, SET, semaphore);
     if result != 0 {
         // SAFETY: as above.
         unsafe { *errno = before };
         pool::own(GILS.main()).begins_wait(clock::ticks());
         // If a signal interrupts the wait, CPython calls sem_wait again, which counts as the same wait.
-        result = real(&REAL_WAIT, semaphore);
+        result = call_on(&NEXT_WAIT, SET, semaphore);
     }
     if result == 0 {
         record_acquire();
@@ -73,21 +90,27 @@ pub(super) unsafe extern "C-unwind" fn wait(semaphore: *mut c_void) -> c_int {
 }
 
 /// Replaces sem_trywait.
-pub(super) unsafe extern "C-unwind" fn trywait(semaphore: *mut c_void) -> c_int {
-    let result = real(&REAL_TRYWAIT, semaphore);
-    if result == 0 && is_gil(semaphore) {
+pub(super) unsafe extern "C-unwind" fn trywait<const SET: usize>(semaphore: *mut c_void) -> c_int {
+    let result = call_on(&NEXT_TRYWAIT, SET, semaphore);
+    if result == 0 && !sets::is_metering(SET) {
+        calibrate::note(SET, semaphore, None);
+    } else if result == 0 && is_gil(semaphore) {
         record_acquire();
     }
     result
 }
 
 /// Replaces sem_init.
-pub(super) unsafe extern "C-unwind" fn init(semaphore: *mut c_void, shared: c_int, value: c_uint) -> c_int {
-    if IS_SEARCHED.load(Relaxed) {
+pub(super) unsafe extern "C-unwind" fn init<const SET: usize>(
+    semaphore: *mut c_void,
+    shared: c_int,
+    value: c_uint,
+) -> c_int {
+    if IS_SEARCHED.load(Relaxed) && sets::is_metering(SET) {
         NEW[COUNT.fetch_add(1, Relaxed) % NEW.len()].store(semaphore as usize, Relaxed);
     }
-    // SAFETY: as in `real`.
-    unsafe { std::mem::transmute::<usize, Init>(REAL_INIT.load(Relaxed))(semaphore, shared, value) }
+    // SAFETY: as in `call_on`.
+    unsafe { std::mem::transmute::<usize, Init>(NEXT_INIT.of(SET))(semaphore, shared, value) }
 }
 
 #[inline]
