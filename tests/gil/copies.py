@@ -2,8 +2,8 @@
 
 import itertools
 import json
-import tempfile
 import shutil
+import tempfile
 
 import entries
 import meter

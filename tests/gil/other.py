@@ -18,7 +18,12 @@ class Copy(object):
 
     def __init__(self, path):
         self.library, self.windows = ctypes.PyDLL(path), []
-        self.library.busy_gil_snapshot.argtypes = [ctypes.c_void_p, ctypes.c_void_p, meter.size_t, ctypes.c_void_p]
+        self.library.busy_gil_snapshot.argtypes = [
+            ctypes.c_void_p,
+            ctypes.c_void_p,
+            meter.size_t,
+            ctypes.c_void_p,
+        ]
         self.library.busy_gil_reason.argtypes = [ctypes.c_void_p, meter.size_t]
         self.library.busy_gil_reason.restype = meter.size_t
 

@@ -2,9 +2,9 @@
 true or refused with the reason, and the other tool must see every call. Further arguments: two builds of patcher.c."""
 
 import json
+import shutil
 import sys
 import tempfile
-import shutil
 
 import entries
 import meter
@@ -41,7 +41,7 @@ def is_gone(what):
     assert entries.leading_into_libbusy()[0] == 0, what
 
 
-for turn in range(12):
+for _ in range(12):
     patcher.install()
     own.start()
     metered("patcher before", around=patcher.sees)
