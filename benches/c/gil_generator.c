@@ -18,6 +18,7 @@ struct gil_truth {
     uint64_t releasing_ns;    /* from before PyEval_SaveThread to after it */
     uint64_t away_ns;         /* from after PyEval_SaveThread to before PyEval_RestoreThread */
     uint64_t acquiring_ns;    /* from before PyEval_RestoreThread to after it; waits included */
+    uint64_t torn;            /* the number of releases and acquires during which the thread seems to have lost its CPU */
     uint64_t longest_hold_ns; /* from the middle of an acquire to the middle of the next release */
     uint64_t acquired_ns[2];  /* the clock before and after the latest acquire; the caller sets the first one */
     uint64_t extra_ns;        /* set by the caller: lengthens the hold after the first acquire here */
@@ -41,6 +42,13 @@ static uint64_t spin(uint64_t start, uint64_t ns)
         time = now();
     while (time - start < ns);
     return time;
+}
+
+/* Returns whether the thread seems to have lost its CPU between two clock reads. Then the time of the event between them
+ * is not known well enough. Without contention, they are at most some microseconds apart. */
+static uint64_t is_torn(uint64_t before, uint64_t after)
+{
+    return after - before > 20000;
 }
 
 /* Holds the GIL for `hold_ns` and releases it for `release_ns`, `pairs` times. Without the GIL the thread sleeps if
@@ -71,6 +79,7 @@ void generate(struct gil_truth *truth, uint64_t hold_ns, uint64_t release_ns, ui
         acquired[0] = acquiring;
         acquired[1] = reacquired;
         truth->pairs++;
+        truth->torn += is_torn(releasing, released) + is_torn(acquiring, reacquired);
         truth->releasing_ns += released - releasing;
         truth->away_ns += acquiring - released;
         truth->acquiring_ns += reacquired - acquiring;
