@@ -74,7 +74,7 @@ sanitizers: build ## run the GIL meter under ThreadSanitizer and valgrind, in a 
 		echo 'valgrind could not be installed; its tests will be skipped.' >&2
 	BUSY_TSAN=1 cargo test --release --test sanitizers -- --nocapture
 
-# Not part of `make test`: it takes a quarter of an hour for each interpreter. ARGS="-p 3.13 -t test_threading" selects.
+# Not part of `make test`: it takes some eight minutes for each interpreter. ARGS="-p 3.13 -t test_threading" selects.
 regrtest: build ## run CPython's own tests with and without the GIL meter and compare each, on every CPython (ARGS="-p 3.13")
 	$(PYTHON) tests/regrtest/run.py $(RELEASE)/busy $(RELEASE)/libbusy.so build/regrtest $(ARGS)
 
