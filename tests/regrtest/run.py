@@ -137,7 +137,7 @@ def both(python, libbusy, folder, file, only=()):
         try:
             return runs, list(pool.map(Run.outcomes, runs))
         except BaseException:
-            # After Ctrl-C, the threads of the pool wait for the tests.
+            # After Ctrl-C or SIGTERM, the threads of the pool wait for the tests.
             for run in runs:
                 run.end_all()
             raise
@@ -230,6 +230,8 @@ def main():
         "-t", dest="files", action="append", metavar="FILE", help="[default: the whole suite]"
     )
     arguments = parser.parse_args()
+    # Ends the tests, as Ctrl-C does.
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     libbusy, folder = arguments.libbusy.resolve(), arguments.folder.resolve()
     files, reports, skipped = arguments.files or SUITE, [], collections.defaultdict(list)
     heading = ("python", "file", "tests", "fail off", "fail on", "process ended", "s", "outcomes")
