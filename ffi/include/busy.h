@@ -422,6 +422,7 @@ busy_status busy_wait_ns(uint64_t ns,
  * the call must not leave it by longjmp(3) or pthread_exit(3).
  * Signals: a signal handler must not call it. A handler that runs during the call does not end the load, but may set
  * the cancel flag, which each thread of the load checks at least every 10 ms. The call may change errno.
+ * Cancellation: pthread_cancel() takes effect after the call.
  *
  * Returns:
  * - BUSY_OK: the duration has passed. `*result` is written.

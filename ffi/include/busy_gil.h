@@ -207,7 +207,9 @@ extern "C" {
  *
  * GIL: the calling thread must hold it. In a C extension, call the function outside of Py_BEGIN_ALLOW_THREADS and
  * Py_END_ALLOW_THREADS. From Python, call it through ctypes.PyDLL, which keeps the GIL; ctypes.CDLL releases it.
- * Blocking: yes; the call may wait for the GIL, for as long as other threads hold it.
+ * Blocking: yes; the call may wait for the GIL, for as long as other threads hold it. If the interpreter begins to shut
+ * down meanwhile, the call does not return: the thread sleeps until the process ends.
+ * Cancellation: pthread_cancel() takes effect after the call.
  * Threads: any number of threads may call it at the same time; each needs the GIL.
  * Signals: a signal handler must not call it.
  *

@@ -13,6 +13,42 @@ pub(crate) fn status(body: impl FnOnce() -> Result<(), busy_status>) -> busy_sta
     }
 }
 
+/// Does what [`status`] does, for a body that may block in a cancellation point (pthreads(7)). The body is not cancelled
+/// there: glibc would unwind the thread through frames of Rust, which abort the process.
+pub(crate) fn status_of_blocking(body: impl FnOnce() -> Result<(), busy_status>) -> busy_status {
+    let before = cancellation::set(cancellation::DISABLE);
+    let status = status(body);
+    cancellation::set(before);
+    status
+}
+
+#[cfg(unix)]
+mod cancellation {
+    use std::ffi::c_int;
+
+    /// PTHREAD_CANCEL_DISABLE of pthread.h.
+    pub(super) const DISABLE: c_int = if cfg!(target_vendor = "apple") { 0 } else { 1 };
+
+    unsafe extern "C" {
+        fn pthread_setcancelstate(state: c_int, before: *mut c_int) -> c_int;
+    }
+
+    /// Sets whether the calling thread can be cancelled, and returns what was set before.
+    pub(super) fn set(state: c_int) -> c_int {
+        let mut before = state;
+        // SAFETY: the pointer is valid. The function only fails for an unknown state.
+        unsafe { pthread_setcancelstate(state, &mut before) };
+        before
+    }
+}
+
+#[cfg(not(unix))]
+mod cancellation {
+    pub(super) const DISABLE: () = ();
+
+    pub(super) fn set(_: ()) {}
+}
+
 /// Runs `body` and returns its count to C. A panic becomes the count 0.
 #[inline]
 pub(crate) fn count(body: impl FnOnce() -> u64) -> u64 {

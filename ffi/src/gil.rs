@@ -124,7 +124,9 @@ static STATE: ForkLock<State> =
 ///
 /// GIL: the calling thread must hold it. In a C extension, call the function outside of Py_BEGIN_ALLOW_THREADS and
 /// Py_END_ALLOW_THREADS. From Python, call it through ctypes.PyDLL, which keeps the GIL; ctypes.CDLL releases it.
-/// Blocking: yes; the call may wait for the GIL, for as long as other threads hold it.
+/// Blocking: yes; the call may wait for the GIL, for as long as other threads hold it. If the interpreter begins to shut
+/// down meanwhile, the call does not return: the thread sleeps until the process ends.
+/// Cancellation: pthread_cancel() takes effect after the call.
 /// Threads: any number of threads may call it at the same time; each needs the GIL.
 /// Signals: a signal handler must not call it.
 ///
@@ -136,7 +138,7 @@ static STATE: ForkLock<State> =
 ///   unchanged.
 #[unsafe(no_mangle)]
 pub extern "C" fn busy_gil_start() -> busy_status {
-    boundary::status(|| {
+    boundary::status_of_blocking(|| {
         register_fork_handlers();
         if let Some(other) = STATE.lock().forward() {
             return started_by(other);

@@ -6,8 +6,6 @@ use crate::status::{
 };
 use busy_core::MAX_WAIT_NS;
 use busy_core::load::{Load, LoadError};
-#[cfg(target_os = "linux")]
-use std::ffi::c_int;
 use std::time::Duration;
 
 /// The options of busy_load(). Initialise them with BUSY_LOAD_OPTIONS_INIT (one thread that uses half a core for one
@@ -61,11 +59,11 @@ pub struct busy_load_result {
 ///
 /// Ownership: the caller owns `options` and `result`; the library does not keep the pointers.
 /// Blocking: yes; the calling thread sleeps until all threads of the load have ended.
-/// Threads: any number of threads may call it at the same time; each call creates threads of its own. If the calling
-/// thread is cancelled during the call (pthread_cancel(3)), it ends after the call. A signal handler that runs during
-/// the call must not leave it by longjmp(3) or pthread_exit(3).
+/// Threads: any number of threads may call it at the same time; each call creates threads of its own.
 /// Signals: a signal handler must not call it. A handler that runs during the call does not end the load, but may set
-/// the cancel flag, which each thread of the load checks at least every 10 ms. The call may change errno.
+/// the cancel flag, which each thread of the load checks at least every 10 ms. It must not leave the call by longjmp()
+/// or pthread_exit(). The call may change errno.
+/// Cancellation: pthread_cancel() takes effect after the call.
 ///
 /// Returns:
 /// - BUSY_OK: the duration has passed. `*result` is written.
@@ -82,7 +80,7 @@ pub struct busy_load_result {
 /// and BUSY_CANCELLED, `*result` is not written and, except after BUSY_NO_THREADS, no thread was created.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn busy_load(options: *const busy_load_options, result: *mut busy_load_result) -> busy_status {
-    boundary::status(|| {
+    boundary::status_of_blocking(|| {
         if options.is_null() || result.is_null() {
             return Err(BUSY_NULL_POINTER);
         }
@@ -103,7 +101,6 @@ pub unsafe extern "C" fn busy_load(options: *const busy_load_options, result: *m
             period: Duration::from_nanos(period_ns),
             duration: Duration::from_nanos(duration_ns),
         };
-        let _not_cancelled = NotCancelled::new();
         let achieved = load.run(|| !flag.is_set()).map_err(|error| match error {
             LoadError::Threads(_) | LoadError::Share(_) | LoadError::NoPeriod => BUSY_BAD_OPTION,
             LoadError::Spawn(_) => BUSY_NO_THREADS,
@@ -114,43 +111,4 @@ pub unsafe extern "C" fn busy_load(options: *const busy_load_options, result: *m
         unsafe { result.write(busy_load_result { elapsed_ns, cpu_ns, share: achieved.share() }) };
         if achieved.completed { Ok(()) } else { Err(BUSY_CANCELLED) }
     })
-}
-
-/// While it exists, the calling thread is not cancelled (pthread_setcancelstate(3)): the end of a cancelled thread
-/// unwinds its stack, and Rust aborts the process if that reaches a frame of its own.
-struct NotCancelled {
-    #[cfg(target_os = "linux")]
-    before: c_int,
-}
-
-impl NotCancelled {
-    fn new() -> Self {
-        Self {
-            #[cfg(target_os = "linux")]
-            before: set_cancel_state(PTHREAD_CANCEL_DISABLE),
-        }
-    }
-}
-
-impl Drop for NotCancelled {
-    fn drop(&mut self) {
-        #[cfg(target_os = "linux")]
-        set_cancel_state(self.before);
-    }
-}
-
-/// The value in glibc and musl; libc does not have it.
-#[cfg(target_os = "linux")]
-const PTHREAD_CANCEL_DISABLE: c_int = 1;
-
-/// Returns the state before.
-#[cfg(target_os = "linux")]
-fn set_cancel_state(state: c_int) -> c_int {
-    unsafe extern "C" {
-        fn pthread_setcancelstate(state: c_int, before: *mut c_int) -> c_int;
-    }
-    let mut before = state;
-    // SAFETY: the pointer is valid for the call, which is no cancellation point. With a valid state it can't fail.
-    unsafe { pthread_setcancelstate(state, &mut before) };
-    before
 }
