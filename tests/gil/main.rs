@@ -279,6 +279,33 @@ fn an_interpreter_that_the_module_does_not_support_is_refused_with_the_versions(
 }
 
 #[test]
+fn a_python_that_is_initialised_again_is_metered() {
+    const QUERY: &str = "import os, sys, sysconfig; get = sysconfig.get_config_var; name = get('INSTSONAME') or ''; \
+        library = os.path.join(sys.exec_prefix, 'lib', name); include = sysconfig.get_paths()['include']; \
+        found = '.so' in name and os.path.exists(library) and os.path.exists(include + '/Python.h'); \
+        sys.stdout.write('\\n'.join([include, library, sys.exec_prefix] if found else []))";
+    let prefix = Prefix::new();
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/gil/reinitialise.c");
+    for python in metered((2, 7)) {
+        let found = printed(Command::new(&python.path).args(["-c", QUERY]));
+        let [include, library, home] = found.lines().collect::<Vec<_>>()[..] else {
+            eprintln!("skipped: {} has no headers or no shared library", python.name);
+            continue;
+        };
+        let folder = Path::new(library).parent().unwrap().display();
+        let flags = ["-isystem", include, library].map(str::to_owned).into_iter();
+        let flags = flags.chain(prefix.shared()).chain([format!("-Wl,-rpath,{folder}")]);
+        let program = prefix.compile(&source, "gnu11", &python.name, flags);
+        for life in ["stopped", "running"] {
+            let mut command = Command::new(&program);
+            command.args(["5", life]).env("PYTHONHOME", home);
+            assert_eq!(printed(&mut command), "as expected\n", "{}, {life}", python.name);
+        }
+        eprintln!("{}: as expected", python.name);
+    }
+}
+
+#[test]
 fn drops_on_request_are_distinguished_from_voluntary_releases() {
     // 3.7's time.sleep does not accept a class of numbers that the script defines.
     for python in metered((3, 8)) {

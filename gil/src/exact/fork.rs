@@ -79,3 +79,19 @@ fn begin_anew(state: &State) {
         semaphore::search_new_gil();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_start_is_cut_off_only_by_the_end_of_its_own_thread() {
+        let starter = |starter: usize| {
+            STATE.lock().starter = starter;
+            on_ended_thread();
+            std::mem::take(&mut STATE.lock().starter)
+        };
+        assert_eq!(starter(thread::identity() + 1), thread::identity() + 1);
+        assert_eq!(starter(thread::identity()), 0);
+    }
+}
