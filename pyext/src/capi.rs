@@ -9,8 +9,7 @@
 //! Before 3.14, each of these calls may be the calling thread's last: if it acquires the GIL (PyEval_RestoreThread), or
 //! runs Python code that drops the GIL (`__float__`, a signal handler, `__del__`), while the interpreter shuts down,
 //! `take_gil` (Python/ceval_gil.c) ends the thread by pthread_exit(3). glibc then unwinds the stack, and aborts the
-//! process at a `catch_unwind`, and at a value that has to be dropped (this library has an unwinder of its own, which
-//! can't run a frame's clean-up for glibc's). It passes plain frames (Rust RFC 2945). So these functions are declared
+//! process at a `catch_unwind`, and where a value has to be dropped during a call that can't unwind ("C"). It passes plain frames (Rust RFC 2945). So these functions are declared
 //! "C-unwind", and neither the functions of this file nor their callers have anything to drop or to catch during a
 //! call. What may panic runs between the calls, inside [`caught`].
 
@@ -18,7 +17,7 @@
 
 use pyo3::prelude::*;
 use pyo3::{Borrowed, ffi};
-use std::ffi::{c_char, c_double, c_int};
+use std::ffi::{c_char, c_double, c_int, c_void};
 use std::mem::{ManuallyDrop, needs_drop};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::null_mut;
@@ -72,7 +71,7 @@ pub fn detached<T>(py: Python<'_>, body: impl FnOnce() -> T) -> Result<T, Raised
 /// drop, such as PyO3's functions: if CPython ends the thread, it sleeps instead.
 #[cfg(all(target_os = "linux", target_env = "gnu", target_arch = "x86_64"))]
 pub fn detached_below_pyo3(_py: Python<'_>, body: impl FnOnce()) {
-    unsafe extern "C-unwind" fn restore(state: *mut std::ffi::c_void) {
+    unsafe extern "C-unwind" fn restore(state: *mut c_void) {
         // SAFETY: `state` is the state that was attached before.
         unsafe { PyEval_RestoreThread(state.cast()) };
     }
@@ -82,6 +81,26 @@ pub fn detached_below_pyo3(_py: Python<'_>, body: impl FnOnce()) {
         body();
         busy_gil::ended_thread::call(restore, state.cast());
     }
+}
+
+/// Prepares this library's own unwinder for threads that CPython ends while PyO3 acquires the GIL, for example while it
+/// creates a class. PyO3 lets such a thread sleep in a `Drop`, to which glibc's unwinder gets through this library's
+/// `_Unwind_SetGR`. That function aborts until its table of register sizes is filled, at the first unwinding by this
+/// library itself (libgcc/unwind-dw2.c, `uw_init_context_1`).
+#[cfg(target_os = "linux")]
+pub fn prepare_unwinder() {
+    unsafe extern "C" fn stop(_: *mut c_void, _: *mut c_void) -> c_int {
+        const END_OF_STACK: c_int = 5;
+        END_OF_STACK
+    }
+    unsafe extern "C" {
+        fn _Unwind_Backtrace(
+            visit: unsafe extern "C" fn(*mut c_void, *mut c_void) -> c_int,
+            argument: *mut c_void,
+        ) -> c_int;
+    }
+    // SAFETY: the function is called once, for the innermost frame, and reads nothing.
+    unsafe { _Unwind_Backtrace(stop, null_mut()) };
 }
 
 /// While it exists, the garbage collector does not run in this thread, which must keep the GIL. It protects PyO3's

@@ -80,7 +80,7 @@ pub fn gil_window(py: Python<'_>) -> PyResult<GilWindow> {
 
 /// Returns the exception class GilNotMeterable, created on first use, and so are the other classes and the keys of
 /// [`Reading`]. busy/_watch.py calls it while it is imported, so in one thread: PyO3 releases the GIL while it creates
-/// them, and if CPython ended the thread then, the process would abort.
+/// them, and another thread could fork.
 #[pyfunction]
 pub fn gil_not_meterable(py: Python<'_>) -> PyResult<Bound<'_, PyType>> {
     let row = || GilRow { interpreter: 0, metered: false, metered_ns: 0, held_ns: 0 };

@@ -22,6 +22,8 @@ mod _busy {
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        #[cfg(target_os = "linux")]
+        crate::capi::prepare_unwinder();
         one_argument::add::<WithLock>(module)?;
         one_argument::add::<WithoutLock>(module)?;
         module.add("__version__", env!("CARGO_PKG_VERSION"))

@@ -4,6 +4,7 @@ CPython before 3.14 ends a thread that acquires the GIL; such a thread may be in
 usage: ends.py LIBBUSY CALL END. The calls other than `start` and `window` need the Python module."""
 
 import os
+import random
 import signal
 import sys
 import threading
@@ -55,6 +56,11 @@ def call_collected_watch():
         watched.read()
 
 
+def call_first_watch():
+    """The end comes while a thread imports the module or creates its classes."""
+    call_watch()
+
+
 def call_without_lock():
     busy.without_lock(0)
     busy.without_lock(1e-4)
@@ -77,14 +83,15 @@ call = globals()["call_" + sys.argv[2]]
 if sys.argv[2] not in ("start", "window"):
     import busy
 
-    busy.watch  # noqa: B018 - imported before the threads start, since this takes a while
+    if sys.argv[2] != "first_watch":
+        busy.watch  # noqa: B018 - imported before the threads start, since this takes a while
 if hasattr(sys, "setswitchinterval"):
     sys.setswitchinterval(1e-5)
 for _ in range(4):
     thread = threading.Thread(target=repeat, args=(call,))
     thread.daemon = True
     thread.start()
-time.sleep(0.02)
+time.sleep(0.02 if sys.argv[2] != "first_watch" else random.random() * 0.03)
 if sys.argv[3] == "interrupt":
     signal.signal(signal.SIGINT, signal.default_int_handler)
     os.kill(os.getpid(), signal.SIGINT)

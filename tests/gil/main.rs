@@ -261,7 +261,7 @@ fn a_process_ends_as_usual_while_threads_use_the_meter() {
 fn a_process_ends_as_usual_while_threads_use_the_module() {
     let Some(module) = module() else { return };
     for python in metered((3, 10)) {
-        let calls = ["watch", "collected_watch", "without_lock", "unsettled"];
+        let calls = ["watch", "first_watch", "collected_watch", "without_lock", "unsettled"];
         end(python, &calls, Some(&module));
     }
 }
