@@ -139,23 +139,31 @@ $(VENV)/ready-to-build: requirements-build.txt
 	$(PYTHON) -m pip --python $(TOOL)/python install --quiet -r requirements-build.txt
 	touch $@
 
-$(MODULE)/__init__.py: $(VENV)/ready-to-build Cargo.lock $(shell find pyext busy-core gil -type f -not -name '*.pyc')
-	rm -rf build/wheel $(RELEASE)/python
+# The wheel carries libbusy, which has the GIL meter. In the build folder, the module uses the library beside the command, so
+# that both are always of the same build.
+$(MODULE)/__init__.py: $(VENV)/ready-to-build Cargo.lock $(shell find pyext busy-core gil ffi loader -type f -not -name '*.pyc' -not -path '*/_lib/*')
+	cargo build --release
+	rm -rf build/wheel $(RELEASE)/python pyext/python/busy/_lib
+	install -d pyext/python/busy/_lib
+	install -m 755 $(RELEASE)/libbusy.so pyext/python/busy/_lib/libbusy.so.$(ABI_MAJOR)
+	strip --strip-unneeded pyext/python/busy/_lib/libbusy.so.$(ABI_MAJOR)
 	$(TOOL)/maturin build --quiet --release --manifest-path pyext/Cargo.toml --out build/wheel
 	$(PYTHON) -m zipfile -e build/wheel/*.whl $(RELEASE)/python
+	ln -sf ../../../libbusy.so $(MODULE)/_lib/libbusy.so.$(ABI_MAJOR)
 	touch $@
 
 # This target does not depend on `build`: under sudo, root would rebuild everything.
 install: ## install the built files into PREFIX (/usr/local): the command, libbusy, busy.h, busy.pc, the Python module
 	@test -f $(RELEASE)/busy -a -f $(RELEASE)/libbusy.so -a -f $(MODULE)/__init__.py -a -d "$(DIST_INFO)" || { echo 'Nothing to install: run `make build` first, without sudo.' >&2; exit 1; }
 	@case '$(PREFIX)' in *' '*) false;; /*) ;; *) false;; esac || { echo 'PREFIX must be an absolute path without spaces; it is "$(PREFIX)".' >&2; exit 1; }
-	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/include $(DESTDIR)$(PREFIX)/lib/pkgconfig $(DESTDIR)$(PREFIX)/lib/busy/python/busy
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/include $(DESTDIR)$(PREFIX)/lib/pkgconfig $(DESTDIR)$(PREFIX)/lib/busy/python/busy/_lib
 	install -m 755 $(RELEASE)/busy $(DESTDIR)$(PREFIX)/bin/busy
 	install -m 755 $(RELEASE)/libbusy.so $(DESTDIR)$(PREFIX)/lib/libbusy.so.$(ABI_MAJOR)
 	ln -sf libbusy.so.$(ABI_MAJOR) $(DESTDIR)$(PREFIX)/lib/libbusy.so
 	install -m 644 $(RELEASE)/libbusy.a $(DESTDIR)$(PREFIX)/lib/libbusy.a
 	install -m 644 ffi/include/busy.h ffi/include/busy_gil.h $(DESTDIR)$(PREFIX)/include
 	install -m 644 $(wildcard $(MODULE)/*.*) $(DESTDIR)$(PREFIX)/lib/busy/python/busy
+	ln -sf ../../../../libbusy.so.$(ABI_MAJOR) $(DESTDIR)$(PREFIX)/lib/busy/python/busy/_lib/libbusy.so.$(ABI_MAJOR)
 	rm -rf $(DESTDIR)$(PREFIX)/lib/busy/python/*.dist-info
 	install -d $(DESTDIR)$(PREFIX)/lib/busy/python/$(notdir $(DIST_INFO))
 	install -m 644 $(wildcard $(DIST_INFO)/*.*) $(wildcard $(DIST_INFO)/[A-Z]*) $(DESTDIR)$(PREFIX)/lib/busy/python/$(notdir $(DIST_INFO))

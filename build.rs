@@ -1,5 +1,5 @@
-//! Compares the generated files with their sources: the headers in ffi/include with ffi/src, and src/provision/loader/bindings.rs
-//! with busy.h. A difference fails the build with the command that fixes it. With BUSY_GENERATE=1, the files are
+//! Compares the generated files with their sources: the headers in ffi/include with ffi/src, and loader/src/bindings.rs
+//! with the headers. A difference fails the build with the command that fixes it. With BUSY_GENERATE=1, the files are
 //! regenerated.
 
 use sha2::{Digest, Sha256};
@@ -14,19 +14,20 @@ const HEADER: &str = "ffi/include/busy.h";
 /// The GIL meter has a header of its own, because few users of busy.h have a Python interpreter in their process.
 const GIL_SOURCES: [&str; 1] = ["gil.rs"];
 const GIL_HEADER: &str = "ffi/include/busy_gil.h";
-const LOADER: &str = "src/provision/loader/bindings.rs";
+const LOADER: &str = "loader/src/bindings.rs";
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-env-changed=BUSY_GENERATE");
     println!("cargo:rerun-if-changed=build.rs");
     let header = render_header("ffi/cbindgen.toml", &ABI_SOURCES)?;
     check_or_write(HEADER, &header)?;
-    check_or_write(GIL_HEADER, &render_header("ffi/cbindgen_gil.toml", &GIL_SOURCES)?)?;
+    let gil_header = render_header("ffi/cbindgen_gil.toml", &GIL_SOURCES)?;
+    check_or_write(GIL_HEADER, &gil_header)?;
 
-    let mark = format!("// Made from {HEADER} with SHA-256 {}.\n", sha256(&header));
+    let mark = format!("// Made from the headers with SHA-256 {}.\n", sha256(&(header + &gil_header)));
     #[cfg(feature = "bindgen")]
     check_or_write(LOADER, &render_loader(&mark)?)?;
-    // The mark shows whether the loader was generated from this header, even without libclang.
+    // The mark shows whether the loader was generated from these headers, even without libclang.
     println!("cargo:rerun-if-changed={LOADER}");
     if !fs::read_to_string(LOADER)?.contains(&mark) {
         return Err(outdated(LOADER));
@@ -47,11 +48,12 @@ fn render_header(config: &str, sources: &[&str]) -> Result<String, Box<dyn Error
     Ok(String::from_utf8(header)?)
 }
 
-/// Returns the source of a struct that opens libbusy with libloading and has one method per function of the header.
+/// Returns the source of a struct that opens libbusy with libloading and has one method per function of the headers.
 #[cfg(feature = "bindgen")]
 fn render_loader(mark: &str) -> Result<String, Box<dyn Error>> {
     let bindings = bindgen::Builder::default()
         .header(HEADER)
+        .header(GIL_HEADER)
         .dynamic_library_name("Bindings")
         .dynamic_link_require_all(true)
         .allowlist_item("(busy|BUSY)_.*")

@@ -20,8 +20,9 @@
  * Platforms  CPython 2.7, and CPython 3.7 or later, on Linux with glibc on x86-64. A free-threaded build is metered
  *            only if its GIL is on. In all other cases, and if this CPython does not pass the check at the start,
  *            busy_gil_start() returns BUSY_GIL_REFUSED, and busy_gil_reason() returns the reason.
- * State      The library has one meter, which all callers of busy_gil_start() share, and one text for
- *            busy_gil_reason(). So, unlike those of busy.h, calls of these functions affect each other.
+ * State      The process has one meter, which all callers of busy_gil_start() share, also those of other copies of
+ *            the library. A copy has one text for busy_gil_reason(). So, unlike those of busy.h, calls of these
+ *            functions affect each other.
  * The GIL    The thread that calls busy_gil_start() must hold the GIL. The other functions may be called with or
  *            without the GIL, and neither acquire it nor wait for it.
  * Blocking   The functions share a lock, so a call may wait for calls in other threads: for some microseconds, and

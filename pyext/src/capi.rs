@@ -67,22 +67,6 @@ pub fn detached<T>(py: Python<'_>, body: impl FnOnce() -> T) -> Result<T, Raised
     result.ok_or_else(|| panicked(py))
 }
 
-/// Runs `body`, which must neither panic nor call CPython, with the GIL released. It is for callers that have something to
-/// drop, such as PyO3's functions: if CPython ends the thread, it sleeps instead.
-#[cfg(all(target_os = "linux", target_env = "gnu", target_arch = "x86_64"))]
-pub fn detached_below_pyo3(_py: Python<'_>, body: impl FnOnce()) {
-    unsafe extern "C-unwind" fn restore(state: *mut c_void) {
-        // SAFETY: `state` is the state that was attached before.
-        unsafe { PyEval_RestoreThread(state.cast()) };
-    }
-    // SAFETY: attached, as `_py` shows; the same state is attached again.
-    unsafe {
-        let state = PyEval_SaveThread();
-        body();
-        busy_gil::ended_thread::call(restore, state.cast());
-    }
-}
-
 /// Prepares this library's own unwinder for threads that CPython ends while PyO3 acquires the GIL, for example while it
 /// creates a class. PyO3 lets such a thread sleep in a `Drop`, to which glibc's unwinder gets through this library's
 /// `_Unwind_SetGR`. That function aborts until its table of register sizes is filled, at the first unwinding by this

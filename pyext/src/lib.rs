@@ -1,13 +1,16 @@
 //! `busy._busy`, the compiled half of `import busy`: busy-core's wait as two Python functions, one that holds the GIL
-//! and one that releases it; and the windows of busy-gil-meter, on which busy/_watch.py and busy/_check.py are built.
-//! It depends neither on the lab nor on the C ABI.
+//! and one that releases it; and the windows of the GIL meter, on which busy/_watch.py and busy/_check.py are built. The
+//! meter itself is in the libbusy of the package, so that there is one meter in a process. The module does not depend on the
+//! lab.
 
 mod capi;
 mod gil_window;
+mod libbusy;
 mod nanoseconds;
 mod one_argument;
 mod seconds;
 mod sigint;
+mod thread_clocks;
 mod wait;
 
 /// Waits that spin on the CPU for an exact time and hold or release the GIL.
@@ -18,7 +21,9 @@ mod _busy {
     use pyo3::prelude::*;
 
     #[pymodule_export]
-    use crate::gil_window::{cpu_clocks, gil_not_meterable, gil_window, own_run_delay, run_delays};
+    use crate::gil_window::{gil_close, gil_open, gil_read};
+    #[pymodule_export]
+    use crate::thread_clocks::{cpu_clocks, own_run_delay, run_delays};
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {

@@ -1,10 +1,10 @@
 //! Extension modules that use libbusy, compiled for an interpreter into the cache at first use.
 
 use super::cache::{self, CacheError, Key, UnpackError};
-use super::loader::soname;
 use super::scripts::{Text, unpack_texts, with_texts};
 use crate::process::{Spec, Supervised, SupervisorError};
 use crate::results::Interpreter;
+use busy_loader::soname;
 use std::ffi::OsString;
 use std::fs;
 use std::os::unix::fs::symlink;

@@ -1,6 +1,6 @@
 //! The parts of busy's installation that child interpreters load: libbusy and the Python module.
 
-use super::loader::soname;
+use busy_loader::soname;
 use std::env;
 use std::path::{Path, PathBuf};
 

@@ -37,11 +37,12 @@ except SystemError:
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from busy._check import Verdict, check
-    from busy._watch import GilNotMeterable, WatchedThread, watch
+    from busy._gil import GilNotMeterable
+    from busy._watch import WatchedThread, watch
 
 # The module of each name that is imported on first use, so that `import busy` stays cheap.
 _LAZY = {
-    "GilNotMeterable": "busy._watch",
+    "GilNotMeterable": "busy._gil",
     "Verdict": "busy._check",
     "WatchedThread": "busy._watch",
     "check": "busy._check",

@@ -3,13 +3,10 @@
 import threading
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from busy import _units, _verdict
-from busy._busy import gil_window
-
-if TYPE_CHECKING:
-    from busy._busy import ThreadRow
+from busy._gil import GilWindow, ThreadRow
 
 
 @dataclass(frozen=True, repr=False)
@@ -89,7 +86,7 @@ class _Meter:
         while self._whole:
             self._whole.pop().close()
 
-    def snapshot(self) -> "tuple[int, dict[int, ThreadRow]]":
+    def snapshot(self) -> tuple[int, dict[int, ThreadRow]]:
         return self._whole[0].read()
 
     def window(self) -> "_Window":
@@ -101,9 +98,9 @@ class _Meter:
 
 class _Window:
     def __init__(self) -> None:
-        self._window = gil_window()
+        self._window = GilWindow()
         self.close = self._window.close
 
-    def read(self) -> "tuple[int, dict[int, ThreadRow]]":
+    def read(self) -> tuple[int, dict[int, ThreadRow]]:
         reading = self._window.read()
-        return reading["gil"].metered_ns, reading["threads"]
+        return reading.gil.metered_ns, reading.threads

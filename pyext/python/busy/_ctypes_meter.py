@@ -8,7 +8,13 @@ Serves CPython 2.7 and 3.x, and needs only the standard library and libbusy.
 import ctypes
 import itertools
 
+if __name__.startswith("busy."):
+    from busy._refusal import NotMetered
+else:
+    from _refusal import NotMetered
+
 _U32, _U64, _SIZE = ctypes.c_uint32, ctypes.c_uint64, ctypes.c_size_t
+_REFUSED = 11  # BUSY_GIL_REFUSED
 _GETTID = 186  # syscall(2); the meter supports x86-64 only
 
 
@@ -67,14 +73,17 @@ class Meter(object):
         library.busy_gil_reason.restype = _SIZE
 
     def start(self):
-        """Starts the meter. Raises RuntimeError, with the reason, if the GIL cannot be metered."""
+        """Starts the meter. Raises NotMetered, with the reason, if the GIL cannot be metered."""
         # One builtin both calls and records the call, so that Ctrl-C comes either before or after the two.
         self._started.extend(itertools.starmap(self._library.busy_gil_start, [()]))
         if self._started[-1]:
             self._started.pop()
-            text = ctypes.create_string_buffer(self._library.busy_gil_reason(None, 0))
-            self._library.busy_gil_reason(text, len(text))
-            raise RuntimeError(text.value.decode("utf-8", "replace"))
+            raise NotMetered(self._reason())
+
+    def _reason(self):
+        text = ctypes.create_string_buffer(self._library.busy_gil_reason(None, 0))
+        self._library.busy_gil_reason(text, len(text))
+        return text.value.decode("utf-8", "replace")
 
     def stop(self):
         """Undoes one `start`, if there was one."""
@@ -91,6 +100,8 @@ class Meter(object):
             status = self._library.busy_gil_snapshot(
                 ctypes.byref(totals), rows, capacity, ctypes.byref(needed)
             )
+            if status == _REFUSED:
+                raise NotMetered(self._reason())
             if status:
                 raise RuntimeError("busy_gil_snapshot: status %d" % status)
             if needed.value <= capacity:

@@ -1,14 +1,10 @@
 """The prober of a watch: a thread that requests the GIL every millisecond, so that a long hold makes it wait."""
 
 import threading
-from typing import TYPE_CHECKING
 
 from busy._background import Prober
-from busy._busy import gil_window
+from busy._gil import GilWindow, ThreadRow
 from busy._watch import watch
-
-if TYPE_CHECKING:
-    from busy._busy import ThreadRow
 
 
 class WatchProber(Prober):
@@ -38,12 +34,12 @@ class _Meter:
     """The meter of the compiled module, as `Prober` needs it."""
 
     def __init__(self) -> None:
-        self._window = gil_window()
+        self._window = GilWindow()
         self.close = self._window.close
 
-    def snapshot(self) -> "tuple[int, dict[int, ThreadRow]]":
+    def snapshot(self) -> tuple[int, dict[int, ThreadRow]]:
         reading = self._window.read()
-        return reading["gil"].metered_ns, reading["threads"]
+        return reading.gil.metered_ns, reading.threads
 
     def tid(self) -> int:
         return threading.get_native_id()

@@ -7,6 +7,10 @@ import functools
 import inspect
 
 
+class NotMetered(RuntimeError):
+    """The GIL cannot be metered, or its figures may be incomplete; the message gives the reason."""
+
+
 class Refused(TypeError):
     """The function cannot be checked by calling it; the message gives the reason."""
 

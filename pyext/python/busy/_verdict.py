@@ -36,11 +36,11 @@ except ImportError:
 # Part of the package, or, for `busy check`, unpacked into a folder beside its script.
 if __name__.startswith("busy."):
     from busy._background import Contender, Prober, RunDelays, Undo, WorldStopper, clock, sleep
-    from busy._refusal import Refused, refuse_function, refuse_result
+    from busy._refusal import NotMetered, Refused, refuse_function, refuse_result
     from busy._units import duration, percent
 else:
     from _background import Contender, Prober, RunDelays, Undo, WorldStopper, clock, sleep
-    from _refusal import Refused, refuse_function, refuse_result
+    from _refusal import NotMetered, Refused, refuse_function, refuse_result
     from _units import duration, percent
 
 __all__ = ["Refused", "verdict"]
@@ -105,7 +105,10 @@ def verdict(meter, function, args=(), kwargs=None, whole_process=False, patience
         check = _Check(meter, function, args, kwargs or {}, undo, patience, native)
         if not getattr(sys, "_is_gil_enabled", lambda: True)():
             return check.without_gil()
-        return check.with_gil(whole_process)
+        try:
+            return check.with_gil(whole_process)
+        except NotMetered as reason:
+            return check.report("inconclusive", str(reason))
 
 
 class _Turn(object):

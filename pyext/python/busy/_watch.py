@@ -7,15 +7,11 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, overload
+from typing import Any, NamedTuple, TypeVar, overload
 
 from busy import _ended_threads, _units
-from busy._busy import cpu_clocks, gil_not_meterable, gil_window, own_run_delay, run_delays
-
-if TYPE_CHECKING:
-    from busy._busy import GilNotMeterable, GilRow, GilWindow, ThreadRow
-else:
-    GilNotMeterable = gil_not_meterable()
+from busy._busy import cpu_clocks, own_run_delay, run_delays
+from busy._gil import GilNotMeterable, GilRow, GilWindow, ThreadRow
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
@@ -68,7 +64,8 @@ class watch:  # noqa: N801 - lower case, since it is used as a function, like th
 
     A block raises GilNotMeterable, a RuntimeError, if the GIL cannot be metered: in a free-threaded interpreter, and on
     any platform but Linux on x86-64 with glibc. A decorated function runs unwatched then, and the figures of its
-    attribute `watch` raise GilNotMeterable.
+    attribute `watch` raise GilNotMeterable. So do the figures of a block during which another tool has redirected the
+    calls that the meter redirects, since they may be incomplete.
     """
 
     wall_s: float
@@ -95,7 +92,7 @@ class watch:  # noqa: N801 - lower case, since it is used as a function, like th
             raise RuntimeError("this watch is already open: create another one with busy.watch()")
         before = _Used(cpu_clocks(), run_delays())
         try:
-            window = gil_window()
+            window = GilWindow()
         except GilNotMeterable as reason:
             if not self._may_be_unwatched:
                 raise
@@ -118,6 +115,10 @@ class watch:  # noqa: N801 - lower case, since it is used as a function, like th
         opened, self._open = self._open, None
         try:
             figures = opened.figures(own)
+        except GilNotMeterable as reason:
+            # Another tool has redirected the same calls meanwhile: the figures are refused, and the block has run.
+            self._reason = str(reason)
+            return
         finally:
             opened.window.close()
             opened.recorder.stop()
@@ -269,7 +270,7 @@ class _Used(NamedTuple):
 
 
 class _Open(NamedTuple):
-    window: "GilWindow"
+    window: GilWindow
     before: _Used
     recorder: _ended_threads.Recorder
 
@@ -286,8 +287,8 @@ class _Open(NamedTuple):
             if ended.run_delay_ns is not None:
                 now.run_delay_ns.setdefault(ended.tid, ended.run_delay_ns)
         names.update(_living())
-        rows = {tid: row for tid, row in reading["threads"].items() if _took_part(row)}
-        wall_s = reading["gil"].metered_ns / 1e9
+        rows = {tid: row for tid, row in reading.threads.items() if _took_part(row)}
+        wall_s = reading.gil.metered_ns / 1e9
         cpu_s = {tid: _since(self.before.cpu_ns.get(tid), ns) for tid, ns in now.cpu_ns.items()}
         # A delay that had begun before counts as a whole when it ends.
         run_delay_s = {
@@ -296,13 +297,13 @@ class _Open(NamedTuple):
         }
         return {
             "wall_s": wall_s,
-            "held_share": _share(reading["gil"]),
+            "held_share": _share(reading.gil),
             "threads": {
                 tid: _watched(names.get(tid), rows.get(tid), cpu_s.get(tid), run_delay_s.get(tid))
                 for tid in {**rows, **names}
             },
             "others": {
-                other.interpreter: _share(other) if other.metered else None for other in reading["others"]
+                other.interpreter: _share(other) if other.metered else None for other in reading.others
             },
         }
 
@@ -327,12 +328,12 @@ def _living() -> dict[int, str]:
     return names
 
 
-def _took_part(row: "ThreadRow") -> bool:
+def _took_part(row: ThreadRow) -> bool:
     return bool(row.held_ns or row.waited_ns or row.acquisitions)
 
 
 def _watched(
-    name: str | None, row: "ThreadRow | None", cpu_s: float | None, run_delay_s: float | None
+    name: str | None, row: ThreadRow | None, cpu_s: float | None, run_delay_s: float | None
 ) -> WatchedThread:
     return WatchedThread(
         name=name,
@@ -346,7 +347,7 @@ def _watched(
     )
 
 
-def _share(gil: "GilRow") -> float:
+def _share(gil: GilRow) -> float:
     return gil.held_ns / max(1, gil.metered_ns)
 
 
