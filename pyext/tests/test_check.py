@@ -236,7 +236,7 @@ def test_if_the_gil_cannot_be_metered_the_verdict_has_the_reason(monkeypatch):
     def gil_window():
         raise busy.GilNotMeterable("this is another platform")
 
-    monkeypatch.setattr("busy._check.gil_window", gil_window)
+    monkeypatch.setattr("busy._check.GilWindow", gil_window)
     found = busy.check(busy.with_lock, 0.01)
     assert (found.verdict, found.held_share) == ("inconclusive", None)
     assert found.reason == "this is another platform"

@@ -197,7 +197,7 @@ def test_if_the_gil_cannot_be_metered_tests_are_skipped_with_the_reason(outcome)
         def another_platform(monkeypatch):
             def gil_window():
                 raise busy.GilNotMeterable("this is another platform")
-            monkeypatch.setattr("busy._watch.gil_window", gil_window)
+            monkeypatch.setattr("busy._watch.GilWindow", gil_window)
         def test_call(assert_releases_gil):
             assert_releases_gil(busy.with_lock, 0.05)
         @pytest.mark.gil(max_stall="10ms")

@@ -43,5 +43,5 @@ for starts in itertools.permutations(range(3)):
                 worst[order] = max(worst.get(order, 0), check(totals, released, (order, one)))
                 loaded[one].close(window)
         assert loaded[0].library.busy_gil_stop() == meter.OFF
-        assert entries.leading_into_libbusy()[0] == 0, order
+    assert entries.leading_into_libbusy()[0] == 0, order
 print(json.dumps(worst))

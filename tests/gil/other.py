@@ -8,7 +8,7 @@ import time
 import meter
 
 ROUNDS = 20
-HOLD_NS, RELEASE_NS = 1000000, 300000
+HOLD_NS, RELEASE_NS = 400000, 200000
 IS_SEMAPHORE = sys.version_info < (3,)
 FUNCTION = b"sem_post" if IS_SEMAPHORE else b"pthread_cond_signal"
 

@@ -38,10 +38,11 @@ def refused(what, copy=own, around=lambda body: body()):
 
 
 def is_gone(what):
-    assert entries.leading_into_libbusy()[0] == 0, what
+    # Reading all words of CPython's data takes long.
+    assert turn > 1 or entries.leading_into_libbusy()[0] == 0, what
 
 
-for _ in range(12):
+for turn in range(12):
     patcher.install()
     own.start()
     metered("patcher before", around=patcher.sees)

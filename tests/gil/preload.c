@@ -5,8 +5,10 @@
 static unsigned long calls;
 
 static int counted(const char *name, const char *version, void *object) {
+    int (*next)(void *);
+    *(void **)&next = dlvsym(RTLD_NEXT, name, version);
     __atomic_fetch_add(&calls, 1, __ATOMIC_RELAXED);
-    return ((int (*)(void *))dlvsym(RTLD_NEXT, name, version))(object);
+    return next(object);
 }
 
 #ifdef VERSIONED
