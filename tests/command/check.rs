@@ -51,6 +51,23 @@ fn known_calls_get_their_known_verdicts() {
     }
 }
 
+/// The lab's libbusy and the module's share one meter.
+#[test]
+fn a_statement_that_itself_watches_gets_its_verdict() {
+    let module = std::path::Path::new(env!("CARGO_BIN_EXE_busy")).with_file_name("python");
+    if !module.is_dir() {
+        return eprintln!("skipped: the Python module was not built");
+    }
+    let setup = format!("import sys; sys.path.insert(0, {:?}); import busy", module.to_str().unwrap());
+    for (verdict, call) in [("holds", "with_lock"), ("releases", "without_lock")] {
+        let statement = format!("with busy.watch(): busy.{call}(0.02)");
+        let (row, _) = check(&["-s", &setup, &statement]);
+        let found = row["verdict"].as_str().unwrap_or_else(|| panic!("{statement}: {row:#}"));
+        let is_disturbed = found == "inconclusive" && row["reason"].as_str().is_some_and(|it| it.contains("processes"));
+        assert!(found == verdict || is_disturbed, "{statement}: {row:#}");
+    }
+}
+
 #[test]
 fn short_calls_are_repeated_where_that_keeps_the_verdict() {
     for (verdict, setup, statement, reason) in [

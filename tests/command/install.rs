@@ -33,6 +33,14 @@ fn the_installed_module_brings_its_pytest_plugin_and_uninstall_removes_it() {
     let output = Command::new(real_python()).args(["-c", code]).env("PYTHONPATH", &python).output().unwrap();
     let expected = format!("['busy.pytest_plugin']\n{}\n", env!("CARGO_PKG_VERSION"));
     assert_eq!(stdout(&output), expected, "{}", stderr(&output));
+    // The module meters by the installed libbusy.
+    let code = "import busy, os\n\
+                with busy.watch(): pass\n\
+                maps = [line.split()[-1] for line in open('/proc/self/maps') if 'libbusy' in line]\n\
+                print(sorted(set(maps)))";
+    let output = Command::new(real_python()).args(["-c", code]).env("PYTHONPATH", &python).output().unwrap();
+    let library = fs::canonicalize(sandbox.path("prefix/lib/libbusy.so.1")).unwrap();
+    assert_eq!(stdout(&output), format!("['{}']\n", library.display()), "{}", stderr(&output));
     make("uninstall", &prefix);
     let files: Vec<_> = sandbox.files().into_iter().filter(|file| file.starts_with(&prefix)).collect();
     assert!(files.is_empty(), "{files:?}");

@@ -42,7 +42,7 @@ def is_gone(what):
     assert turn > 1 or entries.leading_into_libbusy()[0] == 0, what
 
 
-for turn in range(12):
+for turn in range(12):  # noqa: B007 - is_gone reads it
     patcher.install()
     own.start()
     metered("patcher before", around=patcher.sees)
