@@ -137,6 +137,15 @@ fn three_copies_of_the_library_report_the_truth_in_every_order() {
 }
 
 #[test]
+fn a_start_beside_a_metering_copy_of_another_abi_is_refused_by_name() {
+    let prefix = Prefix::new();
+    let older = compiled(&prefix, "patcher.c", "older.so", &["-DOLDER_COPY"]);
+    for python in metered((2, 7)) {
+        assert_eq!(printed(script(python, "older_copy.py").arg(&older)), "refused\n", "{}", python.name);
+    }
+}
+
+#[test]
 fn beside_another_tool_each_figure_is_true_or_refused_and_the_tool_sees_every_call() {
     let prefix = Prefix::new();
     let [one, two] = ["patcher.so", "patcher2.so"].map(|name| compiled(&prefix, "patcher.c", name, &[]));
