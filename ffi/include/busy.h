@@ -417,11 +417,10 @@ busy_status busy_wait_ns(uint64_t ns,
  *
  * Ownership: the caller owns `options` and `result`; the library does not keep the pointers.
  * Blocking: yes; the calling thread sleeps until all threads of the load have ended.
- * Threads: any number of threads may call it at the same time; each call creates threads of its own. If the calling
- * thread is cancelled during the call (pthread_cancel(3)), it ends after the call. A signal handler that runs during
- * the call must not leave it by longjmp(3) or pthread_exit(3).
+ * Threads: any number of threads may call it at the same time; each call creates threads of its own.
  * Signals: a signal handler must not call it. A handler that runs during the call does not end the load, but may set
- * the cancel flag, which each thread of the load checks at least every 10 ms. The call may change errno.
+ * the cancel flag, which each thread of the load checks at least every 10 ms. It must not leave the call by longjmp()
+ * or pthread_exit(). The call may change errno.
  * Cancellation: pthread_cancel() takes effect after the call.
  *
  * Returns:
