@@ -116,7 +116,7 @@ mod tests {
                 // SAFETY: the test's own page, made writable just before the store. A fault would end the test.
                 unsafe {
                     libc::mprotect(page as *mut c_void, page_size(), libc::PROT_READ | libc::PROT_WRITE);
-                    (page as *mut usize).write_volatile(2);
+                    (0..200).for_each(|_| (page as *mut usize).write_volatile(2));
                     libc::mprotect(page as *mut c_void, page_size(), libc::PROT_READ);
                 }
             }
