@@ -251,7 +251,17 @@ fn end(python: &Python, calls: &[&str], module: Option<&Path>) {
                 command.args([call, end]).envs(module.map(|module| ("PYTHONPATH", module)));
                 let output = run(&mut command);
                 let code = output.status.code().or(output.status.signal().map(|signal| -signal));
-                assert_eq!(code, Some(expected), "{}, {call}, {end}: {}", python.name, describe(&output));
+                // A thread that imports a module with a namedtuple evaluates a text, and in that moment CPython forgets
+                // that Ctrl-C ended the main thread (`run_eval_code_obj`, Python/pythonrun.c).
+                let is_forgotten = (*call, end, code) == ("first_watch", "interrupt", Some(1));
+                // 3.10's take_gil uses freed memory while the interpreter ends, without the meter as well.
+                let is_freed = python.version == (3, 10) && code == Some(-11);
+                assert!(
+                    code == Some(expected) || is_forgotten || is_freed,
+                    "{}, {call}, {end}: expected {expected}, {}",
+                    python.name,
+                    describe(&output)
+                );
             }
         }
     }
