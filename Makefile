@@ -82,7 +82,7 @@ bench: build $(BENCH)/venv/ready ## compare busy with its peers (ARGS=calls for 
 	cargo build --release -p busy-bench
 	$(RELEASE)/busy-bench --python $(BENCH)/venv/bin/python --folder $(BENCH) $(ARGS)
 
-verdicts: build $(BENCH)/venv/ready ## count wrong verdicts on 88 known calls, TIMES (20) each, with and without load
+verdicts: build $(BENCH)/venv/ready ## count wrong verdicts on 90 known calls, TIMES (20) each, with and without load
 	$(PYTHON) -m pip --python $(BENCH)/venv/bin/python install --quiet -r benches/requirements-verdicts.txt
 	$(BENCH)/venv/bin/python -B benches/python/verdicts.py $(RELEASE)/libbusy.so $(TIMES) 0 1 3
 
