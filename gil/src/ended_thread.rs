@@ -114,8 +114,8 @@ mod tests {
 
     #[test]
     fn a_thread_that_is_ended_sleeps_and_drops_nothing() {
-        struct Told(mpsc::Sender<()>);
-        impl Drop for Told {
+        struct DropNoted(mpsc::Sender<()>);
+        impl Drop for DropNoted {
             fn drop(&mut self) {
                 _ = self.0.send(());
             }
@@ -123,7 +123,7 @@ mod tests {
         register(|| HAS_ACTED.store(true, Ordering::Release));
         let (sender, receiver) = mpsc::channel();
         let thread = thread::spawn(|| {
-            let _told = Told(sender);
+            let _noted = DropNoted(sender);
             // SAFETY: `exit` ignores its argument.
             _ = std::panic::catch_unwind(|| unsafe { call(exit, std::ptr::null_mut()) });
         });

@@ -9,9 +9,10 @@
 //! Before 3.14, each of these calls may be the calling thread's last: if it acquires the GIL (PyEval_RestoreThread), or
 //! runs Python code that drops the GIL (`__float__`, a signal handler, `__del__`), while the interpreter shuts down,
 //! `take_gil` (Python/ceval_gil.c) ends the thread by pthread_exit(3). glibc then unwinds the stack, and aborts the
-//! process at a `catch_unwind`, and where a value has to be dropped during a call that can't unwind ("C"). It passes plain frames (Rust RFC 2945). So these functions are declared
-//! "C-unwind", and neither the functions of this file nor their callers have anything to drop or to catch during a
-//! call. What may panic runs between the calls, inside [`caught`].
+//! process at a `catch_unwind`, and where a value has to be dropped during a call that can't unwind ("C"). It passes
+//! plain frames (Rust RFC 2945). So these functions are declared "C-unwind", and neither the functions of this file nor
+//! their callers have anything to drop or to catch during a call. What may panic runs between the calls, inside
+//! [`caught`].
 
 #![allow(unsafe_code, reason = "calls of the C API, which are all in this module")]
 

@@ -333,7 +333,7 @@ def short_call():
         (sum, Row(held=20 * MS, longest=1 * MS), "yields", None),
         (sum, Row(held=1 * MS, voluntary=50), "releases", None),
         (sum, Row(held=10 * MS, voluntary=50), "partly", "for 50.0 % of its time"),
-        # The loop could not tell whether others acquire the GIL during a call, or between two.
+        # Others may acquire the GIL during a call or between two calls: the figures would be the same.
         (sum, Row(held=20 * MS, voluntary=50), "inconclusive", "calls that release the GIL for a moment"),
         (
             short_call,

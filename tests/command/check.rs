@@ -82,9 +82,9 @@ fn short_calls_are_repeated_where_that_keeps_the_verdict() {
     ] {
         let (row, _) = check(&["-s", setup, statement]);
         let found = row["verdict"].as_str().unwrap_or_else(|| panic!("{statement}: {row:#}"));
-        let told = row["reason"].as_str().unwrap_or("");
-        let is_loaded = told.contains("other processes");
-        assert!((found == verdict && told.contains(reason)) || is_loaded, "{statement}: {row:#}");
+        let found_reason = row["reason"].as_str().unwrap_or("");
+        let is_loaded = found_reason.contains("other processes");
+        assert!((found == verdict && found_reason.contains(reason)) || is_loaded, "{statement}: {row:#}");
         assert!(row["calls"].as_u64().unwrap() > 100, "{row:#}");
         // The hold of one call, not of the loop.
         assert!(row["longest_hold_s"].as_f64().is_none_or(|hold| hold < 0.001 || is_loaded), "{row:#}");

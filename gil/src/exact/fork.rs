@@ -10,8 +10,8 @@ use super::thread;
 use crate::ended_thread;
 use std::sync::Once;
 
-/// Registers the handlers for every later fork, and for the end of a thread that waits for the GIL. A child of vfork(2) shares the parent's memory and must not call these
-/// handlers; fork handlers do not run in it.
+/// Registers the handlers for every later fork, and for the end of a thread that waits for the GIL. A child of vfork(2)
+/// shares the parent's memory and must not call these handlers; fork handlers do not run in it.
 pub(super) fn register() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {

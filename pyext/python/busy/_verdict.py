@@ -392,7 +392,7 @@ class _Check(object):
 
     def runs_python(self):
         """True if the call runs Python code, which drops the GIL on request at the start of each function
-        (_PyEval_EvalFrameDefault, Python/ceval.c), or if a profiler is in the way of finding out."""
+        (_PyEval_EvalFrameDefault, Python/ceval.c), or if that is unknown, because another profiler is installed."""
         if sys.getprofile() is not None:
             return True
         events = []
