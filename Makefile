@@ -41,7 +41,7 @@ FUZZ_SECONDS ?= 30
 FUZZ := build/fuzz
 FUZZ_TARGETS := $(basename $(notdir $(wildcard ffi/fuzz/fuzz_targets/*.rs)))
 
-.PHONY: help run test soak check sanitizers regrtest bench verdicts fuzz interpreters generate build install uninstall clean
+.PHONY: help run test soak check loom sanitizers regrtest bench verdicts fuzz interpreters generate build install uninstall clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -81,6 +81,10 @@ regrtest: build ## run CPython's own tests with and without the GIL meter and co
 bench: build $(BENCH)/venv/ready ## compare busy with its peers (ARGS=calls for one group; see docs/bench.md)
 	cargo build --release -p busy-bench
 	$(RELEASE)/busy-bench --python $(BENCH)/venv/bin/python --folder $(BENCH) $(ARGS)
+
+# A target folder of its own, since the flags apply to all crates.
+loom: ## run the accounts of the GIL meter in all orders of their memory accesses
+	RUSTFLAGS='--cfg loom' LOOM_MAX_PREEMPTIONS=3 cargo test --release -p busy-gil-meter --test loom --target-dir build/loom
 
 verdicts: build $(BENCH)/venv/ready ## count wrong verdicts on 90 known calls, TIMES (20) each, with and without load
 	$(PYTHON) -m pip --python $(BENCH)/venv/bin/python install --quiet -r benches/requirements-verdicts.txt

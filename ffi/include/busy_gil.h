@@ -8,9 +8,9 @@
 /*
  * busy_gil.h: the exact meter of Python's global interpreter lock (GIL) in the process that has loaded the library.
  *
- * The meter counts and times every acquire, release, drop and wait of every thread, within the limits that are given
- * at busy_gil_thread.tid and busy_gil_totals.unlisted_gils. It takes no samples: it redirects the calls with which
- * CPython acquires and releases the GIL.
+ * The meter counts and times every acquire, release, drop and wait of every thread, except those that
+ * busy_gil_totals.unlisted_gils and busy_gil_totals.unlisted_threads count. It takes no samples: it redirects the calls
+ * with which CPython acquires and releases the GIL.
  *
  * Terms      A thread waits for the GIL, acquires it and holds it. Then it releases the GIL voluntarily, or drops it
  *            because another thread requested it or, in CPython 2.7, because it has executed as many bytecode
@@ -26,14 +26,15 @@
  * The GIL    The thread that calls busy_gil_start() must hold the GIL. The other functions may be called with or
  *            without the GIL, and neither acquire it nor wait for it.
  * Blocking   The functions share a lock, so a call may wait for calls in other threads: for some microseconds, and
- *            longer if thousands of threads have used the GIL. Only busy_gil_start() waits for the GIL, and it does
+ *            longer if thousands of threads that use the GIL are alive. Only busy_gil_start() waits for the GIL, and it does
  *            not have the lock then. So the other functions may be called with the GIL held, without a deadlock.
  * Threads    Any number of threads may call these functions at the same time, and threads may start and end at any
  *            time. It is safe to start the meter while other threads wait for the GIL, and to stop it while any thread
  *            holds it or waits for it.
  * Signals    A signal handler must not call any of these functions. They may change errno.
- * fork()     A forked child inherits the meter with all its starts and all open windows, and begins a new session. So
- *            all counts, also those of the windows, begin at zero there. To turn the meter off, the child needs as many
+ * fork()     A forked child inherits the meter with all its starts, and the open windows that the forking thread has
+ *            opened; all other windows are closed. It begins a new session, so all counts, also those of the windows,
+ *            begin at zero there. To turn the meter off, the child needs as many
  *            stops as its parent. Once the process has called busy_gil_start(), fork() waits until the calls of
  *            these functions in other threads have ended, except those of busy_gil_start(): the child does not inherit
  *            such an unfinished start.
@@ -41,7 +42,7 @@
  */
 
 /* Initialises a busy_gil_totals: busy_gil_totals totals = BUSY_GIL_TOTALS_INIT; */
-#define BUSY_GIL_TOTALS_INIT {sizeof(busy_gil_totals), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
+#define BUSY_GIL_TOTALS_INIT {sizeof(busy_gil_totals), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
 
 /**
  * A value of busy_gil_thread.state: the thread holds the GIL.
@@ -52,6 +53,17 @@
  * A value of busy_gil_thread.state: the thread waits for the GIL.
  */
 #define BUSY_GIL_WAITS 2
+
+/**
+ * A value of busy_gil_thread.state: the thread has ended.
+ */
+#define BUSY_GIL_ENDED 4
+
+/**
+ * A value of busy_gil_thread.state: the interval is that of a window, and the thread first held this GIL or waited for
+ * it in this interval. A thread that existed before may have had the same `tid`.
+ */
+#define BUSY_GIL_NEW 8
 
 /**
  * The totals of one GIL. Initialise the struct with BUSY_GIL_TOTALS_INIT, then set `gil` and `window` to select what
@@ -70,8 +82,9 @@ typedef struct busy_gil_totals {
     /**
      * Set by the caller: the index of the GIL. Index 0 always exists: it is the GIL under which the session was
      * started. The other indexes, up to `gils - 1`, are the GILs of interpreters that have their own (CPython 3.12 and
-     * later). The GIL of an interpreter that has ended stays among them. When the meter meets another GIL, the indexes
-     * above 0 may change; `interpreter` identifies a GIL.
+     * later). The GIL of an interpreter that has ended stays among them as long as a window is open that was opened
+     * before. When the meter meets another GIL or forgets one, the indexes above 0 may change; `interpreter` identifies
+     * a GIL.
      */
     uint32_t gil;
     /**
@@ -99,7 +112,7 @@ typedef struct busy_gil_totals {
     uint64_t at_ns;
     /**
      * The length of the interval. If the meter saw this GIL for the first time only after the session began or the
-     * window was opened, the interval begins at that first time.
+     * window was opened, the interval begins at that first time. If the GIL has been destroyed, the interval ends then.
      */
     uint64_t metered_ns;
     /**
@@ -135,10 +148,15 @@ typedef struct busy_gil_totals {
      */
     uint64_t session;
     /**
-     * 0 if every GIL has an index. If the process has had more than 1024 GILs in its life, the further ones have none,
-     * are missing in all snapshots, and this number grows.
+     * The number of GILs that have no index and are missing in all snapshots, because the process has had more than 1024
+     * GILs at the same time; normally 0.
      */
     uint64_t unlisted_gils;
+    /**
+     * The number of threads that have no row, because there was no memory for them; normally 0. Their figures are
+     * missing in all snapshots.
+     */
+    uint64_t unlisted_threads;
 } busy_gil_totals;
 
 /**
@@ -146,13 +164,17 @@ typedef struct busy_gil_totals {
  */
 typedef struct busy_gil_thread {
     /**
-     * The thread id, as gettid(2) returns it. In the life of a process the meter has room for 65536 rows: one for each
-     * thread with each GIL that it has used, ended threads included. All further threads share one row for each GIL.
-     * Its `tid` is 0. The waits of these threads are not metered, so they are missing in the totals as well.
+     * The number of the row. It belongs to this thread with this GIL, and is never used again in the process. The system
+     * may use a thread id again, so match the rows of two snapshots by `id`, not by `tid`. Rows of later threads have
+     * higher numbers. 0 is the row of the threads that have ended and have no row of their own any more.
+     */
+    uint64_t id;
+    /**
+     * The thread id, as gettid(2) returns it; 0 if `id` is 0.
      */
     uint32_t tid;
     /**
-     * BUSY_GIL_HOLDS, BUSY_GIL_WAITS, or 0 if the thread neither holds the GIL nor waits for it at this moment.
+     * The sum of those of BUSY_GIL_HOLDS, BUSY_GIL_WAITS, BUSY_GIL_ENDED and BUSY_GIL_NEW that are true at this moment.
      */
     uint32_t state;
     /**
@@ -242,10 +264,14 @@ busy_status busy_gil_stop(void);
  * Writes the totals of one GIL to `*totals`, and the totals of each thread with this GIL to a row of `threads`. The
  * fields `totals->gil` and `totals->window` select the GIL and the interval.
  *
- * The rows are those of all threads that have held this GIL or waited for it in this session, also of threads that
- * have ended, and of threads that did neither in the interval. They are sorted by `tid`. If the system has reused a
- * thread id, several rows have the same `tid`. The sums of `held_ns`, `waited_ns`, `acquisitions`,
- * `voluntary_releases` and `forced_drops` over all rows are those of `*totals`.
+ * The rows are those of all living threads that have held this GIL or waited for it in this session, also of threads
+ * that did neither in the interval, and of threads that ended in the interval. They are sorted by `id`. If the system
+ * has reused a thread id, several rows have the same `tid`. An ended thread has a row of its own as long as a window is
+ * open that was opened before its end. But at most 1024 ended threads have one, those that ended last; all others are
+ * summed up in the row with `id` 0. The sums of `held_ns`, `waited_ns`, `acquisitions`, `voluntary_releases` and
+ * `forced_drops` over all rows are those of `*totals`.
+ *
+ * All figures describe one moment, `at_ns`. The call takes some microseconds, and about 0.1 us for each row.
  *
  * - `totals`: see busy_gil_totals; must not be NULL.
  * - `threads`: an array that receives the rows. It may be NULL if `capacity` is 0.
@@ -276,8 +302,32 @@ busy_status busy_gil_snapshot(struct busy_gil_totals *totals,
                               size_t *needed);
 
 /**
+ * Writes the row of the calling thread with the GIL of index 0 to `*thread`, for the interval since the session began.
+ * The call takes less than a microsecond. The difference of two calls shows how long a piece of code held the GIL and
+ * waited for it.
+ *
+ * - `thread`: receives the row; must not be NULL.
+ *
+ * Ownership: the caller owns `thread`.
+ * GIL: not needed.
+ * Blocking: only for calls in other threads; see Blocking above.
+ * Threads: any number of threads may call it at the same time.
+ * Signals: a signal handler must not call it.
+ *
+ * Returns:
+ * - BUSY_OK: the row is written.
+ * - BUSY_GIL_OFF: the meter is not running.
+ * - BUSY_NO_SUCH_THREAD: the calling thread has no row, because it has neither held this GIL nor waited for it in this
+ *   session, or because there was no memory for it.
+ * - BUSY_GIL_REFUSED: as for busy_gil_snapshot().
+ * - BUSY_NULL_POINTER: `thread` is NULL.
+ */
+busy_status busy_gil_own_thread(struct busy_gil_thread *thread);
+
+/**
  * Opens a window: an interval that begins now and has counts, times, a longest hold and a longest wait of its own.
- * Writes the number of the window, never 0, to `*number`. Any number of windows can be open at once.
+ * Writes the number of the window, never 0, to `*number`. Any number of windows can be open at once. In a forked child,
+ * the windows that the forking thread has opened begin at the fork; the others are closed.
  *
  * Ownership: the caller owns `number`.
  * GIL: not needed.
@@ -288,8 +338,8 @@ busy_status busy_gil_snapshot(struct busy_gil_totals *totals,
  * Returns:
  * - BUSY_OK: the window is open.
  * - BUSY_GIL_OFF: the meter is not running.
- * - BUSY_NO_WINDOWS: there is no address space for another window. Windows are created in blocks of 16. A block takes
- *   26 MB of address space, and 384 bytes of memory for each row of a thread. It is kept when windows are closed.
+ * - BUSY_NO_WINDOWS: there is no address space for another window. Windows are created in blocks of 4. A block takes
+ *   32 KB of address space, and 192 bytes of memory for each row of a thread. It is kept when windows are closed.
  * - BUSY_NULL_POINTER: `number` is NULL.
  */
 busy_status busy_gil_window_open(uint32_t *number);

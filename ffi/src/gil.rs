@@ -2,10 +2,10 @@ use crate::boundary;
 use crate::gil_copy::OtherCopy;
 use crate::options::known_prefix;
 use crate::status::{
-    BUSY_BAD_OPTION, BUSY_GIL_NOT_HELD, BUSY_GIL_OFF, BUSY_GIL_REFUSED, BUSY_NO_WINDOWS, BUSY_NULL_POINTER, BUSY_OK,
-    busy_status,
+    BUSY_BAD_OPTION, BUSY_GIL_NOT_HELD, BUSY_GIL_OFF, BUSY_GIL_REFUSED, BUSY_NO_SUCH_THREAD, BUSY_NO_WINDOWS,
+    BUSY_NULL_POINTER, BUSY_OK, busy_status,
 };
-use busy_gil::{ForkLock, GilTotals, Meter, Refusal, Snapshot, Window};
+use busy_gil::{ForkLock, GilTotals, Meter, Refusal, Snapshot, ThreadTotals, Window};
 use std::cell::RefCell;
 use std::ffi::c_char;
 #[cfg(unix)]
@@ -24,8 +24,9 @@ pub struct busy_gil_totals {
     pub size: usize,
     /// Set by the caller: the index of the GIL. Index 0 always exists: it is the GIL under which the session was
     /// started. The other indexes, up to `gils - 1`, are the GILs of interpreters that have their own (CPython 3.12 and
-    /// later). The GIL of an interpreter that has ended stays among them. When the meter meets another GIL, the indexes
-    /// above 0 may change; `interpreter` identifies a GIL.
+    /// later). The GIL of an interpreter that has ended stays among them as long as a window is open that was opened
+    /// before. When the meter meets another GIL or forgets one, the indexes above 0 may change; `interpreter` identifies
+    /// a GIL.
     pub gil: u32,
     /// Set by the caller: 0 for the interval since the session began, or the number of an open window, from
     /// busy_gil_window_open(), for the interval since the window was opened.
@@ -41,7 +42,7 @@ pub struct busy_gil_totals {
     /// The time of this snapshot on CLOCK_MONOTONIC.
     pub at_ns: u64,
     /// The length of the interval. If the meter saw this GIL for the first time only after the session began or the
-    /// window was opened, the interval begins at that first time.
+    /// window was opened, the interval begins at that first time. If the GIL has been destroyed, the interval ends then.
     pub metered_ns: u64,
     /// The time for which any thread held the GIL, at most `metered_ns`.
     pub held_ns: u64,
@@ -59,19 +60,24 @@ pub struct busy_gil_totals {
     pub longest_wait_ns: u64,
     /// The number of the session. It grows with each new session. Subtract counts only if they belong to one session.
     pub session: u64,
-    /// 0 if every GIL has an index. If the process has had more than 1024 GILs in its life, the further ones have none,
-    /// are missing in all snapshots, and this number grows.
+    /// The number of GILs that have no index and are missing in all snapshots, because the process has had more than 1024
+    /// GILs at the same time; normally 0.
     pub unlisted_gils: u64,
+    /// The number of threads that have no row, because there was no memory for them; normally 0. Their figures are
+    /// missing in all snapshots.
+    pub unlisted_threads: u64,
 }
 
 /// The totals of one thread with one GIL. Times are in nanoseconds. The interval is that of the busy_gil_totals.
 #[repr(C)]
 pub struct busy_gil_thread {
-    /// The thread id, as gettid(2) returns it. In the life of a process the meter has room for 65536 rows: one for each
-    /// thread with each GIL that it has used, ended threads included. All further threads share one row for each GIL.
-    /// Its `tid` is 0. The waits of these threads are not metered, so they are missing in the totals as well.
+    /// The number of the row. It belongs to this thread with this GIL, and is never used again in the process. The system
+    /// may use a thread id again, so match the rows of two snapshots by `id`, not by `tid`. Rows of later threads have
+    /// higher numbers. 0 is the row of the threads that have ended and have no row of their own any more.
+    pub id: u64,
+    /// The thread id, as gettid(2) returns it; 0 if `id` is 0.
     pub tid: u32,
-    /// BUSY_GIL_HOLDS, BUSY_GIL_WAITS, or 0 if the thread neither holds the GIL nor waits for it at this moment.
+    /// The sum of those of BUSY_GIL_HOLDS, BUSY_GIL_WAITS, BUSY_GIL_ENDED and BUSY_GIL_NEW that are true at this moment.
     pub state: u32,
     /// The time for which the thread held the GIL.
     pub held_ns: u64,
@@ -95,6 +101,11 @@ pub struct busy_gil_thread {
 pub const BUSY_GIL_HOLDS: u32 = 1;
 /// A value of busy_gil_thread.state: the thread waits for the GIL.
 pub const BUSY_GIL_WAITS: u32 = 2;
+/// A value of busy_gil_thread.state: the thread has ended.
+pub const BUSY_GIL_ENDED: u32 = 4;
+/// A value of busy_gil_thread.state: the interval is that of a window, and the thread first held this GIL or waited for
+/// it in this interval. A thread that existed before may have had the same `tid`.
+pub const BUSY_GIL_NEW: u32 = 8;
 
 struct State {
     /// One meter for each start that has not been stopped yet.
@@ -201,10 +212,14 @@ pub extern "C" fn busy_gil_stop() -> busy_status {
 /// Writes the totals of one GIL to `*totals`, and the totals of each thread with this GIL to a row of `threads`. The
 /// fields `totals->gil` and `totals->window` select the GIL and the interval.
 ///
-/// The rows are those of all threads that have held this GIL or waited for it in this session, also of threads that
-/// have ended, and of threads that did neither in the interval. They are sorted by `tid`. If the system has reused a
-/// thread id, several rows have the same `tid`. The sums of `held_ns`, `waited_ns`, `acquisitions`,
-/// `voluntary_releases` and `forced_drops` over all rows are those of `*totals`.
+/// The rows are those of all living threads that have held this GIL or waited for it in this session, also of threads
+/// that did neither in the interval, and of threads that ended in the interval. They are sorted by `id`. If the system
+/// has reused a thread id, several rows have the same `tid`. An ended thread has a row of its own as long as a window is
+/// open that was opened before its end. But at most 1024 ended threads have one, those that ended last; all others are
+/// summed up in the row with `id` 0. The sums of `held_ns`, `waited_ns`, `acquisitions`, `voluntary_releases` and
+/// `forced_drops` over all rows are those of `*totals`.
+///
+/// All figures describe one moment, `at_ns`. The call takes some microseconds, and about 0.1 us for each row.
 ///
 /// - `totals`: see busy_gil_totals; must not be NULL.
 /// - `threads`: an array that receives the rows. It may be NULL if `capacity` is 0.
@@ -252,9 +267,9 @@ pub unsafe extern "C" fn busy_gil_snapshot(
         let busy_gil_totals { gil: which, window, .. } = unsafe { known_prefix(totals) }?;
         let snapshot = snapshot(window)?;
         let gil = snapshot.gils.get(which as usize).ok_or(BUSY_BAD_OPTION)?;
-        for (index, row) in rows(gil).take(capacity).enumerate() {
+        for (index, thread) in gil.threads.iter().take(capacity).enumerate() {
             // SAFETY: the header requires space for `capacity` rows.
-            unsafe { threads.add(index).write(row) };
+            unsafe { threads.add(index).write(row(thread)) };
         }
         // SAFETY: the header requires NULL or space for one number.
         if let Some(needed) = unsafe { needed.as_mut() } {
@@ -266,8 +281,49 @@ pub unsafe extern "C" fn busy_gil_snapshot(
     })
 }
 
+/// Writes the row of the calling thread with the GIL of index 0 to `*thread`, for the interval since the session began.
+/// The call takes less than a microsecond. The difference of two calls shows how long a piece of code held the GIL and
+/// waited for it.
+///
+/// - `thread`: receives the row; must not be NULL.
+///
+/// Ownership: the caller owns `thread`.
+/// GIL: not needed.
+/// Blocking: only for calls in other threads; see Blocking above.
+/// Threads: any number of threads may call it at the same time.
+/// Signals: a signal handler must not call it.
+///
+/// Returns:
+/// - BUSY_OK: the row is written.
+/// - BUSY_GIL_OFF: the meter is not running.
+/// - BUSY_NO_SUCH_THREAD: the calling thread has no row, because it has neither held this GIL nor waited for it in this
+///   session, or because there was no memory for it.
+/// - BUSY_GIL_REFUSED: as for busy_gil_snapshot().
+/// - BUSY_NULL_POINTER: `thread` is NULL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn busy_gil_own_thread(thread: *mut busy_gil_thread) -> busy_status {
+    boundary::status(|| {
+        if thread.is_null() {
+            return Err(BUSY_NULL_POINTER);
+        }
+        if let Some(other) = forwarded() {
+            // SAFETY: the argument of this call.
+            return result(unsafe { (other.own_thread)(thread.cast()) });
+        }
+        if STATE.lock().meters.is_empty() {
+            return Err(BUSY_GIL_OFF);
+        }
+        let own = busy_gil::own_thread().ok_or(BUSY_NO_SUCH_THREAD)?;
+        undisturbed(())?;
+        // SAFETY: the pointer is not NULL, so the header requires space for one row.
+        unsafe { thread.write(row(&own)) };
+        Ok(())
+    })
+}
+
 /// Opens a window: an interval that begins now and has counts, times, a longest hold and a longest wait of its own.
-/// Writes the number of the window, never 0, to `*number`. Any number of windows can be open at once.
+/// Writes the number of the window, never 0, to `*number`. Any number of windows can be open at once. In a forked child,
+/// the windows that the forking thread has opened begin at the fork; the others are closed.
 ///
 /// Ownership: the caller owns `number`.
 /// GIL: not needed.
@@ -278,8 +334,8 @@ pub unsafe extern "C" fn busy_gil_snapshot(
 /// Returns:
 /// - BUSY_OK: the window is open.
 /// - BUSY_GIL_OFF: the meter is not running.
-/// - BUSY_NO_WINDOWS: there is no address space for another window. Windows are created in blocks of 16. A block takes
-///   26 MB of address space, and 384 bytes of memory for each row of a thread. It is kept when windows are closed.
+/// - BUSY_NO_WINDOWS: there is no address space for another window. Windows are created in blocks of 4. A block takes
+///   32 KB of address space, and 192 bytes of memory for each row of a thread. It is kept when windows are closed.
 /// - BUSY_NULL_POINTER: `number` is NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn busy_gil_window_open(number: *mut u32) -> busy_status {
@@ -293,7 +349,9 @@ pub unsafe extern "C" fn busy_gil_window_open(number: *mut u32) -> busy_status {
         }
         let mut state = STATE.lock();
         let opened = state.meters.first().ok_or(BUSY_GIL_OFF)?.window().map_err(|_| BUSY_NO_WINDOWS)?;
-        let index = state.windows.iter().position(Option::is_none).unwrap_or(state.windows.len());
+        // A forked child does not have the threads of some windows, which are closed then.
+        let is_free = |window: &Option<Window>| window.as_ref().is_none_or(|window| !window.is_open());
+        let index = state.windows.iter().position(is_free).unwrap_or(state.windows.len());
         if index == state.windows.len() {
             state.windows.push(None);
         }
@@ -323,7 +381,7 @@ pub extern "C" fn busy_gil_window_close(number: u32) -> busy_status {
         }
         let mut state = STATE.lock();
         let place = index(number).and_then(|index| state.windows.get_mut(index)).ok_or(BUSY_BAD_OPTION)?;
-        place.take().map(drop).ok_or(BUSY_BAD_OPTION)
+        place.take().filter(Window::is_open).map(drop).ok_or(BUSY_BAD_OPTION)
     })
 }
 
@@ -432,13 +490,18 @@ fn snapshot(window: u32) -> Result<Snapshot, busy_status> {
     let snapshot = if window == 0 {
         meter.snapshot()
     } else {
-        index(window).and_then(|index| state.windows.get(index)?.as_ref()).ok_or(BUSY_BAD_OPTION)?.read()
+        let open = index(window).and_then(|index| state.windows.get(index)?.as_ref()).ok_or(BUSY_BAD_OPTION)?;
+        open.read().ok_or(BUSY_BAD_OPTION)?
     };
     drop(state);
-    // After the figures were read: then it was there before.
+    undisturbed(snapshot)
+}
+
+/// Returns `figures`, unless another tool may have made them wrong. Called after they were read: then it was there before.
+fn undisturbed<T>(figures: T) -> Result<T, busy_status> {
     match Meter::disturbance() {
         Some(disturbance) => Err(refused(&disturbance)),
-        None => Ok(snapshot),
+        None => Ok(figures),
     }
 }
 
@@ -447,25 +510,26 @@ fn index(window: u32) -> Option<usize> {
     (window as usize).checked_sub(1)
 }
 
-fn rows(gil: &GilTotals) -> impl Iterator<Item = busy_gil_thread> {
-    gil.threads.iter().map(|thread| busy_gil_thread {
+fn row(thread: &ThreadTotals) -> busy_gil_thread {
+    let states = [
+        (thread.ended, BUSY_GIL_ENDED),
+        (thread.holds && !thread.ended, BUSY_GIL_HOLDS),
+        (thread.waits && !thread.ended, BUSY_GIL_WAITS),
+        (thread.is_new, BUSY_GIL_NEW),
+    ];
+    busy_gil_thread {
+        id: thread.id,
         tid: thread.tid,
-        state: if thread.holds {
-            BUSY_GIL_HOLDS
-        } else if thread.waits {
-            BUSY_GIL_WAITS
-        } else {
-            0
-        },
+        state: states.into_iter().filter(|(is_true, _)| *is_true).map(|(_, state)| state).sum(),
         held_ns: thread.held_ns,
         waited_ns: thread.waited_ns,
         acquisitions: thread.acquisitions,
         waits: thread.waits_begun,
         voluntary_releases: thread.voluntary_releases,
         forced_drops: thread.forced_drops,
-        longest_hold_ns: thread.longest_hold_ns.unwrap_or(0),
-        longest_wait_ns: thread.longest_wait_ns.unwrap_or(0),
-    })
+        longest_hold_ns: thread.longest_hold_ns,
+        longest_wait_ns: thread.longest_wait_ns,
+    }
 }
 
 /// # Safety
@@ -488,10 +552,11 @@ unsafe fn write(totals: *mut busy_gil_totals, snapshot: &Snapshot, gil: &GilTota
             acquisitions: gil.acquisitions,
             voluntary_releases: gil.voluntary_releases,
             forced_drops: gil.forced_drops,
-            longest_hold_ns: gil.longest_hold_ns.unwrap_or(0),
-            longest_wait_ns: gil.longest_wait_ns.unwrap_or(0),
+            longest_hold_ns: gil.longest_hold_ns,
+            longest_wait_ns: gil.longest_wait_ns,
             session: snapshot.session,
             unlisted_gils: snapshot.unlisted_gils,
+            unlisted_threads: snapshot.unlisted_threads,
         });
     }
 }

@@ -15,6 +15,7 @@ pub(crate) struct OtherCopy {
     pub(crate) snapshot: unsafe extern "C" fn(*mut c_void, *mut c_void, usize, *mut usize) -> busy_status,
     pub(crate) window_open: unsafe extern "C" fn(*mut u32) -> busy_status,
     pub(crate) window_close: extern "C" fn(u32) -> busy_status,
+    pub(crate) own_thread: unsafe extern "C" fn(*mut c_void) -> busy_status,
     reason: unsafe extern "C" fn(*mut c_char, usize) -> usize,
 }
 
@@ -100,11 +101,12 @@ impl Loaded {
         if self.abi()? != (BUSY_ABI_MAJOR, BUSY_ABI_MINOR) {
             return None;
         }
-        let [stop, snapshot, open, close, reason] = [
+        let [stop, snapshot, open, close, own, reason] = [
             c"busy_gil_stop",
             c"busy_gil_snapshot",
             c"busy_gil_window_open",
             c"busy_gil_window_close",
+            c"busy_gil_own_thread",
             c"busy_gil_reason",
         ]
         .map(|name| self.function(name));
@@ -119,6 +121,7 @@ impl Loaded {
                 >(snapshot?),
                 window_open: std::mem::transmute::<usize, unsafe extern "C" fn(*mut u32) -> busy_status>(open?),
                 window_close: std::mem::transmute::<usize, extern "C" fn(u32) -> busy_status>(close?),
+                own_thread: std::mem::transmute::<usize, unsafe extern "C" fn(*mut c_void) -> busy_status>(own?),
                 reason: std::mem::transmute::<usize, unsafe extern "C" fn(*mut c_char, usize) -> usize>(reason?),
             })
         }

@@ -31,9 +31,9 @@ pub mod ended_thread;
 #[allow(unsafe_code, reason = "redirects another library's calls")]
 mod exact;
 #[cfg(all(target_os = "linux", target_env = "gnu", target_arch = "x86_64"))]
-pub use exact::{Meter, Window, clock_is_tsc};
+pub use exact::{Meter, Window, clock_is_tsc, own_thread};
 
 #[cfg(not(all(target_os = "linux", target_env = "gnu", target_arch = "x86_64")))]
 mod unsupported;
 #[cfg(not(all(target_os = "linux", target_env = "gnu", target_arch = "x86_64")))]
-pub use unsupported::{Meter, Window, clock_is_tsc};
+pub use unsupported::{Meter, Window, clock_is_tsc, own_thread};

@@ -1,7 +1,7 @@
 //! The meter on unsupported platforms: it never starts.
 
 use crate::refusal::Refusal;
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Snapshot, ThreadTotals};
 
 /// A meter. None exists on this platform: [`Meter::start`] fails.
 #[derive(Debug)]
@@ -49,7 +49,12 @@ impl Meter {
 
 impl Window {
     /// Can't be called, since no value of this type exists.
-    pub fn read(&self) -> Snapshot {
+    pub fn is_open(&self) -> bool {
+        match *self {}
+    }
+
+    /// Can't be called, since no value of this type exists.
+    pub fn read(&self) -> Option<Snapshot> {
         match *self {}
     }
 }
@@ -57,4 +62,9 @@ impl Window {
 /// Returns false, since the meter has no clock on this platform.
 pub fn clock_is_tsc() -> bool {
     false
+}
+
+/// Returns `None`, since nothing is metered on this platform.
+pub fn own_thread() -> Option<ThreadTotals> {
+    None
 }

@@ -6,22 +6,35 @@
 #![allow(unsafe_code, reason = "calls of libbusy, and capsules, for which PyO3 has no safe interface")]
 
 use crate::capi::NoCollection;
-use crate::libbusy::libbusy;
-use busy_loader::bindings::{BUSY_GIL_NOT_HELD, BUSY_GIL_REFUSED, BUSY_OK, Bindings, busy_gil_thread, busy_gil_totals};
+use crate::libbusy::{libbusy, libbusy_if_open};
+use busy_loader::bindings::{
+    BUSY_GIL_ENDED, BUSY_GIL_NEW, BUSY_GIL_NOT_HELD, BUSY_GIL_REFUSED, BUSY_OK, Bindings, busy_gil_thread,
+    busy_gil_totals,
+};
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::types::PyTuple;
+use pyo3::types::{PyList, PyTuple};
 use std::ffi::CStr;
 use std::ptr::null_mut;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
 const NAME: &CStr = c"busy._busy.window";
+const ROWS_NAME: &CStr = c"busy._busy.rows";
 
 /// The interpreter of a GIL, whether it is metered, and the nanoseconds for which it was metered and held.
 type Gil = (i64, bool, u64, u64);
-/// The thread id, and the fields of busy_gil_thread in the order of busy/_gil.py.
-type Thread = (u32, u64, u64, u64, u64, u64, u64, u64);
+/// The fields of busy_gil_thread, in the order of busy/_gil.py; `ended` and `is_new` are from its state.
+type Thread = (u64, u32, bool, bool, u64, u64, u64, u64, u64, u64, u64);
+
+/// The number of rows in a piece: making their tuples takes some 20 us.
+const PIECE: usize = 64;
+/// From this number of rows on, a window is read with the GIL released, since that takes 50 us or more. With fewer rows,
+/// the thread keeps the GIL: beside a thread that does not release it, to acquire it again would take a switch interval.
+const MANY: usize = 512;
+
+/// The number of rows of the latest reading.
+static ROWS: AtomicUsize = AtomicUsize::new(0);
 
 /// Starts the meter if needed, and opens a window. Returns a capsule, which closes the window when it is deallocated.
 #[pyfunction]
@@ -31,7 +44,8 @@ pub fn gil_open(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
     checked(busy, unsafe { busy.busy_gil_start() })?;
     let mut number = 0;
     // SAFETY: the number outlives the call.
-    let opened = checked(busy, unsafe { busy.busy_gil_window_open(&mut number) });
+    let status = released_if_many(py, || unsafe { busy.busy_gil_window_open(&mut number) });
+    let opened = checked(busy, status);
     if let Err(error) = opened {
         // SAFETY: it undoes the start of above.
         unsafe { busy.busy_gil_stop() };
@@ -48,8 +62,13 @@ pub fn gil_open(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
     })
 }
 
-/// Returns the figures of the window since it was opened, or in a forked child since the fork: the caller's GIL, its
-/// threads, and the GILs of other interpreters.
+/// Runs `body`, with the GIL released if there are many rows.
+fn released_if_many<T: Send>(py: Python<'_>, body: impl FnOnce() -> T + Send) -> T {
+    if ROWS.load(Ordering::Relaxed) < MANY { body() } else { py.detach(body) }
+}
+
+/// Returns the figures of the window since it was opened, or in a forked child since the fork: the caller's GIL, a
+/// capsule of its threads, for [`gil_rows`], and the GILs of other interpreters.
 #[pyfunction]
 pub fn gil_read<'py>(window: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyTuple>> {
     let number = number_of(window)?.load(Ordering::Relaxed);
@@ -58,12 +77,50 @@ pub fn gil_read<'py>(window: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyTuple>
     }
     let busy = libbusy().map_err(PyRuntimeError::new_err)?;
     // The module refuses to load in an interpreter with a GIL of its own, so the first GIL is the caller's.
-    let (own, threads) = read(busy, number, 0)?;
+    let py = window.py();
+    let (own, threads) = released_if_many(py, || read(busy, number, 0)).map_err(|status| error(busy, status))?;
+    ROWS.store(threads.len(), Ordering::Relaxed);
     let others = (1..own.gils).filter_map(|index| Some(gil(&read(busy, number, index).ok()?.0)));
-    let threads: Vec<Thread> = threads.iter().map(thread).collect();
     let others: Vec<Gil> = others.collect();
-    let _until_converted = NoCollection::begin(window.py());
-    (gil(&own), threads, others).into_pyobject(window.py())
+    let _until_converted = NoCollection::begin(py);
+    let rows = Box::into_raw(Box::new(threads));
+    // SAFETY: attached. The capsule owns the box until its destructor frees it.
+    let capsule = unsafe { ffi::PyCapsule_New(rows.cast(), ROWS_NAME.as_ptr(), Some(free_rows)) };
+    // SAFETY: a new reference, or NULL with an exception set.
+    let capsule = unsafe { Bound::from_owned_ptr_or_err(py, capsule) }.inspect_err(|_| {
+        // SAFETY: the box of above, which no capsule owns.
+        drop(unsafe { Box::from_raw(rows) });
+    })?;
+    (gil(&own), capsule, others).into_pyobject(py)
+}
+
+/// Returns the next rows of a reading, from the row `start` on; none at its end. In pieces, so that other threads can get
+/// the GIL in between.
+#[pyfunction]
+pub fn gil_rows<'py>(rows: &Bound<'py, PyAny>, start: usize) -> PyResult<Bound<'py, PyList>> {
+    // SAFETY: attached; it fails for any object but a capsule of this name.
+    let pointer = unsafe { ffi::PyCapsule_GetPointer(rows.as_ptr(), ROWS_NAME.as_ptr()) };
+    if pointer.is_null() {
+        return Err(PyErr::fetch(rows.py()));
+    }
+    // SAFETY: the box of `gil_read`, which lives as long as the capsule, and which nobody changes.
+    let threads = unsafe { &*pointer.cast::<Vec<busy_gil_thread>>() };
+    let _until_converted = NoCollection::begin(rows.py());
+    PyList::new(rows.py(), threads.iter().skip(start).take(PIECE).map(thread).collect::<Vec<Thread>>())
+}
+
+/// Returns the `id` of the calling thread's row. None if the GIL is not metered, or the thread has no row.
+#[pyfunction]
+pub fn own_row() -> Option<u64> {
+    own_thread(libbusy_if_open()?).ok().map(|own| own.id)
+}
+
+/// The destructor of the capsule of rows.
+unsafe extern "C" fn free_rows(capsule: *mut ffi::PyObject) {
+    // SAFETY: attached; the capsule has this name and owns the box.
+    drop(unsafe {
+        Box::from_raw(ffi::PyCapsule_GetPointer(capsule, ROWS_NAME.as_ptr()).cast::<Vec<busy_gil_thread>>())
+    });
 }
 
 /// Closes the window, if it is open. Closing the last window of the process stops the meter.
@@ -104,7 +161,14 @@ fn close(window: *const AtomicU32) {
     }
 }
 
-fn read(busy: &Bindings, window: u32, gil: u32) -> PyResult<(busy_gil_totals, Vec<busy_gil_thread>)> {
+fn own_thread(busy: &Bindings) -> Result<busy_gil_thread, i32> {
+    // SAFETY: a struct of numbers, of which zeros are valid.
+    let mut own: busy_gil_thread = unsafe { std::mem::zeroed() };
+    // SAFETY: the struct outlives the call.
+    succeeded(unsafe { busy.busy_gil_own_thread(&mut own) }).map(|()| own)
+}
+
+fn read(busy: &Bindings, window: u32, gil: u32) -> Result<(busy_gil_totals, Vec<busy_gil_thread>), i32> {
     let mut threads = Vec::with_capacity(16);
     loop {
         // SAFETY: a struct of numbers, of which zeros are valid.
@@ -112,7 +176,7 @@ fn read(busy: &Bindings, window: u32, gil: u32) -> PyResult<(busy_gil_totals, Ve
         (totals.size, totals.gil, totals.window) = (size_of::<busy_gil_totals>(), gil, window);
         let mut needed = 0;
         // SAFETY: `threads` has space for `capacity` rows.
-        checked(busy, unsafe {
+        succeeded(unsafe {
             busy.busy_gil_snapshot(&mut totals, threads.as_mut_ptr(), threads.capacity(), &mut needed)
         })?;
         if needed <= threads.capacity() {
@@ -124,11 +188,16 @@ fn read(busy: &Bindings, window: u32, gil: u32) -> PyResult<(busy_gil_totals, Ve
     }
 }
 
-/// Turns a status into a RuntimeError with the reason.
+fn succeeded(status: i32) -> Result<(), i32> {
+    if status == BUSY_OK as i32 { Ok(()) } else { Err(status) }
+}
+
 fn checked(busy: &Bindings, status: i32) -> PyResult<()> {
-    if status == BUSY_OK as i32 {
-        return Ok(());
-    }
+    succeeded(status).map_err(|status| error(busy, status))
+}
+
+/// Returns a RuntimeError with the reason for a status.
+fn error(busy: &Bindings, status: i32) -> PyErr {
     let reason = if [BUSY_GIL_REFUSED, BUSY_GIL_NOT_HELD].contains(&(status as u32)) {
         // SAFETY: nothing is written if the capacity is 0.
         let mut text = vec![0u8; unsafe { busy.busy_gil_reason(null_mut(), 0) } + 1];
@@ -139,7 +208,7 @@ fn checked(busy: &Bindings, status: i32) -> PyResult<()> {
         // SAFETY: a static text that is never NULL, as the header promises.
         unsafe { CStr::from_ptr(busy.busy_strerror(status)) }.to_string_lossy().into_owned()
     };
-    Err(PyRuntimeError::new_err(reason))
+    PyRuntimeError::new_err(reason)
 }
 
 fn gil(of: &busy_gil_totals) -> Gil {
@@ -147,6 +216,9 @@ fn gil(of: &busy_gil_totals) -> Gil {
 }
 
 fn thread(of: &busy_gil_thread) -> Thread {
-    let times = (of.held_ns, of.waited_ns, of.longest_hold_ns, of.longest_wait_ns);
-    (of.tid, times.0, times.1, of.acquisitions, of.voluntary_releases, of.forced_drops, times.2, times.3)
+    let [ended, is_new] = [BUSY_GIL_ENDED, BUSY_GIL_NEW].map(|state| of.state & state != 0);
+    let (held, waited) = (of.held_ns, of.waited_ns);
+    let counts = (of.acquisitions, of.voluntary_releases, of.forced_drops);
+    let (hold, wait) = (of.longest_hold_ns, of.longest_wait_ns);
+    (of.id, of.tid, ended, is_new, held, waited, counts.0, counts.1, counts.2, hold, wait)
 }

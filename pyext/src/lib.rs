@@ -21,7 +21,7 @@ mod _busy {
     use pyo3::prelude::*;
 
     #[pymodule_export]
-    use crate::gil_window::{gil_close, gil_open, gil_read};
+    use crate::gil_window::{gil_close, gil_open, gil_read, gil_rows, own_row};
     #[pymodule_export]
     use crate::thread_clocks::{cpu_clocks, own_run_delay, run_delays};
 

@@ -41,6 +41,12 @@ pub fn libbusy() -> Result<&'static Bindings, String> {
     Ok(unsafe { &*opened })
 }
 
+/// Returns libbusy if it has been opened.
+pub fn libbusy_if_open() -> Option<&'static Bindings> {
+    // SAFETY: null, or a box that is never freed.
+    unsafe { OPENED.load(Ordering::Acquire).as_ref() }
+}
+
 /// Returns the file: in the folder that BUSY_LIBDIR names, or else in the folder `_lib` beside this module.
 fn path() -> Result<PathBuf, String> {
     if let Some(folder) = env::var_os(VARIABLE) {

@@ -373,6 +373,49 @@ def test_the_figures_of_a_forked_child_begin_at_the_fork(child):
     assert found["held"] >= 0.3 and found["wall"] >= 0.35
 
 
+def test_a_forked_child_forgets_the_threads_and_watches_of_its_parent(child):
+    forked = child("""
+        import busy, gc, warnings
+        from busy import _ended_threads
+        warnings.simplefilter("ignore")
+        go, open = threading.Event(), threading.Semaphore(0)
+        def run():
+            with busy.watch():
+                open.release()
+                go.wait()
+        def ended():
+            with_lock(0.002)
+        watching = [threading.Thread(target=run) for _ in range(30)]
+        with busy.watch() as w:
+            for thread in watching:
+                thread.start()
+                open.acquire()
+            for _ in range(5):
+                thread = threading.Thread(target=ended)
+                thread.start()
+                thread.join()
+            pid = os.fork()
+            if pid == 0:
+                with busy.watch() as inner:
+                    thread = threading.Thread(target=ended)
+                    thread.start()
+                    thread.join()
+                recorders = len(_ended_threads._recorders)
+            else:
+                _, status = os.waitpid(pid, 0)
+                go.set()
+        if pid == 0:
+            own = {threading.get_native_id(), thread.native_id}
+            good = recorders == 1 and set(w.threads) == set(inner.threads) == own
+            good = good and w.threads[thread.native_id].held_s >= 0.002
+            os._exit(0 if good and type(threading._active) is dict else 7)
+        for thread in watching:
+            thread.join()
+        report(status=status, threads=len(w.threads))
+    """)
+    assert forked.report() == {"status": 0, "threads": 36}
+
+
 def test_the_gil_of_another_interpreter_is_reported_separately(child):
     if sys.version_info < (3, 12):
         pytest.skip("before 3.12 all interpreters of a process share one GIL")
@@ -491,13 +534,18 @@ def test_a_decorated_function_runs_unwatched_if_the_gil_cannot_be_metered(child)
         async def sleep():
             await asyncio.sleep(0.001)
             return "done"
-        # The first 16 windows fit into this address space, and the next 16 do not.
+        # Only so many windows fit into this address space.
         with busy.watch():
             limit = int(open("/proc/self/statm").read().split()[0]) * os.sysconf("SC_PAGE_SIZE") + (8 << 20)
             resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
         wait(10)
         watched = wait.watch.wall_s
-        watches = [busy.watch().__enter__() for _ in range(16)]
+        watches = []
+        try:
+            while len(watches) < 1000:
+                watches.append(busy.watch().__enter__())
+        except RuntimeError:
+            pass
         results = [wait(3), asyncio.run(sleep())]
         errors = []
         def note(call):

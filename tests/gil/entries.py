@@ -15,6 +15,16 @@ def mappings():
                 yield begin, end, fields[1], fields[5]
 
 
+def runtime():
+    """Returns the addresses of `_PyRuntime`, which contains the function that the meter registers by Py_AtExit."""
+    try:
+        begin = ctypes.addressof(ctypes.c_char.in_dll(ctypes.pythonapi, "_PyRuntime"))
+    except ValueError:
+        return 0, 0
+    # Its size is not known. The entries are in front of it.
+    return begin, begin + (1 << 20)
+
+
 def leading_into_libbusy():
     """Returns the number of words in the object of PyEval_SaveThread that are addresses in libbusy, and the
     permissions of the object's mappings."""
@@ -27,7 +37,7 @@ def leading_into_libbusy():
 
     libbusy = [(begin, end) for begin, end, _, path in all_mappings if path == file_at(code)]
     begin_code, end_code = min(libbusy)[0], max(libbusy)[1]
-    found, rights = 0, []
+    found, rights, ignored = 0, [], runtime()
     with open("/proc/self/mem", "rb") as memory:
         for begin, end, right, path in all_mappings:
             if path == file_at(save_thread) and "x" not in right:
@@ -35,5 +45,8 @@ def leading_into_libbusy():
                 memory.seek(begin)
                 data = memory.read(end - begin)
                 words = struct.unpack("{}Q".format(len(data) // 8), data[: len(data) // 8 * 8])
-                found += sum(begin_code <= word < end_code for word in words)
+                found += sum(
+                    begin_code <= word < end_code and not ignored[0] <= begin + 8 * index < ignored[1]
+                    for index, word in enumerate(words)
+                )
     return found, rights

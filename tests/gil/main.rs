@@ -113,9 +113,30 @@ fn holds_and_waits_of_four_threads_are_metered_for_each() {
 }
 
 #[test]
+fn short_threads_without_number_are_metered_in_bounded_memory() {
+    let prefix = Prefix::new();
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/gil/short_threads.c");
+    let options = ["-shared", "-fPIC", "-pthread", "-D_POSIX_C_SOURCE=200809L"];
+    let library = prefix.compile(&source, "c99", "short_threads.so", options);
+    for python in metered((3, 8)) {
+        let found = figures(script(python, "short_threads.py").arg(&library).arg("3000"));
+        eprintln!("{}: {found}", python.name);
+        assert!(found["off"].as_f64().unwrap().abs() < 0.01, "{}: {found}", python.name);
+        assert!(found["growth"].as_i64().unwrap() < 1 << 20, "{}: {found}", python.name);
+    }
+}
+
+#[test]
 fn a_stop_restores_every_entry_and_invalid_calls_are_refused() {
     for python in metered((2, 7)) {
         assert_eq!(printed(&mut script(python, "off.py")), "off\n", "{}", python.name);
+    }
+}
+
+#[test]
+fn a_thread_that_joins_the_running_meter_holds_the_gil() {
+    for python in metered((2, 7)) {
+        assert_eq!(printed(&mut script(python, "joins.py")), "joined\n", "{}", python.name);
     }
 }
 
@@ -193,6 +214,13 @@ fn module() -> Option<PathBuf> {
         eprintln!("skipped: the Python module was not built");
     }
     Some(module).filter(|module| module.is_dir())
+}
+
+#[test]
+fn a_forked_child_begins_anew_with_its_own_windows() {
+    for python in metered((2, 7)) {
+        assert_eq!(printed(&mut script(python, "fork_windows.py")), "forked\n", "{}", python.name);
+    }
 }
 
 /// Runs the script of `command` with random seeds in each of `pythons`, BUSY_LIVES times (by default 3).
@@ -328,6 +356,29 @@ fn drops_on_request_are_distinguished_from_voluntary_releases() {
     // 3.7's time.sleep does not accept a class of numbers that the script defines.
     for python in metered((3, 8)) {
         assert_eq!(printed(&mut script(python, "forced.py")), "distinguished\n", "{}", python.name);
+    }
+}
+
+#[test]
+fn a_hold_ends_when_python_is_finalized() {
+    let prefix = Prefix::new();
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let include = format!("-I{}", folder.join("ffi/include").display());
+    let options = [&include, "-ldl", "-D_POSIX_C_SOURCE=200809L"];
+    let program = prefix.compile(&folder.join("tests/gil/finalize.c"), "c99", "finalize", options);
+    const LIBRARY: &str = "import sys, sysconfig; print(sysconfig.get_config_var('Py_ENABLE_SHARED') and '%s/%s\\n%s' % \
+        (sysconfig.get_config_var('LIBDIR'), sysconfig.get_config_var('INSTSONAME'), sys.prefix) or '')";
+    for python in metered((3, 7)) {
+        let printed_lines = printed(Command::new(&python.path).args(["-c", LIBRARY]));
+        let mut lines = printed_lines.lines();
+        let Some((library, home)) = lines.next().zip(lines.next()).filter(|(library, _)| Path::new(library).exists())
+        else {
+            eprintln!("{}: skipped: it has no libpython", python.name);
+            continue;
+        };
+        let mut command = Command::new(&program);
+        command.env("PYTHONHOME", home).arg(library).arg(libbusy());
+        assert_eq!(printed(&mut command), "finalized\n", "{}", python.name);
     }
 }
 

@@ -32,13 +32,13 @@ class Totals(ctypes.Structure):
         (name, u64)
         for name in (
             "at_ns metered_ns held_ns waited_ns acquisitions voluntary_releases forced_drops "
-            "longest_hold_ns longest_wait_ns session unlisted_gils"
+            "longest_hold_ns longest_wait_ns session unlisted_gils unlisted_threads"
         ).split()
     ]
 
 
 class Thread(ctypes.Structure):
-    _fields_ = [("tid", u32), ("state", u32)] + [
+    _fields_ = [("id", u64), ("tid", u32), ("state", u32)] + [
         (name, u64)
         for name in (
             "held_ns waited_ns acquisitions waits voluntary_releases forced_drops longest_hold_ns longest_wait_ns"
@@ -57,6 +57,8 @@ for library in (HELD, RELEASED):
     library.busy_wait_ns.argtypes = [u64, ctypes.c_void_p, ctypes.c_void_p]
 
 OK, OFF, REFUSED, NOT_HELD = 0, 10, 11, 12
+# Of Thread.state.
+HOLDS, WAITS, ENDED, NEW = 1, 2, 4, 8
 
 
 def tid():
@@ -80,11 +82,25 @@ def stop():
     assert HELD.busy_gil_stop() == OK
 
 
-def snapshot(gil=0, window=0, library=HELD, capacity=64):
+def rows(gil=0, window=0, library=HELD, capacity=64):
+    """Returns the totals, and the rows in the order of their ids."""
     totals, threads, needed = Totals(ctypes.sizeof(Totals), gil, window), (Thread * capacity)(), size_t()
     status = library.busy_gil_snapshot(ctypes.byref(totals), threads, capacity, ctypes.byref(needed))
     assert status == OK, (status, gil, window)
-    return totals, dict((row.tid, row) for row in threads[: min(needed.value, capacity)])
+    return totals, threads[: min(needed.value, capacity)]
+
+
+def snapshot(gil=0, window=0, library=HELD, capacity=64):
+    """Returns the totals, and the rows by thread id: the latest one if the system has reused an id."""
+    totals, threads = rows(gil, window, library, capacity)
+    return totals, dict((row.tid, row) for row in threads)
+
+
+def own_thread():
+    """Returns the calling thread's row."""
+    row = Thread()
+    assert HELD.busy_gil_own_thread(ctypes.byref(row)) == OK
+    return row
 
 
 def window():

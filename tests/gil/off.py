@@ -6,12 +6,15 @@ import ctypes
 from entries import leading_into_libbusy
 from meter import (
     HELD,
+    HOLDS,
     NOT_HELD,
     OFF,
     OK,
     RELEASED,
+    Thread,
     Totals,
     close,
+    own_thread,
     reason,
     snapshot,
     start,
@@ -31,6 +34,7 @@ assert HELD.busy_gil_stop() == OFF
 totals, number = Totals(ctypes.sizeof(Totals)), u32()
 assert HELD.busy_gil_snapshot(ctypes.byref(totals), None, 0, None) == OFF
 assert HELD.busy_gil_window_open(ctypes.byref(number)) == OFF
+assert HELD.busy_gil_own_thread(ctypes.byref(Thread())) == OFF
 assert leading_into_libbusy() == (0, rights)
 
 for _ in range(3):
@@ -38,6 +42,10 @@ for _ in range(3):
     start()
     assert leading_into_libbusy()[0] >= 4
     wait(HELD, 3000000)
+    own = own_thread()
+    row = snapshot()[1][own.tid]
+    assert own.id == row.id and own.state == row.state == HOLDS, (own.state, row.state)
+    assert 3000000 <= own.held_ns <= row.held_ns, (own.held_ns, row.held_ns)
     stop()
     assert leading_into_libbusy()[0] >= 4, "one start is left"
     totals, threads = snapshot()

@@ -53,6 +53,10 @@ fn a_meter_that_is_off_has_no_starts_no_windows_and_no_totals() {
         assert_eq!((busy().gil_snapshot)(null_mut(), null_mut(), 0, &mut needed), NULL_POINTER);
         assert_eq!((busy().gil_snapshot)(&mut totals, null_mut(), 1, &mut needed), NULL_POINTER);
         assert_eq!((busy().gil_window_open)(null_mut()), NULL_POINTER);
+        assert_eq!((busy().gil_own_thread)(null_mut()), NULL_POINTER);
+        let mut own = [7; 10];
+        assert_eq!((busy().gil_own_thread)(own.as_mut_ptr()), GIL_OFF);
+        assert_eq!(own, [7; 10], "written after an error");
     }
     assert_eq!((totals, number, needed), (GilTotals::new(), 7, 7), "written after an error");
 }

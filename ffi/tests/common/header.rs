@@ -77,12 +77,12 @@ pub struct LoadResult {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct GilTotals {
     pub size: usize,
-    pub rest: [u64; 14],
+    pub rest: [u64; 15],
 }
 
 impl GilTotals {
     pub fn new() -> Self {
-        Self { size: size_of::<Self>(), rest: [0; 14] }
+        Self { size: size_of::<Self>(), rest: [0; 15] }
     }
 }
 

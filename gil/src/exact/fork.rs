@@ -38,10 +38,15 @@ unsafe extern "C" fn in_child() {
     if state.starter != 0 {
         // The thread that was starting the meter does not exist in the child.
         end_cut_off_start(&mut state);
-    } else if state.users == 0 {
+    }
+    let held = GILS.all().iter().find(|gil| gil.holder().is_some_and(pool::is_own));
+    let session = pool::begin_session_in_child();
+    GILS.all().iter().for_each(Gil::reset);
+    let now = OPEN.begin_anew(clock::ticks());
+    if state.users == 0 {
         state.redirections.restore();
     } else {
-        begin_anew(&state);
+        begin_anew(&state, held, session, now);
     }
 }
 
@@ -60,18 +65,9 @@ fn end_cut_off_start(state: &mut State) {
     state.redirections.restore();
 }
 
-/// Empties the accounts and the open windows, and makes the forking thread the holder of the GIL that it holds.
-fn begin_anew(state: &State) {
-    let now = clock::ticks();
-    let tid_in_parent = pool::latest().map(|account| account.tid());
-    let held = GILS.all().iter().find(|gil| {
-        let holder = gil.holder().map(|account| account.tid());
-        holder.is_some() && holder == tid_in_parent
-    });
-    let session = pool::begin_session();
-    GILS.all().iter().for_each(Gil::reset);
+/// Continues the metering. The forking thread is the holder of `held`, if it held a GIL.
+fn begin_anew(state: &State, held: Option<&Gil>, session: u64, now: u64) {
     GILS.main().begin(session, now);
-    OPEN.begin_anew(now);
     if let Some(gil) = held {
         gil.seed(pool::own(gil), now);
     }

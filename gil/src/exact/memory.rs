@@ -4,7 +4,8 @@ use crate::refusal::Refusal;
 use std::io;
 use std::ptr::null_mut;
 
-/// Reserves `bytes` of address space that are full of zeros. Pages become memory as they are touched; nothing is freed.
+/// Reserves `bytes` of address space that are full of zeros. Pages become memory as they are touched. The memory is never
+/// freed, except by [`unreserve`].
 ///
 /// # Errors
 /// [`Refusal::System`], with `purpose`.
@@ -20,6 +21,12 @@ pub(super) fn reserve(bytes: usize, purpose: &'static str) -> Result<*mut u8, Re
     // SAFETY: the memory that was reserved above.
     unsafe { libc::madvise(reserved, bytes, libc::MADV_NOHUGEPAGE) };
     Ok(reserved.cast())
+}
+
+/// Returns what [`reserve`] has reserved, if nobody uses it.
+pub(super) fn unreserve(reserved: *mut u8, bytes: usize) {
+    // SAFETY: the caller reserved it and has not shared it.
+    unsafe { libc::munmap(reserved.cast(), bytes) };
 }
 
 /// Returns the words that begin at `address` if all of them are mapped. Does not change errno.

@@ -7,7 +7,7 @@ use super::counting::{pool, read};
 use super::fork;
 use super::hooking::got::Object;
 use super::hooking::redirections::Redirections;
-use super::hooking::{calibrate, disturbance};
+use super::hooking::{calibrate, disturbance, semaphore};
 use super::python::{self, Python};
 use super::state::STATE;
 use super::thread;
@@ -43,6 +43,9 @@ impl Meter {
             let mut state = STATE.lock();
             if state.users > 0 {
                 state.users += 1;
+                if state.is_semaphore {
+                    semaphore::joins();
+                }
                 return Ok(Self(()));
             }
             if state.starter == 0 {
@@ -65,7 +68,7 @@ impl Meter {
 
     /// Returns the figures since the stopped meter was started, or since the fork. Needs no GIL.
     pub fn snapshot(&self) -> Snapshot {
-        read::snapshot(None)
+        read::snapshot()
     }
 
     /// Returns the reason why the figures may be incomplete, if there is one: another tool has redirected the same calls

@@ -13,5 +13,6 @@ mod state;
 mod thread;
 
 pub use clock::clock_is_tsc;
+pub use counting::read::own_thread;
 pub use counting::window::Window;
 pub use meter::Meter;

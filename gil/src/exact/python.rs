@@ -120,6 +120,15 @@ pub(super) fn interpreter_id() -> Option<InterpreterId> {
     function!(c"PyInterpreterState_GetID", InterpreterId)
 }
 
+/// Registers a function that Py_FinalizeEx calls at its end. CPython has room for 32 of them; if there is none left, the
+/// function is not called.
+pub(super) fn at_exit(function: unsafe extern "C" fn()) {
+    if let Some(register) = function!(c"Py_AtExit", unsafe extern "C" fn(unsafe extern "C" fn()) -> c_int) {
+        // SAFETY: it stores a pointer. The function stays mapped, since the library is never unloaded.
+        unsafe { register(function) };
+    }
+}
+
 /// Returns true if the calling thread holds the GIL.
 fn holds_gil(version: (u32, u32)) -> bool {
     if version < (3, 4) {

@@ -31,17 +31,17 @@ fn threads_that_hold_wait_run_and_sleep_are_distinguished() {
     for python in with_gil() {
         let (talker, threads) = start(&python);
         let recorder = Recorder::start(RemoteGil::attach(talker.pid()).unwrap(), Rates::default()).unwrap();
-        // Sample until both `hold` threads have been seen waiting. A thread that was woken but has no CPU yet counts as
-        // runnable instead.
+        // Sample until both `hold` threads have been seen holding and waiting. 2.7's GIL may go to one of them for seconds.
+        // A thread that was woken but has no CPU yet counts as runnable instead.
         let start = Instant::now();
-        let waited = |window: &Window| {
+        let took_turns = |window: &Window| {
             let hold = threads
                 .iter()
                 .filter(|(_, activity)| *activity == "hold")
                 .filter_map(|(tid, _)| window.threads.get(tid));
-            hold.filter(|thread| thread.waiting_ns > 50_000_000).count() == 2
+            hold.filter(|thread| thread.waiting_ns.min(thread.held_ns) > 50_000_000).count() == 2
         };
-        while start.elapsed() < Duration::from_secs(1) || !waited(&recorder.window()) {
+        while start.elapsed() < Duration::from_secs(1) || !took_turns(&recorder.window()) {
             assert!(start.elapsed() < Duration::from_secs(20), "{}: {:?}", python.name, recorder.window());
             sleep(Duration::from_millis(100));
         }
@@ -60,10 +60,7 @@ fn threads_that_hold_wait_run_and_sleep_are_distinguished() {
                 // Neither waits for the GIL, though both wait in futex(2).
                 "sleep" | "lock" => assert!(share(tid, |thread| thread.sleeping_ns) > 0.9, "{context}"),
                 "run" => assert!(share(tid, |thread| thread.running_ns + thread.runnable_ns) > 0.9, "{context}"),
-                "hold" => {
-                    assert!(share(tid, |thread| thread.held_ns) > 0.1, "{context}");
-                    assert!(share(tid, |thread| thread.sleeping_ns) < 0.3, "{context}");
-                }
+                "hold" => assert!(share(tid, |thread| thread.sleeping_ns) < 0.3, "{context}"),
                 "main" => {}
                 other => panic!("{other}"),
             }

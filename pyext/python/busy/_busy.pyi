@@ -6,6 +6,8 @@ __all__ = [
     "gil_close",
     "gil_open",
     "gil_read",
+    "gil_rows",
+    "own_row",
     "own_run_delay",
     "run_delays",
     "with_lock",
@@ -16,8 +18,8 @@ __version__: Final[str]
 
 # The interpreter, whether it is metered, metered_ns and held_ns.
 _Gil: TypeAlias = tuple[int, bool, int, int]
-# The thread id, and the fields of busy._gil.ThreadRow.
-_Thread: TypeAlias = tuple[int, int, int, int, int, int, int, int]
+# The fields of busy._gil.ThreadRow.
+_Thread: TypeAlias = tuple[int, int, bool, bool, int, int, int, int, int, int, int]
 
 def with_lock(seconds: SupportsFloat | SupportsIndex, /) -> int:
     """Spin for at least `seconds` with the GIL held, and return the number of clock polls."""
@@ -29,9 +31,15 @@ def gil_open() -> object:
     """Starts the meter if needed, and opens a window. Returns a capsule, which closes the window when it is
     deallocated."""
 
-def gil_read(window: object) -> tuple[_Gil, list[_Thread], list[_Gil]]:
-    """Returns the figures of the window since it was opened, or in a forked child since the fork: the caller's GIL, its
-    threads, and the GILs of other interpreters."""
+def gil_read(window: object) -> tuple[_Gil, object, list[_Gil]]:
+    """Returns the figures of the window since it was opened, or in a forked child since the fork: the caller's GIL, a
+    capsule of its threads, for `gil_rows`, and the GILs of other interpreters."""
+
+def gil_rows(rows: object, start: int) -> list[_Thread]:
+    """Returns the next rows of a reading, from the row `start` on; none at its end."""
+
+def own_row() -> int | None:
+    """Returns the `id` of the calling thread's row. None if the GIL is not metered, or the thread has no row."""
 
 def gil_close(window: object) -> None:
     """Closes the window, if it is open. Closing the last window of the process stops the meter."""

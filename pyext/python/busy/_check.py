@@ -103,4 +103,4 @@ class _Window:
 
     def read(self) -> tuple[int, dict[int, ThreadRow]]:
         reading = self._window.read()
-        return reading.gil.metered_ns, reading.threads
+        return reading.gil.metered_ns, {row.tid: row for row in reading.rows}

@@ -39,6 +39,7 @@ class _Totals(ctypes.Structure):
         ("longest_wait_ns", _U64),
         ("session", _U64),
         ("unlisted_gils", _U64),
+        ("unlisted_threads", _U64),
     ]
 
 
@@ -46,6 +47,7 @@ class _Thread(ctypes.Structure):
     """busy_gil_thread."""
 
     _fields_ = [
+        ("id", _U64),
         ("tid", _U32),
         ("state", _U32),
         ("held_ns", _U64),
@@ -93,7 +95,8 @@ class Meter(object):
 
     def snapshot(self, window=0):
         """Returns (metered nanoseconds, {native thread id: row}) since the start, or since the window was opened. A row
-        has held_ns, waited_ns, voluntary_releases, forced_drops, longest_hold_ns and longest_wait_ns."""
+        has held_ns, waited_ns, voluntary_releases, forced_drops, longest_hold_ns and longest_wait_ns. If the system has
+        reused a thread id, the row is that of the latest thread."""
         totals, needed, capacity = _Totals(ctypes.sizeof(_Totals), 0, window), _SIZE(), 16
         while True:
             rows = (_Thread * capacity)()

@@ -7,15 +7,23 @@ has no hook for the end of a thread. But every thread of threading, from 3.10 to
 Threads that threading does not know are not recorded.
 """
 
+import collections
+import os
 import threading
 import time
 import weakref
+from collections.abc import Container
 from typing import NamedTuple
 
-from busy._busy import own_run_delay
+from busy._busy import own_row, own_run_delay
+
+# As many ended threads as the meter keeps apart.
+_MOST = 1024
 
 
 class EndedThread(NamedTuple):
+    #: The `id` of its row; None if it has none.
+    row: int | None
     tid: int
     name: str
     cpu_ns: int
@@ -35,11 +43,15 @@ class _Active(dict):
 
 
 class Recorder:
-    """Records the threads that end until its `stop`. If Ctrl-C prevents the call of `stop`, it records until it is
-    deallocated."""
+    """Records the threads that end until its `stop`, the latest ones if there are many. If Ctrl-C prevents the call of
+    `stop`, it records until it is deallocated."""
 
-    def __init__(self) -> None:
-        self.ended: list[EndedThread] = []
+    def __init__(self, begun: Container[int] = ()) -> None:
+        """`begun` are the native ids of the threads that exist."""
+        self.ended: collections.deque[EndedThread] = collections.deque(maxlen=_MOST)
+        self._begun, self._owner = begun, threading.get_ident()
+        #: Those of `begun` that the system may have given to other threads by now, with the row of the ended thread.
+        self.free: dict[int, int | None] = {}
         with threading._active_limbo_lock:  # type: ignore[attr-defined]
             if not isinstance(threading._active, _Active):  # type: ignore[attr-defined]
                 threading._active = _Active(threading._active)  # type: ignore[attr-defined]
@@ -56,8 +68,27 @@ class Recorder:
 _recorders: weakref.WeakSet[Recorder] = weakref.WeakSet()
 
 
+def _begin_anew() -> None:
+    """Stops the recorders of threads that a forked child does not have, since nobody else would. The others forget the
+    threads that ended in the parent."""
+    for recorder in tuple(_recorders):
+        if recorder._owner == threading.get_ident():
+            recorder.ended.clear()
+            recorder.free.clear()
+            recorder._begun = ()
+        else:
+            recorder.stop()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_begin_anew)
+
+
 def _record(ident, thread):
     if thread is not None and ident == threading.get_ident():
-        ended = EndedThread(threading.get_native_id(), thread.name, time.thread_time_ns(), own_run_delay())
+        tid = threading.get_native_id()
+        ended = EndedThread(own_row(), tid, thread.name, time.thread_time_ns(), own_run_delay())
         for recorder in _recorders:
             recorder.ended.append(ended)
+            if tid in recorder._begun:
+                recorder.free.setdefault(tid, ended.row)

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from busy._busy import gil_close, gil_open, gil_read
+from busy._busy import gil_close, gil_open, gil_read, gil_rows
 from busy._refusal import NotMetered
 
 
@@ -23,8 +23,14 @@ class GilRow(NamedTuple):
 
 
 class ThreadRow(NamedTuple):
-    """One thread in a window. Times are in nanoseconds."""
+    """One thread in a window. Times are in nanoseconds. The row with the id 0 is the sum of ended threads that have no
+    row of their own any more. The system may give the `tid` of an ended thread to another one."""
 
+    id: int
+    tid: int
+    ended: bool
+    #: True if the thread's first event was in this window.
+    is_new: bool
     held_ns: int
     waited_ns: int
     acquisitions: int
@@ -33,19 +39,13 @@ class ThreadRow(NamedTuple):
     longest_hold_ns: int
     longest_wait_ns: int
 
-    def plus(self, other: "ThreadRow") -> "ThreadRow":
-        """Returns the figures of two threads that had the same id, one after the other."""
-        sums = [mine + theirs for mine, theirs in zip(self, other, strict=True)]
-        longest = [max(mine, theirs) for mine, theirs in zip(self[-2:], other[-2:], strict=True)]
-        return ThreadRow(*sums[:-2], *longest)
-
 
 class Reading(NamedTuple):
     """The totals of a window."""
 
     gil: GilRow
-    #: The threads that held the GIL or waited for it since the meter started, by native thread id.
-    threads: dict[int, ThreadRow]
+    #: The threads that held the GIL or waited for it, by rising id.
+    rows: list[ThreadRow]
     #: The GILs of other interpreters.
     others: list[GilRow]
 
@@ -62,13 +62,12 @@ class GilWindow:
     def read(self) -> Reading:
         """Returns the totals since the window was opened; in a forked child, since the fork."""
         try:
-            own, threads, others = gil_read(self._opened)
+            own, capsule, others = gil_read(self._opened)
         except RuntimeError as reason:
             raise GilNotMeterable(str(reason)) from None
-        rows: dict[int, ThreadRow] = {}
-        for tid, *figures in threads:
-            row = ThreadRow(*figures)
-            rows[tid] = rows[tid].plus(row) if tid in rows else row
+        rows: list[ThreadRow] = []
+        while piece := gil_rows(capsule, len(rows)):
+            rows += map(ThreadRow._make, piece)
         return Reading(GilRow(*own), rows, [GilRow(*other) for other in others])
 
     def close(self) -> None:

@@ -39,7 +39,7 @@ class _Meter:
 
     def snapshot(self) -> tuple[int, dict[int, ThreadRow]]:
         reading = self._window.read()
-        return reading.gil.metered_ns, reading.threads
+        return reading.gil.metered_ns, {row.tid: row for row in reading.rows}
 
     def tid(self) -> int:
         return threading.get_native_id()

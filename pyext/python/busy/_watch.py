@@ -6,7 +6,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, NamedTuple, TypeVar, overload
 
 from busy import _ended_threads, _units
@@ -51,7 +51,9 @@ class watch:  # noqa: N801 - lower case, since it is used as a function, like th
     - `wall_s`: the duration of the block;
     - `held_share`: the share of `wall_s` during which any thread held the GIL, from 0 to 1;
     - `threads`: a dict of WatchedThread by native thread id. It contains each thread that held the GIL or waited for
-      it during the block, even if the thread has ended, and each thread that the threading module knows;
+      it during the block, even if the thread has ended, and each thread that the threading module knows. Ended threads
+      are summed up under the id 0 if the system has given their id to another thread, or if more than 1024 threads
+      have ended since;
     - `others`: a dict of the held share of the GILs of other interpreters, by interpreter id (CPython 3.12 and later).
       The share is None for a GIL that could not be metered because it was held, or idle, all the time. All other
       attributes describe the GIL of the interpreter in which the block began.
@@ -98,7 +100,7 @@ class watch:  # noqa: N801 - lower case, since it is used as a function, like th
                 raise
             self._reason = str(reason)
             return self
-        self._open = _Open(window, before, _ended_threads.Recorder())
+        self._open = _Open(window, before, _ended_threads.Recorder(before.cpu_ns))
         # Read again, so that the cost of opening the watch does not count.
         before.read_own_run_delay()
         before.read_own_cpu()
@@ -241,10 +243,11 @@ class watch:  # noqa: N801 - lower case, since it is used as a function, like th
         During the wait, the GIL was held by the one thread, by a third one, or by none. It was held by none only while
         the waiter had no core, but for the moment of the hand-over.
         """
-        if len(self.threads) < 2:
+        threads = [item for item in self._by_held() if not _is_sum(*item)]
+        if len(threads) < 2:
             return None
-        waiter, waits = max(self.threads.items(), key=lambda item: item[1].longest_wait_s)
-        holder, holds = next(item for item in self._by_held() if item[0] != waiter)
+        waiter, waits = max(threads, key=lambda item: item[1].longest_wait_s)
+        holder, holds = next(item for item in threads if item[0] != waiter)
         idle_s = max(0.0, self.wall_s * (1 - self.held_share))
         if waits.run_delay_s is not None:
             idle_s = min(idle_s, waits.run_delay_s)
@@ -277,35 +280,84 @@ class _Open(NamedTuple):
     def figures(self, own: _Used) -> dict[str, Any]:
         """Returns the attributes of the watch, as of now; the calling thread has used `own`."""
         reading = self.window.read()
-        now = _Used(cpu_clocks() | own.cpu_ns, run_delays() | own.run_delay_ns)
-        names: dict[int, str] = {}
-        for ended in self.recorder.ended:
-            names[ended.tid] = ended.name
-            # A thread that removes itself from threading may live on, as the threads of greenlets do: its present CPU
-            # clock takes precedence.
-            now.cpu_ns.setdefault(ended.tid, ended.cpu_ns)
-            if ended.run_delay_ns is not None:
-                now.run_delay_ns.setdefault(ended.tid, ended.run_delay_ns)
-        names.update(_living())
-        rows = {tid: row for tid, row in reading.threads.items() if _took_part(row)}
         wall_s = reading.gil.metered_ns / 1e9
-        cpu_s = {tid: _since(self.before.cpu_ns.get(tid), ns) for tid, ns in now.cpu_ns.items()}
-        # A delay that had begun before counts as a whole when it ends.
-        run_delay_s = {
-            tid: min(wall_s, _since(self.before.run_delay_ns.get(tid), ns))
-            for tid, ns in now.run_delay_ns.items()
-        }
+        now = _Used(cpu_clocks() | own.cpu_ns, run_delays() | own.run_delay_ns)
+        ended = {one.row: one for one in tuple(self.recorder.ended)}
+        living = _living()
+        threads: dict[int, WatchedThread] = {}
+        for row in reading.rows:
+            if _took_part(row):
+                used = self._used(row, now, ended.get(row.id), wall_s)
+                name = living.get(row.tid) if not row.ended else None
+                if name is None and row.id in ended:
+                    name = ended[row.id].name
+                if row.tid in threads:
+                    # The system has given the id of an ended thread to another one.
+                    threads[0] = _sum(threads.get(0), threads.pop(row.tid))
+                threads[row.tid] = _watched(name, row, *used)
+        for tid, name in living.items():
+            if tid not in threads:
+                before = None if tid in self.recorder.free else self.before
+                threads[tid] = _watched(name, None, *_between(tid, before, now, wall_s))
         return {
             "wall_s": wall_s,
             "held_share": _share(reading.gil),
-            "threads": {
-                tid: _watched(names.get(tid), rows.get(tid), cpu_s.get(tid), run_delay_s.get(tid))
-                for tid in {**rows, **names}
-            },
+            "threads": threads,
             "others": {
                 other.interpreter: _share(other) if other.metered else None for other in reading.others
             },
         }
+
+    def _used(
+        self, row: "ThreadRow", now: _Used, ended: "_ended_threads.EndedThread | None", wall_s: float
+    ) -> tuple[float | None, float | None]:
+        """Returns the CPU time and the run delay of the thread of `row`, in seconds; None for what is unknown."""
+        # Is the id that of a thread that existed before the watch, and ended? It may also have ended unnoticed.
+        is_reused = row.is_new and (
+            self.recorder.free.get(row.tid, row.id) != row.id
+            or (row.tid in now.cpu_ns and now.cpu_ns[row.tid] < self.before.cpu_ns.get(row.tid, 0))
+        )
+        before = None if is_reused else self.before
+        # A thread that removes itself from threading may live on, as the threads of greenlets do: its present CPU
+        # clock takes precedence.
+        if not row.ended and row.tid in now.cpu_ns:
+            return _between(row.tid, before, now, wall_s)
+        if ended is None:
+            return None, None
+        delays = {} if ended.run_delay_ns is None else {row.tid: ended.run_delay_ns}
+        return _between(row.tid, before, _Used({row.tid: ended.cpu_ns}, delays), wall_s)
+
+
+def _between(tid: int, before: _Used | None, now: _Used, wall_s: float) -> tuple[float | None, float | None]:
+    """Returns the CPU time and the run delay of a thread between two readings, in seconds. `before` is None for a
+    thread that did not exist then."""
+    cpu_ns, delay_ns = now.cpu_ns.get(tid), now.run_delay_ns.get(tid)
+    cpu_before, delay_before = (
+        (before.cpu_ns.get(tid), before.run_delay_ns.get(tid)) if before else (None, None)
+    )
+    return (
+        None if cpu_ns is None else _since(cpu_before, cpu_ns),
+        # A delay that had begun before counts as a whole when it ends.
+        None if delay_ns is None else min(wall_s, _since(delay_before, delay_ns)),
+    )
+
+
+def _sum(one: WatchedThread | None, other: WatchedThread) -> WatchedThread:
+    """Returns the row of ended threads without a row of their own, with `other` added to it."""
+    if one is None:
+        return replace(other, name=None)
+    return WatchedThread(
+        name=None,
+        held_s=one.held_s + other.held_s,
+        waited_s=one.waited_s + other.waited_s,
+        longest_hold_s=max(one.longest_hold_s, other.longest_hold_s),
+        longest_wait_s=max(one.longest_wait_s, other.longest_wait_s),
+        acquisitions=one.acquisitions + other.acquisitions,
+        cpu_s=None if one.cpu_s is None or other.cpu_s is None else one.cpu_s + other.cpu_s,
+        run_delay_s=None
+        if one.run_delay_s is None or other.run_delay_s is None
+        else one.run_delay_s + other.run_delay_s,
+    )
 
 
 def _since(before_ns: int | None, now_ns: int) -> float:
@@ -351,5 +403,12 @@ def _share(gil: GilRow) -> float:
     return gil.held_ns / max(1, gil.metered_ns)
 
 
+def _is_sum(tid: int, thread: WatchedThread) -> bool:
+    """Returns true for the row that sums up ended threads."""
+    return tid == 0 and thread.name is None
+
+
 def _label(tid: int, thread: WatchedThread) -> str:
+    if _is_sum(tid, thread):
+        return "ended threads"
     return f"{thread.name} ({tid})" if thread.name else f"thread {tid}"

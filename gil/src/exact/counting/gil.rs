@@ -1,66 +1,77 @@
-//! One GIL, with its holder and the start of the current hold. Only the holder writes here, so there is one writer at a
-//! time.
+//! One GIL, with its holder. Only the holder writes here, so there is one writer at a time.
 
 use super::account::{Account, NONE};
-use super::single_writer::{Sequence, add};
-use super::slots::Slots;
-use std::sync::atomic::Ordering::{self, Relaxed};
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize};
+use super::capacity::GILS;
+use super::figures::{Cells, Figures};
+use super::single_writer::add;
+use super::slots::{OPEN, Slots};
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicPtr, AtomicU64, AtomicUsize};
 
 /// One GIL. Zeroed memory is an unused GIL.
 #[repr(C, align(128))]
 pub(crate) struct Gil {
-    /// The address of `cond`, or of 2.7's semaphore.
+    /// The address of `cond`, or of 2.7's semaphore; 0 if the GIL is unused, or was destroyed.
     address: AtomicUsize,
-    /// Protects the holder and the accounts against reads during a write.
-    sequence: Sequence,
     holder: AtomicPtr<Account>,
-    /// The start of the current hold.
-    since: AtomicU64,
-    /// The latest holder. An acquire by any other thread counts as a switch.
-    last: AtomicPtr<Account>,
+    /// The row of the latest holder. An acquire by any other thread counts as a switch.
+    last: AtomicU64,
     switches: AtomicU64,
     drop_requested: AtomicBool,
-    /// The index in the table of GILs.
-    index: AtomicU32,
+    /// The number of the GIL, which is never used again; 0 if the entry is free. Its remainder by GILS is the index in
+    /// the table of GILs.
+    id: AtomicU64,
     /// The time of the GIL's first event in this session, in ticks; 0 if it had none.
     metered_since: AtomicU64,
+    /// The time at which it was destroyed; 0 before.
+    ended: AtomicU64,
     session: AtomicU64,
     /// The id of its interpreter.
     interpreter: AtomicI64,
-    /// The head of the list of its accounts.
-    accounts: AtomicPtr<Account>,
+    /// The figures of the threads that have ended, and the session to which they belong. The longest hold and wait are
+    /// those of the threads that have no account any more. The registry writes them under its lock.
+    past: Cells,
+    past_session: AtomicU64,
 }
 
 impl Gil {
     pub(super) const fn new() -> Self {
-        Self {
-            address: AtomicUsize::new(0),
-            sequence: Sequence::new(),
-            holder: AtomicPtr::new(NONE),
-            since: AtomicU64::new(0),
-            last: AtomicPtr::new(NONE),
-            switches: AtomicU64::new(0),
-            drop_requested: AtomicBool::new(false),
-            index: AtomicU32::new(0),
-            metered_since: AtomicU64::new(0),
-            session: AtomicU64::new(0),
-            interpreter: AtomicI64::new(0),
-            accounts: AtomicPtr::new(NONE),
-        }
+        // SAFETY: all fields are atomics, for which zeros are valid.
+        unsafe { std::mem::zeroed() }
     }
 
-    /// Makes this the GIL at `address`.
-    pub(super) fn place(&self, index: u32, address: usize, interpreter: i64) {
-        self.index.store(index, Relaxed);
+    /// Makes this the GIL at `address`, with a new number.
+    pub(super) fn place(&self, index: usize, address: usize, interpreter: i64) {
+        static PLACED: AtomicU64 = AtomicU64::new(0);
+        let number = PLACED.fetch_add(1, Relaxed) + 1;
         self.interpreter.store(interpreter, Relaxed);
+        self.reset();
+        self.ended.store(0, Relaxed);
+        self.id.store(number * GILS as u64 + index as u64, Release);
         self.address.store(address, Relaxed);
+    }
+
+    /// Takes a free entry of the table, until [`Self::place`].
+    pub(super) fn take(&self) -> bool {
+        self.id.compare_exchange(0, u64::MAX, Acquire, Relaxed).is_ok()
+    }
+
+    /// Makes the entry of a destroyed GIL free.
+    pub(super) fn free(&self) {
+        self.address.store(0, Relaxed);
+        self.id.store(0, Release);
+    }
+
+    /// Returns the number of the GIL.
+    #[inline]
+    pub(super) fn id(&self) -> u64 {
+        self.id.load(Relaxed)
     }
 
     /// Returns the index in the table of GILs.
     #[inline]
     pub(super) fn index(&self) -> u32 {
-        self.index.load(Relaxed)
+        (self.id() % GILS as u64) as u32
     }
 
     /// Returns the address of `cond`, or of 2.7's semaphore.
@@ -92,106 +103,114 @@ impl Gil {
 
     /// Returns the start of metering, in ticks; 0 before the first event.
     pub(super) fn metered_since(&self) -> u64 {
-        self.metered_since.load(Relaxed)
+        self.metered_since.load(Acquire)
     }
 
-    /// Adds `account` to the list. Several waiting threads may do this at the same time.
-    pub(super) fn list(&self, account: &'static Account) {
-        let this = (&raw const *account).cast_mut();
-        let mut first = self.accounts.load(Relaxed);
-        loop {
-            account.set_next(first);
-            match self.accounts.compare_exchange_weak(first, this, Ordering::Release, Relaxed) {
-                Ok(_) => return,
-                Err(now) => first = now,
-            }
-        }
+    /// Returns the time at which it was destroyed.
+    pub(super) fn ended(&self) -> Option<u64> {
+        Some(self.ended.load(Acquire)).filter(|ended| *ended != 0)
     }
 
-    /// Returns its accounts, of this session and of earlier ones.
-    pub(super) fn accounts(&self) -> impl Iterator<Item = &'static Account> {
-        // SAFETY: null, or an account. Accounts are never freed, and the list only grows at its head.
-        let first = unsafe { self.accounts.load(Ordering::Acquire).as_ref() };
-        // SAFETY: as above.
-        std::iter::successors(first, |account| unsafe { account.next().as_ref() })
+    /// Returns the figures of the threads that have ended in `session`.
+    pub(super) fn past(&self, session: u64) -> Figures {
+        if self.past_session.load(Relaxed) == session { self.past.load() } else { Figures::default() }
+    }
+
+    /// Replaces the figures of the threads that have ended.
+    pub(super) fn set_past(&self, session: u64, past: &Figures) {
+        self.past.store(past);
+        self.past_session.store(session, Relaxed);
     }
 
     /// Records an acquire by the thread of `account`, which is the calling thread.
-    #[inline]
+    // Always: the calls would cost as much as the rest, and the compiler counts the two kinds of hooks.
+    #[inline(always)]
     pub(crate) fn acquired(&self, account: &'static Account, open: &Slots, now: u64) {
-        self.sequence.write(|| {
-            account.acquired(open, now);
-            self.held_by(account, now);
-        });
+        if self.metered_since.load(Relaxed) == 0 {
+            self.first_event(account.session(), open, now);
+        }
+        account.acquired(open, now);
+        self.held_by(account);
     }
 
     /// Records a release by the holder, voluntary or on request. If no holder is known, metering begins.
     #[inline]
     pub(crate) fn released(&self, open: &Slots, session: u64, now: u64, is_forced: bool) {
-        let Some(account) = self.holder() else { return self.first_event(session, now) };
-        self.sequence.write(|| {
-            account.released(open, self.since(), now, is_forced);
-            self.holder.store(NONE, Relaxed);
-        });
+        let Some(account) = self.holder() else { return self.first_event(session, open, now) };
+        account.released(open, now, is_forced);
+        self.holder.store(NONE, Relaxed);
     }
 
     #[cold]
-    fn first_event(&self, session: u64, now: u64) {
+    fn first_event(&self, session: u64, open: &Slots, now: u64) {
         self.belong_to(session);
         if self.metered_since() == 0 {
-            self.metered_since.store(now, Relaxed);
+            // As late as the account's own event, which is not before the latest cut.
+            self.metered_since.store(now.max(open.cut()), Release);
         }
     }
 
     #[inline]
-    fn held_by(&self, account: &'static Account, now: u64) {
-        if self.metered_since() == 0 {
-            self.first_event(account.session(), now);
-        }
-        let account = (&raw const *account).cast_mut();
-        if self.last.load(Relaxed) != account {
-            self.last.store(account, Relaxed);
+    fn held_by(&self, account: &'static Account) {
+        if self.last.load(Relaxed) != account.id() {
+            self.last.store(account.id(), Relaxed);
             add(&self.switches, 1);
         }
         if self.drop_requested.load(Relaxed) {
             self.drop_requested.store(false, Relaxed);
         }
-        self.since.store(now, Relaxed);
-        self.holder.store(account, Relaxed);
+        self.holder.store((&raw const *account).cast_mut(), Relaxed);
     }
 
     /// Begins metering with a holder whose acquire was not recorded.
     pub(crate) fn seed(&self, account: &'static Account, now: u64) {
+        self.seed_in(&OPEN, account, now);
+    }
+
+    pub(super) fn seed_in(&self, open: &Slots, account: &'static Account, now: u64) {
+        let now = now.max(open.cut());
         self.begin(account.session(), now);
-        self.held_by(account, now);
+        account.holds(open, now);
+        self.held_by(account);
     }
 
     /// Begins metering.
     pub(crate) fn begin(&self, session: u64, now: u64) {
         self.belong_to(session);
-        self.metered_since.store(now, Relaxed);
+        self.metered_since.store(now, Release);
     }
 
-    /// Resets the GIL, except for its address, index and interpreter.
+    /// Resets the GIL, except for its address, number and interpreter.
     pub(crate) fn reset(&self) {
         self.holder.store(NONE, Relaxed);
-        self.last.store(NONE, Relaxed);
+        self.last.store(0, Relaxed);
         self.metered_since.store(0, Relaxed);
         self.drop_requested.store(false, Relaxed);
-        self.sequence.end_cut_off_write();
     }
 
-    /// Records that the GIL is being created again at the same address: by a forked child (`_PyEval_ReInitThreads`), or
-    /// for another interpreter.
+    /// Records that the main GIL is being created again at the same address: by a forked child
+    /// (`_PyEval_ReInitThreads`), or by Py_Initialize after Py_FinalizeEx.
     #[cold]
     pub(crate) fn created_anew(&self, open: &Slots, session: u64, now: u64) {
         if self.holder().is_some() {
             self.released(open, session, now, true);
         }
+        self.ended.store(0, Release);
+    }
+
+    /// Records that the GIL is being destroyed (`destroy_gil`), which ends the current hold, without a release.
+    #[cold]
+    pub(crate) fn destroyed(&self, open: &Slots, now: u64) {
+        if let Some(account) = self.holder() {
+            account.stops_holding(open, now);
+            self.holder.store(NONE, Relaxed);
+        }
         if self.index() != 0 {
-            // The entry stays in the table, but searches no longer find it.
+            // The entry stays in the table for the windows that need it, but searches no longer find it. Py_Initialize
+            // creates the main GIL again at the same address.
             self.address.store(0, Relaxed);
         }
+        self.ended.store(now.max(open.cut()), Release);
     }
 
     /// Records that a forked child of 2.7 has created its GIL again, at `semaphore`.
@@ -206,12 +225,6 @@ impl Gil {
     pub(crate) fn holder(&self) -> Option<&'static Account> {
         // SAFETY: null, or an account. Accounts are never freed.
         unsafe { self.holder.load(Relaxed).as_ref() }
-    }
-
-    /// Returns the start of the current hold.
-    #[inline]
-    pub(super) fn since(&self) -> u64 {
-        self.since.load(Relaxed)
     }
 
     /// Returns the number of switches so far.
@@ -234,11 +247,6 @@ impl Gil {
     pub(crate) fn is_drop_requested(&self) -> bool {
         self.drop_requested.load(Relaxed)
     }
-
-    /// Returns the result of `body`, which reads the GIL and its accounts, all at the same moment.
-    pub(super) fn consistent<T>(&self, body: impl FnMut() -> T) -> T {
-        self.sequence.read(body)
-    }
 }
 
 #[cfg(test)]
@@ -252,7 +260,7 @@ mod tests {
         assert!(std::ptr::eq(gil.holder().unwrap(), account));
         gil.released(&open, 1, 140, false);
         assert!(gil.holder().is_none());
-        assert_eq!((account.held(), account.acquisitions(), account.voluntary_releases()), (40, 1, 1));
+        assert_eq!((account.figures().held, account.acquisitions(), account.voluntary_releases()), (40, 1, 1));
         assert_eq!((gil.metered_since(), gil.session()), (100, 1));
     }
 
@@ -260,7 +268,7 @@ mod tests {
     fn a_release_of_an_unknown_hold_only_begins_the_metering() {
         let (open, gil, account) = (Slots::new(), Gil::new(), Account::leak(0, 7));
         gil.released(&open, 1, 100, false);
-        assert_eq!((gil.metered_since(), gil.session(), account.held()), (100, 1, 0));
+        assert_eq!((gil.metered_since(), gil.session(), account.figures().held), (100, 1, 0));
         gil.released(&open, 1, 120, false);
         assert_eq!(gil.metered_since(), 100);
     }
@@ -296,34 +304,51 @@ mod tests {
     }
 
     #[test]
-    fn a_read_is_repeated_if_the_gil_is_acquired_or_released_meanwhile() {
+    fn an_event_that_learns_of_a_cut_counts_as_after_it() {
         let (open, gil, account) = (Slots::new(), Gil::new(), Account::leak(0, 7));
-        let read = |event: &dyn Fn()| {
-            let mut is_first = true;
-            gil.consistent(|| {
-                let is_held = gil.holder().is_some();
-                if std::mem::take(&mut is_first) {
-                    event();
-                }
-                (is_held, account.acquisitions(), account.voluntary_releases(), account.held())
-            })
-        };
-        assert_eq!(read(&|| gil.acquired(account, &open, 100)), (true, 1, 0, 0));
-        assert_eq!(read(&|| gil.released(&open, 1, 140, false)), (false, 1, 1, 40));
+        open.cut_at(200, None);
+        gil.acquired(account, &open, 190);
+        assert_eq!((gil.metered_since(), account.figures().holds_since), (200, 200));
+        gil.released(&open, 1, 195, false);
+        assert_eq!(account.figures().held, 0);
     }
 
     #[test]
-    fn a_gil_that_is_created_anew_is_no_longer_found_at_its_address() {
+    fn a_gil_that_is_destroyed_is_no_longer_found_at_its_address() {
         let (open, gil, account) = (Slots::new(), Gil::new(), Account::leak(3, 7));
         gil.place(3, 0x1000, 5);
         gil.acquired(account, &open, 100);
-        gil.created_anew(&open, 1, 130);
-        assert_eq!((account.held(), account.forced_drops(), gil.address()), (30, 1, 0));
+        gil.destroyed(&open, 130);
+        assert_eq!((account.figures().held, account.forced_drops(), gil.address()), (30, 0, 0));
+        assert_eq!(gil.ended(), Some(130));
         // The main GIL is created again at the same address, or in 2.7 at another address.
         gil.place(0, 0x1000, 0);
         gil.created_anew(&open, 1, 140);
         assert!(gil.is_at(0x1000));
         gil.moved_to(0x2000, &open, 1, 150);
         assert!(gil.is_at(0x2000));
+    }
+
+    #[test]
+    fn a_hold_ends_with_its_gil_and_the_main_gil_may_be_created_again() {
+        let (open, gil, account) = (Slots::new(), Gil::new(), Account::leak(0, 7));
+        gil.place(0, 0x1000, 0);
+        gil.acquired(account, &open, 100);
+        gil.destroyed(&open, 130);
+        assert_eq!((account.figures().held, account.voluntary_releases(), account.forced_drops()), (30, 0, 0));
+        assert!(gil.holder().is_none() && gil.is_at(0x1000) && gil.ended() == Some(130));
+        gil.created_anew(&open, 1, 150);
+        gil.acquired(account, &open, 150);
+        assert!(gil.ended().is_none() && gil.holder().is_some());
+    }
+
+    #[test]
+    fn a_recycled_account_counts_as_another_holder() {
+        let (open, gil, account) = (Slots::new(), Gil::new(), Account::leak(0, 7));
+        gil.acquired(account, &open, 100);
+        gil.released(&open, 1, 110, false);
+        account.begin(99, 0, 8, 1);
+        gil.acquired(account, &open, 120);
+        assert_eq!(gil.switches(), 2);
     }
 }

@@ -1,15 +1,19 @@
 //! The GILs of this process: the main GIL, under which the meter was started, and those of interpreters with their own
 //! GIL.
 
+use super::super::clock;
 use super::super::memory;
-use super::super::python::InterpreterId;
+use super::super::python::{self, InterpreterId, symbol};
 use super::capacity;
 use super::gil::Gil;
-use super::single_writer::add;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering, Ordering::Relaxed};
+use super::interpreters::Interpreters;
+use super::slots::{OPEN, Slots};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, Ordering::Relaxed};
 
 /// The size of the hash table: four times the number of GILs, so that searches stay short.
 const PLACES: usize = 4096;
+/// The place of a GIL that was destroyed.
+const REMOVED: usize = usize::MAX;
 /// The distance from `cond` to `switch_cond` in `struct _gil_runtime_state` (3.7 on, glibc on x86-64). Calibration
 /// checks it.
 pub(crate) const SWITCH_COND: usize = 88;
@@ -33,6 +37,9 @@ pub(crate) struct Gils {
     /// The address of `PyInterpreterState_GetID`, or 0.
     interpreter_id: AtomicUsize,
     unlisted: AtomicU64,
+    interpreters: Interpreters,
+    /// The conds of the GILs that did not fit into the table, by hash. A place may be taken by another GIL later.
+    unlisted_conds: [AtomicUsize; PLACES],
 }
 
 /// The meaning of a signalled cond.
@@ -51,6 +58,8 @@ impl Gils {
             to_cond: AtomicUsize::new(0),
             interpreter_id: AtomicUsize::new(0),
             unlisted: AtomicU64::new(0),
+            interpreters: Interpreters::new(),
+            unlisted_conds: [const { AtomicUsize::new(0) }; PLACES],
         }
     }
 
@@ -60,9 +69,15 @@ impl Gils {
         &self.table[0]
     }
 
-    /// Returns the GILs that were found in this session or an earlier one.
+    /// Returns the entries of the table that were ever used: the GILs of this session and of earlier ones.
     pub(crate) fn all(&self) -> &[Gil] {
         &self.table[..self.used.load(Ordering::Acquire).min(capacity::GILS)]
+    }
+
+    /// Returns the GIL with that number, unless it has left the table.
+    pub(super) fn by_id(&self, id: u64) -> Option<&Gil> {
+        let gil = &self.table[(id % capacity::GILS as u64) as usize];
+        (gil.id() == id).then_some(gil)
     }
 
     /// Returns the number of GILs that did not fit into the table.
@@ -70,8 +85,8 @@ impl Gils {
         self.unlisted.load(Relaxed)
     }
 
-    /// Makes the GIL at `address` GIL 0, stores the offset and the function that lead to the other GILs, and resets all
-    /// GILs.
+    /// Makes the GIL at `address` GIL 0, stores the offset and the function that lead to the other GILs, and empties the
+    /// rest of the table: while no calls are redirected, GILs are created and destroyed unnoticed.
     pub(crate) fn calibrated(
         &self,
         address: usize,
@@ -81,9 +96,14 @@ impl Gils {
     ) {
         self.interpreter_id.store(id_of.map_or(0, |function| function as usize), Relaxed);
         self.to_cond.store(to_cond.unwrap_or(0), Relaxed);
+        self.by_cond.iter().chain(&self.unlisted_conds).for_each(|place| place.store(0, Relaxed));
+        self.all().iter().skip(1).for_each(Gil::free);
         self.main().place(0, address, interpreter);
         self.used.fetch_max(1, Ordering::Release);
-        self.all().iter().for_each(Gil::reset);
+        learn_end_of_main();
+        if to_cond.is_some() {
+            self.interpreters.find();
+        }
     }
 
     /// Returns the GIL to which a signalled cond belongs, and the meaning of the signal.
@@ -107,14 +127,75 @@ impl Gils {
         self.find(cond).or_else(|| self.discover(cond)).map(|gil| (gil, Meaning::Acquire))
     }
 
+    /// Records that the GIL whose `cond` is at `address` is being destroyed. Returns false if there is none.
+    pub(crate) fn destroyed(&self, address: usize, open: &Slots, now: u64) -> bool {
+        let main = Some(self.main()).filter(|main| main.is_at(address));
+        let Some(gil) = main.or_else(|| self.find(address)) else {
+            _ = self.unlisted_conds[start(address)].compare_exchange(address, 0, Relaxed, Relaxed);
+            return false;
+        };
+        gil.destroyed(open, now);
+        if main.is_none() {
+            self.forget(address, gil);
+        }
+        true
+    }
+
+    /// Records that `gil`, whose `cond` is at that address, is being created again.
+    pub(crate) fn created_anew(&self, gil: &Gil, address: usize, open: &Slots, session: u64, now: u64) {
+        if gil.index() != 0 {
+            gil.destroyed(open, now);
+            return self.forget(address, gil);
+        }
+        if gil.ended().is_some() {
+            learn_end_of_main();
+        }
+        gil.created_anew(open, session, now);
+    }
+
+    /// Records the end of the GILs whose interpreters have ended.
+    pub(super) fn find_ended(&self, open: &Slots, now: u64) {
+        let living = |gil: &&Gil| gil.address() != 0 && gil.id() != 0 && gil.ended().is_none();
+        if self.all().iter().skip(1).find(living).is_none() {
+            return;
+        }
+        // Twice, since the list may change while it is read.
+        let Some(lists) = self.interpreters.living().zip(self.interpreters.living()) else { return };
+        for gil in self.all().iter().skip(1).filter(living) {
+            let cond = gil.address();
+            let interpreter = cond.wrapping_sub(self.to_cond.load(Relaxed));
+            if ![&lists.0, &lists.1].into_iter().any(|list| list.contains(&interpreter)) {
+                gil.destroyed(open, now);
+                self.forget(cond, gil);
+            }
+        }
+    }
+
+    /// Frees the entries of the GILs that were destroyed before the oldest of the open windows was opened.
+    pub(super) fn free_destroyed(&self, oldest: Option<u64>) {
+        for gil in self.all().iter().skip(1) {
+            if gil.id() != 0 && gil.ended().is_some_and(|ended| oldest.is_none_or(|oldest| ended <= oldest)) {
+                gil.free();
+            }
+        }
+    }
+
+    /// Removes the place of `gil`, which was at `cond`.
+    fn forget(&self, cond: usize, gil: &Gil) {
+        let number = gil.index() as usize + 1;
+        let is_its = |place: &&AtomicUsize| place.load(Relaxed) == number;
+        let place = self.places(cond).take_while(|place| place.load(Relaxed) != 0).find(is_its);
+        place.inspect(|place| place.store(REMOVED, Ordering::Release));
+    }
+
     fn places(&self, cond: usize) -> impl Iterator<Item = &AtomicUsize> {
-        let start = (cond >> 3).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 52;
-        (0..PLACES).map(move |step| &self.by_cond[(start + step) % PLACES])
+        (0..PLACES).map(move |step| &self.by_cond[(start(cond) + step) % PLACES])
     }
 
     fn find(&self, cond: usize) -> Option<&Gil> {
         let indexes = self.places(cond).map(|place| place.load(Ordering::Acquire)).take_while(|index| *index != 0);
-        indexes.map(|index| &self.table[index - 1]).find(|gil| gil.is_at(cond))
+        let gils = indexes.filter(|index| *index != REMOVED).map(|index| &self.table[index - 1]);
+        gils.into_iter().find(|gil| gil.is_at(cond))
     }
 
     /// Adds a GIL that is not in the table yet, if `cond` belongs to one: then a thread state of the interpreter at the
@@ -122,6 +203,9 @@ impl Gils {
     #[cold]
     fn discover(&self, cond: usize) -> Option<&Gil> {
         let interpreter = cond.wrapping_sub(self.to_cond.load(Relaxed));
+        if self.unlisted_conds[start(cond)].load(Relaxed) == cond {
+            return None;
+        }
         let [holder, locked] = memory::words::<2>(cond.wrapping_sub(LAST_HOLDER))?;
         if holder == 0 || locked as u32 != 1 || memory::words::<1>(holder + INTERP)? != [interpreter] {
             return None;
@@ -145,12 +229,12 @@ impl Gils {
     }
 
     fn enter(&self, cond: usize, interpreter: usize) -> Option<&Gil> {
-        let index = self.used.load(Relaxed);
-        let index = if index < capacity::GILS { self.used.fetch_add(1, Ordering::AcqRel) } else { index };
-        if index >= capacity::GILS {
-            add(&self.unlisted, 1);
+        let Some(index) = self.take_entry() else {
+            if self.unlisted_conds[start(cond)].swap(cond, Relaxed) != cond {
+                self.unlisted.fetch_add(1, Relaxed);
+            }
             return None;
-        }
+        };
         let function = self.interpreter_id.load(Relaxed);
         let id = if function == 0 {
             0
@@ -160,9 +244,31 @@ impl Gils {
             unsafe { std::mem::transmute::<usize, InterpreterId>(function)(interpreter) }
         };
         let gil = &self.table[index];
-        gil.place(index as u32, cond, id);
-        let is_taken = |place: &&AtomicUsize| place.compare_exchange(0, index + 1, Ordering::AcqRel, Relaxed).is_ok();
+        gil.place(index, cond, id);
+        self.interpreters.learn(interpreter);
+        let is_taken = |place: &&AtomicUsize| {
+            [0, REMOVED].iter().any(|free| place.compare_exchange(*free, index + 1, Ordering::AcqRel, Relaxed).is_ok())
+        };
         self.places(cond).find(is_taken).map(|_| gil)
+    }
+
+    /// Takes an entry that is free again, or one that was never used.
+    fn take_entry(&self) -> Option<usize> {
+        let used = self.all().len();
+        if let Some(index) = (1..used).find(|index| self.table[*index].take()) {
+            return Some(index);
+        }
+        let index =
+            self.used.fetch_update(Ordering::AcqRel, Relaxed, |used| (used < capacity::GILS).then_some(used + 1));
+        index.ok().filter(|index| self.table[*index].take())
+    }
+
+    /// Adds a GIL.
+    #[cfg(test)]
+    pub(super) fn add(&self, address: usize) -> &Gil {
+        let index = self.take_entry().unwrap();
+        self.table[index].place(index, address, 0);
+        &self.table[index]
     }
 
     /// Returns a new table in which GIL 0 is at `address`.
@@ -173,6 +279,27 @@ impl Gils {
         gils.calibrated(address, 0, None, None);
         gils
     }
+}
+
+/// True if [`main_ended`] is registered.
+static LEARNS_END: AtomicBool = AtomicBool::new(false);
+
+/// Makes sure that [`main_ended`] runs. 2.7's GIL outlives Py_Finalize: nothing destroys it or creates it again.
+fn learn_end_of_main() {
+    if symbol(c"PyInterpreterState_Main").is_some() && !LEARNS_END.swap(true, Relaxed) {
+        python::at_exit(main_ended);
+    }
+}
+
+/// Runs at the end of Py_FinalizeEx, which does not release the GIL before 3.12.
+unsafe extern "C" fn main_ended() {
+    LEARNS_END.store(false, Relaxed);
+    GILS.main().destroyed(&OPEN, clock::ticks());
+}
+
+/// Returns the first place for the GIL whose `cond` is at that address.
+fn start(cond: usize) -> usize {
+    (cond >> 3).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 52
 }
 
 #[cfg(test)]
@@ -264,5 +391,39 @@ mod tests {
         interpreters.iter().for_each(|interpreter| gils.enter_own_gil(interpreter.address(), 1));
         assert_eq!((gils.all().len(), gils.unlisted()), (capacity::GILS, 3));
         assert!(interpreters[..capacity::GILS - 1].iter().all(|interpreter| gils.find(interpreter.cond()).is_some()));
+    }
+
+    #[test]
+    fn a_gil_without_room_is_counted_once_however_often_it_is_acquired() {
+        let gils = with_own_gils();
+        let interpreters: Vec<_> = (0..capacity::GILS + 1).map(|_| Interpreter::new(1)).collect();
+        for _ in 0..100 {
+            interpreters.iter().for_each(|one| _ = gils.by_cond(one.cond() + SWITCH_COND));
+        }
+        assert_eq!(gils.unlisted(), 2);
+    }
+
+    #[test]
+    fn a_destroyed_gil_leaves_the_table_when_no_window_needs_it() {
+        let (gils, open) = (with_own_gils(), Slots::new());
+        let interpreters = [(); 3].map(|()| Interpreter::new(1));
+        interpreters.iter().for_each(|interpreter| gils.enter_own_gil(interpreter.address(), 1));
+        let second = gils.all()[2].id();
+        gils.destroyed(interpreters[1].cond(), &open, 200);
+        assert!(gils.find(interpreters[1].cond()).is_none() && gils.find(interpreters[2].cond()).is_some());
+        gils.free_destroyed(Some(100));
+        assert!(gils.by_id(second).is_some(), "a window that was opened at 100 needs it");
+        gils.free_destroyed(Some(200));
+        assert!(gils.by_id(second).is_none());
+        // Its entry and its place are used again.
+        gils.enter_own_gil(interpreters[1].address(), 1);
+        assert_eq!((gils.all().len(), gils.unlisted()), (4, 0));
+        assert!(gils.find(interpreters[1].cond()).is_some_and(|gil| gil.index() == 2 && gil.id() > second));
+        for _ in 0..5 * PLACES as u64 {
+            gils.destroyed(interpreters[1].cond(), &open, 300);
+            gils.free_destroyed(None);
+            gils.enter_own_gil(interpreters[1].address(), 1);
+        }
+        assert_eq!((gils.all().len(), gils.unlisted()), (4, 0));
     }
 }

@@ -1,13 +1,24 @@
 //! The accounts: how long each thread has held each GIL and waited for it, and how often. Imports run one way:
-//! [`capacity`], [`single_writer`] and [`slots`], [`account`], [`gil`], [`gils`], [`pool`], [`read`], [`window`]. Nothing
-//! here imports the redirected calls (`super::hooking`), which report the events.
+//! [`atomic`], [`capacity`], [`interpreters`], [`single_writer`], [`slot_figures`], [`lock`] and [`figures`], [`slots`],
+//! [`account`], [`gil`] and [`blocks`], [`gils`], [`registry`], [`pool`], [`barrier`], [`read`], [`window`]. Nothing here
+//! imports the redirected calls (`super::hooking`), which report the events.
 
 pub(super) mod account;
+mod atomic;
+mod barrier;
+mod blocks;
 mod capacity;
+mod figures;
 pub(super) mod gil;
 pub(super) mod gils;
+mod interpreters;
+mod lock;
 pub(super) mod pool;
 pub(super) mod read;
+mod registry;
 mod single_writer;
+mod slot_figures;
 pub(super) mod slots;
 pub(super) mod window;
+#[cfg(test)]
+mod world;

@@ -1,20 +1,32 @@
-//! The memory of the accounts, and the calling thread's own account. Address space is reserved once, and the kernel
-//! provides memory as threads first use their accounts. Nothing is allocated or freed while metering.
+//! The calling thread's own account, from its first event to its end.
 
-use super::super::{memory, thread};
+use super::super::{clock, thread};
 use super::account::Account;
+use super::blocks::Blocks;
 use super::capacity;
 use super::gil::Gil;
+use super::gils::GILS;
+use super::lock::Guard;
+use super::registry::{Lists, Registry};
+use super::slots::OPEN;
 use crate::refusal::Refusal;
-use std::ptr::null_mut;
-use std::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::ptr::null;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicU32, AtomicU64};
 
-/// The accounts: those of the threads, then the shared one of each GIL.
-static POOL: AtomicPtr<Account> = AtomicPtr::new(null_mut());
-static USED: AtomicUsize = AtomicUsize::new(0);
+pub(super) static REGISTRY: Registry = Registry::new();
+static BLOCKS: Blocks = Blocks::new();
 /// The current session: increases when a stopped meter is started, and in every forked child; 0 before the first start.
-/// Accounts of earlier sessions count as empty.
 static SESSION: AtomicU64 = AtomicU64::new(0);
+/// The number of accounts that were ever begun, which are the rows' numbers.
+static BEGUN: AtomicU64 = AtomicU64::new(0);
+/// The number of threads for which there was no memory.
+static UNLISTED: AtomicU64 = AtomicU64::new(0);
+/// The key of pthread_key_create(3) whose destructor learns of a thread's end, plus 1.
+static KEY: AtomicU32 = AtomicU32::new(0);
+
+/// The account of all threads without memory for their own one. Its figures are nobody's, and are not read.
+static NOBODY: Account = Account::new();
 
 /// Returns the current session.
 #[inline]
@@ -27,17 +39,35 @@ pub(crate) fn begin_session() -> u64 {
     SESSION.fetch_add(1, Relaxed) + 1
 }
 
-/// Reserves the memory, once.
+/// Begins a new session in a forked child, which has none of the other threads, and no accounts yet.
+pub(crate) fn begin_session_in_child() -> u64 {
+    thread::set_word(null());
+    REGISTRY.clear();
+    BLOCKS.give_back_all();
+    begin_session()
+}
+
+/// Reserves the first accounts, and makes the ends of threads known, once.
 ///
 /// # Errors
 /// [`Refusal::System`].
 pub(crate) fn reserve() -> Result<(), Refusal> {
-    if !POOL.load(Relaxed).is_null() {
-        return Ok(());
+    let failed = |errno: i32| {
+        Refusal::System(
+            "reserving address space for the accounts",
+            std::io::Error::from_raw_os_error(errno).to_string(),
+        )
+    };
+    BLOCKS.reserve(capacity::GILS as u32).ok_or_else(|| failed(libc::ENOMEM))?;
+    if KEY.load(Relaxed) == 0 {
+        let mut key = 0;
+        // SAFETY: the destructor stays mapped, since the library is never unloaded.
+        let errno = unsafe { libc::pthread_key_create(&raw mut key, Some(ended)) };
+        if errno != 0 {
+            return Err(failed(errno));
+        }
+        KEY.store(key + 1, Relaxed);
     }
-    let bytes = capacity::ACCOUNTS * size_of::<Account>();
-    // Full of zeros, which is an empty account.
-    POOL.store(memory::reserve(bytes, "reserving address space for the accounts")?.cast(), Relaxed);
     Ok(())
 }
 
@@ -48,11 +78,39 @@ pub(crate) fn latest() -> Option<&'static Account> {
     unsafe { thread::word().cast::<Account>().as_ref() }
 }
 
+/// Returns true if `account` is one of the calling thread's.
+pub(crate) fn is_own(account: &Account) -> bool {
+    latest().filter(|latest| !is_nobody(latest)).is_some_and(|latest| {
+        let mut own = latest;
+        loop {
+            if std::ptr::eq(own, account) {
+                return true;
+            }
+            own = own.sibling();
+            if std::ptr::eq(own, latest) {
+                return false;
+            }
+        }
+    })
+}
+
+/// Returns the calling thread's account with the GIL under which the meter was started, if it has one in this session.
+pub(super) fn own_with_main() -> Option<&'static Account> {
+    let mut account = latest().filter(|latest| !is_nobody(latest))?;
+    for _ in 0..capacity::GILS {
+        if account.is_with(GILS.main().id(), session()) {
+            return Some(account);
+        }
+        account = account.sibling();
+    }
+    None
+}
+
 /// Returns the calling thread's account with `gil`, of this session.
 #[inline]
 pub(crate) fn own(gil: &Gil) -> &'static Account {
     match latest() {
-        Some(account) if account.is_with(gil.index(), session()) => account,
+        Some(account) if account.is_with(gil.id(), session()) => account,
         latest => search(gil, latest),
     }
 }
@@ -60,102 +118,159 @@ pub(crate) fn own(gil: &Gil) -> &'static Account {
 #[cold]
 #[inline(never)]
 fn search(gil: &Gil, latest: Option<&'static Account>) -> &'static Account {
-    let mut account = latest;
-    while let Some(found) = account {
-        if found.gil() == gil.index() {
-            if found.session() != session() {
-                found.begin(gil.index(), thread::tid(), session());
-            }
-            thread::set_word((&raw const *found).cast());
-            return found;
+    let mut kept = None;
+    if let Some(first) = latest {
+        if is_nobody(first) {
+            return first;
         }
-        // SAFETY: an account of the ring. Accounts are never freed.
-        account =
-            unsafe { found.sibling().as_ref() }.filter(|next| !latest.is_some_and(|first| std::ptr::eq(first, *next)));
+        let mut account = first.sibling();
+        while !account.is_with(gil.id(), session()) && !std::ptr::eq(account, first) {
+            account = account.sibling();
+        }
+        if account.is_with(gil.id(), session()) {
+            thread::set_word((&raw const *account).cast());
+            return account;
+        }
+        kept = without_ended(first);
     }
-    create(gil, latest)
+    create(gil, kept)
 }
 
-/// Creates an account in the ring of `sibling`. If the memory is used up, returns the shared account of `gil`.
+/// Ends the accounts of the ring that belong to former sessions or to GILs that were destroyed. Returns an account of
+/// the ring of the others, if there are any.
+fn without_ended(first: &'static Account) -> Option<&'static Account> {
+    let mut kept: Option<&'static Account> = None;
+    let mut next = first.sibling();
+    loop {
+        let account = next;
+        next = account.sibling();
+        let gil = GILS.by_id(account.gil()).filter(|_| account.session() == session());
+        if gil.is_some_and(|gil| gil.ended().is_none()) {
+            account.join_ring(kept);
+            kept = Some(account);
+        } else {
+            end(account);
+        }
+        if std::ptr::eq(account, first) {
+            return kept;
+        }
+    }
+}
+
+/// Creates an account in the ring of `sibling`. If there is no memory, the thread's figures are missing.
 fn create(gil: &Gil, sibling: Option<&'static Account>) -> &'static Account {
-    let index = USED.load(Relaxed);
-    let index = if index < capacity::THREADS { USED.fetch_add(1, Relaxed) } else { index };
-    if index >= capacity::THREADS {
-        return shared(gil);
-    }
-    let account = numbered(index);
-    account.begin(gil.index(), thread::tid(), session());
+    let Some(account) = BLOCKS.take() else {
+        let nobody = &NOBODY;
+        UNLISTED.fetch_add(1, Relaxed);
+        if sibling.is_none() {
+            thread::set_word((&raw const *nobody).cast());
+        }
+        return nobody;
+    };
+    account.begin(BEGUN.fetch_add(1, Relaxed) + 1, gil.id(), thread::tid(), session());
     account.join_ring(sibling);
-    gil.list(account);
     thread::set_word((&raw const *account).cast());
+    REGISTRY.enter(account);
+    if sibling.is_none() {
+        // The value only has to be other than null. For one of a process's first 32 keys, this allocates nothing
+        // (glibc, nptl/pthread_setspecific.c). If it fails, the thread's account is never given back.
+        // SAFETY: the key exists, since `reserve` has created it.
+        unsafe { libc::pthread_setspecific(KEY.load(Relaxed).wrapping_sub(1), (&raw const *account).cast()) };
+    }
     account
 }
 
-/// Returns the account with that number.
-fn numbered(number: usize) -> &'static Account {
-    assert!(number < capacity::ACCOUNTS);
-    // SAFETY: inside the pool.
-    let account = unsafe { &*POOL.load(Relaxed).add(number) };
-    account.set_number(number as u32);
-    account
-}
-
-/// Returns the account that threads without their own account share.
-fn shared(gil: &Gil) -> &'static Account {
-    // Behind the threads' own accounts.
-    let account = numbered(capacity::THREADS + gil.index() as usize);
-    if account.session() != session() {
-        let is_new = account.session() == 0;
-        account.begin(gil.index(), 0, session());
-        if is_new {
-            gil.list(account);
+/// Runs at a thread's end, as the destructor of its key. If a later destructor acquires the GIL, the thread gets another
+/// account, and this runs again (pthread_key_create(3), PTHREAD_DESTRUCTOR_ITERATIONS).
+unsafe extern "C" fn ended(_: *mut libc::c_void) {
+    let latest = latest().filter(|latest| !is_nobody(latest));
+    thread::set_word(null());
+    let Some(latest) = latest else { return };
+    let mut next = latest.sibling();
+    loop {
+        let account = next;
+        next = account.sibling();
+        // A thread may end without a release of the GIL, which nobody can acquire then. It counts as held.
+        let holds = GILS.by_id(account.gil()).and_then(Gil::holder).is_some_and(|holder| std::ptr::eq(holder, account));
+        if !holds {
+            end(account);
+        }
+        if std::ptr::eq(account, latest) {
+            break;
         }
     }
-    account
+    collect();
+}
+
+/// Ends an account of the calling thread, which forgets it.
+fn end(account: &'static Account) {
+    account.ends(&OPEN, clock::ticks());
+    REGISTRY.leave(account);
+}
+
+/// Gives back the accounts and the GILs that no window needs. If another thread is at it, returns at once.
+pub(crate) fn collect() {
+    if let Some(lists) = REGISTRY.try_lock() {
+        REGISTRY.collect(&lists, session(), &GILS, &OPEN, &BLOCKS);
+    }
+}
+
+/// The same, for the thread that has the lock.
+pub(super) fn collect_locked(lists: &Guard<'_, Lists>) {
+    GILS.find_ended(&OPEN, clock::ticks());
+    REGISTRY.collect(lists, session(), &GILS, &OPEN, &BLOCKS);
+}
+
+/// Returns the number of threads whose figures are missing, because there was no memory.
+pub(super) fn unlisted() -> u64 {
+    UNLISTED.load(Relaxed)
+}
+
+fn is_nobody(account: &Account) -> bool {
+    std::ptr::eq(account, &raw const NOBODY)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::gils::Gils;
-    use super::super::slots::Slots;
     use super::*;
-    use std::sync::Once;
+    use std::sync::Mutex;
 
-    /// Reserves the memory only once, although tests run in parallel.
-    fn reserve_once() {
-        static ONCE: Once = Once::new();
-        ONCE.call_once(|| reserve().unwrap());
-        begin_session();
-    }
+    /// The accounts of this process are shared by the tests.
+    static ALONE: Mutex<()> = Mutex::new(());
 
     #[test]
     fn a_thread_has_one_account_with_each_gil_and_keeps_it() {
-        reserve_once();
-        let gils = [0x1000, 0x2000, 0x3000].map(|address| Gils::leak(address).main());
-        for (index, gil) in (0..).zip(gils) {
-            gil.place(index, gil.address(), 0);
-        }
+        let _alone = ALONE.lock().unwrap();
+        reserve().unwrap();
+        begin_session();
+        GILS.calibrated(0x1000, 0, None, None);
+        let gils = [GILS.main(), GILS.add(0x2000), GILS.add(0x3000)];
         let first = gils.map(own);
-        assert_eq!(first.map(Account::gil), [0, 1, 2]);
+        assert_eq!(first.map(Account::gil), gils.map(Gil::id));
         assert_eq!(first.map(Account::tid), [thread::tid(); 3]);
         for (gil, first) in gils.iter().zip(first).rev() {
             assert!(std::ptr::eq(own(gil), first) && std::ptr::eq(latest().unwrap(), first));
-            assert_eq!(gil.accounts().count(), 1);
         }
+        assert!(first.iter().all(|account| is_own(account)));
+        // An account with a GIL that was destroyed is given back when the thread meets another GIL.
+        gils[1].destroyed(&OPEN, clock::ticks());
+        let another = own(GILS.add(0x4000));
+        assert!(!is_own(first[1]) && [first[0], first[2], another].into_iter().all(is_own));
         let other = std::thread::spawn(move || own(gils[0]).tid()).join().unwrap();
-        assert!(other != first[0].tid() && gils[0].accounts().count() == 2);
+        assert!(other != first[0].tid());
     }
 
     #[test]
-    fn the_shared_account_of_a_gil_is_listed_once() {
-        reserve_once();
-        let (gil, open) = (Gils::leak(0x1000).main(), Slots::new());
-        // This index is used by no other test.
-        gil.place(capacity::GILS as u32 - 1, 0x1000, 0);
-        let account = shared(gil);
-        assert!(std::ptr::eq(shared(gil), account));
-        account.acquired(&open, 100);
+    fn the_account_of_an_ended_thread_is_used_again_under_another_number() {
+        let _alone = ALONE.lock().unwrap();
+        reserve().unwrap();
         begin_session();
-        assert_eq!((shared(gil).acquisitions(), account.tid(), gil.accounts().count()), (0, 0, 1));
+        GILS.calibrated(0x1000, 0, None, None);
+        let thread = || std::thread::spawn(|| (own(GILS.main()).number(), own(GILS.main()).id())).join().unwrap();
+        // A thread ends shortly after the join.
+        let ended: Vec<_> = (0..100).map(|_| thread()).collect();
+        let used = ended.iter().map(|(number, _)| *number).collect::<std::collections::HashSet<_>>();
+        assert!(used.len() < 50, "{used:?}");
+        assert!(ended.is_sorted_by(|(_, one), (_, next)| one < next), "{ended:?}");
     }
 }

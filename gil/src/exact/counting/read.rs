@@ -1,146 +1,326 @@
-//! Reads the accounts as plain values. It takes no lock and needs no GIL, so the hooks continue to record in the
-//! meantime.
+//! Reads the accounts at a cut, in one pass. It needs no GIL, so the hooks continue to record in the meantime.
 
 use super::super::clock::{Scale, ticks};
 use super::account::Account;
+use super::barrier;
+use super::figures::Figures;
 use super::gil::Gil;
 use super::gils::{GILS, Gils};
-use super::pool;
-use super::slots::Slot;
+use super::lock::Guard;
+use super::pool::{self, REGISTRY};
+use super::registry::{Lists, Registry};
+use super::slots::{Kind, OPEN, Slot, Slots};
 use crate::snapshot::{GilTotals, Snapshot, ThreadTotals};
 
-/// Returns the figures of the current session, which began when the stopped meter was started, or at the fork. The
-/// longest hold and wait are those of the window in `slot`, if one is given.
-pub(crate) fn snapshot(slot: Option<Slot>) -> Snapshot {
-    Reader { session: pool::session(), slot, scale: Scale::now(), now: ticks }.snapshot(&GILS)
+/// All accounts at one moment, in ticks.
+pub(super) struct Reading {
+    pub(super) session: u64,
+    /// The moment.
+    pub(super) at: u64,
+    pub(super) gils: Vec<GilReading>,
 }
 
-struct Reader<N: Fn() -> u64> {
-    session: u64,
-    slot: Option<Slot>,
-    scale: Scale,
-    /// The current time, in ticks.
-    now: N,
+/// One GIL and its accounts at one moment.
+pub(super) struct GilReading {
+    /// The number of the GIL.
+    pub(super) id: u64,
+    interpreter: i64,
+    /// The start of metering, unless the GIL has had no event yet.
+    metered_since: Option<u64>,
+    /// The end of metering: the moment, or the end of the GIL.
+    until: u64,
+    /// The threads that have an account.
+    pub(super) rows: Vec<Row>,
+    /// The sum of the threads that have none any more, and the longest hold and wait of them.
+    pub(super) past: Figures,
 }
 
-impl<N: Fn() -> u64> Reader<N> {
-    fn snapshot(&self, gils: &Gils) -> Snapshot {
-        let of_session = gils.all().iter().filter(|gil| gil.session() == self.session);
-        let totals = of_session.map(|gil| gil.consistent(|| self.totals(gil))).collect();
-        Snapshot { session: self.session, gils: totals, unlisted_gils: gils.unlisted() }
+/// One thread with one GIL at one moment.
+#[derive(Clone, Copy)]
+pub(super) struct Row {
+    /// The number of the row; 0 for the threads that have no account any more.
+    pub(super) id: u64,
+    pub(super) tid: u32,
+    /// The time at which the thread ended.
+    pub(super) ended: Option<u64>,
+    /// The longest hold and wait are those of the window, if there is one.
+    pub(super) figures: Figures,
+    /// What does not count of the figures, because it came before the window was opened.
+    earlier: Figures,
+    /// True if the row existed when the window was opened.
+    is_old: bool,
+}
+
+/// Returns the figures of the current session, which began when the stopped meter was started, or at the fork.
+pub(crate) fn snapshot() -> Snapshot {
+    let lists = REGISTRY.lock();
+    pool::collect_locked(&lists);
+    let reading = Reader { gils: &GILS, open: &OPEN, registry: &REGISTRY }.read(&lists, pool::session(), None, ticks);
+    drop(lists);
+    reading.into_snapshot(0, &Scale::now(), GILS.unlisted(), pool::unlisted())
+}
+
+/// Returns the calling thread's figures of the current session, with the GIL under which the meter was started. None if
+/// the thread has had no event. Takes no lock, and needs no GIL.
+pub fn own_thread() -> Option<ThreadTotals> {
+    let account = pool::own_with_main()?;
+    let row = Row {
+        id: account.id(),
+        tid: account.tid(),
+        ended: None,
+        figures: account.figures(),
+        earlier: Figures::default(),
+        is_old: true,
+    };
+    Some(row.into_totals(0, ticks(), &Scale::now()))
+}
+
+/// The parts of a meter that a reader needs.
+pub(super) struct Reader<'a> {
+    pub(super) gils: &'a Gils,
+    pub(super) open: &'a Slots,
+    pub(super) registry: &'a Registry,
+}
+
+impl Reader<'_> {
+    /// Makes a cut, and reads all accounts of `session` as they are at it. `slot` is that of the window that is read.
+    pub(super) fn read(
+        &self,
+        lists: &Guard<'_, Lists>,
+        session: u64,
+        slot: Option<&Slot>,
+        ticks: impl Fn() -> u64,
+    ) -> Reading {
+        self.read_at(lists, session, slot, self.open.make_cut(ticks, None))
     }
 
-    fn totals(&self, gil: &Gil) -> GilTotals {
-        let now = (self.now)();
-        let (holder, since, metered_since) = (gil.holder(), gil.since(), gil.metered_since());
-        let accounts = gil.accounts().filter(|account| account.session() == self.session);
-        let threads = accounts.map(|account| {
-            let holds = holder.is_some_and(|holder| std::ptr::eq(holder, account));
-            self.thread(account, holds.then_some(since), now)
+    /// Makes a cut, at which the window of `slot` opens, and reads all accounts as they are at it.
+    pub(super) fn read_and_open(
+        &self,
+        lists: &Guard<'_, Lists>,
+        session: u64,
+        slot: Slot,
+        ticks: impl Fn() -> u64,
+    ) -> Reading {
+        self.read_at(lists, session, None, self.open.make_cut(ticks, Some(slot)))
+    }
+
+    /// Reads all accounts at the cut `at`, the latest one.
+    pub(super) fn read_at(&self, lists: &Guard<'_, Lists>, session: u64, slot: Option<&Slot>, at: u64) -> Reading {
+        barrier::of_all_threads();
+        // A thread that began before the cut, but after the lists were brought up to date.
+        self.registry.admit(lists);
+        let of_session = |gil: &&Gil| gil.id() != 0 && gil.session() == session;
+        let gils = self.gils.all().iter().filter(of_session).map(|gil| GilReading::new(gil, session, slot, at));
+        let mut reading = Reading { session, at, gils: gils.collect() };
+        lists.living().for_each(|account| reading.add(account, false, slot));
+        lists.retired().for_each(|account| reading.add(account, true, slot));
+        reading
+    }
+}
+
+impl Reading {
+    fn add(&mut self, account: &Account, is_retired: bool, slot: Option<&Slot>) {
+        let gil = self.gils.iter_mut().find(|gil| gil.id == account.gil());
+        let Some(gil) = gil.filter(|_| account.session() == self.session) else { return };
+        let mut figures = account.at(self.at);
+        if is_retired {
+            gil.past.subtract(&figures);
+        }
+        if let Some(slot) = slot {
+            [figures.longest_hold, figures.longest_wait] = account.longest(slot, self.at);
+        }
+        // A thread that ended after the cut was alive at it.
+        let ended = account.ended().filter(|ended| *ended < self.at);
+        gil.rows.push(Row {
+            id: account.id(),
+            tid: account.tid(),
+            ended,
+            figures,
+            earlier: Figures::default(),
+            is_old: false,
         });
-        let mut threads: Vec<_> = threads.collect();
-        threads.sort_by_key(|thread| thread.tid);
-        let mut totals = GilTotals {
+    }
+
+    /// Returns the figures as plain values. They cover the time from `from`, or from the beginning of the session.
+    pub(super) fn into_snapshot(self, from: u64, scale: &Scale, unlisted_gils: u64, unlisted_threads: u64) -> Snapshot {
+        let gils = self.gils.into_iter().map(|gil| gil.into_totals(from, self.at, scale)).collect();
+        Snapshot { session: self.session, gils, unlisted_gils, unlisted_threads }
+    }
+}
+
+impl GilReading {
+    fn new(gil: &Gil, session: u64, slot: Option<&Slot>, at: u64) -> Self {
+        let mut past = gil.past(session);
+        if let Some(slot) = slot {
+            [past.longest_hold, past.longest_wait] =
+                [Kind::Hold, Kind::Wait].map(|kind| slot.longest(gil.index(), at, kind));
+        }
+        Self {
+            id: gil.id(),
             interpreter: gil.interpreter(),
-            metered: metered_since != 0,
-            at_ns: self.scale.time(now),
-            metered_ns: if metered_since == 0 { 0 } else { self.scale.ns(now.saturating_sub(metered_since)) },
-            threads,
+            metered_since: Some(gil.metered_since()).filter(|since| (1..=at).contains(since)),
+            until: gil.ended().map_or(at, |ended| ended.min(at)),
+            rows: Vec::new(),
+            past,
+        }
+    }
+
+    /// Returns true if the GIL was destroyed before `from`. The main GIL may be created again.
+    pub(super) fn is_over(&self, from: u64) -> bool {
+        self.interpreter != 0 && self.until <= from
+    }
+
+    fn into_totals(mut self, from: u64, at: u64, scale: &Scale) -> GilTotals {
+        self.rows.sort_unstable_by_key(|row| row.id);
+        let past =
+            Row { id: 0, tid: 0, ended: Some(at), figures: self.past, earlier: Figures::default(), is_old: true };
+        let rows = Some(past).filter(|past| !past.figures.is_empty()).into_iter().chain(self.rows);
+        let mut totals = GilTotals {
+            interpreter: self.interpreter,
+            metered: self.metered_since.is_some(),
+            at_ns: scale.time(at),
+            metered_ns: self.metered_since.map_or(0, |since| scale.ns(self.until.saturating_sub(since.max(from)))),
+            threads: rows.map(|row| row.into_totals(from, at, scale)).collect(),
             ..GilTotals::default()
         };
         totals.sum();
         totals
     }
+}
 
-    /// Returns the figures of `account`. `holds` is the start of the current hold, if its thread holds the GIL.
-    fn thread(&self, account: &Account, holds: Option<u64>, now: u64) -> ThreadTotals {
-        let running = |since: Option<u64>| since.map_or(0, |since| now.saturating_sub(since));
-        let waits = account.waits();
+impl Row {
+    /// Subtracts figures that include a hold and a wait up to an earlier moment.
+    pub(super) fn subtract(&mut self, earlier: &Figures) {
+        self.earlier.add(earlier);
+        self.is_old = true;
+    }
+
+    fn into_totals(self, from: u64, at: u64, scale: &Scale) -> ThreadTotals {
+        let mut figures = self.figures.up_to(from, at);
+        figures.subtract(&self.earlier);
         ThreadTotals {
-            tid: account.tid(),
-            holds: holds.is_some(),
-            waits: waits.since.is_some(),
-            held_ns: self.scale.ns(account.held() + running(holds)),
-            waited_ns: self.scale.ns(waits.waited + running(waits.since)),
-            acquisitions: account.acquisitions(),
-            waits_begun: waits.ended + u64::from(waits.since.is_some()),
-            voluntary_releases: account.voluntary_releases(),
-            forced_drops: account.forced_drops(),
-            longest_hold_ns: Some(self.scale.ns(account.longest_hold(self.slot, holds, now))),
-            longest_wait_ns: Some(self.scale.ns(account.longest_wait(self.slot, waits.since, now))),
+            id: self.id,
+            tid: self.tid,
+            ended: self.ended.is_some(),
+            is_new: from != 0 && !self.is_old,
+            holds: figures.holds_since != 0,
+            waits: figures.waits_since != 0,
+            held_ns: scale.ns(figures.held),
+            waited_ns: scale.ns(figures.waited),
+            acquisitions: figures.acquisitions,
+            waits_begun: figures.waits,
+            voluntary_releases: figures.voluntary_releases,
+            forced_drops: figures.forced_drops,
+            longest_hold_ns: scale.ns(figures.longest_hold),
+            longest_wait_ns: scale.ns(figures.longest_wait),
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::slots::Slots;
+    use super::super::world::World;
     use super::*;
 
-    fn read(gils: &Gils, session: u64, slot: Option<Slot>, now: u64) -> Snapshot {
-        Reader { session, slot, scale: Scale::of_nanoseconds(), now: || now }.snapshot(gils)
+    fn totals(world: &World, session: u64, at: u64) -> Vec<GilTotals> {
+        world.read(session, None, at).into_snapshot(0, &Scale::of_nanoseconds(), 0, 0).gils
     }
 
     #[test]
     fn a_snapshot_has_each_thread_and_their_sum() {
-        let (open, gils) = (Slots::new(), Gils::leak(0x1000));
-        let (gil, [one, other]) = (gils.main(), [7, 8].map(|tid| Account::leak(0, tid)));
-        gil.list(other);
-        gil.list(one);
-        gil.seed(one, 1000);
-        other.begins_wait(1010);
-        gil.released(&open, 1, 1100, true);
-        gil.acquired(other, &open, 1150);
-        one.begins_wait(1160);
+        let world = World::new();
+        let (gil, open) = (world.gils.main(), &world.open);
+        let [one, other] = [7, 8].map(|id| world.begin(id, 0, 0));
+        gil.seed_in(open, one, 1000);
+        gil.released(open, 1, 1100, true);
+        gil.acquired(other, open, 1150);
 
-        let snapshot = read(gils, 1, None, 1200);
-        assert_eq!((snapshot.session, snapshot.unlisted_gils, snapshot.gils.len()), (1, 0, 1));
-        let totals = &snapshot.gils[0];
-        assert_eq!((totals.at_ns, totals.metered, totals.metered_ns), (1200, true, 200));
-        assert_eq!((totals.held_ns, totals.waited_ns), (150, 140 + 40));
-        assert_eq!((totals.acquisitions, totals.voluntary_releases, totals.forced_drops), (1, 0, 1));
-        assert_eq!((totals.longest_hold_ns, totals.longest_wait_ns), (Some(100), Some(140)));
-        let [first, second] = &totals.threads[..] else { panic!("two threads, {totals:?}") };
-        assert_eq!((first.tid, first.holds, first.waits, first.held_ns, first.waited_ns), (7, false, true, 100, 40));
-        assert_eq!(
-            (second.tid, second.holds, second.waits, second.held_ns, second.waited_ns),
-            (8, true, false, 50, 140)
-        );
-        assert_eq!((first.waits_begun, second.waits_begun), (1, 1));
+        let found = totals(world, 1, 1200);
+        let [found] = &found[..] else { panic!("one GIL") };
+        assert_eq!((found.at_ns, found.metered, found.metered_ns), (1200, true, 200));
+        assert_eq!((found.held_ns, found.acquisitions, found.forced_drops), (150, 3, 1));
+        assert_eq!((found.longest_hold_ns, found.longest_wait_ns), (100, 0));
+        let [first, second] = &found.threads[..] else { panic!("two threads, {found:?}") };
+        assert_eq!((first.id, first.tid, first.holds, first.held_ns), (7, 7, false, 100));
+        assert_eq!((second.id, second.tid, second.holds, second.held_ns), (8, 8, true, 50));
     }
 
     #[test]
-    fn a_window_has_the_longest_since_it_was_opened() {
-        let (open, gils, account) = (Slots::new(), Gils::leak(0x1000), Account::leak(0, 7));
-        let gil = gils.main();
-        gil.list(account);
-        gil.seed(account, 1000);
-        gil.released(&open, 1, 1500, false);
-        let slot = open.open(1600).unwrap();
-        gil.acquired(account, &open, 1700);
-        let longest = |slot| read(gils, 1, slot, 1800).gils[0].longest_hold_ns;
-        assert_eq!((longest(None), longest(Some(slot))), (Some(500), Some(100)));
+    fn ended_threads_are_summed_up_in_one_row() {
+        let world = World::new();
+        world.gils.main().begin(1, 50);
+        let living = world.begin(1, 100, 110);
+        for id in 2..5 {
+            world.end(world.begin(id, 100 * id, 100 * id + id), 100 * id + 50);
+        }
+        let window = world.open.open(1000);
+        world.end(world.begin(5, 1100, 1120), 1150);
+        let found = &totals(world, 1, 2000)[0];
+        let rows: Vec<_> =
+            found.threads.iter().map(|row| (row.id, row.ended, row.held_ns, row.longest_hold_ns)).collect();
+        assert_eq!(rows, [(0, true, 9, 4), (1, false, 10, 10), (5, true, 20, 20)]);
+        assert_eq!((found.held_ns, found.acquisitions, found.longest_hold_ns), (39, 5, 20));
+        world.open.close(window);
+        world.end(living, 2100);
+        let found = &totals(world, 1, 2200)[0];
+        assert_eq!((found.threads.len(), found.held_ns, found.longest_hold_ns), (1, 39, 20));
     }
 
     #[test]
     fn nothing_of_a_former_session_is_read() {
-        let (open, gils, account) = (Slots::new(), Gils::leak(0x1000), Account::leak(0, 7));
-        let gil = gils.main();
-        gil.list(account);
-        gil.seed(account, 1000);
-        gil.released(&open, 1, 1500, false);
-        assert!(read(gils, 2, None, 2000).gils.is_empty());
-        gil.reset();
-        gil.begin(2, 2000);
-        let snapshot = read(gils, 2, None, 2100);
-        assert_eq!((snapshot.gils[0].metered_ns, snapshot.gils[0].threads.len()), (100, 0));
+        let world = World::new();
+        world.begin(1, 100, 150);
+        world.gils.main().begin(1, 50);
+        assert!(totals(world, 2, 2000).is_empty());
+        world.gils.main().begin(2, 2000);
+        let found = totals(world, 2, 2100);
+        assert_eq!((found[0].metered_ns, found[0].threads.len()), (100, 0));
     }
 
     #[test]
     fn a_gil_without_an_event_is_named_and_not_metered() {
-        let gils = Gils::leak(0x1000);
-        gils.main().belong_to(1);
-        let snapshot = read(gils, 1, None, 2000);
-        assert_eq!((snapshot.gils[0].metered, snapshot.gils[0].metered_ns), (false, 0));
+        let world = World::new();
+        world.gils.main().belong_to(1);
+        assert_eq!((totals(world, 1, 2000)[0].metered, totals(world, 1, 2100)[0].metered_ns), (false, 0));
+        // Nor at a cut before the first event.
+        world.gils.main().begin(1, 3000);
+        assert!(!totals(world, 1, 2500)[0].metered);
+    }
+
+    #[test]
+    fn snapshots_of_any_number_of_threads_at_any_rate_of_events_add_up() {
+        // One after the other holds the GIL, as under its mutex. Whoever has it also keeps the truth.
+        let world = World::new();
+        let truth = std::sync::Mutex::new(());
+        let clock = std::sync::atomic::AtomicU64::new(1000);
+        let tick = || clock.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        let stop = std::sync::atomic::AtomicBool::new(false);
+        world.gils.main().begin(1, 1000);
+        std::thread::scope(|scope| {
+            for id in 1..=3 {
+                let (truth, tick, stop) = (&truth, &tick, &stop);
+                scope.spawn(move || {
+                    let account = world.begin(id, 0, 0);
+                    while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                        let _turn = truth.lock().unwrap();
+                        world.gils.main().acquired(account, &world.open, tick());
+                        world.gils.main().released(&world.open, 1, tick(), false);
+                    }
+                });
+            }
+            let mut before = GilTotals::default();
+            for _ in 0..2000 {
+                let at = tick() + 5;
+                let now = totals(world, 1, at).remove(0);
+                assert!(now.held_ns <= at - 1000 && now.held_ns >= before.held_ns, "{now:?} {before:?}");
+                assert!(now.held_ns - before.held_ns <= now.at_ns - before.at_ns.max(1000), "{now:?} {before:?}");
+                let running = now.threads.iter().filter(|row| row.holds).count() as u64;
+                let ended = now.voluntary_releases + now.forced_drops;
+                assert!(running <= 1 && now.acquisitions == ended + running, "{now:?}");
+                before = now;
+            }
+            stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        });
     }
 }

@@ -1,239 +1,296 @@
-//! One slot for each open window, and the longest hold and wait of every account in each slot.
+//! The cut, one slot for each open window, and the longest hold and wait of every account in each slot.
 //!
-//! The counts and times of a window are the difference of two snapshots. Its longest hold and wait are not, so they are
+//! A cut is a moment at which a reader reads all accounts. A thread whose event is the first one after a cut keeps a
+//! copy of its figures as they stood at the cut. So a reader takes its time, and still sees one moment. A cut has no
+//! number: its time identifies it.
+//!
+//! The counts and times of a window are the difference of two readings. Its longest hold and wait are not, so they are
 //! kept for each account and each open window. A hold or wait that is no longer than the least of an account's (the
 //! floor) costs one comparison, however many windows are open.
 //!
 //! The slots come in blocks. If all slots are taken, another block is reserved, and kept. So the address space alone
 //! limits the number of open windows.
 
-use super::super::memory;
-use super::capacity::ACCOUNTS;
+use super::super::{memory, thread};
+use super::atomic::Ordering::{self, Acquire, Relaxed, Release};
+use super::atomic::{AtomicPtr, AtomicU64, AtomicUsize};
+use super::capacity::{ACCOUNTS, BLOCKS};
+use super::single_writer::add;
+pub(super) use super::slot_figures::Kind;
+use super::slot_figures::SlotFigures;
 use crate::refusal::Refusal;
 use std::fmt;
 use std::ptr::null_mut;
-use std::sync::atomic::Ordering::{self, Relaxed};
-use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64};
 
-/// The number of slots in a block.
-const SLOTS: usize = 16;
+/// The number of slots in a block. An account's figures in a block's slots are adjacent.
+const SLOTS: usize = 4;
+/// The time, in ticks, from the start of a cut to its moment: about a microsecond.
+const AHEAD: u64 = 1 << 11;
+/// A processor may read the time stamp counter this many ticks after the instructions that follow the read.
+const OUT_OF_ORDER: u64 = 1 << 8;
 
 /// The slots of this process.
 pub(crate) static OPEN: Slots = Slots::new();
 
-/// The slots: free ones, and those of the open windows.
+/// The latest cut, and the slots: free ones, and those of the open windows. One thread at a time makes cuts, opens and
+/// closes windows; threads with events read.
 pub(crate) struct Slots {
+    /// The time of the latest cut, in ticks. Never 0.
+    cut: AtomicU64,
     /// The blocks, a list that grows at its head.
     blocks: AtomicPtr<Block>,
-    /// Grows whenever a window is opened or closed, which makes the floors of earlier epochs invalid. Never 0.
-    epoch: AtomicU64,
+    /// The number of windows that were ever opened.
+    windows: AtomicU64,
 }
 
 /// Some slots. Memory full of zeros is a block of free ones.
 #[repr(C)]
 struct Block {
-    /// The time at which each window was opened, in ticks; 0 if the slot is free. In a forked child, the time of the
-    /// fork.
-    opened: [AtomicU64; SLOTS],
+    slots: [Head; SLOTS],
     next: AtomicPtr<Block>,
-    /// The figures of each account, by its number.
-    figures: [[SlotFigures; SLOTS]; ACCOUNTS],
+    /// The figures of the accounts, by block of accounts. They are reserved when first written.
+    figures: [AtomicPtr<Chunk>; BLOCKS],
 }
 
-/// The slot of one open window.
+/// The figures of a block of accounts, by the account's number.
+type Chunk = [[SlotFigures; SLOTS]; ACCOUNTS];
+
+/// The state of a slot.
+#[repr(C)]
+struct Head {
+    /// The cut at which the window was opened; 0 if the slot is free. In a forked child, the time of the fork.
+    opened: AtomicU64,
+    /// The number of its window, which is never used again.
+    window: AtomicU64,
+    /// The identity of the thread that opened the window.
+    opener: AtomicUsize,
+}
+
+/// The slot of one window.
 #[derive(Clone, Copy)]
 pub(crate) struct Slot {
     block: &'static Block,
     index: usize,
-}
-
-/// The longest hold and wait of one account in one window, in ticks.
-#[repr(C)]
-pub(crate) struct SlotFigures {
-    /// The window's time of opening. If the slot has another one by now, the figures are a former window's.
-    opened: AtomicU64,
-    hold: AtomicU64,
-    wait: AtomicU64,
-}
-
-/// The longest hold, or the longest wait, of one account, in ticks.
-#[repr(C)]
-pub(crate) struct Longest {
-    ever: AtomicU64,
-    /// In this epoch, nothing that is no longer than this is the longest of any window.
-    floor: AtomicU64,
-    epoch: AtomicU64,
+    window: u64,
 }
 
 impl Slots {
     pub(crate) const fn new() -> Self {
-        Self { blocks: AtomicPtr::new(null_mut()), epoch: AtomicU64::new(1) }
+        Self { cut: AtomicU64::new(1), blocks: AtomicPtr::new(null_mut()), windows: AtomicU64::new(0) }
     }
 
-    /// Takes a free slot for a window that opens `now`.
+    /// Returns the time of the latest cut.
+    #[inline]
+    pub(super) fn cut(&self) -> u64 {
+        // Acquire: a thread that sees the cut of a window that opens sees that window as well.
+        self.cut.load(Acquire)
+    }
+
+    /// Makes a cut, at which the window of `slot` opens, and returns its time. The moment lies a little ahead. So each
+    /// event that was recorded without knowledge of the cut came before it, and [`super::account`] records all others
+    /// as if they came at the cut or later. If the calling thread loses its CPU just then, it tries again.
+    pub(super) fn make_cut(&self, ticks: impl Fn() -> u64, slot: Option<Slot>) -> u64 {
+        const TRIES: u32 = 50;
+        for tries in 0.. {
+            let at = (ticks() + (AHEAD << tries.min(5))).max(self.cut() + 1);
+            self.cut_at(at, slot);
+            if ticks() + OUT_OF_ORDER <= at || tries >= TRIES {
+                return at;
+            }
+        }
+        unreachable!("the tries end")
+    }
+
+    /// Makes a cut at the time `at`.
+    pub(super) fn cut_at(&self, at: u64, slot: Option<Slot>) {
+        if let Some(slot) = slot {
+            slot.head().opened.store(at, Relaxed);
+        }
+        // SeqCst: the store is done before the caller reads the clock and the accounts.
+        self.cut.store(at, Ordering::SeqCst);
+    }
+
+    /// Takes a free slot for a window that opens at the next cut.
     ///
     /// # Errors
     /// [`Refusal::System`] if all slots are taken and no more can be reserved.
-    pub(crate) fn open(&self, now: u64) -> Result<Slot, Refusal> {
-        let opened = now.max(1);
-        let slot = match self.blocks().find_map(|block| block.take(opened)) {
+    pub(super) fn take(&self) -> Result<Slot, Refusal> {
+        let is_free = |slot: &Slot| slot.head().window.load(Relaxed) == 0;
+        let mut slot = match self.slots().find(is_free) {
             Some(slot) => slot,
-            None => self.add_block(opened)?,
+            None => Slot { block: self.add_block()?, index: 0, window: 0 },
         };
-        self.epoch.fetch_add(1, Ordering::Release);
+        add(&self.windows, 1);
+        slot.window = self.windows.load(Relaxed);
+        slot.head().window.store(slot.window, Relaxed);
+        slot.head().opener.store(thread::identity(), Relaxed);
         Ok(slot)
     }
 
-    /// Frees `slot`.
-    pub(crate) fn close(&self, slot: Slot) {
-        slot.opened().store(0, Relaxed);
-        self.epoch.fetch_add(1, Ordering::Release);
+    /// Frees `slot`, unless its window is closed already.
+    pub(super) fn close(&self, slot: Slot) {
+        if slot.is_open() {
+            slot.head().opened.store(0, Relaxed);
+            slot.head().window.store(0, Relaxed);
+        }
     }
 
-    /// Makes the open windows begin `now`.
-    pub(crate) fn begin_anew(&self, now: u64) {
-        let slots = self.blocks().flat_map(|block| &block.opened);
-        slots.filter(|opened| opened.load(Relaxed) != 0).for_each(|opened| opened.store(now.max(1), Relaxed));
-        self.epoch.fetch_add(1, Ordering::Release);
+    /// Makes the open windows begin `now`, in a forked child. Those that were opened by another thread than the calling
+    /// one are closed, since the child does not have that thread. Returns the time at which they begin.
+    pub(crate) fn begin_anew(&self, now: u64) -> u64 {
+        let at = now.max(self.cut() + 1);
+        for slot in self.slots().filter(|slot| slot.head().window.load(Relaxed) != 0) {
+            if slot.head().opener.load(Relaxed) == thread::identity() {
+                slot.head().opened.store(at, Relaxed);
+            } else {
+                slot.head().opened.store(0, Relaxed);
+                slot.head().window.store(0, Relaxed);
+            }
+        }
+        self.cut_at(at, None);
+        at
+    }
+
+    /// Returns the time at which the oldest open window was opened.
+    pub(super) fn oldest(&self) -> Option<u64> {
+        self.slots().filter_map(|slot| slot.opened()).min()
+    }
+
+    /// Returns all slots.
+    fn slots(&self) -> impl Iterator<Item = Slot> {
+        let slots =
+            |block: &'static Block| block.slots.iter().enumerate().map(move |(index, head)| (block, index, head));
+        self.blocks().flat_map(slots).map(|(block, index, head)| Slot {
+            block,
+            index,
+            window: head.window.load(Relaxed),
+        })
     }
 
     fn blocks(&self) -> impl Iterator<Item = &'static Block> {
         // SAFETY: null, or a block. Blocks are never freed, and the list only grows at its head.
-        let first = unsafe { self.blocks.load(Ordering::Acquire).as_ref() };
+        let first = unsafe { self.blocks.load(Acquire).as_ref() };
         // SAFETY: as above.
         std::iter::successors(first, |block| unsafe { block.next.load(Relaxed).as_ref() })
     }
 
-    /// Adds a block, whose first slot is taken by a window that opens at `opened`.
-    fn add_block(&self, opened: u64) -> Result<Slot, Refusal> {
+    fn add_block(&self) -> Result<&'static Block, Refusal> {
         let reserved = memory::reserve(size_of::<Block>(), "reserving address space for more windows")?;
         // SAFETY: large enough, at the start of a page, and full of zeros.
         let block = unsafe { &*reserved.cast::<Block>() };
-        block.opened[0].store(opened, Relaxed);
-        let mut first = self.blocks.load(Relaxed);
-        loop {
-            block.next.store(first, Relaxed);
-            match self.blocks.compare_exchange_weak(first, reserved.cast(), Ordering::Release, Relaxed) {
-                Ok(_) => return Ok(Slot { block, index: 0 }),
-                Err(now) => first = now,
+        if block.chunk(0).is_none() {
+            memory::unreserve(reserved, size_of::<Block>());
+            return Err(Refusal::System(
+                "reserving address space for more windows",
+                std::io::Error::from_raw_os_error(libc::ENOMEM).to_string(),
+            ));
+        }
+        block.next.store(self.blocks.load(Relaxed), Relaxed);
+        self.blocks.store(reserved.cast(), Release);
+        Ok(block)
+    }
+
+    /// Books a hold or wait of the account `account` from `since` to `now` for every open window, and returns the
+    /// floor: up to this length, no hold or wait is the longest of any window. The part before a window was opened does
+    /// not count in it. `cut` is the latest cut.
+    pub(super) fn book(&self, account: u32, cut: u64, kind: Kind, since: u64, now: u64) -> u64 {
+        let mut least = u64::MAX;
+        for slot in self.slots() {
+            let Some(opened) = slot.opened() else { continue };
+            let Some(figures) = slot.figures_to_write(account) else { continue };
+            figures.belong_to(opened, cut);
+            let longest = now.saturating_sub(since.max(opened));
+            least = least.min(figures.keep(cut, kind, longest));
+        }
+        least
+    }
+
+    /// Adds the figures of the account `account`, whose thread has ended at `ended`, to those of the account `past`.
+    pub(super) fn add_to_past(&self, account: u32, past: u32, ended: u64) {
+        for slot in self.slots() {
+            let Some(opened) = slot.opened().filter(|opened| *opened < ended) else { continue };
+            let Some(figures) = slot.figures(account).filter(|figures| figures.are_of(opened)) else {
+                continue;
+            };
+            if let Some(past) = slot.figures_to_write(past) {
+                past.belong_to(opened, 0);
+                past.include(figures);
             }
         }
+    }
+
+    /// Empties the figures of the account `account`, which another thread may use from now on.
+    pub(super) fn forget(&self, account: u32) {
+        self.slots().filter_map(|slot| slot.figures(account)).for_each(SlotFigures::forget);
     }
 }
 
 impl Block {
-    /// Takes a free slot, if there is one.
-    fn take(&'static self, opened: u64) -> Option<Slot> {
-        let is_taken = |slot: &AtomicU64| slot.compare_exchange(0, opened, Relaxed, Relaxed).is_ok();
-        let index = self.opened.iter().position(is_taken)?;
-        Some(Slot { block: self, index })
-    }
-}
-
-impl SlotFigures {
-    pub(super) fn hold(&self) -> &AtomicU64 {
-        &self.hold
-    }
-
-    pub(super) fn wait(&self) -> &AtomicU64 {
-        &self.wait
-    }
-}
-
-impl Longest {
-    #[cfg(test)]
-    pub(super) const fn new() -> Self {
-        Self { ever: AtomicU64::new(0), floor: AtomicU64::new(0), epoch: AtomicU64::new(0) }
-    }
-
-    /// The longest of the session.
-    pub(super) fn ever(&self) -> u64 {
-        self.ever.load(Relaxed)
-    }
-
-    /// Begins a new session.
-    pub(super) fn clear(&self) {
-        self.ever.store(0, Relaxed);
-        self.epoch.store(0, Relaxed);
-    }
-
-    /// Books a hold or wait from `since` to `now`, for the session and for every open window. `account` is the number
-    /// of the account.
-    #[inline]
-    pub(super) fn book(
-        &self,
-        open: &Slots,
-        account: &AtomicU32,
-        which: fn(&SlotFigures) -> &AtomicU64,
-        since: u64,
-        now: u64,
-    ) {
-        let length = now.saturating_sub(since);
-        if length > self.ever.load(Relaxed) {
-            self.ever.store(length, Relaxed);
+    /// Returns the figures of a block of accounts. If none were written yet, reserves memory for them.
+    fn chunk(&self, index: usize) -> Option<&'static Chunk> {
+        let place = self.figures.get(index)?;
+        let mut chunk = place.load(Acquire);
+        if chunk.is_null() {
+            let reserved = memory::reserve(size_of::<Chunk>(), "").ok()?;
+            chunk = match place.compare_exchange(null_mut(), reserved.cast(), Ordering::AcqRel, Acquire) {
+                Ok(_) => reserved.cast(),
+                Err(others) => {
+                    memory::unreserve(reserved, size_of::<Chunk>());
+                    others
+                }
+            };
         }
-        if length > self.floor.load(Relaxed) || self.epoch.load(Relaxed) != open.epoch.load(Relaxed) {
-            self.book_in_slots(open, account, which, since, now);
-        }
-    }
-
-    /// Books for the open windows, and computes the floor anew. The part before a window was opened does not count in
-    /// it.
-    #[cold]
-    #[inline(never)]
-    fn book_in_slots(
-        &self,
-        open: &Slots,
-        account: &AtomicU32,
-        which: fn(&SlotFigures) -> &AtomicU64,
-        since: u64,
-        now: u64,
-    ) {
-        self.epoch.store(open.epoch.load(Ordering::Acquire), Relaxed);
-        let account = account.load(Relaxed) as usize;
-        let mut least = u64::MAX;
-        for (slot, figures) in open.blocks().flat_map(|block| block.opened.iter().zip(&block.figures[account])) {
-            let opened = slot.load(Relaxed);
-            if opened == 0 {
-                continue;
-            }
-            if figures.opened.load(Relaxed) != opened {
-                figures.hold.store(0, Relaxed);
-                figures.wait.store(0, Relaxed);
-                figures.opened.store(opened, Relaxed);
-            }
-            let longest = which(figures).load(Relaxed).max(now.saturating_sub(since.max(opened)));
-            which(figures).store(longest, Relaxed);
-            least = least.min(longest);
-        }
-        self.floor.store(least, Relaxed);
+        // SAFETY: large enough, at the start of a page, full of zeros at first, and never freed.
+        Some(unsafe { &*chunk })
     }
 }
 
 impl Slot {
-    fn opened(&self) -> &AtomicU64 {
-        &self.block.opened[self.index]
+    fn head(&self) -> &'static Head {
+        &self.block.slots[self.index]
     }
 
-    /// Returns the longest hold or wait of this window up to `now`, of the account with that number. `since` is the
-    /// start of a hold or wait that goes on.
-    pub(super) fn longest(
-        self,
-        account: u32,
-        which: fn(&SlotFigures) -> &AtomicU64,
-        since: Option<u64>,
-        now: u64,
-    ) -> u64 {
-        let figures = &self.block.figures[account as usize][self.index];
-        let opened = self.opened().load(Relaxed);
-        let past = if figures.opened.load(Relaxed) == opened { which(figures).load(Relaxed) } else { 0 };
-        past.max(since.map_or(0, |since| now.saturating_sub(since.max(opened))))
+    /// Returns true until its window is closed.
+    pub(super) fn is_open(&self) -> bool {
+        self.head().window.load(Relaxed) == self.window
+    }
+
+    /// Returns the time at which the window was opened, if a window is open in the slot.
+    pub(super) fn opened(&self) -> Option<u64> {
+        Some(self.head().opened.load(Acquire)).filter(|opened| *opened != 0)
+    }
+
+    fn figures(&self, account: u32) -> Option<&'static SlotFigures> {
+        let chunk = self.block.figures.get(account as usize / ACCOUNTS)?.load(Acquire);
+        // SAFETY: null, or a chunk. Chunks are never freed.
+        Some(&unsafe { chunk.as_ref() }?[account as usize % ACCOUNTS][self.index])
+    }
+
+    fn figures_to_write(&self, account: u32) -> Option<&'static SlotFigures> {
+        Some(&self.block.chunk(account as usize / ACCOUNTS)?[account as usize % ACCOUNTS][self.index])
+    }
+
+    /// Returns the longest hold or wait that has ended in this window up to `cut`, the latest one, of the account with
+    /// that number.
+    pub(super) fn longest(&self, account: u32, cut: u64, kind: Kind) -> u64 {
+        let Some((opened, figures)) = self.opened().zip(self.figures(account)) else { return 0 };
+        if figures.are_of(opened) { figures.at(cut, kind) } else { 0 }
     }
 }
 
 impl fmt::Debug for Slot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Slot").field("opened", self.opened()).finish_non_exhaustive()
+        f.debug_struct("Slot").field("window", &self.window).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+impl Slots {
+    /// Opens a window at the time `at`.
+    pub(super) fn open(&self, at: u64) -> Slot {
+        let slot = self.take().unwrap();
+        self.cut_at(at, Some(slot));
+        slot
     }
 }
 
@@ -241,104 +298,117 @@ impl fmt::Debug for Slot {
 mod tests {
     use super::*;
 
-    /// The longest hold of account 7, for the session and for each slot.
-    struct Holds {
-        longest: Longest,
-        account: AtomicU32,
+    /// Books a hold of account 7, and returns the floor.
+    fn hold(open: &Slots, since: u64, now: u64) -> u64 {
+        open.book(7, open.cut(), Kind::Hold, since, now)
     }
 
-    impl Holds {
-        fn new() -> Self {
-            Self { longest: Longest::new(), account: AtomicU32::new(7) }
-        }
-
-        fn book(&self, open: &Slots, since: u64, now: u64) {
-            self.longest.book(open, &self.account, SlotFigures::hold, since, now);
-        }
-
-        fn of(&self, slot: Slot) -> u64 {
-            slot.longest(7, SlotFigures::hold, None, 0)
-        }
-
-        fn floor(&self) -> u64 {
-            self.longest.floor.load(Relaxed)
-        }
+    fn of(slot: Slot) -> u64 {
+        slot.longest(7, 0, Kind::Hold)
     }
 
     #[test]
     fn each_window_has_the_longest_since_it_was_opened() {
-        let (open, holds) = (Slots::new(), Holds::new());
-        let outer = open.open(1000).unwrap();
-        holds.book(&open, 900, 1500);
-        let inner = open.open(2000).unwrap();
-        holds.book(&open, 1900, 2100);
-        assert_eq!((holds.of(outer), holds.of(inner), holds.longest.ever()), (500, 100, 600));
-        // One that goes on counts as well.
-        assert_eq!(inner.longest(7, SlotFigures::hold, Some(1900), 2300), 300);
-        assert_eq!(inner.longest(7, SlotFigures::wait, None, 2300), 0);
-        assert_eq!(inner.longest(8, SlotFigures::hold, None, 2300), 0, "another account");
+        let open = Slots::new();
+        let outer = open.open(1000);
+        assert_eq!(hold(&open, 900, 1500), 500);
+        let inner = open.open(2000);
+        assert_eq!(hold(&open, 1900, 2100), 100);
+        assert_eq!((of(outer), of(inner)), (500, 100));
+        assert_eq!(inner.longest(7, 0, Kind::Wait), 0);
+        assert_eq!(inner.longest(8, 0, Kind::Hold), 0, "another account");
+        assert_eq!(inner.longest(8000, 0, Kind::Hold), 0, "of another block");
+        // Without a window there is nothing to book.
+        open.close(outer);
+        open.close(inner);
+        assert_eq!((hold(&open, 3000, 3001), open.oldest()), (u64::MAX, None));
     }
 
     #[test]
-    fn nothing_up_to_the_floor_is_booked_until_another_window_opens() {
-        let (open, holds) = (Slots::new(), Holds::new());
-        let first = open.open(1000).unwrap();
-        holds.book(&open, 1000, 1050);
-        assert_eq!(holds.floor(), 50);
-        holds.book(&open, 1050, 1090);
-        assert_eq!((holds.of(first), holds.floor()), (50, 50));
-        let second = open.open(2000).unwrap();
-        holds.book(&open, 2000, 2040);
-        assert_eq!((holds.of(first), holds.of(second), holds.floor()), (50, 40, 40));
-        // Without a window there is nothing left to book.
-        open.close(first);
-        open.close(second);
-        holds.book(&open, 3000, 3001);
-        assert_eq!(holds.floor(), u64::MAX);
+    fn what_comes_after_a_cut_is_not_part_of_its_reading() {
+        let open = Slots::new();
+        let window = open.open(1000);
+        hold(&open, 1000, 1050);
+        open.cut_at(2000, None);
+        assert_eq!(window.longest(7, 2000, Kind::Hold), 50);
+        hold(&open, 2000, 2090);
+        hold(&open, 2100, 2200);
+        assert_eq!(window.longest(7, 2000, Kind::Hold), 50);
+        open.cut_at(3000, None);
+        assert_eq!(window.longest(7, 3000, Kind::Hold), 100);
+    }
+
+    #[test]
+    fn a_cut_is_made_again_if_the_thread_loses_its_cpu() {
+        let (open, reads) = (Slots::new(), std::cell::Cell::new(0));
+        // Each of the first three cuts takes a millisecond.
+        let ticks = || {
+            reads.set(reads.get() + 1);
+            if reads.get() < 7 { reads.get() * 1_000_000 } else { 7_000_000 }
+        };
+        let at = open.make_cut(ticks, None);
+        assert_eq!((at, open.cut()), (7_000_000 + (AHEAD << 3), at));
     }
 
     #[test]
     fn a_slot_keeps_nothing_of_a_former_window() {
-        let (open, holds) = (Slots::new(), Holds::new());
-        let former = open.open(1000).unwrap();
-        holds.book(&open, 1000, 1500);
+        let open = Slots::new();
+        let former = open.open(1000);
+        hold(&open, 1000, 1500);
         open.close(former);
-        let latter = open.open(2000).unwrap();
-        assert_eq!((latter.index, holds.of(latter)), (former.index, 0));
-        holds.book(&open, 2000, 2010);
-        assert_eq!(holds.of(latter), 10);
+        let latter = open.open(2000);
+        assert_eq!((latter.index, of(latter)), (former.index, 0));
+        // To close it again is not to close the latter window.
+        open.close(former);
+        hold(&open, 2000, 2010);
+        assert_eq!((of(latter), former.is_open(), latter.is_open()), (10, false, true));
+    }
+
+    #[test]
+    fn the_figures_of_an_ended_thread_become_those_of_the_past() {
+        let open = Slots::new();
+        let outer = open.open(1000);
+        hold(&open, 1000, 1500);
+        let inner = open.open(2000);
+        hold(&open, 2000, 2100);
+        let late = open.open(3000);
+        open.add_to_past(7, 0, 2500);
+        assert_eq!([outer, inner, late].map(|slot| slot.longest(0, 9, Kind::Hold)), [500, 100, 0]);
+        open.forget(7);
+        assert_eq!([outer, inner].map(of), [0, 0], "the account may be used again");
+        hold(&open, 3500, 3520);
+        open.add_to_past(7, 0, 3600);
+        assert_eq!([outer, inner, late].map(|slot| slot.longest(0, 9, Kind::Hold)), [500, 100, 20]);
     }
 
     #[test]
     fn a_window_in_a_forked_child_begins_at_the_fork() {
-        let (open, holds) = (Slots::new(), Holds::new());
-        let (window, closed) = (open.open(1000).unwrap(), open.open(1000).unwrap());
-        open.close(closed);
-        holds.book(&open, 1000, 1500);
+        let open: &Slots = Box::leak(Box::new(Slots::new()));
+        let window = open.open(1000);
+        let others = std::thread::spawn(|| open.open(1100)).join().unwrap();
+        hold(open, 1000, 1500);
         open.begin_anew(2000);
-        assert_eq!(holds.of(window), 0);
-        holds.book(&open, 1900, 2010);
-        assert_eq!((holds.of(window), window.longest(7, SlotFigures::hold, Some(1900), 2030)), (10, 30));
-        assert_eq!(closed.opened().load(Relaxed), 0);
+        assert_eq!((of(window), window.opened(), others.is_open()), (0, Some(2000), false));
+        hold(open, 1900, 2010);
+        assert_eq!(of(window), 10);
     }
 
     #[test]
     fn there_are_as_many_slots_as_windows_and_free_ones_are_used_again() {
-        const WINDOWS: u64 = 5 * SLOTS as u64;
-        let (open, holds) = (Slots::new(), Holds::new());
+        const WINDOWS: u64 = 20 * SLOTS as u64;
+        let open = Slots::new();
         let open_and_hold = |number: u64| {
             let (now, length) = (1000 * (number + 1), WINDOWS - number);
-            let slot = open.open(now).unwrap();
-            holds.book(&open, now, now + length);
+            let slot = open.open(now);
+            hold(&open, now, now + length);
             slot
         };
         let slots: Vec<Slot> = (0..WINDOWS).map(open_and_hold).collect();
         // Each hold was shorter than all before it.
-        let longest: Vec<u64> = slots.iter().map(|slot| holds.of(*slot)).collect();
-        assert_eq!(longest, (1..=WINDOWS).rev().collect::<Vec<_>>());
-        assert_eq!(open.blocks().count(), 5);
+        assert_eq!(slots.iter().map(|slot| of(*slot)).collect::<Vec<_>>(), (1..=WINDOWS).rev().collect::<Vec<_>>());
+        assert_eq!((open.blocks().count(), open.oldest()), (20, Some(1000)));
         slots.iter().for_each(|slot| open.close(*slot));
-        (0..WINDOWS).for_each(|number| _ = open.open(number).unwrap());
-        assert_eq!(open.blocks().count(), 5);
+        (0..WINDOWS).for_each(|number| _ = open.open(100_000 + number));
+        assert_eq!(open.blocks().count(), 20);
     }
 }

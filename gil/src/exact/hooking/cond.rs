@@ -1,4 +1,4 @@
-//! The functions that CPython 3 calls instead of pthread_cond_signal, _timedwait, _wait and _init, in the object that
+//! The functions that CPython 3 calls instead of pthread_cond_signal, _timedwait, _wait, _init and _destroy, in the object that
 //! holds PyEval_SaveThread. They run under the GIL's mutexes: they make no system call, allocate nothing and take no
 //! lock, except at a thread's first event. Each exists once in each set (see [`sets`]).
 
@@ -18,6 +18,7 @@ pub(super) static NEXT_SIGNAL: Next = Next::new();
 pub(super) static NEXT_TIMEDWAIT: Next = Next::new();
 pub(super) static NEXT_WAIT: Next = Next::new();
 pub(super) static NEXT_INIT: Next = Next::new();
+pub(super) static NEXT_DESTROY: Next = Next::new();
 
 // "C-unwind": a wait is a cancellation point (pthreads(7)), from which glibc unwinds through the frames of these
 // functions.
@@ -101,8 +102,18 @@ pub(super) unsafe extern "C-unwind" fn init<const SET: usize>(cond: *mut c_void,
     if sets::is_metering(SET)
         && let Some((gil, Meaning::Release)) = GILS.by_cond(cond as usize)
     {
-        gil.created_anew(&OPEN, pool::session(), clock::ticks());
+        GILS.created_anew(gil, cond as usize, &OPEN, pool::session(), clock::ticks());
+        pool::collect();
     }
     // SAFETY: as above.
     unsafe { std::mem::transmute::<usize, Init>(NEXT_INIT.of(SET))(cond, attributes) }
+}
+
+/// Replaces pthread_cond_destroy. A call with a known GIL's `cond` destroys that GIL (`destroy_gil`).
+pub(super) unsafe extern "C-unwind" fn destroy<const SET: usize>(cond: *mut c_void) -> c_int {
+    if sets::is_metering(SET) && GILS.destroyed(cond as usize, &OPEN, clock::ticks()) {
+        pool::collect();
+    }
+    // SAFETY: as above.
+    unsafe { std::mem::transmute::<usize, Signal>(NEXT_DESTROY.of(SET))(cond) }
 }

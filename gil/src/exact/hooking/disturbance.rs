@@ -6,7 +6,7 @@ use crate::refusal::Refusal;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// The entries that lead to the hooks while the meter runs, by the addresses of the entry and of the hook; 0 if unused.
-/// There are at most two entries for each of four functions.
+/// There are at most two entries for each of five functions.
 static WATCHED: [[AtomicUsize; 2]; 16] = [const { [const { AtomicUsize::new(0) }; 2] }; 16];
 /// The address to which an overwritten entry led; 0 if none was overwritten in this session.
 static INTRUDER: AtomicUsize = AtomicUsize::new(0);

@@ -21,7 +21,10 @@ struct Function {
 /// The addresses that the dynamic linker has bound in this library. A library that was loaded by LD_PRELOAD may define
 /// these functions; dlsym(3) and dlvsym(3) follow other rules than the binding of a versioned reference (`check_match`,
 /// glibc's elf/dl-lookup.c).
-struct Bound([*const (); 8]);
+struct Bound([*const (); 9]);
+
+/// Not called by each version: 3.7 never destroys its GIL.
+const DESTROY: &CStr = c"pthread_cond_destroy";
 
 // SAFETY: addresses of functions, which no thread writes.
 unsafe impl Sync for Bound {}
@@ -35,10 +38,11 @@ static BOUND: Bound = Bound([
     libc::sem_wait as *const (),
     libc::sem_trywait as *const (),
     libc::sem_init as *const (),
+    libc::pthread_cond_destroy as *const (),
 ]);
 
 /// Returns the functions of CPython 3's GIL, or of 2.7's.
-fn functions(is_semaphore: bool) -> [Function; 4] {
+fn functions(is_semaphore: bool) -> Vec<Function> {
     // Read from the data, and not from this library's own offset table, since that table may be CPython's.
     let bound = std::hint::black_box(&BOUND).0.map(|function| function as usize);
     let row = |name, index: usize, next, hooks, serves_calibration| Function {
@@ -49,18 +53,19 @@ fn functions(is_semaphore: bool) -> [Function; 4] {
         serves_calibration,
     };
     if is_semaphore {
-        return [
+        return vec![
             row(c"sem_post", 4, &semaphore::NEXT_POST, hooks!(semaphore::post), true),
             row(c"sem_wait", 5, &semaphore::NEXT_WAIT, hooks!(semaphore::wait), true),
             row(c"sem_trywait", 6, &semaphore::NEXT_TRYWAIT, hooks!(semaphore::trywait), true),
             row(c"sem_init", 7, &semaphore::NEXT_INIT, hooks!(semaphore::init), false),
         ];
     }
-    [
+    vec![
         row(c"pthread_cond_signal", 0, &cond::NEXT_SIGNAL, hooks!(cond::signal), true),
         row(c"pthread_cond_timedwait", 1, &cond::NEXT_TIMEDWAIT, hooks!(cond::timedwait), false),
         row(c"pthread_cond_wait", 2, &cond::NEXT_WAIT, hooks!(cond::wait), false),
         row(c"pthread_cond_init", 3, &cond::NEXT_INIT, hooks!(cond::init), false),
+        row(DESTROY, 8, &cond::NEXT_DESTROY, hooks!(cond::destroy), false),
     ]
 }
 
@@ -98,7 +103,7 @@ impl Redirections {
         let mut nexts = Vec::new();
         for function in functions(is_semaphore) {
             let entries = object.entries(function.name);
-            if entries.is_empty() {
+            if entries.is_empty() && function.name != DESTROY {
                 let name = function.name.to_str().expect("ASCII");
                 return Err(Refusal::StaticallyBound(name, object.name.clone()));
             }

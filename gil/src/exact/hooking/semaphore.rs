@@ -119,6 +119,14 @@ fn record_acquire() {
     gil.acquired(pool::own(gil), &OPEN, now);
 }
 
+/// Records the acquire by which the calling thread holds the GIL, unless it was recorded. It was not if the thread began
+/// to wait for the GIL before the metering began: the end of such a wait leads through none of the hooks.
+pub(crate) fn joins() {
+    if GILS.main().holder().is_none() {
+        record_acquire();
+    }
+}
+
 #[inline]
 fn is_gil(semaphore: *mut c_void) -> bool {
     GILS.main().is_at(semaphore as usize) || (IS_SEARCHED.load(Relaxed) && is_new_gil(semaphore as usize))

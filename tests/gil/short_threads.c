@@ -1,0 +1,105 @@
+/* Threads that live one after the other, or all at once, and hold the GIL for a known time. They know nothing of Python's
+   threading module. The functions of CPython are passed in, so that this library needs no headers. */
+#include <pthread.h>
+#include <stdint.h>
+#include <time.h>
+
+typedef struct {
+    void *interpreter;
+    void *(*new_state)(void *);
+    void (*restore)(void *);
+    void *(*save)(void);
+    void (*clear)(void *);
+    void (*delete_state)(void *);
+} python;
+
+typedef struct {
+    const python *python;
+    uint64_t ns, held, longest;
+    pthread_barrier_t *gate;
+} work;
+
+static uint64_t now(void)
+{
+    struct timespec time;
+
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return (uint64_t)time.tv_sec * 1000000000u + (uint64_t)time.tv_nsec;
+}
+
+/* The clock is read right beside the acquire and the release. */
+static void *live(void *argument)
+{
+    work *work = argument;
+    const python *python = work->python;
+    void *state = python->new_state(python->interpreter);
+    uint64_t begin, end;
+
+    python->restore(state);
+    begin = now();
+    do
+        end = now();
+    while (end - begin < work->ns);
+    python->save();
+    work->held += end - begin;
+    if (end - begin > work->longest)
+        work->longest = end - begin;
+    if (work->gate) {
+        pthread_barrier_wait(work->gate);
+        pthread_barrier_wait(work->gate);
+    }
+    /* Without PyThreadState_Clear, which needs the GIL: the state is empty. */
+    python->delete_state(state);
+    return NULL;
+}
+
+/* Runs `count` threads one after the other, each of which holds the GIL for `ns`. Returns the time for which they held
+   it, and writes the longest hold to `longest`. Call it without the GIL. */
+uint64_t one_after_the_other(const python *python, uint64_t count, uint64_t ns, uint64_t *longest)
+{
+    work work = {python, ns, 0, 0, NULL};
+    pthread_attr_t small;
+    pthread_t thread;
+
+    pthread_attr_init(&small);
+    pthread_attr_setstacksize(&small, 256 * 1024);
+    while (count--) {
+        if (pthread_create(&thread, &small, live, &work))
+            return 0;
+        pthread_join(thread, NULL);
+    }
+    *longest = work.longest;
+    return work.held;
+}
+
+static work all[8192];
+static pthread_t threads[8192];
+static pthread_barrier_t gate;
+
+/* Runs `count` threads at once, which hold the GIL in turn and stay alive until end_all(). */
+int begin_all(const python *python, unsigned count, uint64_t ns)
+{
+    pthread_attr_t small;
+    unsigned index;
+
+    pthread_attr_init(&small);
+    pthread_attr_setstacksize(&small, 64 * 1024);
+    pthread_barrier_init(&gate, NULL, count + 1);
+    for (index = 0; index < count; index++) {
+        work work = {python, ns, 0, 0, &gate};
+        all[index] = work;
+        if (pthread_create(&threads[index], &small, live, &all[index]))
+            return 1;
+    }
+    pthread_barrier_wait(&gate);
+    return 0;
+}
+
+void end_all(unsigned count)
+{
+    unsigned index;
+
+    pthread_barrier_wait(&gate);
+    for (index = 0; index < count; index++)
+        pthread_join(threads[index], NULL);
+}

@@ -1,0 +1,83 @@
+"""Runs many short threads one after the other under one window (short_threads.c is the second argument, their number
+the third). The totals must be those that the threads have measured, the last thread's own window must be right, and
+memory must not grow. Prints the error of the held time, as a share, and the growth of the resident memory, in bytes."""
+
+import ctypes
+import json
+import os
+import signal
+import sys
+import threading
+
+from meter import HELD, close, rows, snapshot, start, stop, tid, u64, wait, window
+
+THREADS = int(sys.argv[3])
+# The first event of a thread takes the hook some 0.4 us, in which the thread holds the GIL before it reads the clock.
+HOLD_NS = 500000
+KEPT = 1024
+python, short = ctypes.PyDLL(None), ctypes.CDLL(sys.argv[2])
+
+
+class Python(ctypes.Structure):
+    _fields_ = [
+        (name, ctypes.c_void_p) for name in ("interpreter", "new", "restore", "save", "clear", "delete")
+    ]
+
+
+def functions():
+    names = "PyThreadState_New", "PyEval_RestoreThread", "PyEval_SaveThread", "PyThreadState_Clear"
+    names += ("PyThreadState_Delete",)
+    python.PyInterpreterState_Head.restype = ctypes.c_void_p
+    addresses = [ctypes.cast(getattr(python, name), ctypes.c_void_p).value for name in names]
+    return Python(python.PyInterpreterState_Head(), *addresses)
+
+
+def resident():
+    with open("/proc/self/statm") as statm:
+        return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def last(found):
+    """A thread with a window of its own, which holds the GIL for 3 ms."""
+    number = window()
+    held = wait(HELD, 3000000)
+    totals, threads = snapshot(0, number, capacity=KEPT + 64)
+    found.append((held, threads[tid()], totals.longest_hold_ns))
+    close(number)
+
+
+# A million threads take ten minutes.
+if THREADS > 10000:
+    signal.alarm(0)
+short.one_after_the_other.restype = u64
+short.one_after_the_other.argtypes = [ctypes.c_void_p, u64, u64, ctypes.c_void_p]
+cpython, longest = functions(), u64()
+threading.Thread(target=len, args=((),)).start()
+start()
+outer = window()
+short.one_after_the_other(ctypes.byref(cpython), 2 * KEPT, 1000, ctypes.byref(longest))
+before = resident()
+number = window()
+truth = short.one_after_the_other(ctypes.byref(cpython), THREADS, HOLD_NS, ctypes.byref(longest))
+totals, threads = rows(0, number, capacity=4 * KEPT)
+growth = resident() - before
+own = [row for row in threads if row.tid == tid()]
+others = [row for row in threads if row.tid != tid()]
+held = sum(row.held_ns for row in others)
+assert len(own) == 1 and len(others) <= KEPT + 1, len(others)
+assert sum(row.acquisitions for row in others) == THREADS, sum(row.acquisitions for row in others)
+assert sum(row.voluntary_releases for row in others) == THREADS
+assert held + own[0].held_ns == totals.held_ns <= totals.metered_ns
+assert totals.unlisted_threads == 0
+off = max(row.longest_hold_ns for row in others) - longest.value
+assert 0 <= off < 1000000, off
+found = []
+thread = threading.Thread(target=last, args=(found,))
+thread.start()
+thread.join()
+held_ns, row, whole = found[0]
+assert held_ns <= row.longest_hold_ns <= row.held_ns < held_ns + 10000000, (held_ns, row.held_ns)
+close(number)
+close(outer)
+stop()
+print(json.dumps({"threads": THREADS, "off": held / float(truth) - 1, "growth": growth}))
