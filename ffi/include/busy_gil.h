@@ -44,6 +44,9 @@
 /* Initialises a busy_gil_totals: busy_gil_totals totals = BUSY_GIL_TOTALS_INIT; */
 #define BUSY_GIL_TOTALS_INIT {sizeof(busy_gil_totals), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
 
+/* Initialises a busy_gil_histograms: busy_gil_histograms histograms = BUSY_GIL_HISTOGRAMS_INIT; */
+#define BUSY_GIL_HISTOGRAMS_INIT {sizeof(busy_gil_histograms), 0, 0, {0}, {0}}
+
 /**
  * A value of busy_gil_thread.state: the thread holds the GIL.
  */
@@ -64,6 +67,11 @@
  * it in this interval. A thread that existed before may have had the same `tid`.
  */
 #define BUSY_GIL_NEW 8
+
+/**
+ * The number of counts in each array of busy_gil_histograms.
+ */
+#define BUSY_GIL_BUCKETS 26
 
 /**
  * The totals of one GIL. Initialise the struct with BUSY_GIL_TOTALS_INIT, then set `gil` and `window` to select what
@@ -211,6 +219,38 @@ typedef struct busy_gil_thread {
     uint64_t longest_wait_ns;
 } busy_gil_thread;
 
+/**
+ * How many holds of one GIL, and how many waits for it, had which length. Initialise the struct with
+ * BUSY_GIL_HISTOGRAMS_INIT, then set `gil` and `window` as in busy_gil_totals.
+ *
+ * Index 0 of each array counts what was shorter than 1 us. Index k counts what took at least 2^(k-1) us and less than
+ * 2^k us. The last index counts everything from 2^24 us (16.8 s) on. A hold is counted when it ends, a wait when it ends
+ * with an acquire, each with its whole length, also if it began before the interval.
+ */
+typedef struct busy_gil_histograms {
+    /**
+     * Set by the caller: sizeof(busy_gil_histograms). BUSY_GIL_HISTOGRAMS_INIT sets it.
+     */
+    size_t size;
+    /**
+     * Set by the caller: the index of the GIL, as in busy_gil_totals.
+     */
+    uint32_t gil;
+    /**
+     * Set by the caller: 0 for the interval since busy_gil_histograms_keep() was first called in this session, or the
+     * number of an open window, as in busy_gil_totals.
+     */
+    uint32_t window;
+    /**
+     * The number of holds of each length.
+     */
+    uint64_t holds[BUSY_GIL_BUCKETS];
+    /**
+     * The number of waits of each length.
+     */
+    uint64_t waits[BUSY_GIL_BUCKETS];
+} busy_gil_histograms;
+
 #ifdef __cplusplus
 extern "C" {
 #endif // __cplusplus
@@ -323,6 +363,46 @@ busy_status busy_gil_snapshot(struct busy_gil_totals *totals,
  * - BUSY_NULL_POINTER: `thread` is NULL.
  */
 busy_status busy_gil_own_thread(struct busy_gil_thread *thread);
+
+/**
+ * Keeps the histograms of busy_gil_histograms_read() from now on, until the session ends. It has no effect if they are
+ * kept already. A thread that releases and acquires the GIL takes some 10 ns longer for it while histograms are kept.
+ *
+ * GIL: not needed.
+ * Blocking: only for calls in other threads; see Blocking above.
+ * Threads: any number of threads may call it at the same time.
+ * Signals: a signal handler must not call it.
+ *
+ * Returns:
+ * - BUSY_OK: they are kept.
+ * - BUSY_GIL_OFF: the meter is not running.
+ */
+busy_status busy_gil_histograms_keep(void);
+
+/**
+ * Writes the histograms of one GIL to `*histograms`. The fields `histograms->gil` and `histograms->window` select the GIL
+ * and the interval.
+ *
+ * - `histograms`: see busy_gil_histograms; must not be NULL.
+ *
+ * Ownership: the caller owns `histograms`.
+ * GIL: not needed.
+ * Blocking: only for calls in other threads; see Blocking above.
+ * Threads: any number of threads may call it at the same time, each with a `histograms` of its own.
+ * Signals: a signal handler must not call it.
+ *
+ * Returns:
+ * - BUSY_OK: the histograms are written.
+ * - BUSY_GIL_OFF: the meter is not running, or the histograms have not been kept for the whole interval: call
+ *   busy_gil_histograms_keep() before busy_gil_window_open().
+ * - BUSY_GIL_REFUSED: as for busy_gil_snapshot().
+ * - BUSY_BAD_OPTION: no GIL has the index `histograms->gil`, or `histograms->window` is neither 0 nor an open window.
+ * - BUSY_BAD_SIZE: as for busy_wait_ns(), with `histograms` in place of `options`.
+ * - BUSY_NULL_POINTER: `histograms` is NULL.
+ *
+ * After every status except BUSY_OK, nothing has been written.
+ */
+busy_status busy_gil_histograms_read(struct busy_gil_histograms *histograms);
 
 /**
  * Opens a window: an interval that begins now and has counts, times, a longest hold and a longest wait of its own.

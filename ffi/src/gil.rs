@@ -1,15 +1,16 @@
 use crate::boundary;
 use crate::gil_copy::OtherCopy;
+use crate::gil_state::{
+    STATE, forwarded, index, refused, refused_by, register_fork_handlers, result, snapshot, started_by, undisturbed,
+};
 use crate::options::known_prefix;
 use crate::status::{
-    BUSY_BAD_OPTION, BUSY_GIL_NOT_HELD, BUSY_GIL_OFF, BUSY_GIL_REFUSED, BUSY_NO_SUCH_THREAD, BUSY_NO_WINDOWS,
-    BUSY_NULL_POINTER, BUSY_OK, busy_status,
+    BUSY_BAD_OPTION, BUSY_GIL_OFF, BUSY_GIL_REFUSED, BUSY_NO_SUCH_THREAD, BUSY_NO_WINDOWS, BUSY_NULL_POINTER,
+    busy_status,
 };
-use busy_gil::{ForkLock, GilTotals, Meter, Refusal, Snapshot, ThreadTotals, Window};
+use busy_gil::{GilTotals, Histograms, Meter, Refusal, Snapshot, ThreadTotals, Window};
 use std::cell::RefCell;
 use std::ffi::c_char;
-#[cfg(unix)]
-use std::sync::Once;
 
 /// The totals of one GIL. Initialise the struct with BUSY_GIL_TOTALS_INIT, then set `gil` and `window` to select what
 /// busy_gil_snapshot() reports. The snapshot writes all fields except `size`, `gil` and `window`, so the struct may be
@@ -107,19 +108,30 @@ pub const BUSY_GIL_ENDED: u32 = 4;
 /// it in this interval. A thread that existed before may have had the same `tid`.
 pub const BUSY_GIL_NEW: u32 = 8;
 
-struct State {
-    /// One meter for each start that has not been stopped yet.
-    meters: Vec<Meter>,
-    /// The open windows. The number of a window is its index, plus 1.
-    windows: Vec<Option<Window>>,
-    /// The copy to which the calls are forwarded, and the number of starts that it has got and that have not been
-    /// stopped yet. Then this copy has no meter.
-    other: Option<(OtherCopy, usize)>,
-    reason: String,
-}
+/// The number of counts in each array of busy_gil_histograms.
+pub const BUSY_GIL_BUCKETS: usize = 26;
+const _: () = assert!(BUSY_GIL_BUCKETS == busy_gil::BUCKETS);
 
-static STATE: ForkLock<State> =
-    ForkLock::new(State { meters: Vec::new(), windows: Vec::new(), other: None, reason: String::new() });
+/// How many holds of one GIL, and how many waits for it, had which length. Initialise the struct with
+/// BUSY_GIL_HISTOGRAMS_INIT, then set `gil` and `window` as in busy_gil_totals.
+///
+/// Index 0 of each array counts what was shorter than 1 us. Index k counts what took at least 2^(k-1) us and less than
+/// 2^k us. The last index counts everything from 2^24 us (16.8 s) on. A hold is counted when it ends, a wait when it ends
+/// with an acquire, each with its whole length, also if it began before the interval.
+#[repr(C)]
+pub struct busy_gil_histograms {
+    /// Set by the caller: sizeof(busy_gil_histograms). BUSY_GIL_HISTOGRAMS_INIT sets it.
+    pub size: usize,
+    /// Set by the caller: the index of the GIL, as in busy_gil_totals.
+    pub gil: u32,
+    /// Set by the caller: 0 for the interval since busy_gil_histograms_keep() was first called in this session, or the
+    /// number of an open window, as in busy_gil_totals.
+    pub window: u32,
+    /// The number of holds of each length.
+    pub holds: [u64; BUSY_GIL_BUCKETS],
+    /// The number of waits of each length.
+    pub waits: [u64; BUSY_GIL_BUCKETS],
+}
 
 /// Starts the meter, or joins it if it is running. Each start that returns BUSY_OK needs one busy_gil_stop(), which any
 /// thread may call.
@@ -151,7 +163,9 @@ static STATE: ForkLock<State> =
 pub extern "C" fn busy_gil_start() -> busy_status {
     boundary::status_of_blocking(|| {
         register_fork_handlers();
-        if let Some(other) = STATE.lock().forward() {
+        // A statement of its own: the lock must not be held while the other copy waits for the GIL.
+        let other = STATE.lock().forward();
+        if let Some(other) = other {
             return started_by(other);
         }
         let found = RefCell::new(None);
@@ -256,12 +270,7 @@ pub unsafe extern "C" fn busy_gil_snapshot(
         }
         if let Some(other) = forwarded() {
             // SAFETY: the arguments of this call.
-            let status = unsafe { (other.snapshot)(totals.cast(), threads.cast(), capacity, needed) };
-            if status == BUSY_GIL_REFUSED {
-                let reason = other.reason();
-                STATE.lock().reason = reason;
-            }
-            return result(status);
+            return refused_by(other, unsafe { (other.snapshot)(totals.cast(), threads.cast(), capacity, needed) });
         }
         // SAFETY: the pointer is not NULL, so the header requires live totals.
         let busy_gil_totals { gil: which, window, .. } = unsafe { known_prefix(totals) }?;
@@ -308,7 +317,7 @@ pub unsafe extern "C" fn busy_gil_own_thread(thread: *mut busy_gil_thread) -> bu
         }
         if let Some(other) = forwarded() {
             // SAFETY: the argument of this call.
-            return result(unsafe { (other.own_thread)(thread.cast()) });
+            return refused_by(other, unsafe { (other.own_thread)(thread.cast()) });
         }
         if STATE.lock().meters.is_empty() {
             return Err(BUSY_GIL_OFF);
@@ -317,6 +326,70 @@ pub unsafe extern "C" fn busy_gil_own_thread(thread: *mut busy_gil_thread) -> bu
         undisturbed(())?;
         // SAFETY: the pointer is not NULL, so the header requires space for one row.
         unsafe { thread.write(row(&own)) };
+        Ok(())
+    })
+}
+
+/// Keeps the histograms of busy_gil_histograms_read() from now on, until the session ends. It has no effect if they are
+/// kept already. A thread that releases and acquires the GIL takes some 10 ns longer for it while histograms are kept.
+///
+/// GIL: not needed.
+/// Blocking: only for calls in other threads; see Blocking above.
+/// Threads: any number of threads may call it at the same time.
+/// Signals: a signal handler must not call it.
+///
+/// Returns:
+/// - BUSY_OK: they are kept.
+/// - BUSY_GIL_OFF: the meter is not running.
+#[unsafe(no_mangle)]
+pub extern "C" fn busy_gil_histograms_keep() -> busy_status {
+    boundary::status(|| {
+        if let Some(other) = forwarded() {
+            return result((other.histograms_keep)());
+        }
+        STATE.lock().meters.first().ok_or(BUSY_GIL_OFF)?.count_lengths();
+        Ok(())
+    })
+}
+
+/// Writes the histograms of one GIL to `*histograms`. The fields `histograms->gil` and `histograms->window` select the GIL
+/// and the interval.
+///
+/// - `histograms`: see busy_gil_histograms; must not be NULL.
+///
+/// Ownership: the caller owns `histograms`.
+/// GIL: not needed.
+/// Blocking: only for calls in other threads; see Blocking above.
+/// Threads: any number of threads may call it at the same time, each with a `histograms` of its own.
+/// Signals: a signal handler must not call it.
+///
+/// Returns:
+/// - BUSY_OK: the histograms are written.
+/// - BUSY_GIL_OFF: the meter is not running, or the histograms have not been kept for the whole interval: call
+///   busy_gil_histograms_keep() before busy_gil_window_open().
+/// - BUSY_GIL_REFUSED: as for busy_gil_snapshot().
+/// - BUSY_BAD_OPTION: no GIL has the index `histograms->gil`, or `histograms->window` is neither 0 nor an open window.
+/// - BUSY_BAD_SIZE: as for busy_wait_ns(), with `histograms` in place of `options`.
+/// - BUSY_NULL_POINTER: `histograms` is NULL.
+///
+/// After every status except BUSY_OK, nothing has been written.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn busy_gil_histograms_read(histograms: *mut busy_gil_histograms) -> busy_status {
+    boundary::status(|| {
+        if histograms.is_null() {
+            return Err(BUSY_NULL_POINTER);
+        }
+        if let Some(other) = forwarded() {
+            // SAFETY: the argument of this call.
+            return refused_by(other, unsafe { (other.histograms_read)(histograms.cast()) });
+        }
+        // SAFETY: the pointer is not NULL, so the header requires live histograms.
+        let busy_gil_histograms { size, gil: which, window, .. } = unsafe { known_prefix(histograms) }?;
+        let snapshot = snapshot(window)?;
+        let gil = snapshot.gils.get(which as usize).ok_or(BUSY_BAD_OPTION)?;
+        let Histograms { holds, waits } = gil.histograms.clone().ok_or(BUSY_GIL_OFF)?;
+        // SAFETY: they are live, as above, and as large as their first field states.
+        unsafe { histograms.write(busy_gil_histograms { size, gil: which, window, holds, waits }) };
         Ok(())
     })
 }
@@ -416,98 +489,6 @@ pub unsafe extern "C" fn busy_gil_reason(text: *mut c_char, capacity: usize) -> 
         }
         reason.len() as u64 + 1
     }) as usize
-}
-
-/// Makes fork(2) wait for the lock, so that a child never inherits it locked by a thread that the child does not have.
-#[cfg(unix)]
-fn register_fork_handlers() {
-    static ONCE: Once = Once::new();
-    extern "C" fn before() {
-        STATE.before_fork();
-    }
-    extern "C" fn after() {
-        // SAFETY: `before` has run in this thread, which has the lock.
-        drop(unsafe { STATE.after_fork() });
-    }
-    // SAFETY: pthread_atfork(3) gets functions that stay mapped, because the library is never unmapped. It fails only for
-    // lack of memory; even then, a fork does harm only in the middle of another thread's call.
-    ONCE.call_once(|| unsafe { _ = libc::pthread_atfork(Some(before), Some(after), Some(after)) });
-}
-
-#[cfg(not(unix))]
-fn register_fork_handlers() {}
-
-impl State {
-    /// Returns the other copy that serves, if there is one, and counts one more start that it gets. Counting comes
-    /// before the start, so that a stop in another thread can't end the forwarding in between.
-    fn forward(&mut self) -> Option<OtherCopy> {
-        let (other, starts) = self.other.as_mut()?;
-        *starts += 1;
-        Some(*other)
-    }
-
-    /// Undoes one `forward`.
-    fn unforward(&mut self) -> Option<OtherCopy> {
-        let (other, starts) = self.other.as_mut()?;
-        let other = *other;
-        *starts -= 1;
-        if *starts == 0 {
-            self.other = None;
-        }
-        Some(other)
-    }
-}
-
-/// Returns the copy to which calls are forwarded.
-fn forwarded() -> Option<OtherCopy> {
-    STATE.lock().other.map(|(other, _)| other)
-}
-
-/// Starts `other`, for which the start has been counted.
-fn started_by(other: OtherCopy) -> Result<(), busy_status> {
-    let status = (other.start)();
-    if status != BUSY_OK {
-        let reason = other.reason();
-        let mut state = STATE.lock();
-        state.unforward();
-        state.reason = reason;
-    }
-    result(status)
-}
-
-fn result(status: busy_status) -> Result<(), busy_status> {
-    if status == BUSY_OK { Ok(()) } else { Err(status) }
-}
-
-fn refused(refusal: &Refusal) -> busy_status {
-    STATE.lock().reason = refusal.to_string();
-    if *refusal == Refusal::NotHeld { BUSY_GIL_NOT_HELD } else { BUSY_GIL_REFUSED }
-}
-
-fn snapshot(window: u32) -> Result<Snapshot, busy_status> {
-    let state = STATE.lock();
-    let meter = state.meters.first().ok_or(BUSY_GIL_OFF)?;
-    let snapshot = if window == 0 {
-        meter.snapshot()
-    } else {
-        let open = index(window).and_then(|index| state.windows.get(index)?.as_ref()).ok_or(BUSY_BAD_OPTION)?;
-        open.read().ok_or(BUSY_BAD_OPTION)?
-    };
-    drop(state);
-    undisturbed(snapshot)
-}
-
-/// Returns `figures`, unless another tool may have made them wrong. Called after they were read: then it was there before.
-fn undisturbed<T>(figures: T) -> Result<T, busy_status> {
-    match Meter::disturbance() {
-        Some(disturbance) => Err(refused(&disturbance)),
-        None => Ok(figures),
-    }
-}
-
-/// Returns the index of the window with that number.
-fn index(window: u32) -> Option<usize> {
-    (window as usize).checked_sub(1)
 }
 
 fn row(thread: &ThreadTotals) -> busy_gil_thread {

@@ -16,6 +16,8 @@ pub(crate) struct OtherCopy {
     pub(crate) window_open: unsafe extern "C" fn(*mut u32) -> busy_status,
     pub(crate) window_close: extern "C" fn(u32) -> busy_status,
     pub(crate) own_thread: unsafe extern "C" fn(*mut c_void) -> busy_status,
+    pub(crate) histograms_keep: extern "C" fn() -> busy_status,
+    pub(crate) histograms_read: unsafe extern "C" fn(*mut c_void) -> busy_status,
     reason: unsafe extern "C" fn(*mut c_char, usize) -> usize,
 }
 
@@ -101,12 +103,14 @@ impl Loaded {
         if self.abi()? != (BUSY_ABI_MAJOR, BUSY_ABI_MINOR) {
             return None;
         }
-        let [stop, snapshot, open, close, own, reason] = [
+        let [stop, snapshot, open, close, own, keep, read, reason] = [
             c"busy_gil_stop",
             c"busy_gil_snapshot",
             c"busy_gil_window_open",
             c"busy_gil_window_close",
             c"busy_gil_own_thread",
+            c"busy_gil_histograms_keep",
+            c"busy_gil_histograms_read",
             c"busy_gil_reason",
         ]
         .map(|name| self.function(name));
@@ -122,6 +126,8 @@ impl Loaded {
                 window_open: std::mem::transmute::<usize, unsafe extern "C" fn(*mut u32) -> busy_status>(open?),
                 window_close: std::mem::transmute::<usize, extern "C" fn(u32) -> busy_status>(close?),
                 own_thread: std::mem::transmute::<usize, unsafe extern "C" fn(*mut c_void) -> busy_status>(own?),
+                histograms_keep: std::mem::transmute::<usize, extern "C" fn() -> busy_status>(keep?),
+                histograms_read: std::mem::transmute::<usize, unsafe extern "C" fn(*mut c_void) -> busy_status>(read?),
                 reason: std::mem::transmute::<usize, unsafe extern "C" fn(*mut c_char, usize) -> usize>(reason?),
             })
         }

@@ -41,9 +41,25 @@ pub struct GilTotals {
     pub longest_hold_ns: u64,
     /// The longest wait.
     pub longest_wait_ns: u64,
+    /// How many holds and waits had which length. None if they were not counted for the whole time.
+    pub histograms: Option<Histograms>,
     /// The threads that held it or waited for it, sorted by `id`. Threads that have ended, and have no row of their own
     /// any more, are summed up under id 0.
     pub threads: Vec<ThreadTotals>,
+}
+
+/// The number of buckets of a histogram.
+pub const BUCKETS: usize = 26;
+
+/// How many holds and how many waits had which length. Bucket 0 counts those shorter than 1 µs, bucket k those of at least
+/// 2^(k-1) µs and less than 2^k µs, and the last one all from 2^24 µs (16.8 s) on. A hold counts when it ends, a wait when
+/// it ends by an acquire, each with its whole length.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Histograms {
+    /// The number of holds.
+    pub holds: [u64; BUCKETS],
+    /// The number of waits.
+    pub waits: [u64; BUCKETS],
 }
 
 /// The figures of one thread with one GIL.

@@ -11,6 +11,8 @@
 mod account;
 #[path = "../src/exact/counting/figures.rs"]
 mod figures;
+#[path = "../src/exact/counting/histogram.rs"]
+mod histogram;
 #[path = "../src/exact/counting/lock.rs"]
 mod lock;
 #[path = "../src/exact/counting/single_writer.rs"]
@@ -30,6 +32,10 @@ mod atomic {
     pub(super) fn wait_a_moment(_: u32) {
         loom::thread::yield_now();
     }
+}
+
+mod capacity {
+    pub(super) const BUCKETS: usize = 2;
 }
 
 /// The latest cut, and one window.
@@ -70,6 +76,15 @@ mod slots {
         pub(super) fn open(&self, at: u64) {
             self.opened.store(at, Ordering::Relaxed);
             self.cut_at(at);
+        }
+
+        /// Lengths are counted from the beginning on; a tick is a microsecond.
+        pub(super) fn counts_lengths(&self, _: u64) -> bool {
+            true
+        }
+
+        pub(super) fn whole_us(&self, ticks: u64) -> u64 {
+            ticks
         }
 
         pub(super) fn close(&self) {
@@ -140,6 +155,27 @@ fn a_reader_sees_one_moment_of_a_thread_that_records() {
         recording.join().unwrap();
         open.cut_at(400);
         assert_eq!(account.at(400).acquisitions, 1);
+    });
+}
+
+#[test]
+fn the_holds_that_were_counted_up_to_a_cut_are_those_that_had_ended() {
+    loom::model(|| {
+        let (account, open) = (Arc::new(Account::default()), Arc::new(Slots::new()));
+        let lengths: &'static histogram::Lengths = Box::leak(Box::default());
+        account.begin(1, 5, 7, 1);
+        account.counts_in(lengths);
+        let recording = thread::spawn({
+            let (account, open) = (account.clone(), open.clone());
+            move || recorded(&account, &open, &[(100, 110), (120, 130)])
+        });
+        open.cut_at(200);
+        let ended = account.at(200).voluntary_releases;
+        let counted = |cut| lengths.at(1, cut)[0].iter().sum::<u64>();
+        assert_eq!(counted(200), ended);
+        recording.join().unwrap();
+        open.cut_at(300);
+        assert_eq!(counted(300), 2);
     });
 }
 

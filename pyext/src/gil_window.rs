@@ -6,10 +6,10 @@
 #![allow(unsafe_code, reason = "calls of libbusy, and capsules, for which PyO3 has no safe interface")]
 
 use crate::capi::NoCollection;
-use crate::libbusy::{libbusy, libbusy_if_open};
+use crate::libbusy::libbusy;
 use busy_loader::bindings::{
-    BUSY_GIL_ENDED, BUSY_GIL_NEW, BUSY_GIL_NOT_HELD, BUSY_GIL_REFUSED, BUSY_OK, Bindings, busy_gil_thread,
-    busy_gil_totals,
+    BUSY_GIL_BUCKETS, BUSY_GIL_ENDED, BUSY_GIL_NEW, BUSY_GIL_NOT_HELD, BUSY_GIL_REFUSED, BUSY_OK, Bindings,
+    busy_gil_histograms, busy_gil_thread, busy_gil_totals,
 };
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::ffi;
@@ -24,6 +24,8 @@ const ROWS_NAME: &CStr = c"busy._busy.rows";
 
 /// The interpreter of a GIL, whether it is metered, and the nanoseconds for which it was metered and held.
 type Gil = (i64, bool, u64, u64);
+/// The number of holds or waits of each length.
+type Counts = [u64; BUSY_GIL_BUCKETS as usize];
 /// The fields of busy_gil_thread, in the order of busy/_gil.py; `ended` and `is_new` are from its state.
 type Thread = (u64, u32, bool, bool, u64, u64, u64, u64, u64, u64, u64);
 
@@ -36,16 +38,19 @@ const MANY: usize = 512;
 /// The number of rows of the latest reading.
 static ROWS: AtomicUsize = AtomicUsize::new(0);
 
-/// Starts the meter if needed, and opens a window. Returns a capsule, which closes the window when it is deallocated.
+/// Starts the meter if needed, and opens a window, with histograms if wanted. Returns a capsule, which closes the window when it is deallocated.
 #[pyfunction]
-pub fn gil_open(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
+pub fn gil_open(py: Python<'_>, histograms: bool) -> PyResult<Bound<'_, PyAny>> {
     let busy = libbusy().map_err(PyRuntimeError::new_err)?;
     // SAFETY: the calling thread holds the GIL.
     checked(busy, unsafe { busy.busy_gil_start() })?;
     let mut number = 0;
     // SAFETY: the number outlives the call.
-    let status = released_if_many(py, || unsafe { busy.busy_gil_window_open(&mut number) });
-    let opened = checked(busy, status);
+    let open = || unsafe {
+        succeeded(if histograms { busy.busy_gil_histograms_keep() } else { BUSY_OK as i32 })?;
+        succeeded(busy.busy_gil_window_open(&mut number))
+    };
+    let opened = released_if_many(py, open).map_err(|status| error(busy, status));
     if let Err(error) = opened {
         // SAFETY: it undoes the start of above.
         unsafe { busy.busy_gil_stop() };
@@ -109,10 +114,18 @@ pub fn gil_rows<'py>(rows: &Bound<'py, PyAny>, start: usize) -> PyResult<Bound<'
     PyList::new(rows.py(), threads.iter().skip(start).take(PIECE).map(thread).collect::<Vec<Thread>>())
 }
 
-/// Returns the `id` of the calling thread's row. None if the GIL is not metered, or the thread has no row.
+/// Returns how many holds and how many waits of the caller's GIL had which length, since the window was opened with
+/// histograms.
 #[pyfunction]
-pub fn own_row() -> Option<u64> {
-    own_thread(libbusy_if_open()?).ok().map(|own| own.id)
+pub fn gil_histograms(window: &Bound<'_, PyAny>) -> PyResult<(Counts, Counts)> {
+    let number = number_of(window)?.load(Ordering::Relaxed);
+    let busy = libbusy().map_err(PyRuntimeError::new_err)?;
+    // SAFETY: a struct of numbers, of which zeros are valid.
+    let mut found: busy_gil_histograms = unsafe { std::mem::zeroed() };
+    (found.size, found.window) = (size_of::<busy_gil_histograms>(), number);
+    // SAFETY: the struct outlives the call.
+    checked(busy, unsafe { busy.busy_gil_histograms_read(&mut found) })?;
+    Ok((found.holds, found.waits))
 }
 
 /// The destructor of the capsule of rows.
@@ -161,13 +174,6 @@ fn close(window: *const AtomicU32) {
     }
 }
 
-fn own_thread(busy: &Bindings) -> Result<busy_gil_thread, i32> {
-    // SAFETY: a struct of numbers, of which zeros are valid.
-    let mut own: busy_gil_thread = unsafe { std::mem::zeroed() };
-    // SAFETY: the struct outlives the call.
-    succeeded(unsafe { busy.busy_gil_own_thread(&mut own) }).map(|()| own)
-}
-
 fn read(busy: &Bindings, window: u32, gil: u32) -> Result<(busy_gil_totals, Vec<busy_gil_thread>), i32> {
     let mut threads = Vec::with_capacity(16);
     loop {
@@ -188,11 +194,11 @@ fn read(busy: &Bindings, window: u32, gil: u32) -> Result<(busy_gil_totals, Vec<
     }
 }
 
-fn succeeded(status: i32) -> Result<(), i32> {
+pub(crate) fn succeeded(status: i32) -> Result<(), i32> {
     if status == BUSY_OK as i32 { Ok(()) } else { Err(status) }
 }
 
-fn checked(busy: &Bindings, status: i32) -> PyResult<()> {
+pub(crate) fn checked(busy: &Bindings, status: i32) -> PyResult<()> {
     succeeded(status).map_err(|status| error(busy, status))
 }
 

@@ -8,6 +8,7 @@ mod gil_window;
 mod libbusy;
 mod nanoseconds;
 mod one_argument;
+mod own_thread;
 mod seconds;
 mod sigint;
 mod thread_clocks;
@@ -21,7 +22,9 @@ mod _busy {
     use pyo3::prelude::*;
 
     #[pymodule_export]
-    use crate::gil_window::{gil_close, gil_open, gil_read, gil_rows, own_row};
+    use crate::gil_window::{gil_close, gil_histograms, gil_open, gil_read, gil_rows};
+    #[pymodule_export]
+    use crate::own_thread::{own_row, own_times};
     #[pymodule_export]
     use crate::thread_clocks::{cpu_clocks, own_run_delay, run_delays};
 

@@ -10,7 +10,16 @@ import busy
 import pytest
 
 WAITS = ["with_lock", "without_lock"]
-METER = ["GilNotMeterable", "Verdict", "WatchedThread", "check", "watch"]
+METER = [
+    "GilNotMeterable",
+    "Histograms",
+    "ThreadTimes",
+    "Verdict",
+    "WatchedThread",
+    "check",
+    "thread_times",
+    "watch",
+]
 EXTENSION = pathlib.Path(busy._busy.__file__)
 
 

@@ -195,7 +195,7 @@ def test_if_the_gil_cannot_be_metered_tests_are_skipped_with_the_reason(outcome)
     found, shown = outcome("""
         @pytest.fixture(autouse=True)
         def another_platform(monkeypatch):
-            def gil_window():
+            def gil_window(histograms):
                 raise busy.GilNotMeterable("this is another platform")
             monkeypatch.setattr("busy._watch.GilWindow", gil_window)
         def test_call(assert_releases_gil):

@@ -48,6 +48,46 @@ def test_the_cost_of_opening_and_closing_a_watch_does_not_count():
         assert own(w).cpu_s <= w.wall_s + 2e-6
 
 
+def test_histograms_count_the_holds_and_waits_of_each_length():
+    def wait_for_the_gil():
+        gate.wait()
+        busy.without_lock(0.03)
+
+    gate = threading.Barrier(2)
+    with busy.watch() as outer, busy.watch(histograms=True) as w:
+        thread = threading.Thread(target=wait_for_the_gil)
+        thread.start()
+        gate.wait()
+        time.sleep(0.002)
+        busy.with_lock(0.2)
+        thread.join()
+        for _ in range(20):
+            time.sleep(0)
+    below_s, holds, waits = w.histograms
+    assert below_s[:3] == (1e-6, 2e-6, 4e-6) and below_s[-2:] == (2**24 / 1e6, float("inf"))
+    assert len(below_s) == len(holds) == len(waits)
+    # A hold counts when it ends: the main thread's last one goes on.
+    acquisitions = sum(one.acquisitions for one in w.threads.values())
+    assert acquisitions - 1 <= sum(holds) <= acquisitions + 1, (w.threads, holds)
+    # One hold of 200 ms, and the other thread's wait for its end.
+    longest = [max(index for index, count in enumerate(counts) if count) for counts in (holds, waits)]
+    assert all(below_s[index] > 0.1 for index in longest), w.histograms
+    assert sum(holds[:10]) >= 20, "short holds between the releases"
+    assert json.loads(json.dumps(w.to_dict()))["histograms"]["below_s"][-1] is None
+    with pytest.raises(AttributeError, match="histograms=True"):
+        _ = outer.histograms
+    assert "histograms" not in outer.to_dict()
+
+
+def test_a_decorated_function_has_histograms():
+    @busy.watch(histograms=True)
+    def hold():
+        time.sleep(0)
+
+    hold()
+    assert sum(hold.watch.histograms.holds) >= 1
+
+
 def watched_wait():
     """Returns a watch of a hold of 300 ms, and the thread "waits" that waited for its end."""
     gate = threading.Barrier(2)

@@ -1,5 +1,6 @@
 """Three copies of libbusy in one process, started and stopped in every order: each must report the truth."""
 
+import ctypes
 import itertools
 import json
 import shutil
@@ -43,5 +44,11 @@ for starts in itertools.permutations(range(3)):
                 worst[order] = max(worst.get(order, 0), check(totals, released, (order, one)))
                 loaded[one].close(window)
         assert loaded[0].library.busy_gil_stop() == meter.OFF
+    # A start that the other copy refuses leaves both as they were.
+    loaded[0].start(), loaded[1].start()
+    released = ctypes.CDLL("", handle=loaded[1].library._handle)
+    assert released.busy_gil_start() == meter.NOT_HELD and "PyDLL" in loaded[1].reason(), loaded[1].reason()
+    loaded[1].stop(), loaded[0].stop()
+    assert loaded[1].library.busy_gil_stop() == meter.OFF
     assert entries.leading_into_libbusy()[0] == 0, order
 print(json.dumps(worst))

@@ -13,6 +13,7 @@ from meter import (
     HELD,
     RELEASED,
     close,
+    histograms,
     rows,
     snapshot,
     start,
@@ -54,6 +55,18 @@ def check(window_number=0, library=HELD, gil=0):
     else:
         assert len(holders) <= 1
     return totals
+
+
+def check_outer():
+    before = check(outer)
+    if has_histograms:
+        holds, waits = histograms(outer)
+        after = rows(0, outer)[0]
+        # Each hold that has ended is counted, and each wait that has ended by an acquire: two of one acquire if the
+        # wait for the hand-over was one of its own.
+        least, most = [one.voluntary_releases + one.forced_drops for one in (before, after)]
+        assert least <= sum(holds) <= most, (least, holds, most)
+        assert sum(waits) <= 2 * after.acquisitions, (waits, after.acquisitions)
 
 
 def fails(depth):
@@ -124,6 +137,7 @@ def fork():
         totals = check()
         assert totals.session > before.session and totals.at_ns - totals.metered_ns >= before.at_ns
         # The windows stay open, and begin anew too.
+        check_outer()
         inside, whole = check(outer), check()
         assert inside.longest_hold_ns <= whole.longest_hold_ns + 1000, (
             inside.longest_hold_ns,
@@ -141,8 +155,15 @@ def fork():
     in_a_child(child)
 
 
-start()
-outer = window()
+def begin():
+    start()
+    if has_histograms:
+        assert HELD.busy_gil_histograms_keep() == 0
+    return window()
+
+
+has_histograms = chance.random() < 0.5
+outer = begin()
 threads = []
 for _ in range(60):
     what = chance.randrange(11)
@@ -162,14 +183,13 @@ for _ in range(60):
         close(outer)
         stop()
         wait(RELEASED, 100000)
-        start()
-        outer = window()
+        outer = begin()
     else:
         do(chance, 3)
-    check(outer)
+    check_outer()
 for thread in threads:
     thread.join()
-check(outer), check(), check(library=RELEASED)
+check_outer(), check(), check(library=RELEASED)
 close(outer)
 stop()
 assert not errors, errors[0]

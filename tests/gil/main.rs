@@ -126,6 +126,21 @@ fn short_threads_without_number_are_metered_in_bounded_memory() {
     }
 }
 
+/// BUSY_WATCHES (by default 20) watches of threads with the ids of others.
+#[test]
+fn a_thread_that_gets_the_id_of_another_one_has_its_own_figures() {
+    let Some(module) = module() else { return };
+    let watches = std::env::var("BUSY_WATCHES").unwrap_or_else(|_| "20".into());
+    for python in metered((3, 10)) {
+        let mut command = script(python, "reused_ids.py");
+        command.env("PYTHONPATH", &module).arg(&watches);
+        match printed(&mut command).trim() {
+            "no right" => return eprintln!("skipped: the system's latest thread id can't be set"),
+            found => assert_eq!(found, "reused", "{}", python.name),
+        }
+    }
+}
+
 #[test]
 fn a_stop_restores_every_entry_and_invalid_calls_are_refused() {
     for python in metered((2, 7)) {

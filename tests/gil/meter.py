@@ -46,6 +46,10 @@ class Thread(ctypes.Structure):
     ]
 
 
+class Histograms(ctypes.Structure):
+    _fields_ = [("size", size_t), ("gil", u32), ("window", u32), ("holds", u64 * 26), ("waits", u64 * 26)]
+
+
 class Waited(ctypes.Structure):
     _fields_ = [("count", u64), ("elapsed_ns", u64)]
 
@@ -101,6 +105,13 @@ def own_thread():
     row = Thread()
     assert HELD.busy_gil_own_thread(ctypes.byref(row)) == OK
     return row
+
+
+def histograms(number=0, status=OK):
+    """Returns the counts of the holds and of the waits, by length."""
+    found = Histograms(ctypes.sizeof(Histograms), 0, number)
+    assert HELD.busy_gil_histograms_read(ctypes.byref(found)) == status
+    return list(found.holds), list(found.waits)
 
 
 def window():

@@ -14,6 +14,7 @@ from meter import (
     Thread,
     Totals,
     close,
+    histograms,
     own_thread,
     reason,
     snapshot,
@@ -98,5 +99,24 @@ assert HELD.busy_gil_snapshot(None, None, 0, None) == NULL_POINTER
 assert HELD.busy_gil_snapshot(ctypes.byref(totals), None, 1, None) == NULL_POINTER
 assert HELD.busy_gil_window_open(None) == NULL_POINTER
 assert HELD.busy_gil_snapshot(ctypes.byref(totals), None, 0, None) == OK
+
+# Histograms count from the moment on from which they are kept, and end with the session.
+early = window()
+histograms(early, OFF)
+assert HELD.busy_gil_histograms_keep() == OK == HELD.busy_gil_histograms_keep()
+wait(RELEASED, 1000)
+late = window()
+wait(HELD, 5000000)
+wait(RELEASED, 1000)
+holds, waits = histograms(late)
+after = snapshot(window=late)[0]
+# 2.7 drops the GIL every 100 bytecode instructions.
+assert 1 <= sum(holds) <= after.voluntary_releases + after.forced_drops and sum(holds[13:]) == 1, holds
+assert sum(histograms()[0]) > sum(holds) and sum(waits) == 0, (histograms(), holds, waits)
+histograms(early, OFF)
+histograms(999, BAD_OPTION)
+stop()
+start()
+histograms(0, OFF)
 stop()
 print("off")

@@ -57,6 +57,12 @@ fn a_meter_that_is_off_has_no_starts_no_windows_and_no_totals() {
         let mut own = [7; 10];
         assert_eq!((busy().gil_own_thread)(own.as_mut_ptr()), GIL_OFF);
         assert_eq!(own, [7; 10], "written after an error");
+        assert_eq!((busy().gil_histograms_keep)(), GIL_OFF);
+        assert_eq!((busy().gil_histograms_read)(null_mut()), NULL_POINTER);
+        let mut histograms = GilHistograms::new();
+        assert_eq!((busy().gil_histograms_read)(&mut histograms), GIL_OFF);
+        histograms.size -= 1;
+        assert_eq!((busy().gil_histograms_read)(&mut histograms), BAD_SIZE);
     }
     assert_eq!((totals, number, needed), (GilTotals::new(), 7, 7), "written after an error");
 }

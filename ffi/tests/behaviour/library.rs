@@ -22,6 +22,8 @@ pub struct Busy {
     pub gil_snapshot: unsafe extern "C" fn(*mut GilTotals, *mut c_void, usize, *mut usize) -> i32,
     pub gil_window_open: unsafe extern "C" fn(*mut u32) -> i32,
     pub gil_window_close: unsafe extern "C" fn(u32) -> i32,
+    pub gil_histograms_keep: unsafe extern "C" fn() -> i32,
+    pub gil_histograms_read: unsafe extern "C" fn(*mut GilHistograms) -> i32,
     pub gil_own_thread: unsafe extern "C" fn(*mut u64) -> i32,
     pub gil_reason: unsafe extern "C" fn(*mut c_char, usize) -> usize,
 }
@@ -53,6 +55,8 @@ pub fn busy() -> &'static Busy {
             gil_snapshot: function!("busy_gil_snapshot"),
             gil_window_open: function!("busy_gil_window_open"),
             gil_window_close: function!("busy_gil_window_close"),
+            gil_histograms_keep: function!("busy_gil_histograms_keep"),
+            gil_histograms_read: function!("busy_gil_histograms_read"),
             gil_own_thread: function!("busy_gil_own_thread"),
             gil_reason: function!("busy_gil_reason"),
         }

@@ -86,6 +86,20 @@ impl GilTotals {
     }
 }
 
+/// BUSY_GIL_HISTOGRAMS_INIT: the size, and zeros for the fields behind it.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct GilHistograms {
+    pub size: usize,
+    pub rest: [u64; 1 + 2 * 26],
+}
+
+impl GilHistograms {
+    pub fn new() -> Self {
+        Self { size: size_of::<Self>(), rest: [0; 1 + 2 * 26] }
+    }
+}
+
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WaitResult {

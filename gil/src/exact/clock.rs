@@ -70,6 +70,11 @@ impl Scale {
         (ticks as f64 * self.ns_per_tick) as u64
     }
 
+    /// Returns the microseconds per tick.
+    pub(super) fn us_per_tick(&self) -> f64 {
+        self.ns_per_tick / 1000.0
+    }
+
     /// Returns the time of CLOCK_MONOTONIC at `ticks`.
     pub(super) fn time(&self, ticks: u64) -> u64 {
         self.base.ns + self.ns(ticks.saturating_sub(self.base.ticks))

@@ -2,7 +2,8 @@
 
 use super::clock;
 use super::counting::gils::GILS;
-use super::counting::window::Window;
+use super::counting::slots::OPEN;
+use super::counting::window::{self, Window};
 use super::counting::{pool, read};
 use super::fork;
 use super::hooking::got::Object;
@@ -66,6 +67,11 @@ impl Meter {
         started.map(|()| Self(()))
     }
 
+    /// Counts the lengths of holds and waits from now on, until the metering ends. A release takes a few times as long then.
+    pub fn count_lengths(&self) {
+        window::count_lengths();
+    }
+
     /// Returns the figures since the stopped meter was started, or since the fork. Needs no GIL.
     pub fn snapshot(&self) -> Snapshot {
         read::snapshot()
@@ -117,6 +123,7 @@ fn start_stopped(python: &Python, is_copy: &dyn Fn(usize) -> bool) -> Result<(),
         let state = STATE.lock();
         // The calling thread holds the GIL throughout, so the GIL has no event until the last of these lines.
         let session = pool::begin_session();
+        OPEN.end_lengths();
         let main = GILS.main();
         GILS.calibrated(calibration.address, calibration.interpreter, calibration.to_cond, python::interpreter_id());
         main.seed(pool::own(main), clock::ticks());

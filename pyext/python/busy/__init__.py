@@ -37,24 +37,30 @@ except SystemError:
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from busy._check import Verdict, check
-    from busy._gil import GilNotMeterable
+    from busy._gil import GilNotMeterable, Histograms, ThreadTimes, thread_times
     from busy._watch import WatchedThread, watch
 
 # The module of each name that is imported on first use, so that `import busy` stays cheap.
 _LAZY = {
     "GilNotMeterable": "busy._gil",
+    "Histograms": "busy._gil",
+    "ThreadTimes": "busy._gil",
     "Verdict": "busy._check",
     "WatchedThread": "busy._watch",
     "check": "busy._check",
+    "thread_times": "busy._gil",
     "watch": "busy._watch",
 }
 
 __all__ = [
     "GilNotMeterable",
+    "Histograms",
+    "ThreadTimes",
     "Verdict",
     "WatchedThread",
     "__version__",
     "check",
+    "thread_times",
     "watch",
     "with_lock",
     "without_lock",

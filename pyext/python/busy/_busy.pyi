@@ -4,11 +4,13 @@ __all__ = [
     "__version__",
     "cpu_clocks",
     "gil_close",
+    "gil_histograms",
     "gil_open",
     "gil_read",
     "gil_rows",
     "own_row",
     "own_run_delay",
+    "own_times",
     "run_delays",
     "with_lock",
     "without_lock",
@@ -27,9 +29,9 @@ def with_lock(seconds: SupportsFloat | SupportsIndex, /) -> int:
 def without_lock(seconds: SupportsFloat | SupportsIndex, /) -> int:
     """Spin for at least `seconds` with the GIL released, and return the number of clock polls."""
 
-def gil_open() -> object:
-    """Starts the meter if needed, and opens a window. Returns a capsule, which closes the window when it is
-    deallocated."""
+def gil_open(histograms: bool) -> object:
+    """Starts the meter if needed, and opens a window, with histograms if wanted. Returns a capsule, which closes the
+    window when it is deallocated."""
 
 def gil_read(window: object) -> tuple[_Gil, object, list[_Gil]]:
     """Returns the figures of the window since it was opened, or in a forked child since the fork: the caller's GIL, a
@@ -37,6 +39,14 @@ def gil_read(window: object) -> tuple[_Gil, object, list[_Gil]]:
 
 def gil_rows(rows: object, start: int) -> list[_Thread]:
     """Returns the next rows of a reading, from the row `start` on; none at its end."""
+
+def gil_histograms(window: object) -> tuple[list[int], list[int]]:
+    """Returns how many holds and how many waits of the caller's GIL had which length, since the window was opened with
+    histograms."""
+
+def own_times() -> tuple[int, int]:
+    """Returns the nanoseconds for which the calling thread has held the GIL, and waited for it. The first call in a
+    process starts the meter, which is never stopped then."""
 
 def own_row() -> int | None:
     """Returns the `id` of the calling thread's row. None if the GIL is not metered, or the thread has no row."""

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, TypeVar, overload
 
 from busy import _ended_threads, _units
 from busy._busy import cpu_clocks, own_run_delay, run_delays
-from busy._gil import GilNotMeterable, GilRow, GilWindow, ThreadRow
+from busy._gil import GilNotMeterable, GilRow, GilWindow, Histograms, ThreadRow
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
@@ -56,7 +56,10 @@ class watch:  # noqa: N801 - lower case, since it is used as a function, like th
       have ended since;
     - `others`: a dict of the held share of the GILs of other interpreters, by interpreter id (CPython 3.12 and later).
       The share is None for a GIL that could not be metered because it was held, or idle, all the time. All other
-      attributes describe the GIL of the interpreter in which the block began.
+      attributes describe the GIL of the interpreter in which the block began;
+    - `histograms`: with `busy.watch(histograms=True)`, how many holds of the GIL, and how many waits for it, had which
+      length, as a busy.Histograms. A hold or wait counts when it ends, with its whole length. While lengths are
+      counted, to release and acquire the GIL takes some 10 ns longer.
 
     While the block runs, `w.read()` returns a watch of what has happened so far.
 
@@ -74,13 +77,15 @@ class watch:  # noqa: N801 - lower case, since it is used as a function, like th
     held_share: float
     threads: dict[int, WatchedThread]
     others: dict[int, float | None]
+    histograms: Histograms
 
     @overload
-    def __new__(cls, /) -> "watch": ...
+    def __new__(cls, /, *, histograms: bool = False) -> "watch": ...
     @overload
     def __new__(cls, function: _Function, /) -> _Function: ...  # type: ignore[misc]
-    def __new__(cls, /, *function: Any) -> Any:
+    def __new__(cls, /, *function: Any, histograms: bool = False) -> Any:
         this = super().__new__(cls)
+        this._has_histograms = histograms
         return this(*function) if function else this
 
     # Set while the block runs.
@@ -88,19 +93,21 @@ class watch:  # noqa: N801 - lower case, since it is used as a function, like th
     # If the GIL cannot be metered, the block of a decorated function runs unwatched, for this reason.
     _may_be_unwatched = False
     _reason: str | None = None
+    _has_histograms = False
 
     def __enter__(self) -> "watch":
         if self._open:
             raise RuntimeError("this watch is already open: create another one with busy.watch()")
         before = _Used(cpu_clocks(), run_delays())
         try:
-            window = GilWindow()
+            window = GilWindow(self._has_histograms)
         except GilNotMeterable as reason:
             if not self._may_be_unwatched:
                 raise
             self._reason = str(reason)
             return self
-        self._open = _Open(window, before, _ended_threads.Recorder(before.cpu_ns))
+        recorder = _ended_threads.Recorder(before.cpu_ns)
+        self._open = _Open(window, before, recorder, self._has_histograms)
         # Read again, so that the cost of opening the watch does not count.
         before.read_own_run_delay()
         before.read_own_cpu()
@@ -138,7 +145,7 @@ class watch:  # noqa: N801 - lower case, since it is used as a function, like th
         opened = self._open
         if not opened:
             raise RuntimeError("this watch is not open: call read() while the block runs")
-        so_far = watch()
+        so_far = watch(histograms=self._has_histograms)
         so_far.__dict__.update(opened.figures(own))
         return so_far
 
@@ -152,6 +159,7 @@ class watch:  # noqa: N801 - lower case, since it is used as a function, like th
                 {"interpreter": interpreter, "held_share": share}
                 for interpreter, share in self.others.items()
             ],
+            **({"histograms": self.histograms.to_dict()} if self._has_histograms else {}),
         }
 
     def __call__(self, function: _Function) -> _Function:
@@ -164,7 +172,7 @@ class watch:  # noqa: N801 - lower case, since it is used as a function, like th
             raise TypeError(f"expected a function to watch, found {function!r}")
 
         async def watched_coroutine(*args: Any, **kwargs: Any) -> Any:
-            this = watch()
+            this = watch(histograms=self._has_histograms)
             this._may_be_unwatched = True
             try:
                 with this:
@@ -173,7 +181,7 @@ class watch:  # noqa: N801 - lower case, since it is used as a function, like th
                 wrapper.watch = this  # type: ignore[attr-defined]
 
         def watched(*args: Any, **kwargs: Any) -> Any:
-            this = watch()
+            this = watch(histograms=self._has_histograms)
             this._may_be_unwatched = True
             try:
                 with this:
@@ -187,7 +195,9 @@ class watch:  # noqa: N801 - lower case, since it is used as a function, like th
         return wrapper  # type: ignore[return-value]
 
     def __getattr__(self, name: str) -> Any:
-        if name in ("wall_s", "held_share", "threads", "others"):
+        if name == "histograms" and not self._has_histograms:
+            raise AttributeError("this watch has no histograms: create it by busy.watch(histograms=True)")
+        if name in ("wall_s", "held_share", "threads", "others", "histograms"):
             if self._reason:
                 raise GilNotMeterable(self._reason)
             raise AttributeError(
@@ -276,10 +286,12 @@ class _Open(NamedTuple):
     window: GilWindow
     before: _Used
     recorder: _ended_threads.Recorder
+    has_histograms: bool
 
     def figures(self, own: _Used) -> dict[str, Any]:
         """Returns the attributes of the watch, as of now; the calling thread has used `own`."""
         reading = self.window.read()
+        histograms = {"histograms": self.window.histograms()} if self.has_histograms else {}
         wall_s = reading.gil.metered_ns / 1e9
         now = _Used(cpu_clocks() | own.cpu_ns, run_delays() | own.run_delay_ns)
         ended = {one.row: one for one in tuple(self.recorder.ended)}
@@ -306,6 +318,7 @@ class _Open(NamedTuple):
             "others": {
                 other.interpreter: _share(other) if other.metered else None for other in reading.others
             },
+            **histograms,
         }
 
     def _used(

@@ -3,8 +3,9 @@
 
 use super::atomic::Ordering::{Acquire, Relaxed, Release};
 use super::atomic::wait_a_moment;
-use super::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64};
+use super::atomic::{AtomicPtr, AtomicU8, AtomicU32, AtomicU64};
 use super::figures::{Cells, Figures};
+use super::histogram::Lengths;
 use super::single_writer::{Sequence, add};
 use super::slots::{Kind, OPEN, Slot, Slots};
 use std::ptr::null_mut;
@@ -15,6 +16,15 @@ pub(crate) const NONE: *mut Account = null_mut();
 /// The maximum time, in ticks (about 100 µs), between the end of a wait for the hand-over and the start of a wait for
 /// the GIL that are counted as one wait. A thread that was forced to release the GIL begins the second one at once.
 const SAME_WAIT: u64 = 1 << 18;
+
+/// The latest release was voluntary, or a wait continues the wait for the hand-over.
+const RELEASED: u8 = 0;
+/// The latest release was forced. Then the wait for the hand-over is the beginning of the wait for the GIL.
+const FORCED: u8 = 1;
+/// The wait for the hand-over after a forced release has ended.
+const HANDED_OVER: u8 = 2;
+/// The wait for the hand-over after a voluntary release has ended. It is a wait of its own.
+const HANDED_OVER_APART: u8 = 3;
 
 /// The holds and waits of one thread with one GIL, in ticks. Zeroed memory is an account of no thread.
 #[derive(Debug)]
@@ -30,10 +40,11 @@ pub(crate) struct Account {
     session: AtomicU64,
     /// The number of the row, which is never used again.
     id: AtomicU64,
-    /// The lengths up to which no hold, and no wait, is the longest of the session or of any window.
+    /// The lengths below which no hold, and no wait, is the longest of the session or of any window. 0 if lengths are
+    /// counted.
     floors: [AtomicU64; 2],
-    /// True if the latest release was forced. Then the wait for the hand-over is the beginning of the wait for the GIL.
-    was_forced: AtomicBool,
+    /// What has happened since the latest release: one of the constants below.
+    release: AtomicU8,
     // Up to here, and to the longest hold in `now`: two cache lines, which a release and an acquire use.
     now: Cells,
     /// The start and end of the latest wait for another thread to acquire the GIL.
@@ -44,6 +55,8 @@ pub(crate) struct Account {
     number: AtomicU32,
     /// The time at which the thread ended; 0 before.
     ended: AtomicU64,
+    /// Where the lengths are counted: those of the GIL. Null if they never are.
+    lengths: AtomicPtr<Lengths>,
     /// The next account of the same thread, in a ring.
     sibling: AtomicPtr<Account>,
     pub(super) links: Links,
@@ -71,15 +84,21 @@ impl Account {
 
     /// Makes this the account `id` of the calling thread. Nobody else uses it.
     pub(super) fn begin(&self, id: u64, gil: u64, tid: u32, session: u64) {
-        [&self.cut, &self.ended, &self.handover[1]].into_iter().for_each(|time| time.store(0, Relaxed));
+        [&self.cut, &self.ended].into_iter().for_each(|time| time.store(0, Relaxed));
         self.now.store(&Figures::default());
-        self.was_forced.store(false, Relaxed);
+        self.release.store(RELEASED, Relaxed);
+        self.lengths.store(null_mut(), Relaxed);
         // A fork may have interrupted the previous thread's event.
         self.sequence.end_cut_off_write();
         self.id.store(id, Relaxed);
         self.gil.store(gil, Relaxed);
         self.tid.store(tid, Relaxed);
         self.session.store(session, Relaxed);
+    }
+
+    /// Makes `lengths` the place where the lengths of its holds and waits are counted.
+    pub(super) fn counts_in(&self, lengths: &'static Lengths) {
+        self.lengths.store((&raw const *lengths).cast_mut(), Relaxed);
     }
 
     /// Returns true if this is the account with the GIL of that number in `session`.
@@ -151,7 +170,7 @@ impl Account {
     #[inline(always)]
     pub(super) fn acquired(&self, open: &Slots, now: u64) {
         self.event(open, now, |now, cut| {
-            self.ends_wait(open, cut, now);
+            self.ends_wait(open, cut, now, true);
             add(&self.now.acquisitions, 1);
             self.now.holds_since.store(now, Relaxed);
         });
@@ -169,7 +188,7 @@ impl Account {
             self.ends_hold(open, cut, now);
             add(if is_forced { &self.now.forced_drops } else { &self.now.voluntary_releases }, 1);
         });
-        self.was_forced.store(is_forced, Relaxed);
+        self.release.store(if is_forced { FORCED } else { RELEASED }, Relaxed);
     }
 
     /// Ends the current hold, if any, without a release: the GIL is being destroyed.
@@ -187,8 +206,8 @@ impl Account {
         // The time stamp counters of two cores may differ by a few ticks.
         let length = now.saturating_sub(since);
         add(&self.now.held, length);
-        if length > self.floors[0].load(Relaxed) {
-            self.keeps_longest(Kind::Hold, open, cut, since, now);
+        if length >= self.floors[0].load(Relaxed) {
+            self.keeps_length(Kind::Hold, open, cut, since, now, true);
         }
         self.now.holds_since.store(0, Relaxed);
     }
@@ -207,14 +226,14 @@ impl Account {
         }
         self.event(open, now, |now, _| {
             let [began, ended] = [&self.handover[0], &self.handover[1]].map(|time| time.load(Relaxed));
-            if ended == 0 || !self.was_forced.load(Relaxed) || now.saturating_sub(ended) > SAME_WAIT {
+            if self.release.load(Relaxed) != HANDED_OVER || now.saturating_sub(ended) > SAME_WAIT {
                 self.now.waits_since.store(now, Relaxed);
                 return;
             }
             self.now.waited.store(self.now.waited.load(Relaxed).saturating_sub(ended - began), Relaxed);
             self.now.waits.store(self.now.waits.load(Relaxed).saturating_sub(1), Relaxed);
             self.now.waits_since.store(began, Relaxed);
-            self.handover[1].store(0, Relaxed);
+            self.release.store(RELEASED, Relaxed);
         });
     }
 
@@ -226,15 +245,18 @@ impl Account {
             return;
         }
         self.event(open, now, |now, cut| {
-            self.ends_wait(open, cut, now);
+            // Another wait may continue this one. If none has until the next release, the length is counted then.
+            self.ends_wait(open, cut, now, false);
             self.handover[0].store(since, Relaxed);
             self.handover[1].store(now.max(since), Relaxed);
+            let is_forced = self.release.load(Relaxed) == FORCED;
+            self.release.store(if is_forced { HANDED_OVER } else { HANDED_OVER_APART }, Relaxed);
         });
     }
 
-    /// Records the current wait, if any, which ends at `now`.
+    /// Records the current wait, if any, which ends at `now`. Its length is counted if it ends by an acquire.
     #[inline]
-    fn ends_wait(&self, open: &Slots, cut: u64, now: u64) {
+    fn ends_wait(&self, open: &Slots, cut: u64, now: u64, by_acquire: bool) {
         let since = self.now.waits_since.load(Relaxed);
         if since == 0 {
             return;
@@ -242,26 +264,40 @@ impl Account {
         let length = now.saturating_sub(since);
         add(&self.now.waited, length);
         add(&self.now.waits, 1);
-        if length > self.floors[1].load(Relaxed) {
-            self.keeps_longest(Kind::Wait, open, cut, since, now);
+        if length >= self.floors[1].load(Relaxed) {
+            self.keeps_length(Kind::Wait, open, cut, since, now, by_acquire);
         }
         self.now.waits_since.store(0, Relaxed);
     }
 
-    /// Keeps the length of a hold or wait that may be the longest of the session or of a window.
+    /// Keeps the length of a hold or wait that may be the longest of the session or of a window. If lengths are counted,
+    /// all come here, and are counted if `is_counted`.
     #[cold]
     #[inline(never)]
-    fn keeps_longest(&self, kind: Kind, open: &Slots, cut: u64, since: u64, now: u64) {
+    fn keeps_length(&self, kind: Kind, open: &Slots, cut: u64, since: u64, now: u64, is_counted: bool) {
         let ever = [&self.now.longest_hold, &self.now.longest_wait][kind as usize];
-        ever.fetch_max(now.saturating_sub(since), Relaxed);
-        let floor = open.book(self.number(), cut, kind, since, now).min(ever.load(Relaxed));
+        ever.store(ever.load(Relaxed).max(now.saturating_sub(since)), Relaxed);
+        let least = open.book(self.number(), cut, kind, since, now).min(ever.load(Relaxed));
+        let floor = if open.counts_lengths(cut) { 0 } else { least + 1 };
         self.floors[kind as usize].store(floor, Relaxed);
+        // SAFETY: null, or the lengths of a GIL, which are never freed.
+        if let Some(lengths) = unsafe { self.lengths.load(Relaxed).as_ref() }
+            && is_counted
+            && open.counts_lengths(cut)
+        {
+            let count = |kind, ticks| lengths.count(kind, self.session(), cut, open.whole_us(ticks));
+            count(kind, now.saturating_sub(since));
+            if matches!(kind, Kind::Hold) && self.release.load(Relaxed) >= HANDED_OVER {
+                let [began, ended] = [&self.handover[0], &self.handover[1]].map(|time| time.load(Relaxed));
+                count(Kind::Wait, ended - began);
+            }
+        }
     }
 
     /// Records the end of the thread, or of the GIL. A thread that is cancelled ends during its wait.
     pub(super) fn ends(&self, open: &Slots, now: u64) {
         self.event(open, now, |now, cut| {
-            self.ends_wait(open, cut, now);
+            self.ends_wait(open, cut, now, false);
             self.ended.store(now, Release);
         });
     }
@@ -407,6 +443,52 @@ mod tests {
         account.ends_handover(&open, 130);
         account.begins_wait_in(&open, 140);
         assert_eq!(account.waits(), (30, 1, 140));
+    }
+
+    #[test]
+    fn a_hand_over_ends_with_the_acquire() {
+        let (open, account) = (Slots::new(), Account::leak(0, 7));
+        for start in [100, 200] {
+            account.released(&open, start, true);
+            account.begins_wait_in(&open, start);
+            account.ends_handover(&open, start + 10);
+            account.acquired(&open, start + 20);
+        }
+        assert_eq!(account.waits(), (20, 2, 0), "two waits, though the second one began soon after the first");
+        assert_eq!(account.figures().longest_wait, 10);
+    }
+
+    #[test]
+    fn a_wait_is_counted_once_whether_the_hand_over_goes_on_or_not() {
+        let (open, account) = (Slots::new(), Account::leak(0, 7));
+        // SAFETY: all fields are atomics, for which zeros are valid.
+        let lengths: &Lengths = Box::leak(Box::new(unsafe { std::mem::zeroed() }));
+        account.counts_in(lengths);
+        open.begin_lengths(|| 10, 0.001);
+        let hand_over = |at: u64, wait: Option<u64>| {
+            account.acquired(&open, at);
+            account.released(&open, at, true);
+            account.begins_wait_in(&open, at);
+            account.ends_handover(&open, at + 1000);
+            wait.inspect(|since| account.begins_wait_in(&open, *since));
+            account.acquired(&open, at + 5000);
+            account.released(&open, at + 5500, false);
+        };
+        let counted = || lengths.at(1, 0)[1][..4].to_vec();
+        hand_over(10_000, Some(11_000));
+        assert_eq!(counted(), [0, 0, 0, 1], "5 us in all");
+        hand_over(20_000, None);
+        assert_eq!(counted(), [0, 1, 0, 1], "1 us");
+        hand_over(30_000, Some(34_000));
+        assert_eq!(counted(), [0, 1, 0, 2]);
+        account.released(&open, 40_000, true);
+        account.begins_wait_in(&open, 40_000);
+        account.ends_handover(&open, 41_000);
+        account.begins_wait_in(&open, 41_001 + SAME_WAIT);
+        account.acquired(&open, 43_001 + SAME_WAIT);
+        account.released(&open, 44_001 + SAME_WAIT, false);
+        assert_eq!(counted(), [0, 2, 1, 2], "two waits: the thread did something else in between");
+        assert_eq!(lengths.at(1, 0)[1].iter().sum::<u64>(), account.figures().waits);
     }
 
     #[test]

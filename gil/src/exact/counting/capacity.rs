@@ -1,5 +1,7 @@
 //! How many accounts, GILs and windows share one piece of memory, and how many of each there can be.
 
+pub(super) use crate::snapshot::BUCKETS;
+
 /// The maximum number of GILs at a time.
 pub(super) const GILS: usize = 1024;
 /// The number of accounts in a block. Blocks are added as they are needed.

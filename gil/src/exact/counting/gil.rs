@@ -3,6 +3,7 @@
 use super::account::{Account, NONE};
 use super::capacity::GILS;
 use super::figures::{Cells, Figures};
+use super::histogram::Lengths;
 use super::single_writer::add;
 use super::slots::{OPEN, Slots};
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
@@ -32,6 +33,8 @@ pub(crate) struct Gil {
     /// those of the threads that have no account any more. The registry writes them under its lock.
     past: Cells,
     past_session: AtomicU64,
+    /// The lengths of the holds and waits.
+    lengths: Lengths,
 }
 
 impl Gil {
@@ -120,6 +123,11 @@ impl Gil {
     pub(super) fn set_past(&self, session: u64, past: &Figures) {
         self.past.store(past);
         self.past_session.store(session, Relaxed);
+    }
+
+    /// Returns the lengths of the holds and waits.
+    pub(super) fn lengths(&self) -> &Lengths {
+        &self.lengths
     }
 
     /// Records an acquire by the thread of `account`, which is the calling thread.

@@ -1,5 +1,5 @@
 //! The accounts: how long each thread has held each GIL and waited for it, and how often. Imports run one way:
-//! [`atomic`], [`capacity`], [`interpreters`], [`single_writer`], [`slot_figures`], [`lock`] and [`figures`], [`slots`],
+//! [`atomic`], [`capacity`], [`interpreters`], [`single_writer`], [`slot_figures`], [`lock`] and [`figures`], [`slots`], [`histogram`],
 //! [`account`], [`gil`] and [`blocks`], [`gils`], [`registry`], [`pool`], [`barrier`], [`read`], [`window`]. Nothing here
 //! imports the redirected calls (`super::hooking`), which report the events.
 
@@ -11,6 +11,7 @@ mod capacity;
 mod figures;
 pub(super) mod gil;
 pub(super) mod gils;
+mod histogram;
 mod interpreters;
 mod lock;
 pub(super) mod pool;

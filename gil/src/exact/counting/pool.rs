@@ -108,7 +108,7 @@ pub(super) fn own_with_main() -> Option<&'static Account> {
 
 /// Returns the calling thread's account with `gil`, of this session.
 #[inline]
-pub(crate) fn own(gil: &Gil) -> &'static Account {
+pub(crate) fn own(gil: &'static Gil) -> &'static Account {
     match latest() {
         Some(account) if account.is_with(gil.id(), session()) => account,
         latest => search(gil, latest),
@@ -117,7 +117,7 @@ pub(crate) fn own(gil: &Gil) -> &'static Account {
 
 #[cold]
 #[inline(never)]
-fn search(gil: &Gil, latest: Option<&'static Account>) -> &'static Account {
+fn search(gil: &'static Gil, latest: Option<&'static Account>) -> &'static Account {
     let mut kept = None;
     if let Some(first) = latest {
         if is_nobody(first) {
@@ -158,7 +158,7 @@ fn without_ended(first: &'static Account) -> Option<&'static Account> {
 }
 
 /// Creates an account in the ring of `sibling`. If there is no memory, the thread's figures are missing.
-fn create(gil: &Gil, sibling: Option<&'static Account>) -> &'static Account {
+fn create(gil: &'static Gil, sibling: Option<&'static Account>) -> &'static Account {
     let Some(account) = BLOCKS.take() else {
         let nobody = &NOBODY;
         UNLISTED.fetch_add(1, Relaxed);
@@ -168,6 +168,7 @@ fn create(gil: &Gil, sibling: Option<&'static Account>) -> &'static Account {
         return nobody;
     };
     account.begin(BEGUN.fetch_add(1, Relaxed) + 1, gil.id(), thread::tid(), session());
+    account.counts_in(gil.lengths());
     account.join_ring(sibling);
     thread::set_word((&raw const *account).cast());
     REGISTRY.enter(account);

@@ -3,6 +3,7 @@
 use super::super::clock::{Scale, ticks};
 use super::account::Account;
 use super::barrier;
+use super::capacity::BUCKETS;
 use super::figures::Figures;
 use super::gil::Gil;
 use super::gils::{GILS, Gils};
@@ -10,7 +11,7 @@ use super::lock::Guard;
 use super::pool::{self, REGISTRY};
 use super::registry::{Lists, Registry};
 use super::slots::{Kind, OPEN, Slot, Slots};
-use crate::snapshot::{GilTotals, Snapshot, ThreadTotals};
+use crate::snapshot::{GilTotals, Histograms, Snapshot, ThreadTotals};
 
 /// All accounts at one moment, in ticks.
 pub(super) struct Reading {
@@ -33,6 +34,8 @@ pub(super) struct GilReading {
     pub(super) rows: Vec<Row>,
     /// The sum of the threads that have none any more, and the longest hold and wait of them.
     pub(super) past: Figures,
+    /// How many holds and how many waits had which length, if that is counted.
+    pub(super) lengths: Option<[[u64; BUCKETS]; 2]>,
 }
 
 /// One thread with one GIL at one moment.
@@ -115,6 +118,12 @@ impl Reader<'_> {
         let mut reading = Reading { session, at, gils: gils.collect() };
         lists.living().for_each(|account| reading.add(account, false, slot));
         lists.retired().for_each(|account| reading.add(account, true, slot));
+        // After the accounts: now all events before the cut have been recorded.
+        if self.open.lengths_since().is_some() {
+            for gil in &mut reading.gils {
+                gil.lengths = self.gils.by_id(gil.id).map(|found| found.lengths().at(session, at));
+            }
+        }
         reading
     }
 }
@@ -163,6 +172,7 @@ impl GilReading {
             until: gil.ended().map_or(at, |ended| ended.min(at)),
             rows: Vec::new(),
             past,
+            lengths: None,
         }
     }
 
@@ -182,6 +192,7 @@ impl GilReading {
             at_ns: scale.time(at),
             metered_ns: self.metered_since.map_or(0, |since| scale.ns(self.until.saturating_sub(since.max(from)))),
             threads: rows.map(|row| row.into_totals(from, at, scale)).collect(),
+            histograms: self.lengths.map(|[holds, waits]| Histograms { holds, waits }),
             ..GilTotals::default()
         };
         totals.sum();

@@ -41,6 +41,10 @@ pub(crate) struct Slots {
     blocks: AtomicPtr<Block>,
     /// The number of windows that were ever opened.
     windows: AtomicU64,
+    /// The cut since which lengths are counted in histograms; 0 if they are not.
+    lengths_since: AtomicU64,
+    /// Microseconds per tick, times 2^64.
+    us_per_tick: AtomicU64,
 }
 
 /// Some slots. Memory full of zeros is a block of free ones.
@@ -76,7 +80,13 @@ pub(crate) struct Slot {
 
 impl Slots {
     pub(crate) const fn new() -> Self {
-        Self { cut: AtomicU64::new(1), blocks: AtomicPtr::new(null_mut()), windows: AtomicU64::new(0) }
+        Self {
+            cut: AtomicU64::new(1),
+            blocks: AtomicPtr::new(null_mut()),
+            windows: AtomicU64::new(0),
+            lengths_since: AtomicU64::new(0),
+            us_per_tick: AtomicU64::new(0),
+        }
     }
 
     /// Returns the time of the latest cut.
@@ -108,6 +118,37 @@ impl Slots {
         }
         // SeqCst: the store is done before the caller reads the clock and the accounts.
         self.cut.store(at, Ordering::SeqCst);
+    }
+
+    /// Begins to count lengths, if they are not counted yet. The clock runs at `us_per_tick`.
+    pub(super) fn begin_lengths(&self, ticks: impl Fn() -> u64, us_per_tick: f64) {
+        if self.lengths_since().is_none() {
+            let at = (ticks() + AHEAD).max(self.cut() + 1);
+            self.us_per_tick.store((us_per_tick * 2f64.powi(64)) as u64, Relaxed);
+            // Before the cut: whoever learns of the cut counts.
+            self.lengths_since.store(at, Relaxed);
+            self.cut_at(at, None);
+        }
+    }
+
+    /// Ends the counting of lengths, at the beginning of a session.
+    pub(crate) fn end_lengths(&self) {
+        self.lengths_since.store(0, Relaxed);
+    }
+
+    /// Returns the cut since which lengths are counted, if they are.
+    pub(super) fn lengths_since(&self) -> Option<u64> {
+        Some(self.lengths_since.load(Relaxed)).filter(|since| *since != 0)
+    }
+
+    /// Returns true if the length of an event after `cut` is counted.
+    pub(super) fn counts_lengths(&self, cut: u64) -> bool {
+        self.lengths_since().is_some_and(|since| cut >= since)
+    }
+
+    /// Converts a number of ticks to whole microseconds, for a histogram.
+    pub(super) fn whole_us(&self, ticks: u64) -> u64 {
+        ((u128::from(ticks) * u128::from(self.us_per_tick.load(Relaxed))) >> 64) as u64
     }
 
     /// Takes a free slot for a window that opens at the next cut.
@@ -146,6 +187,9 @@ impl Slots {
                 slot.head().opened.store(0, Relaxed);
                 slot.head().window.store(0, Relaxed);
             }
+        }
+        if self.lengths_since().is_some() {
+            self.lengths_since.store(at, Relaxed);
         }
         self.cut_at(at, None);
         at
@@ -336,6 +380,20 @@ mod tests {
         assert_eq!(window.longest(7, 2000, Kind::Hold), 50);
         open.cut_at(3000, None);
         assert_eq!(window.longest(7, 3000, Kind::Hold), 100);
+    }
+
+    #[test]
+    fn lengths_are_counted_from_a_cut_on() {
+        let open = Slots::new();
+        open.cut_at(5000, None);
+        open.begin_lengths(|| 1000, 0.25);
+        assert_eq!((open.cut(), open.lengths_since()), (5001, Some(5001)));
+        assert_eq!([5000, 5001, 6000].map(|cut| open.counts_lengths(cut)), [false, true, true]);
+        assert_eq!([3, 4, 4_000_000_007].map(|ticks| open.whole_us(ticks)), [0, 1, 1_000_000_001]);
+        open.begin_lengths(|| 9000, 1.0);
+        assert_eq!(open.begin_anew(7000), open.lengths_since().unwrap(), "in a forked child, from the fork on");
+        open.end_lengths();
+        assert!(!open.counts_lengths(u64::MAX));
     }
 
     #[test]

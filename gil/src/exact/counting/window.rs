@@ -1,6 +1,7 @@
 //! Windows: periods of metering, each with its own longest hold and wait.
 
 use super::super::clock::{Scale, ticks};
+use super::capacity::BUCKETS;
 use super::figures::Figures;
 use super::gils::GILS;
 use super::pool::{self, REGISTRY};
@@ -30,6 +31,8 @@ struct GilBefore {
     id: u64,
     /// The sum of the threads that had ended.
     past: Figures,
+    /// How many holds and waits had which length, if that was counted.
+    lengths: Option<[[u64; BUCKETS]; 2]>,
     /// The figures of the living threads, sorted by the number of the row.
     living: Vec<(u64, Figures)>,
 }
@@ -58,10 +61,17 @@ impl Window {
         pool::collect_locked(&lists);
         let reader = Reader { gils: &GILS, open: &OPEN, registry: &REGISTRY };
         let mut reading = reader.read(&lists, pool::session(), Some(&self.slot), ticks);
+        let lengths_since = OPEN.lengths_since();
         drop(lists);
-        self.before.subtract_from(&mut reading, from);
+        self.before.subtract_from(&mut reading, from, lengths_since);
         Some(reading.into_snapshot(from, &Scale::now(), GILS.unlisted(), pool::unlisted()))
     }
+}
+
+/// Counts the lengths of holds and waits from now on, if they are not counted yet.
+pub(crate) fn count_lengths() {
+    let _lists = REGISTRY.lock();
+    OPEN.begin_lengths(ticks, Scale::now().us_per_tick());
 }
 
 impl Drop for Window {
@@ -79,9 +89,10 @@ impl Before {
     }
 
     /// Subtracts these figures. If they belong to another session, for example the parent's, nothing is subtracted.
-    fn subtract_from(&self, reading: &mut Reading, opened: u64) {
+    fn subtract_from(&self, reading: &mut Reading, opened: u64, lengths_since: Option<u64>) {
         reading.gils.retain(|gil| !gil.is_over(opened));
         for gil in &mut reading.gils {
+            gil.lengths = gil.lengths.filter(|_| lengths_since.is_some_and(|since| since <= opened));
             // A thread that had ended before is part of the past, even if it still has an account.
             gil.rows.retain(|row| {
                 let had_ended = row.ended.is_some_and(|ended| ended <= opened);
@@ -105,7 +116,7 @@ impl GilBefore {
         let living = gil.rows.iter().filter(|row| row.ended.is_none());
         let mut living: Vec<_> = living.map(|row| (row.id, row.figures.up_to(0, at))).collect();
         living.sort_unstable_by_key(|(id, _)| *id);
-        Self { id: gil.id, past, living }
+        Self { id: gil.id, past, lengths: gil.lengths, living }
     }
 
     fn subtract_from(&self, gil: &mut GilReading) {
@@ -121,7 +132,16 @@ impl GilBefore {
             }
         }
         gil.past.subtract(&without_row);
+        gil.lengths = gil.lengths.zip(self.lengths).map(|(now, before)| difference(now, before));
     }
+}
+
+/// Subtracts `before` from `now`, which has grown from it.
+fn difference(mut now: [[u64; BUCKETS]; 2], before: [[u64; BUCKETS]; 2]) -> [[u64; BUCKETS]; 2] {
+    for (now, before) in now.as_flattened_mut().iter_mut().zip(before.as_flattened()) {
+        *now = now.saturating_sub(*before);
+    }
+    now
 }
 
 #[cfg(test)]
@@ -142,7 +162,7 @@ mod tests {
         fn read(&self, world: &World, at: u64) -> GilTotals {
             let mut reading = world.read(1, Some(&self.0), at);
             let from = self.0.opened().unwrap();
-            self.1.subtract_from(&mut reading, from);
+            self.1.subtract_from(&mut reading, from, world.open.lengths_since());
             reading.into_snapshot(from, &Scale::of_nanoseconds(), 0, 0).gils.remove(0)
         }
     }
@@ -219,6 +239,29 @@ mod tests {
     }
 
     #[test]
+    fn a_window_counts_the_lengths_of_the_holds_that_end_in_it() {
+        let world = metered();
+        let account = world.begin(1, 100, 400);
+        account.counts_in(world.gils.main().lengths());
+        let hold = |since: u64, us: u64| {
+            account.acquired(&world.open, since);
+            account.released(&world.open, since + 1000 * us, false);
+        };
+        let uncounted = Opened::at(world, 1000);
+        world.open.begin_lengths(|| 1000, 0.001);
+        hold(10_000, 1);
+        let counted = Opened::at(world, 20_000);
+        hold(30_000, 0);
+        hold(40_000, 3);
+        hold(50_000, 3);
+        world.open.cut_at(70_000, None);
+        hold(80_000, 5);
+        let found = counted.read(world, 100_000).histograms.unwrap();
+        assert_eq!((&found.holds[..5], found.waits.iter().sum::<u64>()), (&[1, 0, 2, 1, 0][..], 0));
+        assert_eq!(uncounted.read(world, 110_000).histograms, None, "not from its opening on");
+    }
+
+    #[test]
     fn a_gil_that_ended_before_is_not_part_of_a_window() {
         let world = metered();
         world.gils.main().place(0, 0x1000, 5);
@@ -228,7 +271,7 @@ mod tests {
         let (_, reading) = world.open(500);
         let mut reading = Reading { at: 600, ..reading };
         assert_eq!(outer.read(world, 700).metered_ns, 200);
-        Before { session: 1, gils: Vec::new() }.subtract_from(&mut reading, 500);
+        Before { session: 1, gils: Vec::new() }.subtract_from(&mut reading, 500, None);
         assert!(reading.gils.is_empty());
     }
 }
