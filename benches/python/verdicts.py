@@ -318,7 +318,9 @@ def check_all(meter, times, spinners, quiet):
             for name, call in calls.items():
                 verdicts = [verdict(meter, call) for _ in range(times)]
                 found = collections.Counter(one["verdict"] for one in verdicts)
-                reasons = {f"{one['verdict']}: {one['reason']}" for one in verdicts if one["verdict"] != expected}
+                reasons = {
+                    f"{one['verdict']}: {one['reason']}" for one in verdicts if one["verdict"] != expected
+                }
                 figures = {}
                 for key in FIGURES:
                     exact = [

@@ -243,8 +243,36 @@ def test_a_verdict_that_other_processes_prevent_is_marked(monkeypatch):
 )
 def test_the_bounds_of_a_stall_differ_by_the_run_delays(own, theirs, least):
     prober = _background.Prober(None, set(), 0)
-    prober.round_ended((0.0, {}, 0.0), (0.031, {}, 0.031), 30 * MS, 30 * MS, own, theirs)
+    prober.round_ended((0.0, {}, 0.0), (0.031, {}, 0.031), 30 * MS, 30 * MS, own, theirs, 1)
     assert (prober.stall, prober.least_stall) == (pytest.approx(0.03), pytest.approx(least))
+
+
+def test_several_holds_in_a_round_are_not_one_long_hold():
+    prober = _background.Prober(None, set(), 0)
+    prober.round_ended((0.0, {}, 0.0), (0.005, {}, 0.005), 5 * MS, 5 * MS, 0, [0], 1)
+    # The prober had no core when the GIL was free for a moment.
+    prober.round_ended((0.0, {}, 0.0), (0.012, {}, 0.012), 12 * MS, 12 * MS, 1 * MS, [0], 2)
+    assert (prober.hold, prober.least_hold) == (pytest.approx(0.012), pytest.approx(0.005))
+
+
+def test_a_wait_over_several_calls_is_no_lower_bound_of_the_stall_by_one(monkeypatch):
+    # Calls of 10 ms, of which 4 ms are run delay, beside a prober that waited for 9.5 ms without a run delay.
+    set_run_delay_of_the_caller(monkeypatch, iter(range(0, 10**12, 4 * MS)))
+
+    class Waited(_background.Prober):
+        def __init__(self, *arguments):
+            _background.Prober.__init__(self, *arguments)
+            self.stall = self.least_stall = 0.0095
+
+        def round_ended(self, *_):
+            pass
+
+    monkeypatch.setattr(_verdict, "Prober", Waited)
+    found = verdict(
+        FakeMeter(Row(held=10 * MS, longest=10 * MS), elapsed=10 * MS, requested=1), call, patience=0.1
+    )
+    assert found["longest_stall_s"] == pytest.approx(0.0095), found
+    assert found["lower_bounds"]["longest_stall_s"] == pytest.approx(0.006), found
 
 
 def test_a_call_that_is_cut_into_long_holds_holds():

@@ -135,6 +135,7 @@ class Prober(BackgroundThread):
     are the upper and the lower bound, in seconds, of the longest time that it waited while a thread that works for the
     call held the GIL; `hold` and `least_hold` those of the longest hold. They differ by run delays: a thread without a
     core can neither release the GIL nor acquire it, but it may have been without a core at another time of the round.
+    A round with several releases is several holds, of which the longest is not known.
     `delay` is the sum of the run delays of these threads.
     """
 
@@ -157,9 +158,10 @@ class Prober(BackgroundThread):
 
     def work(self):
         sleep(self._pause)
-        waited, held, holders = self._read()
-        self._holders.update(holders)
-        waited, held, self._before = waited - self._before[0], held - self._before[1], (waited, held, holders)
+        now, before = self._read(), self._before
+        waited, held, releases = (now[index] - before[index] for index in (0, 1, 3))
+        self._holders.update(now[2])
+        self._before = now
         if waited > self.SHORT_NS or clock() - self._since[2] > self.LONG_S:
             now = (clock(), self._read_delays(), clock())
             # A thread that holds the GIL for the first time was not read when this round began: its run delay in this
@@ -169,21 +171,23 @@ class Prober(BackgroundThread):
                 (tid, delay - self._since[1].get(tid, first.get(tid, 0))) for tid, delay in now[1].items()
             )
             own = delays.pop(self.tid)
-            self.round_ended(self._since, now, waited, held, own, list(delays.values()))
+            self.round_ended(self._since, now, waited, held, own, list(delays.values()), releases)
             self._since = now
         else:
             self.hold = max(self.hold, held / 1e9)
 
-    def round_ended(self, began, ended, waited, held, own, theirs):
-        """Records a round, in nanoseconds: how long this thread waited for the GIL and the others held it, and the run
-        delays of this thread and of the others. `began` and `ended` are readings of the run delays, each between the
-        times just before and just after it."""
+    def round_ended(self, began, ended, waited, held, own, theirs, releases):
+        """Records a round, in nanoseconds: how long this thread waited for the GIL and the others held it, the run
+        delays of this thread and of the others, and how often the others released the GIL. `began` and `ended` are
+        readings of the run delays, each between the times just before and just after it."""
         stall, delay = min(waited, held), own + sum(theirs)
         self.stall, self.least_stall = (
             max(self.stall, stall / 1e9),
             max(self.least_stall, (stall - delay) / 1e9),
         )
-        self.hold, self.least_hold = max(self.hold, held / 1e9), max(self.least_hold, (held - delay) / 1e9)
+        self.hold = max(self.hold, held / 1e9)
+        if releases <= 1:
+            self.least_hold = max(self.least_hold, (held - delay) / 1e9)
         self.delay += sum(theirs) / 1e9
 
     def end(self):
@@ -196,10 +200,10 @@ class Prober(BackgroundThread):
     def _read(self):
         _, rows = self._meter.snapshot()
         waited = rows[self.tid].waited_ns if self.tid in rows else 0
-        holders = dict(
-            (tid, row.held_ns) for tid, row in rows.items() if tid not in self._others and row.held_ns
-        )
-        return waited, sum(holders.values()), set(holders)
+        holders = dict((tid, row) for tid, row in rows.items() if tid not in self._others and row.held_ns)
+        held = sum(row.held_ns for row in holders.values())
+        releases = sum(row.voluntary_releases + row.forced_drops for row in holders.values())
+        return waited, held, set(holders), releases
 
     def _read_delays(self):
         return self._delays.read_all(self._holders | set([self.tid]))
@@ -214,7 +218,7 @@ class Contender(Prober):
         self._rounds = []
         Prober.begin(self)
 
-    def round_ended(self, began, ended, waited, held, own, theirs):
+    def round_ended(self, began, ended, waited, held, own, theirs, releases):
         if waited > self.SHORT_NS:
             self._rounds.append((began[2], ended[0], (waited - own) / 1e9))
 

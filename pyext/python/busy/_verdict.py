@@ -367,7 +367,7 @@ class _Check(object):
         """Pass C: the longest hold, unless pass A has measured it as `hold`, and the longest stall by one call."""
         self.repeats = 1
         pause, wanted = min(max(length / 10, SHORT_INTERVAL_S), 0.0005), _calls_for(length)
-        holds, stalls, least_stalls, elapsed = [], [], [], []
+        holds, stalls, least_stalls, elapsed, least_elapsed = [], [], [], [], []
         while len(holds) < 3 or (_differ(*min(holds)) and clock() < self.deadline):
             with self.beside(Prober(self.meter, self.others, pause)) as prober:
                 samples = _least_disturbed([self.sample() for _ in range(wanted)])
@@ -380,15 +380,19 @@ class _Check(object):
             stalls.append(prober.stall)
             least_stalls.append(prober.least_stall)
             elapsed.append(max(sample.elapsed for sample in samples))
+            least_elapsed.append(max(sample.elapsed - sample.run_delay for sample in samples))
             # Otherwise the prober may have come too late to the only long hold.
             if longest < 0.001 or (prober.stall > 0.8 * longest and not _differ(*holds[-1])):
                 break
         # A wait of the prober may span several calls, but one call adds no more than its own duration. And the prober
         # acquires the GIL at the first release after its request, if it has a core then.
-        stall = min(max(stalls), min(elapsed))
+        stall, least_stall = min(max(stalls), min(elapsed)), min(max(least_stalls), min(least_elapsed))
         if not _HAS_OLD_GIL:
-            stall = min(stall, max(min(holds)[0], sys.getswitchinterval()))
-        return self.report(word, reason, share, hold or min(holds), (stall, min(stall, max(least_stalls))))
+            longest, least = (max(bound, sys.getswitchinterval()) for bound in min(holds))
+            stall, least_stall = min(stall, longest), min(least_stall, least)
+        return self.report(
+            word, reason, share, hold or min(holds), (stall, max(0.0, min(stall, least_stall)))
+        )
 
     def runs_python(self):
         """True if the call runs Python code, which drops the GIL on request at the start of each function
