@@ -207,7 +207,7 @@ fn the_longest_hold_of_a_window_is_that_at_the_cut() {
 #[test]
 fn an_account_is_used_again_only_by_a_thread_that_begins_after_the_reading() {
     loom::model(|| {
-        // An account that ended waits for the one who has the lock to recycle it (registry.rs).
+        // The account of an ended thread is recycled by the thread that has the lock (registry.rs).
         let (account, open) = (Arc::new(Account::default()), Arc::new(Slots::new()));
         let lists = Arc::new(lock::Lock { is_taken: atomic::AtomicBool::new(false), value: () });
         account.begin(1, 5, 7, 1);

@@ -33,7 +33,7 @@ def test_a_thread_has_its_own_times():
 
     def wait_for_the_gil():
         gate.wait()
-        found.append(spent(lambda: busy.without_lock(0.01)))
+        found.append(spent(lambda: busy.without_lock(0.05)))
 
     gate = threading.Barrier(2)
     thread = threading.Thread(target=wait_for_the_gil)

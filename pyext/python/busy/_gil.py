@@ -79,8 +79,8 @@ Histograms.__module__ = ThreadTimes.__module__ = "busy"
 
 
 def thread_times() -> ThreadTimes:
-    """Return how long the calling thread has held the GIL and waited for it, exactly. The difference of two calls tells
-    what a piece of code has cost, for example a request of a web service:
+    """Return how long the calling thread has held the GIL and waited for it, exactly. The difference of two calls is
+    the cost of the code between them, for example of a request to a web service:
 
     >>> before = busy.thread_times()
     >>> work()

@@ -43,7 +43,7 @@ pub(crate) struct Account {
     /// The lengths below which no hold, and no wait, is the longest of the session or of any window. 0 if lengths are
     /// counted.
     floors: [AtomicU64; 2],
-    /// What has happened since the latest release: one of the constants below.
+    /// The state since the latest release: one of the constants above.
     release: AtomicU8,
     // Up to here, and to the longest hold in `now`: two cache lines, which a release and an acquire use.
     now: Cells,

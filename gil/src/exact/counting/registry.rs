@@ -1,5 +1,5 @@
 //! The registry of the accounts: which threads live, and which ones have ended. A thread that begins or ends only puts
-//! its account on a stack, and waits for nobody. Who has the lock moves the accounts from there to the lists.
+//! its account on a stack, and waits for nobody. The thread that has the lock moves the accounts from there to the lists.
 //!
 //! When a thread ends, its figures are added to the past of its GIL. Its account is kept (retired) until the last window
 //! that was opened before the end is closed, at most [`RETIRED`] accounts at a time. Then it is used again.
