@@ -324,10 +324,11 @@ impl Account {
 
     /// Returns the figures at `cut`, the latest one.
     ///
-    /// A thread that was recording an event at the cut may have lost its CPU. Then the reader waits for it, for some
-    /// milliseconds at most, and takes the figures as they are.
+    /// A thread that was recording an event at the cut may have lost its CPU. Then the reader waits for it, for about
+    /// 0.1 s at most (a loaded core gives a thread its next turn within some tens of milliseconds, unless it is
+    /// stopped), and takes the figures as they are.
     pub(super) fn at(&self, cut: u64) -> Figures {
-        const TRIES: u32 = 300;
+        const TRIES: u32 = 1500;
         for tries in 0..TRIES {
             // Nobody writes to `previous` until the next cut.
             if self.cut.load(Acquire) == cut {

@@ -233,6 +233,8 @@ impl Row {
 mod tests {
     use super::super::world::World;
     use super::*;
+    use std::sync::atomic::{AtomicU64, Ordering};
+    use std::sync::{Arc, Mutex};
 
     fn totals(world: &World, session: u64, at: u64) -> Vec<GilTotals> {
         world.read(session, None, at).into_snapshot(0, &Scale::of_nanoseconds(), 0, 0).gils
@@ -303,17 +305,18 @@ mod tests {
     fn snapshots_of_any_number_of_threads_at_any_rate_of_events_add_up() {
         // One after the other holds the GIL, as under its mutex. Whoever has it also keeps the truth.
         let world = World::new();
-        let truth = std::sync::Mutex::new(());
-        let clock = std::sync::atomic::AtomicU64::new(1000);
-        let tick = || clock.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
-        let stop = std::sync::atomic::AtomicBool::new(false);
+        let truth = Mutex::new(());
+        let clock = AtomicU64::new(1000);
+        let tick = || clock.fetch_add(1, Ordering::SeqCst);
         world.gils.main().begin(1, 1000);
         std::thread::scope(|scope| {
+            // If a comparison fails, `go_on` is dropped with this closure. Then the threads end, and the scope does.
+            let go_on = Arc::new(());
             for id in 1..=3 {
-                let (truth, tick, stop) = (&truth, &tick, &stop);
+                let (truth, tick, go_on) = (&truth, &tick, Arc::downgrade(&go_on));
                 scope.spawn(move || {
                     let account = world.begin(id, 0, 0);
-                    while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                    while go_on.strong_count() == 1 {
                         let _turn = truth.lock().unwrap();
                         world.gils.main().acquired(account, &world.open, tick());
                         world.gils.main().released(&world.open, 1, tick(), false);
@@ -322,16 +325,14 @@ mod tests {
             }
             let mut before = GilTotals::default();
             for _ in 0..2000 {
-                let at = tick() + 5;
-                let now = totals(world, 1, at).remove(0);
-                assert!(now.held_ns <= at - 1000 && now.held_ns >= before.held_ns, "{now:?} {before:?}");
+                let now = world.read_now(1, tick).into_snapshot(0, &Scale::of_nanoseconds(), 0, 0).gils.remove(0);
+                assert!(now.held_ns <= now.at_ns - 1000 && now.held_ns >= before.held_ns, "{now:?} {before:?}");
                 assert!(now.held_ns - before.held_ns <= now.at_ns - before.at_ns.max(1000), "{now:?} {before:?}");
                 let running = now.threads.iter().filter(|row| row.holds).count() as u64;
                 let ended = now.voluntary_releases + now.forced_drops;
                 assert!(running <= 1 && now.acquisitions == ended + running, "{now:?}");
                 before = now;
             }
-            stop.store(true, std::sync::atomic::Ordering::Relaxed);
         });
     }
 }

@@ -57,6 +57,12 @@ impl World {
         self.reader().read_at(&self.registry.lock(), session, slot, at)
     }
 
+    /// Makes a cut a little after the present `ticks`, and reads the accounts of `session`.
+    pub(super) fn read_now(&self, session: u64, ticks: impl Fn() -> u64) -> Reading {
+        self.collect();
+        self.reader().read(&self.registry.lock(), session, None, ticks)
+    }
+
     fn reader(&self) -> Reader<'_> {
         Reader { gils: self.gils, open: &self.open, registry: &self.registry }
     }
