@@ -2,8 +2,14 @@
 # pip. Everything else is installed under build/.
 
 PYTHON ?= python3
-PREFIX ?= /usr/local
+# Where `make install` puts the files; DESTDIR goes before each of the others.
 DESTDIR ?=
+PREFIX ?= /usr/local
+BINDIR ?= $(PREFIX)/bin
+LIBDIR ?= $(PREFIX)/lib
+INCLUDEDIR ?= $(PREFIX)/include
+DATADIR ?= $(PREFIX)/share
+MANDIR ?= $(DATADIR)/man
 # Arguments that `make run` passes to `busy run`, and `make bench` to busy-bench: make run ARGS="ctypes -d 10"
 ARGS ?=
 # Number of kills of `make soak`.
@@ -17,8 +23,10 @@ RELEASE := target/release
 BENCH := build/bench
 # The Python module for child interpreters. The command looks for it in its own folder.
 MODULE := $(RELEASE)/python/busy
-# Its metadata, with the entry point by which pytest finds the plugin.
-DIST_INFO = $(firstword $(wildcard $(RELEASE)/python/*.dist-info))
+# The static library that links beside other Rust libraries.
+ARCHIVE := build/libbusy.a
+# The manual pages and the completions of the shells.
+MANUAL := build/manual
 ABI_MAJOR := $(shell sed -n 's/.*BUSY_ABI_MAJOR: u32 = \([0-9]*\);/\1/p' ffi/src/abi.rs)
 VERSION := $(shell sed -n '/workspace.package/,/^$$/s/^version = "\(.*\)"/\1/p' Cargo.toml)
 
@@ -41,7 +49,7 @@ FUZZ_SECONDS ?= 30
 FUZZ := build/fuzz
 FUZZ_TARGETS := $(basename $(notdir $(wildcard ffi/fuzz/fuzz_targets/*.rs)))
 
-.PHONY: help run test soak check loom sanitizers regrtest bench verdicts fuzz interpreters generate build install uninstall clean
+.PHONY: help run test soak check loom sanitizers regrtest bench verdicts fuzz interpreters generate build install uninstall clean FORCE
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -63,10 +71,12 @@ check: build $(VENV)/ready-to-check ## check formatting, lints, stubs, and that 
 	cargo clippy --release --workspace --all-targets -- -D warnings
 	$(TOOL)/ruff check
 	$(TOOL)/ruff format --check
-	$(TOOL)/shellcheck interpreters/debian.sh
+	$(TOOL)/shellcheck interpreters/debian.sh packaging/*.sh
 	MYPYPATH=$(RELEASE)/python PYTHONPATH=$(RELEASE)/python $(TOOL)/python -m mypy.stubtest --mypy-config-file pyext/mypy.ini --allowlist pyext/stubtest.txt busy
 	$(LIBCLANG) cargo build --release --features bindgen
 	cargo test --release -p busy-ffi --test abi
+	@command -v abidiff >/dev/null || test "$$(id -u)" != 0 || apt-get install --yes --quiet abigail-tools >/dev/null || true
+	packaging/abidiff.sh compare
 
 # The test compiles libbusy again, for ThreadSanitizer. valgrind comes from apt, so only root installs it.
 sanitizers: build ## run the GIL meter under ThreadSanitizer and valgrind, in a C program that embeds each CPython
@@ -110,11 +120,23 @@ fuzz: $(FUZZ)/cargo-fuzz/bin/cargo-fuzz ## fuzz the C ABI under AddressSanitizer
 $(FUZZ)/cargo-fuzz/bin/cargo-fuzz:
 	cargo install --quiet --root $(FUZZ)/cargo-fuzz --locked --version 0.13.2 cargo-fuzz
 
-generate: $(VENV)/ready-to-check ## regenerate busy.h, busy_gil.h and the loader after a change of the C ABI
+generate: $(VENV)/ready-to-check ## regenerate busy.h, busy_gil.h, the loader and ffi/abi after a change of the C ABI
 	BUSY_GENERATE=1 $(LIBCLANG) cargo build --release --features bindgen
+	packaging/abidiff.sh write
 
-build: $(MODULE)/__init__.py ## build the command, libbusy and the Python module
+# No path of the builder in the files, so that two folders give the same ones. As a file, so that cargo by hand and make
+# compile with the same flags.
+CARGO_FOLDER := $(or $(CARGO_HOME),$(HOME)/.cargo)
+.cargo/config.toml: FORCE
+	@mkdir -p .cargo
+	@printf '# Written by make.\n[build]\nrustflags = ["--remap-path-prefix=%s=/busy", "--remap-path-prefix=%s=/cargo"]\n' \
+		'$(CURDIR)' '$(CARGO_FOLDER)' > $@.new
+	@cmp -s $@.new $@ && rm $@.new || mv $@.new $@
+
+build: $(MODULE)/__init__.py ## build the command, libbusy, the Python module and the manual pages
 	cargo build --release
+	@packaging/archive.sh $(RELEASE)/libbusy.a $(ARCHIVE)
+	@cargo run --quiet --release -p busy-manual -- $(MANUAL)
 
 # bindgen uses the libclang package of PyPI, which lacks the compiler's headers.
 LIBCLANG = LIBCLANG_PATH=$$($(TOOL)/python -c 'import clang, os; print(os.path.dirname(clang.__file__) + "/native")') \
@@ -145,7 +167,7 @@ $(VENV)/ready-to-build: requirements-build.txt
 
 # The wheel carries libbusy, which has the GIL meter. In the build folder, the module uses the library beside the command, so
 # that both are always of the same build.
-$(MODULE)/__init__.py: $(VENV)/ready-to-build Cargo.lock $(shell find pyext busy-core gil ffi loader -type f -not -name '*.pyc' -not -path '*/_lib/*')
+$(MODULE)/__init__.py: .cargo/config.toml $(VENV)/ready-to-build Cargo.lock $(shell find pyext busy-core gil ffi loader -type f -not -name '*.pyc' -not -path '*/_lib/*')
 	cargo build --release
 	rm -rf build/wheel $(RELEASE)/python pyext/python/busy/_lib
 	install -d pyext/python/busy/_lib
@@ -156,27 +178,24 @@ $(MODULE)/__init__.py: $(VENV)/ready-to-build Cargo.lock $(shell find pyext busy
 	ln -sf ../../../libbusy.so $(MODULE)/_lib/libbusy.so.$(ABI_MAJOR)
 	touch $@
 
-# This target does not depend on `build`: under sudo, root would rebuild everything.
-install: ## install the built files into PREFIX (/usr/local): the command, libbusy, busy.h, busy.pc, the Python module
-	@test -f $(RELEASE)/busy -a -f $(RELEASE)/libbusy.so -a -f $(MODULE)/__init__.py -a -d "$(DIST_INFO)" || { echo 'Nothing to install: run `make build` first, without sudo.' >&2; exit 1; }
-	@case '$(PREFIX)' in *' '*) false;; /*) ;; *) false;; esac || { echo 'PREFIX must be an absolute path without spaces; it is "$(PREFIX)".' >&2; exit 1; }
-	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/include $(DESTDIR)$(PREFIX)/lib/pkgconfig $(DESTDIR)$(PREFIX)/lib/busy/python/busy/_lib
-	install -m 755 $(RELEASE)/busy $(DESTDIR)$(PREFIX)/bin/busy
-	install -m 755 $(RELEASE)/libbusy.so $(DESTDIR)$(PREFIX)/lib/libbusy.so.$(ABI_MAJOR)
-	ln -sf libbusy.so.$(ABI_MAJOR) $(DESTDIR)$(PREFIX)/lib/libbusy.so
-	install -m 644 $(RELEASE)/libbusy.a $(DESTDIR)$(PREFIX)/lib/libbusy.a
-	install -m 644 ffi/include/busy.h ffi/include/busy_gil.h $(DESTDIR)$(PREFIX)/include
-	install -m 644 $(wildcard $(MODULE)/*.*) $(DESTDIR)$(PREFIX)/lib/busy/python/busy
-	ln -sf ../../../../libbusy.so.$(ABI_MAJOR) $(DESTDIR)$(PREFIX)/lib/busy/python/busy/_lib/libbusy.so.$(ABI_MAJOR)
-	rm -rf $(DESTDIR)$(PREFIX)/lib/busy/python/*.dist-info
-	install -d $(DESTDIR)$(PREFIX)/lib/busy/python/$(notdir $(DIST_INFO))
-	install -m 644 $(wildcard $(DIST_INFO)/*.*) $(wildcard $(DIST_INFO)/[A-Z]*) $(DESTDIR)$(PREFIX)/lib/busy/python/$(notdir $(DIST_INFO))
-	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' ffi/busy.pc.in > $(DESTDIR)$(PREFIX)/lib/pkgconfig/busy.pc
-	@test -n '$(DESTDIR)' || ldconfig 2>/dev/null || echo 'If $(PREFIX)/lib is one of the folders in ld.so.conf(5), run ldconfig as root.'
+# Not by the shell, which would run what a name contains.
+install uninstall: export DESTDIR := $(DESTDIR)
+install uninstall: export PREFIX := $(PREFIX)
+install uninstall: export BINDIR := $(BINDIR)
+install uninstall: export LIBDIR := $(LIBDIR)
+install uninstall: export INCLUDEDIR := $(INCLUDEDIR)
+install uninstall: export DATADIR := $(DATADIR)
+install uninstall: export MANDIR := $(MANDIR)
+INSTALL := RELEASE=$(RELEASE) ARCHIVE=$(ARCHIVE) MANUAL=$(MANUAL) ABI_MAJOR=$(ABI_MAJOR) VERSION=$(VERSION) packaging/install.sh
 
-uninstall: ## remove the installed files
-	rm -f $(addprefix $(DESTDIR)$(PREFIX)/,bin/busy include/busy.h include/busy_gil.h lib/libbusy.so lib/libbusy.so.$(ABI_MAJOR) lib/libbusy.a lib/pkgconfig/busy.pc)
-	rm -rf $(DESTDIR)$(PREFIX)/lib/busy
+# This target does not depend on `build`: under sudo, root would rebuild everything.
+install: ## install the built files into PREFIX (/usr/local), BINDIR, LIBDIR, INCLUDEDIR, DATADIR and MANDIR, all below DESTDIR
+	@test -f $(RELEASE)/busy -a -f $(MODULE)/__init__.py -a -f $(ARCHIVE) -a -f $(MANUAL)/busy.1 || { echo 'Nothing to install: run `make build` first, without sudo.' >&2; exit 1; }
+	@$(INSTALL) install
+
+uninstall: ## remove the installed files: give it the same folders
+	@test -f $(MANUAL)/busy.1 || { echo 'The names of the installed files are unknown: run `make build` first.' >&2; exit 1; }
+	@$(INSTALL) uninstall
 
 clean: ## remove everything that was built
-	rm -rf build target .mypy_cache
+	rm -rf build target .cargo .mypy_cache

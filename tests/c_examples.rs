@@ -95,6 +95,65 @@ fn link_runs_on_the_static_library() {
 }
 
 #[test]
+fn the_static_library_has_no_global_symbols_but_those_of_the_abi() {
+    let prefix = Prefix::new();
+    let archive = text(&prefix.path("lib/libbusy.a"));
+    let shown = printed(Command::new("nm").args(["--extern-only", "--defined-only", "--format=posix", &archive]));
+    let mut found: Vec<_> = shown.lines().filter_map(|line| line.split_once(' ')).map(|(name, _)| name).collect();
+    found.retain(|name| !name.starts_with(&archive) && !name.contains('['));
+    found.sort_unstable();
+    let listed = fs::read_to_string(source("ffi/abi/symbols.txt")).unwrap();
+    assert_eq!(found, listed.lines().collect::<Vec<_>>());
+}
+
+/// A program that uses libbusy and another library written in Rust, each of which carries the standard library.
+const TWO_LIBRARIES: &str = "
+    #include <busy.h>
+    #include <stdio.h>
+    int other_panics(void);
+    int main(void)
+    {
+        busy_wait_result result;
+        if (busy_wait_ns(1000, NULL, &result) != BUSY_OK)
+            return 1;
+        return other_panics() == 7 ? 0 : 2;
+    }
+";
+
+#[test]
+fn the_static_library_links_beside_another_rust_library_in_both_orders() {
+    let prefix = Prefix::new();
+    let (program, other) = (prefix.path("two.c"), prefix.path("other.rs"));
+    fs::write(&program, TWO_LIBRARIES).unwrap();
+    fs::write(
+        &other,
+        "#[unsafe(no_mangle)] pub extern \"C\" fn other_panics() -> i32 {
+            std::panic::catch_unwind(|| -> i32 { panic!(\"seen\") }).unwrap_or(7)
+        }",
+    )
+    .unwrap();
+    let mut compiler = Command::new(std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()));
+    compiler.args(["--edition=2024", "--crate-type=staticlib", "--out-dir"]).arg(prefix.0.path()).arg(&other);
+    assert!(run(&mut compiler).status.success());
+    let [busy, other] = ["lib/libbusy.a", "libother.a"].map(|name| text(&prefix.path(name)));
+    for (name, order) in [("first", [&busy, &other]), ("last", [&other, &busy])] {
+        let libraries = order.into_iter().cloned().chain(prefix.pkg_config("Libs.private"));
+        let output = run(&mut Command::new(prefix.compile(&program, "c11", name, libraries)));
+        assert!(output.status.success(), "{name}: {}", describe(&output));
+        // Libbusy silences its own panics only.
+        assert!(String::from_utf8_lossy(&output.stderr).contains("seen"), "{name}: {}", describe(&output));
+    }
+}
+
+#[test]
+fn a_static_executable_needs_no_library() {
+    let prefix = Prefix::new();
+    let libraries = ["-static".to_owned(), text(&prefix.path("lib/libbusy.a"))];
+    let link = prefix.example("link", libraries.into_iter().chain(prefix.pkg_config("Libs.private")));
+    assert_waited(&link);
+}
+
+#[test]
 fn link_refuses_invalid_numbers_of_microseconds() {
     let prefix = Prefix::new();
     let link = prefix.example("link", prefix.shared());
@@ -129,6 +188,8 @@ fn the_headers_serve_c_and_cpp() {
                 return 2;
             if (busy_gil_snapshot(&totals, threads, 1, &needed) != BUSY_GIL_OFF || needed != 7 || busy_gil_stop() != BUSY_GIL_OFF)
                 return 3;
+            if (BUSY_VERSION_MAJOR * 10000 + BUSY_VERSION_MINOR * 100 + BUSY_VERSION_PATCH < 100)
+                return 4;
             if (!BUSY_ABI_COMPATIBLE(busy_abi_version()) || busy_wait_ns(most + 1, NULL, &result) != BUSY_OUT_OF_RANGE)
                 return 1;
             return busy_wait_ns(1000, &options, &result) != BUSY_OK || result.elapsed_ns < 1000;
@@ -137,8 +198,10 @@ fn the_headers_serve_c_and_cpp() {
     let prefix = Prefix::new();
     let source = prefix.path("use.c");
     fs::write(&source, USE).unwrap();
-    for standard in ["c99", "c11", "c17", "c2x"] {
-        printed(&mut Command::new(prefix.compile(&source, standard, standard, prefix.shared())));
+    for standard in ["c90", "c99", "c11", "c17", "c2x"] {
+        // C90 has no long long, but <stdint.h> itself needs it.
+        let arguments = prefix.shared().into_iter().chain((standard == "c90").then(|| "-Wno-long-long".into()));
+        printed(&mut Command::new(prefix.compile(&source, standard, standard, arguments)));
     }
 
     if !has(compiler(true).get_program().to_str().unwrap()) {

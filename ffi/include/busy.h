@@ -62,6 +62,22 @@
 #define BUSY_ABI_MINOR 1
 
 /**
+ * The package version of this header: BUSY_VERSION_MAJOR.BUSY_VERSION_MINOR.BUSY_VERSION_PATCH. It is for people and for
+ * the preprocessor; BUSY_ABI_COMPATIBLE() tells whether a loaded library fits.
+ */
+#define BUSY_VERSION_MAJOR 0
+
+/**
+ * See BUSY_VERSION_MAJOR.
+ */
+#define BUSY_VERSION_MINOR 1
+
+/**
+ * See BUSY_VERSION_MAJOR.
+ */
+#define BUSY_VERSION_PATCH 0
+
+/**
  * The longest time that busy_wait_ns() and busy_load() accept, in nanoseconds: 2^63 - 1, which is 292 years.
  */
 #define BUSY_WAIT_MAX_NS 9223372036854775807
@@ -270,7 +286,7 @@ typedef struct busy_load_result {
 
 #ifdef __cplusplus
 extern "C" {
-#endif // __cplusplus
+#endif  /* __cplusplus */
 
 /**
  * Returns the ABI version of the loaded library, as `major << 16 | minor`. A program that opens the library at run
@@ -456,13 +472,13 @@ busy_status busy_load(const struct busy_load_options *options,
  * - BUSY_OK: `*ns` is written.
  * - BUSY_NULL_POINTER: `ns` is NULL.
  * - BUSY_NO_SUCH_THREAD: the thread has ended, it belongs to another process, or no thread has this id.
- * - BUSY_UNSUPPORTED: the operating system is not Linux.
+ * - BUSY_UNSUPPORTED: the operating system is not Linux, or a seccomp(2) filter forbids clock_gettime(2).
  */
 busy_status busy_thread_cpu_ns(uint32_t tid,
                                uint64_t *ns);
 
 #ifdef __cplusplus
-}  // extern "C"
-#endif  // __cplusplus
+}  /* extern "C" */
+#endif  /* __cplusplus */
 
 #endif  /* BUSY_H */

@@ -253,7 +253,7 @@ typedef struct busy_gil_histograms {
 
 #ifdef __cplusplus
 extern "C" {
-#endif // __cplusplus
+#endif  /* __cplusplus */
 
 /**
  * Starts the meter, or joins it if it is running. Each start that returns BUSY_OK needs one busy_gil_stop(), which any
@@ -462,7 +462,7 @@ size_t busy_gil_reason(char *text,
                        size_t capacity);
 
 #ifdef __cplusplus
-}  // extern "C"
-#endif  // __cplusplus
+}  /* extern "C" */
+#endif  /* __cplusplus */
 
 #endif  /* BUSY_GIL_H */

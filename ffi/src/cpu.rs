@@ -17,7 +17,7 @@ use std::io::ErrorKind;
 /// - BUSY_OK: `*ns` is written.
 /// - BUSY_NULL_POINTER: `ns` is NULL.
 /// - BUSY_NO_SUCH_THREAD: the thread has ended, it belongs to another process, or no thread has this id.
-/// - BUSY_UNSUPPORTED: the operating system is not Linux.
+/// - BUSY_UNSUPPORTED: the operating system is not Linux, or a seccomp(2) filter forbids clock_gettime(2).
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn busy_thread_cpu_ns(tid: u32, ns: *mut u64) -> busy_status {
     boundary::status(|| {
@@ -25,8 +25,8 @@ pub unsafe extern "C" fn busy_thread_cpu_ns(tid: u32, ns: *mut u64) -> busy_stat
             return Err(BUSY_NULL_POINTER);
         }
         let used = keep_errno(|| busy_core::cpu::own_thread(tid)).map_err(|error| match error.kind() {
-            ErrorKind::Unsupported => BUSY_UNSUPPORTED,
-            _ => BUSY_NO_SUCH_THREAD,
+            ErrorKind::InvalidInput => BUSY_NO_SUCH_THREAD,
+            _ => BUSY_UNSUPPORTED,
         })?;
         // SAFETY: the pointer is not NULL, so the header requires space for one number.
         unsafe { ns.write(used.as_nanos() as u64) };

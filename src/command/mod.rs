@@ -13,12 +13,17 @@ pub use output::{Output, OutputError, note, print};
 
 use crate::process::{self, interrupt};
 use arguments::{Cli, Command};
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 use std::ffi::OsString;
 use std::process::ExitCode;
 
 /// The exit code for wrong usage, and for an error that keeps the command from running at all.
 const WRONG_USAGE: u8 = 2;
+
+/// Returns the description of the command line, from which the manual pages and the completions are made.
+pub fn command_line() -> clap::Command {
+    Cli::command()
+}
 
 /// Runs the command with `arguments`, the command's own name first. Returns its exit code.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {

@@ -12,8 +12,7 @@ use tempfile::TempDir;
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 const STRICT: [&str; 4] = ["-Wall", "-Wextra", "-Wpedantic", "-Werror"];
 
-/// A temporary folder with links to the files that `make install` installs, and with the programs compiled against
-/// them.
+/// A temporary folder with the files that `make install` installs, and with the programs compiled against them.
 pub struct Prefix(pub TempDir);
 
 impl Prefix {
@@ -28,9 +27,15 @@ impl Prefix {
         }
         symlink(&library, prefix.path("lib/libbusy.so.1")).unwrap();
         symlink("libbusy.so.1", prefix.path("lib/libbusy.so")).unwrap();
-        symlink(library.with_extension("a"), prefix.path("lib/libbusy.a")).unwrap();
-        let description = fs::read_to_string(source("ffi/busy.pc.in")).unwrap();
-        let description = description.replace("@PREFIX@", &text(prefix.0.path())).replace("@VERSION@", "0");
+        let mut archive = Command::new(source("packaging/archive.sh"));
+        printed(archive.arg(library.with_extension("a")).arg(prefix.path("lib/libbusy.a")));
+        let mut description = fs::read_to_string(source("ffi/busy.pc.in")).unwrap();
+        let root = text(prefix.0.path());
+        for (place, value) in
+            [("PREFIX", &*root), ("LIBDIR", "${prefix}/lib"), ("INCLUDEDIR", "${prefix}/include"), ("VERSION", "0")]
+        {
+            description = description.replace(&format!("@{place}@"), value);
+        }
         fs::write(prefix.path("lib/pkgconfig/busy.pc"), description).unwrap();
         prefix
     }

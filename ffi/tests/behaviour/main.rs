@@ -15,6 +15,7 @@ mod interrupted;
 mod library;
 mod load;
 mod options;
+mod seccomp;
 
 use header::*;
 use library::*;
