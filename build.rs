@@ -11,6 +11,7 @@ use std::env;
 use std::error::Error;
 use std::fs;
 use std::path::Path;
+use std::process::ExitCode;
 
 /// The sources of the header, in the order of its sections.
 const ABI_SOURCES: [&str; 7] = ["abi.rs", "version.rs", "status.rs", "cancel.rs", "wait.rs", "load.rs", "cpu.rs"];
@@ -23,7 +24,18 @@ const LOADER: &str = "loader/src/bindings.rs";
 #[cfg(feature = "bindgen")]
 const ABI: [&str; 2] = ["ffi/abi/abi.txt", "ffi/abi/symbols.txt"];
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> ExitCode {
+    match check() {
+        Ok(()) => ExitCode::SUCCESS,
+        // Not by its Debug form, which would show line feeds as \n.
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn check() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-env-changed=BUSY_GENERATE");
     println!("cargo:rerun-if-changed=build.rs");
     let header = render_header("ffi/cbindgen.toml", &ABI_SOURCES)?;
