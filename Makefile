@@ -21,6 +21,7 @@ VENV := build/venv
 TOOL := $(VENV)/bin
 RELEASE := target/release
 BENCH := build/bench
+WHEELS := build/wheels
 # The Python module for child interpreters. The command looks for it in its own folder.
 MODULE := $(RELEASE)/python/busy
 # The static library that links beside other Rust libraries.
@@ -49,7 +50,7 @@ FUZZ_SECONDS ?= 30
 FUZZ := build/fuzz
 FUZZ_TARGETS := $(basename $(notdir $(wildcard ffi/fuzz/fuzz_targets/*.rs)))
 
-.PHONY: help run test soak check loom sanitizers regrtest bench verdicts fuzz interpreters generate build install uninstall clean FORCE
+.PHONY: help run test soak check loom sanitizers regrtest bench verdicts fuzz wheels interpreters generate build install uninstall clean FORCE
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -99,6 +100,15 @@ loom: ## run the accounts of the GIL meter in all orders of their memory accesse
 verdicts: build $(BENCH)/venv/ready ## count wrong verdicts on 90 known calls, TIMES (20) each, with and without load
 	$(PYTHON) -m pip --python $(BENCH)/venv/bin/python install --quiet -r benches/requirements-verdicts.txt
 	$(BENCH)/venv/bin/python -B benches/python/verdicts.py $(RELEASE)/libbusy.so $(TIMES) 0 1 3
+
+wheels: $(WHEELS)/venv/ready build ## build the wheels for PyPI into build/wheels/dist, check them, and try them on each Python
+	packaging/wheels.sh $(WHEELS)
+	BUSY_WHEELS=$(abspath $(WHEELS)/dist) cargo test --release --test command wheel
+
+$(WHEELS)/venv/ready: requirements-wheels.txt
+	$(PYTHON) -m venv --without-pip --clear $(WHEELS)/venv
+	$(PYTHON) -m pip --python $(WHEELS)/venv/bin/python install --quiet -r requirements-wheels.txt
+	touch $@
 
 # Installs the missing interpreters. To select some of them: make interpreters ONLY="3.14 pypy3"
 interpreters: $(VENV)/ready-to-check ## install CPython 3.14, 3.15, 3.13t and PyPy for `busy run -p all`, on Debian
@@ -167,14 +177,14 @@ $(VENV)/ready-to-build: requirements-build.txt
 
 # The wheel carries libbusy, which has the GIL meter. In the build folder, the module uses the library beside the command, so
 # that both are always of the same build.
-$(MODULE)/__init__.py: .cargo/config.toml $(VENV)/ready-to-build Cargo.lock $(shell find pyext busy-core gil ffi loader -type f -not -name '*.pyc' -not -path '*/_lib/*')
+$(MODULE)/__init__.py: .cargo/config.toml $(VENV)/ready-to-build Cargo.lock $(shell find pyext busy-core gil ffi loader -type f -not -name '*.pyc' -not -path '*/_lib/*' -not -path '*/wheel-data/*' -not -path 'pyext/python/busy/include/*') \
+		pyproject.toml packaging/stage.sh
 	cargo build --release
-	rm -rf build/wheel $(RELEASE)/python pyext/python/busy/_lib
-	install -d pyext/python/busy/_lib
-	install -m 755 $(RELEASE)/libbusy.so pyext/python/busy/_lib/libbusy.so.$(ABI_MAJOR)
-	strip --strip-unneeded pyext/python/busy/_lib/libbusy.so.$(ABI_MAJOR)
-	$(TOOL)/maturin build --quiet --release --manifest-path pyext/Cargo.toml --out build/wheel
+	packaging/stage.sh $(RELEASE)
+	rm -rf build/wheel $(RELEASE)/python
+	$(TOOL)/maturin build --quiet --release --out build/wheel
 	$(PYTHON) -m zipfile -e build/wheel/*.whl $(RELEASE)/python
+	rm -rf $(RELEASE)/python/*.data $(MODULE)/include $(MODULE)/_lib/*
 	ln -sf ../../../libbusy.so $(MODULE)/_lib/libbusy.so.$(ABI_MAJOR)
 	touch $@
 

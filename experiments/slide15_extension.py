@@ -5,16 +5,25 @@ usage: slide15_extension.py CASE SECONDS FOLDER MODULE
 FOLDER/MODULE is an extension module with with_lock and without_lock: `busy` (PyO3), `busy_c` (C), or `slide12_cython`.
 """
 
-import importlib
+import importlib.machinery
+import importlib.util
 import sys
 
 from side_by_side import internal, main
 
 
+def load(folder, name):
+    """Imports a module from this folder. It may be that of another interpreter's packages, so it is not searched for
+    anything else."""
+    spec = importlib.machinery.PathFinder.find_spec(name, [folder])
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
 def beside(function):
     def loops(folder, module):
-        sys.path.insert(0, folder)
-        return [("internal", internal), (function, getattr(importlib.import_module(module), function))]
+        return [("internal", internal), (function, getattr(load(folder, module), function))]
 
     return loops
 

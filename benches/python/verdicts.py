@@ -55,8 +55,9 @@ from _ctypes_meter import Meter  # noqa: E402
 from _verdict import verdict  # noqa: E402
 
 chance = random.Random(1)
-zeros = bytes(20_000_000)
+zeros, more_zeros = bytes(20_000_000), bytes(100_000_000)
 noise = bytes(chance.randrange(256) for _ in range(1_000_000))
+some_noise = noise[:50_000]
 text = "the quick brown fox jumps over the lazy dog. " * 20_000
 long = text * 5
 numbers = [chance.random() for _ in range(200_000)]
@@ -124,7 +125,7 @@ def consume(iterable):
 CALLS = {
     "releases": {
         "time.sleep 5 us": lambda: time.sleep(0.000005),
-        "hashlib.sha256 50 kB": lambda: hashlib.sha256(noise[:50_000]),
+        "hashlib.sha256 50 kB": lambda: hashlib.sha256(some_noise),
         "time.sleep 0.5 ms": lambda: time.sleep(0.0005),
         "time.sleep 1 s": lambda: time.sleep(1),
         "Event.wait": lambda: event.wait(0.01),
@@ -147,7 +148,7 @@ CALLS = {
         "lzma.compress": lambda: lzma.compress(noise[:300_000], preset=0),
         "os.read 100 MB": lambda: os.read(device, 100_000_000),
         "os.urandom 1 MB": lambda: os.urandom(1_000_000),
-        "os.pwrite 20 MB": lambda: os.pwrite(scratch.fileno(), zeros, 0),
+        "os.pwrite 100 MB": lambda: os.pwrite(scratch.fileno(), more_zeros, 0),
         "sqlite3 execute": lambda: database.execute(COUNT).fetchone(),
     },
     "holds": {
@@ -207,12 +208,12 @@ CALLS = {
 def of_numpy():
     import numpy
 
-    square, column, row = numpy.ones((400, 400)), numpy.array(numbers), numpy.ones(3_000_000)
-    objects = column.astype(object)
+    square, column, row = numpy.ones((1000, 1000)), numpy.array(numbers), numpy.ones(3_000_000)
+    large, objects = numpy.tile(column, 10), column.astype(object)
     return {
         "releases": {
             "numpy a @ a": lambda: square @ square,
-            "numpy.sort": lambda: numpy.sort(column),
+            "numpy.sort": lambda: numpy.sort(large),
             "numpy.exp": lambda: numpy.exp(row),
         },
         "holds": {

@@ -3,6 +3,7 @@
 import asyncio
 import functools
 import gc
+import itertools
 import signal
 import sys
 import threading
@@ -95,6 +96,7 @@ STATE = state()
 def undisturbed(monkeypatch):
     """Makes the tests independent of the load of this machine."""
     monkeypatch.setattr(_background.RunDelays, "read", lambda *_: 0)
+    monkeypatch.setattr(_background.RunDelays, "stolen", lambda *_: 0)
     # Nor do they depend on how often the contender gets a core.
     monkeypatch.setattr(
         _background.Contender,
@@ -315,6 +317,16 @@ def test_a_contender_without_a_core_proves_nothing(monkeypatch):
     )
     found = verdict(FakeMeter(Row(held=20 * MS), requested=1), call)
     assert found["verdict"] == "inconclusive", found
+
+
+@pytest.mark.parametrize(("stolen_from", "word"), [(0, "inconclusive"), (2, "partly")])
+def test_time_that_the_host_has_stolen_may_have_been_part_of_a_hold(monkeypatch, stolen_from, word):
+    """The host takes 20 ms from each call, or from all but every other call."""
+    readings = itertools.count()
+    stolen = itertools.accumulate(20 * MS * (number % 4 >= stolen_from) * (number % 2) for number in readings)
+    monkeypatch.setattr(_background.RunDelays, "stolen", lambda *_: next(stolen))
+    found = verdict(FakeMeter(Row(held=17 * MS, longest=16 * MS, voluntary=1)), call, patience=0.3)
+    assert found["verdict"] == word, found
 
 
 def test_after_ctrl_c_at_any_moment_everything_is_restored():

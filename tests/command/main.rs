@@ -14,3 +14,4 @@ mod run;
 mod self_reported;
 mod termination;
 mod usage;
+mod wheel;

@@ -63,6 +63,6 @@ pub(super) fn identity() -> usize {
 
 /// Returns the thread's id, as gettid(2) does.
 pub(super) fn tid() -> u32 {
-    // SAFETY: gettid(2) has no arguments and only returns a number.
-    unsafe { libc::gettid() as u32 }
+    // Not by libc: its gettid came with glibc 2.30, so an older one could not load the library.
+    rustix::thread::gettid().as_raw_nonzero().get() as u32
 }

@@ -38,6 +38,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from busy._check import Verdict, check
     from busy._gil import GilNotMeterable, Histograms, ThreadTimes, thread_times
+    from busy._installation import get_include, get_library
     from busy._watch import WatchedThread, watch
 
 # The module of each name that is imported on first use, so that `import busy` stays cheap.
@@ -48,6 +49,8 @@ _LAZY = {
     "Verdict": "busy._check",
     "WatchedThread": "busy._watch",
     "check": "busy._check",
+    "get_include": "busy._installation",
+    "get_library": "busy._installation",
     "thread_times": "busy._gil",
     "watch": "busy._watch",
 }
@@ -60,6 +63,8 @@ __all__ = [
     "WatchedThread",
     "__version__",
     "check",
+    "get_include",
+    "get_library",
     "thread_times",
     "watch",
     "with_lock",

@@ -14,9 +14,9 @@ turn could drop the GIL, and a call that holds it would seem to yield.
 
 The work that other threads do for the call is part of it: see `verdict`.
 
-Other processes can only make a hold or a wait longer: by the run delay of its threads, which the kernel reports. So a
-figure has an upper and a lower bound; a verdict needs bounds that agree. If they do not agree within `patience`
-seconds, the verdict is `inconclusive`.
+Other processes can only make a hold or a wait longer: by the run delay of its threads, which the kernel reports; and
+the host of a virtual machine, by the time that it steals. So a figure has an upper and a lower bound; a verdict needs
+bounds that agree. If they do not agree within `patience` seconds, the verdict is `inconclusive`.
 
 Serves CPython 2.7 and 3.x, and needs only the standard library. It does not depend on libbusy or on the command.
 """
@@ -148,7 +148,8 @@ class _Nothing(object):
 
 class _Part(object):
     """The part of one thread in a call, in seconds: how long it held the GIL, its longest hold, how long it waited; its
-    run delay, some of which may have fallen just before or after the call, and what fell into it for certain."""
+    run delay, some of which may have fallen just before or after the call or have hit another thread, and what fell
+    into it for certain."""
 
     def __init__(self, row, run_delay, certain_delay):
         self.held, self.longest, self.waited = (
@@ -369,16 +370,18 @@ class _Check(object):
         pause, wanted = min(max(length / 10, SHORT_INTERVAL_S), 0.0005), _calls_for(length)
         holds, stalls, least_stalls, elapsed, least_elapsed = [], [], [], [], []
         while len(holds) < 3 or (_differ(*min(holds)) and clock() < self.deadline):
+            stolen = self.run_delays.stolen()
             with self.beside(Prober(self.meter, self.others, pause)) as prober:
                 samples = _least_disturbed([self.sample() for _ in range(wanted)])
+            stolen = (self.run_delays.stolen() - stolen) / 1e9
             longest = max(sample.longest_hold() for sample in samples)
             least = max(sample.longest_hold(upper=False) for sample in samples)
             if word == "yields":
                 # The prober's rounds cut the holds short, and their run delays are known more closely.
-                longest, least = min(longest, prober.hold), max(least, prober.least_hold)
+                longest, least = min(longest, prober.hold), max(least, prober.least_hold - stolen)
             holds.append((longest, min(least, longest)))
             stalls.append(prober.stall)
-            least_stalls.append(prober.least_stall)
+            least_stalls.append(prober.least_stall - stolen)
             elapsed.append(max(sample.elapsed for sample in samples))
             least_elapsed.append(max(sample.elapsed - sample.run_delay for sample in samples))
             # Otherwise the prober may have come too late to the only long hold.
@@ -426,7 +429,7 @@ class _Check(object):
         known = set(self.workers) | set([self.caller])
         # Outside the window, since reading a file releases the GIL.
         before = clock()
-        delays = self.run_delays.read_all(known)
+        stolen, delays = self.run_delays.stolen(), self.run_delays.read_all(known)
         window = self.meter.window()
         try:
             start = clock()
@@ -436,7 +439,7 @@ class _Check(object):
             elapsed, rows = window.read()
         finally:
             window.close()
-        now = self.run_delays.read_all(known)
+        now, stolen = self.run_delays.read_all(known), self.run_delays.stolen() - stolen
         after = clock()
         if inspect:
             inspect(result)
@@ -449,7 +452,8 @@ class _Check(object):
         for tid in set(mine) | set([self.caller]):
             # The run delay of a thread that is seen for the first time, or has ended, is not known.
             run_delay = max(0, now[tid] - delays[tid]) / 1e9 if tid in known else 0.0
-            parts.append(_Part(mine.get(tid, _Nothing), run_delay, max(0.0, run_delay - around)))
+            part = mine.get(tid, _Nothing)
+            parts.append(_Part(part, run_delay + stolen / 1e9, max(0.0, run_delay - around)))
         return _Sample(
             elapsed / 1e9,
             parts,

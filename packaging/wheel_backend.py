@@ -1,0 +1,24 @@
+"""Builds the wheel by pip (PEP 517), from the source tree or from an sdist: the command and libbusy by cargo, the rest
+by maturin. Only `pip install .` and the like come here; the Makefile calls the same three programs itself.
+"""
+
+import subprocess
+from pathlib import Path
+
+import maturin
+
+ROOT = Path(__file__).parent.parent
+# maturin requires the folder, whatever it does (`data` in pyproject.toml).
+(ROOT / "pyext" / "wheel-data").mkdir(exist_ok=True)
+
+build_sdist = maturin.build_sdist
+get_requires_for_build_sdist = maturin.get_requires_for_build_sdist
+get_requires_for_build_wheel = maturin.get_requires_for_build_wheel
+prepare_metadata_for_build_wheel = maturin.prepare_metadata_for_build_wheel
+
+
+def build_wheel(wheel_directory, config_settings=None, metadata_directory=None):
+    target = ROOT / "target"
+    subprocess.run(["cargo", "build", "--release", "--target-dir", target], cwd=ROOT, check=True)
+    subprocess.run(["packaging/stage.sh", target / "release"], cwd=ROOT, check=True)
+    return maturin.build_wheel(wheel_directory, config_settings, metadata_directory)

@@ -1,0 +1,79 @@
+"""Where the files of this installation are: the command, the headers, and libbusy for C programs.
+
+`busy-config` prints the flags with which a C compiler uses them.
+"""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+_PACKAGE = Path(__file__).parent
+
+
+class NotInstalled(RuntimeError):
+    """A part of busy is not in this installation; the message says how to get it."""
+
+
+def get_include() -> str:
+    """Return the folder of busy.h and busy_gil.h."""
+    return str(_existing(_PACKAGE / "include", "the headers"))
+
+
+def get_library() -> str:
+    """Return the folder of libbusy.so."""
+    return str(_existing(_PACKAGE / "_lib", "libbusy"))
+
+
+def command() -> str:
+    """Return the path of the command `busy` that was installed or built with this package."""
+    folders = [*_PACKAGE.parents]
+    beside = [
+        *(folder / "bin" / "busy" for folder in folders[3:4]),  # of an environment, or of `make install`
+        *(folder / "bin" / "busy" for folder in folders[:1]),  # of `pip install --target`
+        *(folder / "busy" for folder in folders[1:2]),  # of a build
+    ]
+    for path in [*_installed_by_pip(), *beside]:
+        if os.access(path, os.X_OK) and path.is_file():
+            return str(path.resolve())
+    raise NotInstalled("the command busy is not in this installation: install it by `pip install busy-gil`")
+
+
+def _installed_by_pip() -> list[Path]:
+    from importlib import metadata
+
+    try:
+        files = metadata.files("busy-gil") or []
+    except metadata.PackageNotFoundError:
+        return []
+    return [Path(str(file.locate())) for file in files if file.name == "busy" and file.parent.name == "bin"]
+
+
+def _existing(folder: Path, part: str) -> Path:
+    if not folder.is_dir():
+        raise NotInstalled(f"{part} not found in {folder}: install busy by `pip install busy-gil`")
+    return folder
+
+
+def config() -> None:
+    """`busy-config`."""
+    parser = argparse.ArgumentParser(
+        prog="busy-config",
+        description="Print the flags with which a C program uses the libbusy of this package.",
+    )
+    parser.add_argument("--cflags", action="store_true", help="flags of the compiler")
+    parser.add_argument("--libs", action="store_true", help="flags of the linker")
+    parser.add_argument(
+        "--pkgconfigdir", action="store_true", help="the folder of busy.pc, for PKG_CONFIG_PATH"
+    )
+    asked = parser.parse_args()
+    if not (asked.cflags or asked.libs or asked.pkgconfigdir):
+        parser.error("expected --cflags, --libs or --pkgconfigdir")
+    try:
+        library = get_library()
+        flags = [f"-I{get_include()}"] if asked.cflags else []
+        flags += [f"-L{library}", "-lbusy", f"-Wl,-rpath,{library}"] if asked.libs else []
+        flags += [f"{library}/pkgconfig"] if asked.pkgconfigdir else []
+    except NotInstalled as reason:
+        sys.exit(f"busy-config: {reason}")
+    print(*flags)
