@@ -17,6 +17,8 @@ METER = [
     "Verdict",
     "WatchedThread",
     "check",
+    "get_include",
+    "get_library",
     "thread_times",
     "watch",
 ]
