@@ -9,6 +9,8 @@
 //! Samples miss any hold that is shorter than the time between two of them. So shares are estimates, and no longest
 //! hold is reported. If interpreters have their own GIL (3.12 on), only the main interpreter's is sampled; the others
 //! are named.
+//!
+//! [`StackReader`] reads the Python stack of a thread: the file, the function and the line of each frame.
 
 mod error;
 mod locate;
@@ -19,6 +21,7 @@ mod recorder;
 mod remote_gil;
 mod rights;
 mod sample;
+mod stack;
 mod state_times;
 mod target;
 mod threads;
@@ -30,5 +33,6 @@ pub use error::RemoteError;
 pub use recorder::{Rates, Recorder};
 pub use remote_gil::RemoteGil;
 pub use sample::{Holder, Sample};
+pub use stack::{Frame, PythonThread, Stack, StackError, StackReader};
 pub use threads::{State, ThreadState};
 pub use window::{ThreadWindow, Window};
