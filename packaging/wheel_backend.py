@@ -20,5 +20,6 @@ prepare_metadata_for_build_wheel = maturin.prepare_metadata_for_build_wheel
 def build_wheel(wheel_directory, config_settings=None, metadata_directory=None):
     target = ROOT / "target"
     subprocess.run(["cargo", "build", "--release", "--target-dir", target], cwd=ROOT, check=True)
-    subprocess.run(["packaging/stage.sh", target / "release"], cwd=ROOT, check=True)
+    # By sh, since an sdist does not keep that the script is executable.
+    subprocess.run(["sh", "packaging/stage.sh", target / "release"], cwd=ROOT, check=True)
     return maturin.build_wheel(wheel_directory, config_settings, metadata_directory)

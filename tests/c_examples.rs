@@ -148,9 +148,64 @@ fn the_static_library_links_beside_another_rust_library_in_both_orders() {
 #[test]
 fn a_static_executable_needs_no_library() {
     let prefix = Prefix::new();
-    let libraries = ["-static".to_owned(), text(&prefix.path("lib/libbusy.a"))];
-    let link = prefix.example("link", libraries.into_iter().chain(prefix.pkg_config("Libs.private")));
+    let link = prefix.path("link");
+    // The linker warns that dlopen(3), by which the GIL meter finds a Python, serves no static executable.
+    let mut compiler = compiler(false);
+    compiler.arg("-static").arg("-I").arg(prefix.path("include")).arg(source("c-examples/link.c")).arg("-o").arg(&link);
+    let output = run(compiler.arg(prefix.path("lib/libbusy.a")).args(prefix.pkg_config("Libs.private")));
+    assert!(output.status.success(), "{}", describe(&output));
+    fs::remove_dir_all(prefix.path("lib")).unwrap();
     assert_waited(&link);
+}
+
+/// Returns the path of a program that `make check` and `make test` install.
+fn tool(name: &str) -> Option<PathBuf> {
+    let path = source("build/venv/bin").join(name);
+    if !path.is_file() {
+        eprintln!("skipped: {} not found; run `make test`", path.display());
+    }
+    Some(path).filter(|path| path.is_file())
+}
+
+/// Checks programs that were built in `folder`. Those with the static library run without the shared one.
+fn assert_built(prefix: &Prefix, folder: &Path, is_static: bool) {
+    if is_static {
+        fs::remove_file(prefix.path("lib/libbusy.so.1")).unwrap();
+    }
+    assert_waited(&folder.join("link"));
+    assert!(!printed(&mut Command::new(folder.join("threads"))).is_empty());
+    if !is_static {
+        fs::remove_file(prefix.path("lib/libbusy.so.1")).unwrap();
+        assert!(!run(&mut Command::new(folder.join("link"))).status.success(), "it does not use the installed library");
+    }
+}
+
+#[test]
+fn cmake_builds_the_examples() {
+    let (Some(cmake), Some(ninja)) = (tool("cmake"), tool("ninja")) else { return };
+    for (is_static, option) in [(false, "-DBUSY_STATIC=OFF"), (true, "-DBUSY_STATIC=ON")] {
+        let (prefix, folder) = (Prefix::new(), TempDir::new().unwrap());
+        let mut configure = Command::new(&cmake);
+        configure.args(["-G", "Ninja", option, "-S"]).arg(source("c-examples")).arg("-B").arg(folder.path());
+        configure.arg(format!("-DCMAKE_MAKE_PROGRAM={}", text(&ninja)));
+        printed(configure.env("PKG_CONFIG_PATH", prefix.path("lib/pkgconfig")));
+        printed(Command::new(&cmake).arg("--build").arg(folder.path()));
+        assert_built(&prefix, folder.path(), is_static);
+    }
+}
+
+#[test]
+fn meson_builds_the_examples() {
+    let (Some(meson), Some(ninja)) = (tool("meson"), tool("ninja")) else { return };
+    for is_static in [false, true] {
+        let (prefix, folder) = (Prefix::new(), TempDir::new().unwrap());
+        let mut setup = Command::new(&meson);
+        setup.args(["setup", &format!("-Dprefer_static={is_static}")]).arg(folder.path()).arg(source("c-examples"));
+        setup.env("NINJA", &ninja).env("PKG_CONFIG_PATH", prefix.path("lib/pkgconfig"));
+        printed(&mut setup);
+        printed(Command::new(&ninja).arg("-C").arg(folder.path()));
+        assert_built(&prefix, folder.path(), is_static);
+    }
 }
 
 #[test]
