@@ -72,6 +72,7 @@ install_module() {
     # Files that cargo and pip have created under another umask.
     find "$own" -type d -exec chmod 755 -- {} +
     find "$own" -type f -exec chmod 644 -- {} +
+    install -m 755 -- "$RELEASE/libbusy_record.so" "$own/libbusy_record.so"
     library=$DESTDIR$LIBDIR/libbusy.so.$ABI_MAJOR
     ln -sfr -- "$library" "$own/libbusy.so.$ABI_MAJOR"
     ln -sfr -- "$library" "$own/python/busy/_lib/libbusy.so.$ABI_MAJOR"

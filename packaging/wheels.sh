@@ -10,7 +10,7 @@ folder=$(mkdir -p "$1" && cd "$1" && pwd)
 triple=x86_64-unknown-linux-gnu
 export CARGO_TARGET_DIR="$folder/target" PATH="$folder/venv/bin:$PATH"
 
-cargo zigbuild --quiet --release --target $triple.2.17 --package busy-lab --package busy-ffi
+cargo zigbuild --quiet --release --target $triple.2.17 --package busy-lab --package busy-ffi --package busy-record
 packaging/stage.sh "$CARGO_TARGET_DIR/$triple/release"
 rm -rf "$folder/dist"
 wheel() {
@@ -43,7 +43,7 @@ abi3audit --strict --assume-minimum-abi3 3.10 "$folder/unpacked/busy/_busy.abi3.
 # auditwheel looks at versioned symbols of shared libraries only. A strong symbol without a version that an old glibc lacks
 # would keep the file from being loaded there, and the command is no library.
 for file in "$folder"/unpacked/*.data/scripts/busy "$folder"/unpacked/busy/_lib/libbusy.so.1 \
-    "$folder"/unpacked/busy/_busy.abi3.so; do
+    "$folder"/unpacked/busy/_lib/libbusy_record.so "$folder"/unpacked/busy/_busy.abi3.so; do
     foreign=$(nm --dynamic --undefined-only --with-symbol-versions "$file" |
         awk '$1 == "U" && $2 !~ /@/ && $2 !~ /^_?Py/ { print $2 }')
     newer=$(nm --dynamic --undefined-only --with-symbol-versions "$file" |

@@ -8,6 +8,8 @@ pub mod show;
 
 pub mod experiments;
 
+pub mod trace;
+
 pub mod measure;
 
 pub mod provision;

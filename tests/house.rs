@@ -174,7 +174,7 @@ fn no_two_files_import_each_other() {
 fn folders_import_only_the_folders_below_them() {
     const LEAVES: [&str; 3] = ["results", "units", "paths"];
     let below: BTreeMap<&str, &[&str]> = BTreeMap::from([
-        ("command", &["show", "experiments", "measure", "provision", "interpreter", "process"][..]),
+        ("command", &["show", "experiments", "trace", "measure", "provision", "interpreter", "process"][..]),
         ("show", &["experiments"]),
         ("experiments", &["measure", "provision", "interpreter"]),
         ("measure", &["provision", "interpreter", "process"]),

@@ -9,6 +9,9 @@
 //! loop, and changes nothing else in the process. Python 2.7's GIL is a semaphore; there the calls on that semaphore
 //! are redirected.
 //!
+//! A [`Sink`] sees every event with its time. [`log::Writer`] is one: it writes the events to a file that another process
+//! reads at the same time ([`log::Reader`]).
+//!
 //! Reading needs no GIL. A stopped meter costs nothing, since the entries of the table are restored. The meter needs
 //! Linux with glibc on x86-64; on other platforms [`Meter::start`] returns [`Refusal::Platform`].
 
@@ -31,7 +34,9 @@ pub mod ended_thread;
 #[allow(unsafe_code, reason = "redirects another library's calls")]
 mod exact;
 #[cfg(all(target_os = "linux", target_env = "gnu", target_arch = "x86_64"))]
-pub use exact::{Meter, Window, clock_is_tsc, own_thread};
+pub use exact::{Event, Meter, PendingCall, Row, Sink, Window, clock_is_tsc, on_python, own_thread};
+#[cfg(all(target_os = "linux", target_env = "gnu", target_arch = "x86_64"))]
+pub mod log;
 
 #[cfg(not(all(target_os = "linux", target_env = "gnu", target_arch = "x86_64")))]
 mod unsupported;

@@ -38,6 +38,14 @@ pub enum Command {
     ///
     /// Exit code: 0 as expected, 1 not as expected or failed, 2 wrong usage, 3 inconclusive or all rows skipped (docs/results.md).
     Check(CheckArguments),
+    /// Run a program and record which threads of its Pythons hold the GIL, and which ones wait for it
+    ///
+    /// The program may be a script's interpreter, a console script, or any command that starts a Python: all its processes
+    /// are recorded. Its streams, terminal and signals are its own. Ctrl-C goes to the program; the recording then ends with it.
+    ///
+    /// Exit code: the program's, or 128 and the number of the signal that ended it; 127 if it was not found, 126 if it can't be
+    /// executed, 2 for wrong usage.
+    Record(RecordArguments),
     /// List the interpreters of this machine: on PATH, from pyenv, uv and `make interpreters`, and the system's
     Pythons(PythonsArguments),
     /// Put a load of a given size on some cores, and report the load that was achieved
@@ -135,6 +143,22 @@ pub struct CheckArguments {
     /// Write the results as JSON to FILE as well, or to stdout (-) instead of the table
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
+}
+
+/// The arguments of `busy record`.
+#[derive(Debug, Args)]
+pub struct RecordArguments {
+    /// The file of the recording (docs/record.md); the default is busy-PID.busy, with the process id of this command
+    #[arg(short, long, value_name = "FILE.busy")]
+    pub output: Option<PathBuf>,
+
+    /// Write the figures as JSON to FILE as well, or to stdout (-) after the program's own output
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+
+    /// The program and its arguments
+    #[arg(value_name = "CMD", required = true, last = true)]
+    pub command: Vec<OsString>,
 }
 
 /// The arguments of `busy pythons`.

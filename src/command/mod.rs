@@ -6,6 +6,7 @@ mod list;
 mod load;
 mod output;
 mod pythons;
+mod record;
 mod run;
 mod session;
 
@@ -38,7 +39,10 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             return ExitCode::from(if error.use_stderr() { WRONG_USAGE } else { 0 });
         }
     };
-    if let Err(error) = interrupt::catch() {
+    // The signals of `busy record` are those of the program that it runs.
+    if !matches!(cli.command, Command::Record(_))
+        && let Err(error) = interrupt::catch()
+    {
         return fail(&error);
     }
     match &cli.command {
@@ -47,6 +51,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Load(arguments) => ended(load::load(arguments)),
         Command::Run(arguments) => ended(run::run(arguments)),
         Command::Check(arguments) => ended(check::check(arguments)),
+        Command::Record(arguments) => ended(record::record(arguments)),
     }
 }
 

@@ -17,6 +17,14 @@ use std::{fs, io, thread};
 /// # Errors
 /// Something under /proc can't be read.
 pub fn observe(patience: Duration) -> io::Result<Host> {
+    describe(settle(patience)?)
+}
+
+/// Returns what the kernel reports of this machine, whose other processes use `others_percent` of a core.
+///
+/// # Errors
+/// Something under /proc can't be read.
+pub fn describe(others_percent: f64) -> io::Result<Host> {
     let uname = uname();
     let text = |text: &std::ffi::CStr| text.to_string_lossy().into_owned();
     let cpuinfo = fs::read_to_string("/proc/cpuinfo")?;
@@ -32,7 +40,7 @@ pub fn observe(patience: Duration) -> io::Result<Host> {
         kernel: format!("{} {}", text(uname.sysname()), text(uname.release())),
         machine: text(uname.machine()),
         clocksource: clocksource.map_or_else(|_| "unknown".into(), |name| name.trim().to_owned()),
-        others_percent: settle(patience)?,
+        others_percent,
         time_reads_per_s: None,
         missing,
     })

@@ -18,6 +18,7 @@
 //!   Each waits for the one below for a bounded time, then ends everything below itself. So any two of the three may be
 //!   killed, stopped or hung, even at the same instant, and the third leaves nothing behind. The reaper has a name of its own,
 //!   so that `pkill busy` spares it.
+//! - A program under `busy record` is the user's, and has none of these bounds ([`Foreground`]).
 //! - If all three are lost at once, only the program's parent-death signal remains, which the program's children do not
 //!   inherit. A PID namespace would close that gap, but the program would see other process ids than the lab.
 
@@ -26,6 +27,7 @@ mod cause;
 mod descendants;
 mod event;
 mod exec;
+mod foreground;
 pub mod interrupt;
 mod patience;
 mod protocol;
@@ -36,14 +38,17 @@ mod signals;
 mod spec;
 mod supervised;
 mod supervisor;
+mod sweeper;
 
 pub use batch::batch;
 pub use descendants::Process;
 pub use event::{Ended, Event, How};
+pub use foreground::Foreground;
 pub use spec::Spec;
 pub use supervised::{Output, Supervised, SupervisorError};
+pub use sweeper::Sweeper;
 
-use roles::{BATCH, EXEC, REAPER, SUPERVISOR};
+use roles::{BATCH, EXEC, REAPER, SUPERVISOR, SWEEPER};
 use std::ffi::OsString;
 use std::process::ExitCode;
 
@@ -55,6 +60,7 @@ pub fn reentered(arguments: &[OsString]) -> Option<ExitCode> {
         REAPER => Some(reaper::main(&arguments[2..])),
         EXEC => Some(exec::main(&arguments[2..])),
         BATCH => Some(batch::main(&arguments[2..])),
+        SWEEPER => Some(sweeper::main(&arguments[2..])),
         _ => None,
     }
 }

@@ -6,5 +6,7 @@ pub(super) const SUPERVISOR: &str = "__supervisor";
 pub(super) const REAPER: &str = "__reaper";
 /// The hidden subcommand that makes this command the last step before the program.
 pub(super) const EXEC: &str = "__exec";
+/// The hidden subcommand that makes this command remove a folder.
+pub(super) const SWEEPER: &str = "__sweeper";
 /// The hidden subcommand that makes this command run several programs.
 pub(super) const BATCH: &str = "__batch";

@@ -23,6 +23,12 @@ pub fn stop_ignoring(signals: impl IntoIterator<Item = i32>) {
     }
 }
 
+/// Blocks all signals that can be blocked.
+pub fn block_all() {
+    // Fails only for an invalid mask.
+    let _ = SigSet::all().thread_block();
+}
+
 /// Unblocks all signals that the parent of this process had blocked.
 pub fn unblock_all() {
     // Fails only for an invalid mask.

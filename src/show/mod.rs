@@ -3,9 +3,11 @@
 mod check;
 mod figures;
 mod matrix;
+mod record;
 mod run;
 
 pub use check::checks;
+pub use record::record;
 pub use run::{run, warnings};
 
 use crate::results::{Interpreter, Labels, path_text};

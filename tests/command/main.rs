@@ -10,6 +10,7 @@ mod kills;
 mod late_worker;
 mod load;
 mod namespaces;
+mod record;
 mod run;
 mod self_reported;
 mod termination;

@@ -102,6 +102,11 @@ fn an_installed_wheel_has_everything_and_leaves_nothing() {
         assert!(matches!(output.status.code(), Some(0 | 3)), "{}{}", stdout(&output), stderr(&output));
         let found = json(&environment.path("check.json"))["results"][0]["interpreter"]["command"].clone();
         assert_eq!(found.as_str(), environment.path("bin/python").to_str(), "{python}");
+        let recorded =
+            environment.program(&sandbox, "busy").args(["record", "-o", "x.busy", "--", "python", "-c", ""]).output();
+        let recorded = recorded.unwrap();
+        assert!(recorded.status.success() && environment.path("x.busy").is_file(), "{python}: {}", stderr(&recorded));
+        fs::remove_file(environment.path("x.busy")).unwrap();
         let code = "import busy; from importlib.metadata import entry_points\n\
                     assert busy.with_lock(0.001) > 0\n\
                     print([one.value for one in entry_points(group='pytest11') if one.name == 'busy'])";

@@ -13,10 +13,12 @@ static USES_TSC: AtomicBool = AtomicBool::new(false);
 static BASE: OnceLock<Reading> = OnceLock::new();
 
 /// The readings of both clocks at one moment.
-#[derive(Clone, Copy)]
-struct Reading {
-    ticks: u64,
-    ns: u64,
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Reading {
+    /// The time stamp counter.
+    pub(crate) ticks: u64,
+    /// CLOCK_MONOTONIC.
+    pub(crate) ns: u64,
 }
 
 /// Returns true if the meter reads the time stamp counter.
@@ -26,15 +28,20 @@ pub fn clock_is_tsc() -> bool {
 
 /// Returns the current time in ticks.
 #[inline]
-pub(super) fn ticks() -> u64 {
+pub(crate) fn ticks() -> u64 {
     if USES_TSC.load(Ordering::Relaxed) { tsc::read() } else { monotonic_ns() }
+}
+
+/// Returns the reading from which ticks are converted to time. The first call takes it.
+pub(crate) fn base() -> Reading {
+    *BASE.get_or_init(reading)
 }
 
 /// Takes the reading from which ticks are converted to time, once per process, and waits until it is at least
 /// SHORTEST_BASE_NS old.
 pub(super) fn settle() {
     USES_TSC.store(tsc::is_invariant(), Ordering::Relaxed);
-    let base = BASE.get_or_init(reading);
+    let base = base();
     while tsc::is_invariant() && monotonic_ns() < base.ns + SHORTEST_BASE_NS {
         std::hint::spin_loop();
     }
@@ -50,7 +57,7 @@ pub(super) struct Scale {
 impl Scale {
     /// Returns the rate up to now.
     pub(super) fn now() -> Self {
-        let base = *BASE.get_or_init(reading);
+        let base = base();
         if !USES_TSC.load(Ordering::Relaxed) {
             return Self { base, ns_per_tick: 1.0 };
         }
@@ -83,7 +90,7 @@ impl Scale {
 
 /// Reads both clocks five times and returns the fastest reading. The error of an interrupted reading is the duration of
 /// the interruption.
-fn reading() -> Reading {
+pub(crate) fn reading() -> Reading {
     let read = |_| {
         let before = tsc::read();
         let ns = monotonic_ns();

@@ -3,7 +3,7 @@
 
 use super::clock;
 use super::counting::gils::GILS;
-use super::counting::{gil::Gil, pool, slots::OPEN};
+use super::counting::{gil::Gil, pool, sink, slots::OPEN};
 use super::hooking::{calibrate, semaphore};
 use super::state::{STATE, State};
 use super::thread;
@@ -41,6 +41,7 @@ unsafe extern "C" fn in_child() {
     }
     let held = GILS.all().iter().find(|gil| gil.holder().is_some_and(pool::is_own));
     let session = pool::begin_session_in_child();
+    sink::forked();
     GILS.all().iter().for_each(Gil::reset);
     let now = OPEN.begin_anew(clock::ticks());
     if state.users == 0 {

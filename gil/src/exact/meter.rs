@@ -4,7 +4,7 @@ use super::clock;
 use super::counting::gils::GILS;
 use super::counting::slots::OPEN;
 use super::counting::window::{self, Window};
-use super::counting::{pool, read};
+use super::counting::{pool, read, sink};
 use super::fork;
 use super::hooking::got::Object;
 use super::hooking::redirections::Redirections;
@@ -67,6 +67,16 @@ impl Meter {
         started.map(|()| Self(()))
     }
 
+    /// Starts metering like [`Self::start_unless`], and makes `sink` see every event until the metering ends. A process
+    /// has one sink: a later one replaces it.
+    ///
+    /// # Errors
+    /// Those of [`Self::start_unless`].
+    pub fn start_with_sink(is_copy: &dyn Fn(usize) -> bool, sink: &'static dyn sink::Sink) -> Result<Self, Refusal> {
+        sink::set(sink);
+        Self::start_unless(is_copy).inspect_err(|_| sink::clear())
+    }
+
     /// Counts the lengths of holds and waits from now on, until the metering ends. A release takes a few times as long then.
     pub fn count_lengths(&self) {
         window::count_lengths();
@@ -98,6 +108,7 @@ impl Drop for Meter {
         state.users -= 1;
         if state.users == 0 {
             state.redirections.restore();
+            sink::clear();
         }
     }
 }

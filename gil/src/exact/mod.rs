@@ -1,7 +1,8 @@
-//! The exact meter. [`meter`] starts and stops it. `counting` keeps the accounts, `hooking` redirects the calls and
+//! The exact meter. [`meter`] starts and stops it, [`arrival`] waits until it can be started. `counting` keeps the accounts, `hooking` redirects the calls and
 //! reports the events to them, `state` and `fork` keep both consistent in forked children. `clock`, `memory`, `python`
 //! and `thread` are imported by all of these and import none of them.
 
+mod arrival;
 mod clock;
 mod counting;
 mod fork;
@@ -12,7 +13,13 @@ mod python;
 mod state;
 mod thread;
 
+pub use arrival::on_python;
 pub use clock::clock_is_tsc;
+pub(crate) use clock::{base, reading, ticks};
 pub use counting::read::own_thread;
+#[cfg(test)]
+pub(crate) use counting::sink::TestRow;
+pub use counting::sink::{Event, Row, Sink};
 pub use counting::window::Window;
 pub use meter::Meter;
+pub use python::PendingCall;

@@ -44,7 +44,7 @@ impl Python {
         let save_thread = symbol(c"PyEval_SaveThread").ok_or(Refusal::NoPython("PyEval_SaveThread"))?;
         let save = function!(c"PyEval_SaveThread", unsafe extern "C-unwind" fn() -> ThreadState);
         let restore = function!(c"PyEval_RestoreThread", unsafe extern "C-unwind" fn(ThreadState));
-        let is_initialized = function!(c"Py_IsInitialized", unsafe extern "C" fn() -> c_int);
+        let is_initialized = is_initialized();
         let version = function!(c"Py_GetVersion", unsafe extern "C" fn() -> *const c_char);
         let (Some(save), Some(restore), Some(is_initialized), Some(version)) = (save, restore, is_initialized, version)
         else {
@@ -56,7 +56,7 @@ impl Python {
         }
         // SAFETY: Py_GetVersion returns a static string.
         let version = numbers(&unsafe { CStr::from_ptr(version()) }.to_string_lossy());
-        if version != (2, 7) && version < (3, 7) {
+        if !is_metered(version) {
             return Err(Refusal::Version(version.0, version.1));
         }
         if !holds_gil(version) {
@@ -129,6 +129,36 @@ pub(super) fn at_exit(function: unsafe extern "C" fn()) {
     }
 }
 
+/// A function that CPython's main thread calls with the GIL (Py_AddPendingCall).
+pub type PendingCall = unsafe extern "C" fn(*mut c_void) -> c_int;
+/// The type of Py_AddPendingCall.
+pub(super) type AddPendingCall = unsafe extern "C" fn(PendingCall, *mut c_void) -> c_int;
+
+/// Returns Py_AddPendingCall.
+pub(super) fn add_pending_call() -> Option<AddPendingCall> {
+    function!(c"Py_AddPendingCall", AddPendingCall)
+}
+
+/// The type of Py_IsInitialized.
+pub(super) type IsInitialized = unsafe extern "C" fn() -> c_int;
+
+/// Returns Py_IsInitialized.
+pub(super) fn is_initialized() -> Option<IsInitialized> {
+    function!(c"Py_IsInitialized", IsInitialized)
+}
+
+/// Returns the text of Py_GetVersion, which needs no initialised Python.
+pub(super) fn version_text() -> Option<String> {
+    let version = function!(c"Py_GetVersion", unsafe extern "C" fn() -> *const c_char)?;
+    // SAFETY: it returns a static string.
+    Some(unsafe { CStr::from_ptr(version()) }.to_string_lossy().into_owned())
+}
+
+/// Returns true if the meter knows the GIL of that version.
+pub(super) fn is_metered(version: (u32, u32)) -> bool {
+    version == (2, 7) || version >= (3, 7)
+}
+
 /// Returns true if the calling thread holds the GIL.
 fn holds_gil(version: (u32, u32)) -> bool {
     if version < (3, 4) {
@@ -180,7 +210,7 @@ fn has_gil() -> Result<(), Refusal> {
 }
 
 /// Parses the first two numbers of Py_GetVersion(), for example "3.11.7 (main, ...".
-fn numbers(version: &str) -> (u32, u32) {
+pub(super) fn numbers(version: &str) -> (u32, u32) {
     let mut numbers = version.split(|letter: char| !letter.is_ascii_digit()).map(|digits| digits.parse().unwrap_or(0));
     (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
 }

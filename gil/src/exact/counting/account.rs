@@ -53,6 +53,8 @@ pub(crate) struct Account {
     tid: AtomicU32,
     /// The place of its longest hold and wait in each open window.
     number: AtomicU32,
+    /// A number that belongs to the sink of the events (`super::sink`); 0 at the first event.
+    mark: AtomicU32,
     /// The time at which the thread ended; 0 before.
     ended: AtomicU64,
     /// Where the lengths are counted: those of the GIL. Null if they never are.
@@ -88,6 +90,7 @@ impl Account {
         self.now.store(&Figures::default());
         self.release.store(RELEASED, Relaxed);
         self.lengths.store(null_mut(), Relaxed);
+        self.mark.store(0, Relaxed);
         // A fork may have interrupted the previous thread's event.
         self.sequence.end_cut_off_write();
         self.id.store(id, Relaxed);
@@ -137,6 +140,12 @@ impl Account {
     /// Sets the place of its longest hold and wait.
     pub(super) fn set_number(&self, number: u32) {
         self.number.store(number, Relaxed);
+    }
+
+    /// Returns the number that belongs to the sink.
+    #[inline]
+    pub(super) fn mark(&self) -> &AtomicU32 {
+        &self.mark
     }
 
     /// Returns the time at which the thread ended.
@@ -212,17 +221,17 @@ impl Account {
         self.now.holds_since.store(0, Relaxed);
     }
 
-    /// Records the start of a wait, unless the thread is already waiting. If a wait for the hand-over has just ended,
-    /// the two are merged into one wait.
+    /// Records the start of a wait, unless the thread is already waiting, and returns true if it was not. If a wait for
+    /// the hand-over has just ended, the two are merged into one wait.
     #[inline]
-    pub(crate) fn begins_wait(&self, now: u64) {
-        self.begins_wait_in(&OPEN, now);
+    pub(crate) fn begins_wait(&self, now: u64) -> bool {
+        self.begins_wait_in(&OPEN, now)
     }
 
     #[inline]
-    pub(super) fn begins_wait_in(&self, open: &Slots, now: u64) {
+    pub(super) fn begins_wait_in(&self, open: &Slots, now: u64) -> bool {
         if self.now.waits_since.load(Relaxed) != 0 {
-            return;
+            return false;
         }
         self.event(open, now, |now, _| {
             let [began, ended] = [&self.handover[0], &self.handover[1]].map(|time| time.load(Relaxed));
@@ -235,6 +244,7 @@ impl Account {
             self.now.waits_since.store(began, Relaxed);
             self.release.store(RELEASED, Relaxed);
         });
+        true
     }
 
     /// Records the end of a wait for the hand-over: another thread has acquired the GIL that this thread released.
@@ -471,7 +481,7 @@ mod tests {
             account.released(&open, at, true);
             account.begins_wait_in(&open, at);
             account.ends_handover(&open, at + 1000);
-            wait.inspect(|since| account.begins_wait_in(&open, *since));
+            wait.inspect(|since| _ = account.begins_wait_in(&open, *since));
             account.acquired(&open, at + 5000);
             account.released(&open, at + 5500, false);
         };

@@ -5,6 +5,7 @@ use super::capacity::GILS;
 use super::figures::{Cells, Figures};
 use super::histogram::Lengths;
 use super::single_writer::add;
+use super::sink::{self, Event};
 use super::slots::{OPEN, Slots};
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicPtr, AtomicU64, AtomicUsize};
@@ -139,6 +140,7 @@ impl Gil {
         }
         account.acquired(open, now);
         self.held_by(account);
+        sink::report(account, Event::Acquired, now);
     }
 
     /// Records a release by the holder, voluntary or on request. If no holder is known, metering begins.
@@ -147,6 +149,7 @@ impl Gil {
         let Some(account) = self.holder() else { return self.first_event(session, open, now) };
         account.released(open, now, is_forced);
         self.holder.store(NONE, Relaxed);
+        sink::report(account, if is_forced { Event::Dropped } else { Event::Released }, now);
     }
 
     #[cold]
@@ -180,6 +183,7 @@ impl Gil {
         self.begin(account.session(), now);
         account.holds(open, now);
         self.held_by(account);
+        sink::report(account, Event::Holds, now);
     }
 
     /// Begins metering.
@@ -212,6 +216,7 @@ impl Gil {
         if let Some(account) = self.holder() {
             account.stops_holding(open, now);
             self.holder.store(NONE, Relaxed);
+            sink::report(account, Event::HoldEnded, now);
         }
         if self.index() != 0 {
             // The entry stays in the table for the windows that need it, but searches no longer find it. Py_Initialize

@@ -1,6 +1,6 @@
 //! The accounts: how long each thread has held each GIL and waited for it, and how often. Imports run one way:
 //! [`atomic`], [`capacity`], [`interpreters`], [`single_writer`], [`slot_figures`], [`lock`] and [`figures`], [`slots`], [`histogram`],
-//! [`account`], [`gil`] and [`blocks`], [`gils`], [`registry`], [`pool`], [`barrier`], [`read`], [`window`]. Nothing here
+//! [`account`], [`sink`], [`gil`] and [`blocks`], [`gils`], [`registry`], [`pool`], [`barrier`], [`read`], [`window`]. Nothing here
 //! imports the redirected calls (`super::hooking`), which report the events.
 
 pub(super) mod account;
@@ -18,6 +18,7 @@ pub(super) mod pool;
 pub(super) mod read;
 mod registry;
 mod single_writer;
+pub(super) mod sink;
 mod slot_figures;
 pub(super) mod slots;
 pub(super) mod window;

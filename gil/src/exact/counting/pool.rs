@@ -8,6 +8,7 @@ use super::gil::Gil;
 use super::gils::GILS;
 use super::lock::Guard;
 use super::registry::{Lists, Registry};
+use super::sink::{self, Event};
 use super::slots::OPEN;
 use crate::refusal::Refusal;
 use std::ptr::null;
@@ -205,7 +206,9 @@ unsafe extern "C" fn ended(_: *mut libc::c_void) {
 
 /// Ends an account of the calling thread, which forgets it.
 fn end(account: &'static Account) {
-    account.ends(&OPEN, clock::ticks());
+    let now = clock::ticks();
+    account.ends(&OPEN, now);
+    sink::report(account, Event::Ended, now);
     REGISTRY.leave(account);
 }
 

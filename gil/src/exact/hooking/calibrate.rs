@@ -6,7 +6,7 @@ use super::super::counting::gils::{INTERP, LAST_HOLDER, SWITCH_COND};
 use super::super::python::{self, Python, ThreadState, symbol};
 use super::super::{memory, thread};
 use super::got::Span;
-use super::{sets, stack};
+use super::{first_acquire, sets, stack};
 use crate::refusal::Refusal;
 use libc::c_void;
 use std::ffi::c_int;
@@ -134,6 +134,7 @@ fn size_of_symbol(address: usize) -> Option<usize> {
 /// the stack pointer if the call is a release.
 #[cold]
 pub(super) fn note(set: usize, address: *mut c_void, stack: Option<*const usize>) {
+    first_acquire::signalled(address as usize);
     if OWNER.load(Ordering::Acquire) != thread::identity() || !sets::is_latest(set) {
         return;
     }

@@ -5,6 +5,7 @@
 use super::super::clock;
 use super::super::counting::gils::{GILS, Meaning};
 use super::super::counting::pool;
+use super::super::counting::sink::{self, Event};
 use super::super::counting::slots::OPEN;
 use super::sets::{self, Next};
 use super::{calibrate, disturbance, stack};
@@ -72,7 +73,10 @@ pub(super) unsafe extern "C-unwind" fn timedwait<const SET: usize>(
         return wait();
     }
     let Some((gil, Meaning::Release)) = GILS.by_cond(cond as usize) else { return wait() };
-    pool::own(gil).begins_wait(clock::ticks());
+    let (account, now) = (pool::own(gil), clock::ticks());
+    if account.begins_wait(now) {
+        sink::report(account, Event::WaitBegan, now);
+    }
     let switches = gil.switches();
     let result = wait();
     if result == libc::ETIMEDOUT {
@@ -91,9 +95,14 @@ pub(super) unsafe extern "C-unwind" fn wait<const SET: usize>(cond: *mut c_void,
     }
     let Some((gil, Meaning::Acquire)) = GILS.by_cond(cond as usize) else { return wait() };
     let account = pool::own(gil);
-    account.begins_wait(clock::ticks());
+    let now = clock::ticks();
+    if account.begins_wait(now) {
+        sink::report(account, Event::WaitBegan, now);
+    }
     let result = wait();
-    account.ends_handover(&OPEN, clock::ticks());
+    let now = clock::ticks();
+    account.ends_handover(&OPEN, now);
+    sink::report(account, Event::WaitEnded, now);
     result
 }
 

@@ -8,6 +8,7 @@
 use super::super::clock;
 use super::super::counting::gils::GILS;
 use super::super::counting::pool;
+use super::super::counting::sink::{self, Event};
 use super::super::counting::slots::OPEN;
 use super::sets::{self, Next};
 use super::{calibrate, disturbance, stack};
@@ -79,7 +80,10 @@ pub(super) unsafe extern "C-unwind" fn wait<const SET: usize>(semaphore: *mut c_
     if result != 0 {
         // SAFETY: as above.
         unsafe { *errno = before };
-        pool::own(GILS.main()).begins_wait(clock::ticks());
+        let (account, now) = (pool::own(GILS.main()), clock::ticks());
+        if account.begins_wait(now) {
+            sink::report(account, Event::WaitBegan, now);
+        }
         // If a signal interrupts the wait, CPython calls sem_wait again, which counts as the same wait.
         result = call_on(&NEXT_WAIT, SET, semaphore);
     }

@@ -1,0 +1,153 @@
+//! The sink: what sees every event of every thread, with its time, beside the accounts. Without one, an event costs one
+//! load and one branch more.
+
+use super::account::Account;
+use super::atomic::Ordering::{Acquire, Release};
+use super::atomic::{AtomicPtr, AtomicU32};
+use super::capacity;
+use super::figures::Figures;
+use std::ptr::null_mut;
+
+/// What a thread has done with a GIL.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Event {
+    /// It holds the GIL. Its acquire was not seen: it came before the metering or before a fork.
+    Holds,
+    /// It has acquired the GIL, which ends its wait, if any.
+    Acquired,
+    /// It has released the GIL voluntarily.
+    Released,
+    /// It has dropped the GIL on request.
+    Dropped,
+    /// Its hold has ended with the GIL itself.
+    HoldEnded,
+    /// It waits for the GIL, or until another thread has acquired the GIL that it has dropped.
+    WaitBegan,
+    /// Another thread has acquired the GIL that it has dropped.
+    WaitEnded,
+    /// It has ended, or its GIL has. The row has no further events.
+    Ended,
+}
+
+/// What sees the events. The hooks call it under the GIL's mutex: it must not wait, and must not call CPython.
+pub trait Sink: Sync {
+    /// Called by the thread of `row` at each of its events, after its account was updated. `ticks` is the time on the
+    /// time stamp counter if [`crate::clock_is_tsc`], otherwise on CLOCK_MONOTONIC.
+    fn event(&self, row: Row<'_>, event: Event, ticks: u64);
+
+    /// Called in a forked child, which has one thread and no rows yet, before its first event.
+    fn forked(&self);
+}
+
+/// One thread with one GIL: a row of the meter's figures.
+#[derive(Debug, Clone, Copy)]
+pub struct Row<'a>(&'a Account);
+
+impl Row<'_> {
+    /// Returns the number of the row, as in [`crate::ThreadTotals::id`].
+    pub fn id(&self) -> u64 {
+        self.0.id()
+    }
+
+    /// Returns the native thread id.
+    pub fn tid(&self) -> u32 {
+        self.0.tid()
+    }
+
+    /// Returns the index of the GIL among those of the process; 0 is the GIL under which the meter was started.
+    #[inline]
+    pub fn gil(&self) -> usize {
+        (self.0.gil() % capacity::GILS as u64) as usize
+    }
+
+    /// Returns a number that belongs to the sink, and is 0 at the row's first event.
+    #[inline]
+    pub fn mark(&self) -> &AtomicU32 {
+        self.0.mark()
+    }
+
+    /// Returns the figures of the row's account, in ticks, since the metering began: the start of the current hold (0 if
+    /// the thread holds nothing), held, acquires, voluntary releases, forced drops, the start of the current wait (or 0),
+    /// waited, waits that have ended, the longest hold, the longest wait.
+    #[inline]
+    pub fn totals(&self) -> [u64; 10] {
+        let Figures {
+            holds_since,
+            held,
+            acquisitions,
+            voluntary_releases,
+            forced_drops,
+            waits_since,
+            waited,
+            waits,
+            longest_hold,
+            longest_wait,
+        } = self.0.figures();
+        [
+            holds_since,
+            held,
+            acquisitions,
+            voluntary_releases,
+            forced_drops,
+            waits_since,
+            waited,
+            waits,
+            longest_hold,
+            longest_wait,
+        ]
+    }
+}
+
+/// The sink in use, by a pointer that is never freed, or null.
+static SINK: AtomicPtr<&'static dyn Sink> = AtomicPtr::new(null_mut());
+
+/// Makes `sink` the one that sees the events from now on.
+pub(crate) fn set(sink: &'static dyn Sink) {
+    SINK.store(Box::leak(Box::new(sink)), Release);
+}
+
+/// Ends the reports.
+pub(crate) fn clear() {
+    SINK.store(null_mut(), Release);
+}
+
+/// Reports an event of the calling thread, which has the account `account`.
+#[inline(always)]
+pub(crate) fn report(account: &Account, event: Event, now: u64) {
+    let sink = SINK.load(Acquire);
+    if !sink.is_null() {
+        pass_on(sink, account, event, now);
+    }
+}
+
+#[inline(never)]
+fn pass_on(sink: *const &'static dyn Sink, account: &Account, event: Event, now: u64) {
+    // The account of the threads without memory for their own one has no number.
+    if account.id() != 0 {
+        // SAFETY: a pointer that `set` has stored.
+        unsafe { *sink }.event(Row(account), event, now);
+    }
+}
+
+/// Tells the sink of a fork, in the child.
+pub(crate) fn forked() {
+    // SAFETY: null, or a pointer that `set` has stored.
+    if let Some(sink) = unsafe { SINK.load(Acquire).as_ref() } {
+        sink.forked();
+    }
+}
+
+/// The account of a thread that does not exist, for the tests of a sink.
+#[cfg(test)]
+pub(crate) struct TestRow(&'static Account);
+
+#[cfg(test)]
+impl TestRow {
+    pub(crate) fn new(tid: u32) -> Self {
+        Self(Account::leak(0, tid))
+    }
+
+    pub(crate) fn row(&self) -> Row<'static> {
+        Row(self.0)
+    }
+}

@@ -1,0 +1,24 @@
+//! A process that executes another program (execve(2)) keeps its id and leaves its log behind.
+
+use super::layout::header;
+use std::fs::{self, OpenOptions};
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+/// Records in the log of this process in `folder`, if it has one, that it has executed another program: the one that runs
+/// now, and that has no log yet.
+///
+/// # Errors
+/// The folder can't be read.
+pub fn mark_executed(folder: &Path) -> io::Result<()> {
+    let own = format!("{}-", std::process::id());
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_name().as_encoded_bytes().starts_with(own.as_bytes()) {
+            let log = OpenOptions::new().write(true).open(entry.path())?;
+            log.write_all_at(&1u64.to_ne_bytes(), (header::EXECUTED * 8) as u64)?;
+        }
+    }
+    Ok(())
+}

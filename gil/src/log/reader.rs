@@ -1,0 +1,378 @@
+//! The reader of a log: the recorder's side. It trusts nothing in the file, which a damaged process may have written.
+
+use super::layout::{
+    HEAD_WORDS, HEADER_WORDS, HOLDERS, Kind, MAGIC, RING, SLOT_WORDS, SLOTS, Status, TEXT_WORDS, VERSION, decode,
+    header, holder, ring_at, slot, slot_at,
+};
+use crate::exact::reading;
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+/// The reason why a log can't be read.
+#[derive(Debug, thiserror::Error)]
+pub enum Damaged {
+    /// The file can't be opened, read or written.
+    #[error("can't read the log {0}: {1}; was the folder of the recording removed?")]
+    Unreadable(PathBuf, io::Error),
+    /// A word has a value that no writer writes.
+    #[error(
+        "the log {path} is damaged: expected {expected}, found {found}; the process has overwritten its memory, or another release of busy wrote the log"
+    )]
+    Content {
+        /// The file.
+        path: PathBuf,
+        /// What a writer writes.
+        expected: &'static str,
+        /// What stands there.
+        found: u64,
+    },
+}
+
+/// Reads the log of one process, and empties its rings.
+#[derive(Debug)]
+pub struct Reader {
+    file: File,
+    path: PathBuf,
+    base_ticks: u64,
+    base_ns: u64,
+    is_tsc: bool,
+    /// For each slot, the row that was read last, and the number of its events that were read.
+    read: Vec<(u64, u64)>,
+}
+
+/// What the header says. Times are in nanoseconds on CLOCK_MONOTONIC.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Header {
+    /// Whether the process is recorded.
+    pub status: Status,
+    /// The process id.
+    pub pid: u32,
+    /// The process id of its parent.
+    pub parent: u32,
+    /// The time at which the log was opened, since 1970.
+    pub opened_ns: u64,
+    /// The executable.
+    pub executable: String,
+    /// The text of Py_GetVersion.
+    pub python: String,
+    /// The reason why the process is not recorded, or no longer; empty if there is none.
+    pub reason: String,
+    /// The number of threads for which the log had no room.
+    pub unlisted: u64,
+    /// The start of the metering, and the end of the process.
+    pub began_ns: Option<u64>,
+    /// The end of the process, if it came to its end by itself.
+    pub ended_ns: Option<u64>,
+    /// True if the process has executed another program.
+    pub executed: bool,
+}
+
+/// The thread that holds a GIL.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Holder {
+    /// The number of acquires and releases so far. As long as it stays the same, so does the hold.
+    pub sequence: u64,
+    /// The native thread id.
+    pub tid: u32,
+    /// The start of the hold.
+    pub since_ns: u64,
+}
+
+/// One event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mark {
+    /// What happened.
+    pub kind: Kind,
+    /// The time on CLOCK_MONOTONIC; the number of missing events if the kind is [`Kind::Lost`].
+    pub at: u64,
+}
+
+/// A thread with a GIL.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Thread {
+    /// The number of the row, which is never used again in this process.
+    pub id: u64,
+    /// The native thread id.
+    pub tid: u32,
+    /// The index of the GIL.
+    pub gil: u32,
+    /// The native name.
+    pub name: String,
+}
+
+/// The figures of a thread, in nanoseconds. Those of the current hold and wait are not part of the sums.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[allow(missing_docs, reason = "as in crate::ThreadTotals")]
+pub struct Totals {
+    /// The start of the current hold, and of the current wait.
+    pub holds_since_ns: Option<u64>,
+    pub waits_since_ns: Option<u64>,
+    pub held_ns: u64,
+    pub waited_ns: u64,
+    pub acquisitions: u64,
+    pub voluntary_releases: u64,
+    pub forced_drops: u64,
+    pub waits: u64,
+    pub longest_hold_ns: u64,
+    pub longest_wait_ns: u64,
+    /// The number of events that are missing in the log.
+    pub lost: u64,
+    /// The CPU time of the thread, once it has ended.
+    pub cpu_ns: Option<u64>,
+}
+
+/// What has happened in one thread since the last reading.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Batch {
+    /// The thread.
+    pub thread: Thread,
+    /// Its figures.
+    pub totals: Totals,
+    /// Its events, in order.
+    pub events: Vec<Mark>,
+    /// True if the thread has ended, and this is its last batch.
+    pub is_last: bool,
+}
+
+/// Converts ticks to time.
+#[derive(Clone, Copy)]
+struct Scale {
+    base_ticks: u64,
+    base_ns: u64,
+    ns_per_tick: f64,
+}
+
+impl Scale {
+    fn ns(&self, ticks: u64) -> u64 {
+        (ticks as f64 * self.ns_per_tick) as u64
+    }
+
+    /// Returns the time of an event, whose ticks count from the base.
+    fn time(&self, ticks: u64) -> u64 {
+        self.base_ns.saturating_add(self.ns(ticks))
+    }
+
+    /// Returns the time at `ticks` of the clock itself; None for 0.
+    fn since(&self, ticks: u64) -> Option<u64> {
+        (ticks != 0).then(|| self.time(ticks.saturating_sub(self.base_ticks)))
+    }
+}
+
+impl Reader {
+    /// Opens the log at `path`. Returns None if the process has not finished its beginning yet, or was killed before.
+    ///
+    /// # Errors
+    /// It is no log of this version, or can't be read.
+    pub fn open(path: &Path) -> Result<Option<Self>, Damaged> {
+        let unreadable = |error| Damaged::Unreadable(path.to_path_buf(), error);
+        let file = OpenOptions::new().read(true).write(true).open(path).map_err(unreadable)?;
+        let mut reader =
+            Self { file, path: path.to_path_buf(), base_ticks: 0, base_ns: 0, is_tsc: false, read: Vec::new() };
+        if reader.file.metadata().map_err(unreadable)?.len() < (HEAD_WORDS * 8) as u64 {
+            return Ok(None);
+        }
+        let words = reader.words::<HEADER_WORDS>(0)?;
+        match words[header::MAGIC] {
+            MAGIC => {}
+            0 => return Ok(None),
+            found => return Err(reader.damaged("the mark of a log in the first word", found)),
+        }
+        if words[header::VERSION] != VERSION {
+            return Err(reader.damaged("version 1", words[header::VERSION]));
+        }
+        reader.is_tsc = words[header::IS_TSC] == 1;
+        (reader.base_ticks, reader.base_ns) = (words[header::BASE_TICKS], words[header::BASE_NS]);
+        reader.read = vec![(0, 0); SLOTS];
+        Ok(Some(reader))
+    }
+
+    /// Returns what the header says now.
+    ///
+    /// # Errors
+    /// The log is damaged.
+    pub fn header(&self) -> Result<Header, Damaged> {
+        let words = self.words::<HEADER_WORDS>(0)?;
+        let scale = self.scale();
+        let status = Status::of(words[header::STATUS]);
+        let number =
+            |place: usize, expected| u32::try_from(words[place]).map_err(|_| self.damaged(expected, words[place]));
+        let time = |ticks: u64| (ticks != 0).then(|| scale.time(ticks));
+        Ok(Header {
+            status: status.ok_or_else(|| self.damaged("a status from 1 to 4", words[header::STATUS]))?,
+            pid: number(header::PID, "a process id")?,
+            parent: number(header::PARENT, "a process id")?,
+            opened_ns: words[header::OPENED],
+            executable: text(&words[header::EXECUTABLE..]),
+            python: text(&words[header::PYTHON..]),
+            reason: text(&words[header::REASON..]),
+            unlisted: words[header::UNLISTED],
+            began_ns: time(words[header::BEGAN]),
+            ended_ns: time(words[header::ENDED]),
+            executed: words[header::EXECUTED] != 0,
+        })
+    }
+
+    /// Returns the thread that holds the GIL with that index now, if any does.
+    ///
+    /// # Errors
+    /// The log can't be read.
+    pub fn holder(&self, gil: usize) -> Result<Option<Holder>, Damaged> {
+        if gil >= HOLDERS {
+            return Ok(None);
+        }
+        let place = header::HOLDERS + gil * holder::WORDS;
+        let [before] = self.words::<1>(place + holder::SEQUENCE)?;
+        let words = self.words::<{ holder::WORDS }>(place)?;
+        let [sequence] = self.words::<1>(place + holder::SEQUENCE)?;
+        let is_held = before == sequence && sequence % 2 == 1;
+        Ok(is_held.then(|| Holder {
+            sequence,
+            tid: words[holder::TID] as u32,
+            since_ns: self.scale().time(words[holder::SINCE]),
+        }))
+    }
+
+    /// Returns what has happened since the last call, thread by thread, and makes room in the rings. Threads without an
+    /// event since then are left out, unless `all` are wanted.
+    ///
+    /// # Errors
+    /// The log is damaged, or can't be read. What was read before is lost for the next call.
+    pub fn drain(&mut self, all: bool) -> Result<Vec<Batch>, Damaged> {
+        let [used] = self.words::<1>(header::USED)?;
+        let used = usize::try_from(used).ok().filter(|used| *used <= SLOTS);
+        let used = match used {
+            Some(used) => used,
+            None => return Err(self.damaged("at most 1024 slots", self.words::<1>(header::USED)?[0])),
+        };
+        let scale = self.scale();
+        let mut bytes = vec![0; used * SLOT_WORDS * 8];
+        self.bytes(slot_at(0) as u64 * 8, &mut bytes)?;
+        let mut batches = Vec::new();
+        for index in 0..used {
+            let words: Vec<u64> = bytes[index * SLOT_WORDS * 8..][..SLOT_WORDS * 8].chunks(8).map(word).collect();
+            batches.extend(self.drain_slot(index, &words, scale, all)?);
+        }
+        Ok(batches)
+    }
+
+    fn drain_slot(&mut self, index: usize, words: &[u64], scale: Scale, all: bool) -> Result<Option<Batch>, Damaged> {
+        let state = words[slot::STATE];
+        match state {
+            slot::FREE | slot::CLAIMED => return Ok(None),
+            slot::LIVE | slot::ENDED => {}
+            found => return Err(self.damaged("the state of a slot, from 0 to 3", found)),
+        }
+        let (id, tail) = self.read[index];
+        let is_new = id != words[slot::ID];
+        let tail = if is_new { 0 } else { tail };
+        let head = words[slot::HEAD];
+        if head == tail && !is_new && !all && state == slot::LIVE {
+            return Ok(None);
+        }
+        if head.checked_sub(tail).is_none_or(|length| length > RING as u64) {
+            return Err(self.damaged("at most one ring of events", head));
+        }
+        let mut events = Vec::with_capacity((head - tail) as usize);
+        let start = (tail % RING as u64) as usize;
+        let first = ((head - tail) as usize).min(RING - start);
+        for (start, length) in [(start, first), (0, (head - tail) as usize - first)] {
+            let mut bytes = vec![0; length * 8];
+            self.bytes(ring_at(index) + start as u64 * 8, &mut bytes)?;
+            for event in bytes.chunks(8).map(word) {
+                let (kind, value) = decode(event).ok_or_else(|| self.damaged("the kind of an event", event))?;
+                events.push(Mark { kind, at: if kind == Kind::Lost { value } else { scale.time(value) } });
+            }
+        }
+        let totals = self.totals(index, words, scale)?;
+        self.read[index] = (words[slot::ID], head);
+        self.write(slot_at(index) + slot::TAIL, head)?;
+        let is_last = state == slot::ENDED;
+        if is_last {
+            self.write(slot_at(index) + slot::STATE, slot::FREE)?;
+        }
+        let thread = Thread {
+            id: words[slot::ID],
+            tid: words[slot::TID] as u32,
+            gil: words[slot::GIL] as u32,
+            name: name(&words[slot::NAME..slot::NAME + 2]),
+        };
+        Ok(Some(Batch { thread, totals, events, is_last }))
+    }
+
+    /// Returns the totals of a slot at one moment. A process that was killed during an event may have left those of half
+    /// of it.
+    fn totals(&self, index: usize, words: &[u64], scale: Scale) -> Result<Totals, Damaged> {
+        const TRIES: usize = 5;
+        let mut found = [0; slot::TOTALS_WORDS];
+        for _ in 0..TRIES {
+            let [before] = self.words::<1>(slot_at(index) + slot::SEQUENCE)?;
+            found = self.words::<{ slot::TOTALS_WORDS }>(slot_at(index) + slot::TOTALS)?;
+            let [after] = self.words::<1>(slot_at(index) + slot::SEQUENCE)?;
+            if before == after && before % 2 == 0 {
+                break;
+            }
+        }
+        let [holds, held, acquisitions, voluntary_releases, forced_drops, waits_since, waited, waits, hold, wait] =
+            found;
+        Ok(Totals {
+            holds_since_ns: scale.since(holds),
+            waits_since_ns: scale.since(waits_since),
+            held_ns: scale.ns(held),
+            waited_ns: scale.ns(waited),
+            acquisitions,
+            voluntary_releases,
+            forced_drops,
+            waits,
+            longest_hold_ns: scale.ns(hold),
+            longest_wait_ns: scale.ns(wait),
+            lost: words[slot::LOST],
+            cpu_ns: words[slot::CPU].checked_sub(1),
+        })
+    }
+
+    /// Returns the scale, averaged from the base to now.
+    fn scale(&self) -> Scale {
+        let (base_ticks, base_ns) = (self.base_ticks, self.base_ns);
+        let now = reading();
+        let ticks = now.ticks.saturating_sub(base_ticks);
+        let ns_per_tick =
+            if self.is_tsc && ticks > 0 { now.ns.saturating_sub(base_ns) as f64 / ticks as f64 } else { 1.0 };
+        Scale { base_ticks, base_ns, ns_per_tick }
+    }
+
+    fn words<const N: usize>(&self, place: usize) -> Result<[u64; N], Damaged> {
+        let mut bytes = vec![0; N * 8];
+        self.bytes(place as u64 * 8, &mut bytes)?;
+        Ok(std::array::from_fn(|index| word(&bytes[index * 8..index * 8 + 8])))
+    }
+
+    fn bytes(&self, offset: u64, bytes: &mut [u8]) -> Result<(), Damaged> {
+        self.file.read_exact_at(bytes, offset).map_err(|error| Damaged::Unreadable(self.path.clone(), error))
+    }
+
+    fn write(&self, place: usize, word: u64) -> Result<(), Damaged> {
+        let written = self.file.write_all_at(&word.to_le_bytes(), place as u64 * 8);
+        written.map_err(|error| Damaged::Unreadable(self.path.clone(), error))
+    }
+
+    fn damaged(&self, expected: &'static str, found: u64) -> Damaged {
+        Damaged::Content { path: self.path.clone(), expected, found }
+    }
+}
+
+fn word(bytes: &[u8]) -> u64 {
+    u64::from_le_bytes(bytes.try_into().expect("eight bytes"))
+}
+
+fn name(words: &[u64]) -> String {
+    let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).take_while(|byte| *byte != 0).collect();
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+fn text(words: &[u64]) -> String {
+    let length = usize::try_from(words[0]).unwrap_or(usize::MAX).min((TEXT_WORDS - 1) * 8);
+    let bytes: Vec<u8> = words[1..TEXT_WORDS].iter().flat_map(|word| word.to_le_bytes()).take(length).collect();
+    String::from_utf8_lossy(&bytes).into_owned()
+}

@@ -1,0 +1,320 @@
+//! The writer of a log: the sink of the meter of a recorded process.
+
+use super::layout::{
+    HEAD_WORDS, HELD, HOLDERS, Kind, MAGIC, RING, SLOTS, Status, TEXT_WORDS, VERSION, encode, header, holder, ring_at,
+    slot, slot_at,
+};
+use super::mapping::{Mapping, inside_hook, thread_name};
+use crate::exact::{Event, Row, Sink, base, clock_is_tsc};
+use crate::refusal::Refusal;
+use busy_core::cpu::{current_thread, own_thread};
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
+use std::sync::atomic::{AtomicBool, AtomicU64, fence};
+use std::time::SystemTime;
+
+/// Writes a log for this process, and in a forked child another one.
+pub struct Writer {
+    head: Mapping,
+    rings: [Mapping; SLOTS],
+    /// The folder of the recording and the text of Py_GetVersion.
+    about: OnceLock<(PathBuf, String)>,
+    /// The file in the folder, which is opened again for each ring: a program may close all its descriptors.
+    number: AtomicU64,
+    /// True in a forked child until its first event. Most children execute another program, and need no log.
+    is_child: AtomicBool,
+    /// The base of the ticks.
+    base: AtomicU64,
+}
+
+impl Writer {
+    /// Returns a writer that writes nothing yet.
+    pub const fn new() -> Self {
+        Self {
+            head: Mapping::new(HEAD_WORDS),
+            rings: [const { Mapping::new(RING) }; SLOTS],
+            about: OnceLock::new(),
+            number: AtomicU64::new(0),
+            is_child: AtomicBool::new(false),
+            base: AtomicU64::new(0),
+        }
+    }
+
+    /// Opens a log in `folder` for this process, whose Python reports `version`.
+    ///
+    /// # Errors
+    /// The folder is gone, since the recording has ended; or the file system is full.
+    pub fn open(&self, folder: &Path, version: &str) -> io::Result<()> {
+        _ = self.about.set((folder.to_path_buf(), version.to_owned()));
+        self.open_file()
+    }
+
+    /// Returns true if the log of this process was opened.
+    pub fn is_open(&self) -> bool {
+        self.head.words().is_some()
+    }
+
+    fn open_file(&self) -> io::Result<()> {
+        let (_, version) = self.about.get().ok_or(io::ErrorKind::NotFound)?;
+        let opened = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().as_nanos() as u64;
+        self.number.store(opened, Relaxed);
+        self.head.map(&self.file(true)?, 0)?;
+        let words = self.head.words().ok_or(io::ErrorKind::NotFound)?;
+        let reading = base();
+        let ticks = if clock_is_tsc() { reading.ticks } else { reading.ns };
+        self.base.store(ticks, Relaxed);
+        for (place, value) in [
+            (header::VERSION, VERSION),
+            (header::STATUS, Status::Waiting as u64),
+            (header::PID, u64::from(std::process::id())),
+            (header::PARENT, u64::from(std::os::unix::process::parent_id())),
+            (header::OPENED, opened),
+            (header::IS_TSC, u64::from(clock_is_tsc())),
+            (header::BASE_TICKS, ticks),
+            (header::BASE_NS, reading.ns),
+        ] {
+            words[place].store(value, Relaxed);
+        }
+        let executable = std::fs::read_link("/proc/self/exe").unwrap_or_default();
+        write_text(&words[header::EXECUTABLE..], &executable.to_string_lossy());
+        write_text(&words[header::PYTHON..], version);
+        // Last: a reader waits for it.
+        words[header::MAGIC].store(MAGIC, Release);
+        Ok(())
+    }
+
+    /// Opens the file of the log.
+    fn file(&self, is_new: bool) -> io::Result<File> {
+        let (folder, _) = self.about.get().ok_or(io::ErrorKind::NotFound)?;
+        // A process id is used again, and exec keeps it.
+        let path = folder.join(format!("{}-{}.log", std::process::id(), self.number.load(Relaxed)));
+        OpenOptions::new().read(true).write(true).create_new(is_new).mode(0o600).open(path)
+    }
+
+    /// Records that the meter did not start.
+    pub fn refuse(&self, refusal: &Refusal) {
+        self.end_with(Status::Refused, &refusal.to_string());
+    }
+
+    fn end_with(&self, status: Status, reason: &str) {
+        if let Some(words) = self.head.words() {
+            write_text(&words[header::REASON..], reason);
+            words[header::STATUS].store(status as u64, Release);
+        }
+    }
+
+    /// Records the end of the process, with the CPU time of each thread that is left.
+    pub fn finish(&self) {
+        let Some(words) = self.head.words().filter(|_| !self.is_child.load(Relaxed)) else { return };
+        for index in 0..words[header::USED].load(Acquire) as usize {
+            let slot = &words[slot_at(index)..];
+            if slot[slot::STATE].load(Acquire) == slot::LIVE
+                && let Ok(cpu) = own_thread(slot[slot::TID].load(Relaxed) as u32)
+            {
+                slot[slot::CPU].store(cpu.as_nanos() as u64 + 1, Relaxed);
+            }
+        }
+        words[header::ENDED].store(self.now(), Release);
+    }
+
+    fn now(&self) -> u64 {
+        crate::exact::ticks().saturating_sub(self.base.load(Relaxed)).max(1)
+    }
+
+    /// Returns the slot of `row`, which gets one at its first event.
+    #[inline]
+    fn slot_of(&self, words: &[AtomicU64], row: Row<'_>) -> Option<usize> {
+        match row.mark().load(Relaxed) {
+            0 => inside_hook(|| self.claim(words, row)),
+            NOWHERE => None,
+            mark => Some(mark as usize - 1),
+        }
+    }
+
+    /// Gives `row` a slot and a ring. If there is none left, the row is counted.
+    #[cold]
+    #[inline(never)]
+    fn claim(&self, words: &[AtomicU64], row: Row<'_>) -> Option<usize> {
+        row.mark().store(NOWHERE, Relaxed);
+        if words[header::STATUS].load(Relaxed) == Status::Stopped as u64 {
+            return None;
+        }
+        let state = |index: &usize| &words[slot_at(*index) + slot::STATE];
+        let free = |index: &usize| state(index).compare_exchange(slot::FREE, slot::CLAIMED, AcqRel, Relaxed).is_ok();
+        let Some(index) = (0..SLOTS).find(free) else {
+            words[header::UNLISTED].fetch_add(1, Relaxed);
+            return None;
+        };
+        let ring = &self.rings[index];
+        if ring.words().is_none()
+            && let Err(error) = self.file(false).and_then(|file| ring.map(&file, ring_at(index)))
+        {
+            self.end_with(Status::Stopped, &format!("no memory for the events of thread {}: {error}", row.tid()));
+            return None;
+        }
+        let slot = &words[slot_at(index)..slot_at(index + 1)];
+        slot[slot::ID..].iter().for_each(|word| word.store(0, Relaxed));
+        for (place, value) in [(slot::ID, row.id()), (slot::TID, u64::from(row.tid())), (slot::GIL, row.gil() as u64)] {
+            slot[place].store(value, Relaxed);
+        }
+        name(slot);
+        slot[slot::STATE].store(slot::LIVE, Release);
+        words[header::USED].fetch_max(index as u64 + 1, AcqRel);
+        row.mark().store(index as u32 + 1, Relaxed);
+        Some(index)
+    }
+
+    /// Ends the row in the slot.
+    #[cold]
+    fn ends(slot: &[AtomicU64]) {
+        inside_hook(|| {
+            name(slot);
+            slot[slot::CPU].store(current_thread().as_nanos() as u64 + 1, Relaxed);
+        });
+        slot[slot::STATE].store(slot::ENDED, Release);
+    }
+
+    /// Begins with the first event of a row. If it ends a hold whose start was not reported, that start comes first.
+    #[cold]
+    fn begin(&self, words: &[AtomicU64], slot: &[AtomicU64], ring: &[AtomicU64], kind: Kind, time: u64) {
+        let mut start = time;
+        if kind.ends_hold() {
+            start = time.saturating_sub(slot[slot::TOTALS + HELD].load(Relaxed));
+            push(slot, ring, encode(Kind::Acquired, start));
+        }
+        if words[header::STATUS].load(Relaxed) == Status::Waiting as u64 {
+            words[header::BEGAN].store(start.max(1), Relaxed);
+            words[header::STATUS].store(Status::Recording as u64, Release);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn open_in_child(&self) {
+        inside_hook(|| {
+            self.is_child.store(false, Relaxed);
+            // If this fails, the recording has ended, or the file system is full: then the child is not recorded.
+            _ = self.open_file();
+        });
+    }
+}
+
+/// The mark of a row without a slot.
+const NOWHERE: u32 = u32::MAX;
+
+impl Default for Writer {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl std::fmt::Debug for Writer {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Writer").field("about", &self.about).finish_non_exhaustive()
+    }
+}
+
+impl Sink for Writer {
+    fn event(&self, row: Row<'_>, event: Event, ticks: u64) {
+        if self.is_child.load(Relaxed) {
+            if event == Event::Holds {
+                // The forking thread's hold goes on. Its start is written with its end.
+                return;
+            }
+            self.open_in_child();
+        }
+        let Some(words) = self.head.words() else { return };
+        let time = ticks.saturating_sub(self.base.load(Relaxed));
+        let is_first = row.mark().load(Relaxed) == 0;
+        let Some(index) = self.slot_of(words, row) else { return };
+        let slot = &words[slot_at(index)..slot_at(index + 1)];
+        write_totals(slot, row);
+        let Some(kind) = Kind::of_event(event) else { return Self::ends(slot) };
+        let Some(ring) = self.rings[index].words() else { return };
+        if is_first {
+            self.begin(words, slot, ring, kind, time);
+        }
+        push(slot, ring, encode(kind, time));
+        if row.gil() < HOLDERS {
+            let place = header::HOLDERS + row.gil() * holder::WORDS;
+            write_holder(&words[place..place + holder::WORDS], kind, row, time);
+        }
+    }
+
+    fn forked(&self) {
+        // SAFETY: the child has one thread, which is inside fork(2), and its rows have no slots yet.
+        #[allow(unsafe_code, reason = "the parent's log is not the child's")]
+        unsafe {
+            self.head.unmap();
+            self.rings.iter().for_each(|ring| ring.unmap());
+        }
+        self.is_child.store(true, Relaxed);
+    }
+}
+
+/// Appends an event, or counts it as lost if the reader is that far behind.
+#[inline]
+fn push(slot: &[AtomicU64], ring: &[AtomicU64], event: u64) {
+    let head = slot[slot::HEAD].load(Relaxed);
+    let lost = slot[slot::LOST].load(Relaxed);
+    let unmarked = lost.wrapping_sub(slot[slot::MARKED].load(Relaxed));
+    let room = RING as u64 - head.wrapping_sub(slot[slot::TAIL].load(Acquire)).min(RING as u64);
+    if room < 1 + u64::from(unmarked > 0) {
+        return slot[slot::LOST].store(lost + 1, Relaxed);
+    }
+    let mut end = head;
+    if unmarked > 0 {
+        ring[end as usize % RING].store(encode(Kind::Lost, unmarked), Relaxed);
+        slot[slot::MARKED].store(lost, Relaxed);
+        end += 1;
+    }
+    ring[end as usize % RING].store(event, Relaxed);
+    slot[slot::HEAD].store(end + 1, Release);
+}
+
+#[inline]
+fn write_totals(slot: &[AtomicU64], row: Row<'_>) {
+    let sequence = slot[slot::SEQUENCE].load(Relaxed) | 1;
+    slot[slot::SEQUENCE].store(sequence, Relaxed);
+    fence(Release);
+    let figures = row.totals();
+    for (place, value) in slot[slot::TOTALS..slot::TOTALS + slot::TOTALS_WORDS].iter().zip(figures) {
+        place.store(value, Relaxed);
+    }
+    slot[slot::SEQUENCE].store(sequence.wrapping_add(1), Release);
+}
+
+#[inline]
+fn write_holder(words: &[AtomicU64], kind: Kind, row: Row<'_>, time: u64) {
+    let sequence = words[holder::SEQUENCE].load(Relaxed);
+    match kind {
+        Kind::Acquired => {
+            words[holder::TID].store(u64::from(row.tid()), Relaxed);
+            words[holder::SINCE].store(time, Relaxed);
+            words[holder::SEQUENCE].store(sequence.wrapping_add(1) | 1, Release);
+        }
+        kind if kind.ends_hold() => {
+            words[holder::SEQUENCE].store(sequence.wrapping_add(1) & !1, Release);
+        }
+        _ => {}
+    }
+}
+
+fn name(slot: &[AtomicU64]) {
+    slot[slot::NAME..].iter().zip(thread_name()).for_each(|(place, word)| place.store(word, Relaxed));
+}
+
+/// Writes a text, cut to its room.
+fn write_text(words: &[AtomicU64], text: &str) {
+    let bytes = &text.as_bytes()[..text.floor_char_boundary((TEXT_WORDS - 1) * 8)];
+    words[0].store(bytes.len() as u64, Relaxed);
+    for (place, chunk) in words[1..TEXT_WORDS].iter().zip(bytes.chunks(8)) {
+        let mut word = [0; 8];
+        word[..chunk.len()].copy_from_slice(chunk);
+        place.store(u64::from_le_bytes(word), Relaxed);
+    }
+}

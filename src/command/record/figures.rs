@@ -1,0 +1,103 @@
+//! The result of a recording: the figures of its processes and threads.
+
+use crate::results::{Host, Name, RecordResult, RecordedInterpreter, RecordedProcess, RecordedThread};
+use crate::trace::{Ending, ProcessRecord, Recording, ThreadRecord};
+use std::collections::BTreeMap;
+
+/// Returns the result of a recording that has ended.
+pub fn result(recording: &Recording, host: Host) -> RecordResult {
+    let start = recording.start.as_ref();
+    let end = recording.end.as_ref();
+    RecordResult {
+        kind: "record".into(),
+        started_at: start.map_or_else(String::new, |start| start.started_at.clone()),
+        host,
+        command: start.map_or_else(Vec::new, |start| start.command.clone()),
+        duration_s: end.map_or(recording.known_until_ns, |end| end.at_ns) as f64 / 1e9,
+        exit_code: end.and_then(|end| end.code),
+        signal: end.and_then(|end| end.signal),
+        processes: recording.processes.values().map(|process| process_of(recording, process)).collect(),
+        missing: BTreeMap::from([("stalls".into(), "this version does not determine which call caused a wait".into())]),
+    }
+}
+
+fn process_of(recording: &Recording, process: &ProcessRecord) -> RecordedProcess {
+    let mut threads: Vec<RecordedThread> =
+        process.threads.values().map(|thread| thread_of(recording, process, thread)).collect();
+    let used = |thread: &RecordedThread| thread.held_s + thread.waited_s;
+    threads.sort_by(|one, other| used(other).total_cmp(&used(one)));
+    let metered_s = process.metered_s(recording.end_of(process));
+    let is_complete = process.end.as_ref().is_none_or(|end| end.reason.is_none() && end.unlisted == 0);
+    let held: f64 = threads.iter().filter(|thread| thread.gil == 0).map(|thread| thread.held_s).sum();
+    RecordedProcess {
+        pid: process.process.pid,
+        parent: process.process.parent,
+        interpreter: interpreter(process),
+        ended: ending(process),
+        metered_s,
+        // Any thread that is missing may have held the GIL.
+        held_share: metered_s.filter(|_| is_complete).map(|metered| (held / metered).min(1.0)),
+        threads,
+        missing: missing(process, metered_s.is_some()),
+    }
+}
+
+fn thread_of(recording: &Recording, process: &ProcessRecord, thread: &ThreadRecord) -> RecordedThread {
+    let figures = recording.figures(process, thread);
+    RecordedThread {
+        tid: thread.thread.tid,
+        name: thread.thread.name.clone(),
+        gil: thread.thread.gil,
+        held_s: figures.held_s,
+        waited_s: figures.waited_s,
+        cpu_s: thread.totals.cpu_ns.map(|ns| ns as f64 / 1e9),
+        longest_hold_s: figures.longest_hold_s,
+        longest_wait_s: figures.longest_wait_s,
+        acquisitions: figures.acquisitions,
+        lost_events: thread.totals.lost,
+    }
+}
+
+fn interpreter(process: &ProcessRecord) -> RecordedInterpreter {
+    let build = process.process.python.clone();
+    RecordedInterpreter {
+        version: build.split_whitespace().next().unwrap_or_default().to_owned(),
+        implementation: "cpython".into(),
+        build,
+        path: process.process.executable.clone(),
+    }
+}
+
+fn ending(process: &ProcessRecord) -> Name {
+    match process.end.as_ref().map_or(Ending::Running, |end| end.how) {
+        Ending::Exited => "exited",
+        Ending::Abrupt => "abrupt",
+        Ending::Executed => "executed",
+        Ending::Running => "running",
+    }
+    .into()
+}
+
+fn missing(process: &ProcessRecord, is_metered: bool) -> BTreeMap<Name, String> {
+    let mut missing = BTreeMap::new();
+    let Some(end) = &process.end else { return missing };
+    if !is_metered {
+        let reason =
+            end.reason.clone().unwrap_or_else(|| "it ended before it released its GIL for the first time".into());
+        missing.insert("held_share".into(), reason);
+    } else if let Some(reason) = &end.reason {
+        missing.insert("held_share".into(), format!("the recording stopped before the end: {reason}"));
+    } else if end.unlisted > 0 {
+        missing.insert("held_share".into(), format!("the log had no room for {} more threads", end.unlisted));
+    }
+    if process.threads.values().any(|thread| thread.totals.cpu_ns.is_none()) {
+        let why = match end.how {
+            Ending::Exited => "a thread's clock could not be read at the end of its process",
+            Ending::Abrupt => "the process was killed, or called os._exit, before it could read its threads' clocks",
+            Ending::Executed => "the process executed another program before it could read its threads' clocks",
+            Ending::Running => "the process was still running at the end of the recording",
+        };
+        missing.insert("cpu_s".into(), why.into());
+    }
+    missing
+}

@@ -1,0 +1,164 @@
+//! The log of one process, from its appearance to the end of the process, as blocks of the recording.
+
+use crate::trace::{Block, Ending, Event, Process, ProcessEnd, Thread, Totals};
+use busy_gil::log::{Batch, Damaged, Header, Kind, Reader, Status};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+/// The log of one process.
+pub struct Log {
+    reader: Reader,
+    path: PathBuf,
+    number: u32,
+    /// The start of the recording on CLOCK_MONOTONIC.
+    start_ns: u64,
+    header: Header,
+    /// Readable once the process has ended; None if it has ended already.
+    process: Option<OwnedFd>,
+    /// The names of the threads that are known, by row.
+    names: BTreeMap<u64, String>,
+}
+
+impl Log {
+    /// Opens the log at `path` as that of process `number`. Returns None if the process is still opening it.
+    ///
+    /// # Errors
+    /// It is damaged.
+    pub fn open(path: &Path, number: u32, start_ns: u64) -> Result<Option<(Self, Block)>, Damaged> {
+        let Some(reader) = Reader::open(path)? else { return Ok(None) };
+        let header = reader.header()?;
+        let process = Pid::from_raw(header.pid as i32).and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
+        let block = Block::Process(Process {
+            number,
+            pid: header.pid,
+            parent: header.parent,
+            executable: header.executable.clone(),
+            python: header.python.clone(),
+        });
+        let path = path.to_path_buf();
+        Ok(Some((Self { reader, path, number, start_ns, header, process, names: BTreeMap::new() }, block)))
+    }
+
+    /// Returns the path of the log.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Returns the process id.
+    pub fn pid(&self) -> u32 {
+        self.header.pid
+    }
+
+    /// Returns what becomes readable when the process ends.
+    pub fn process(&self) -> Option<BorrowedFd<'_>> {
+        self.process.as_ref().map(AsFd::as_fd)
+    }
+
+    /// Returns how the recording of the process has ended, if it has.
+    pub fn ending(&self) -> Option<Ending> {
+        let has_ended = self.process.as_ref().is_none_or(|process| {
+            let mut watched = [PollFd::new(process, PollFlags::IN)];
+            matches!(poll(&mut watched, Some(&Timespec::default())), Ok(1))
+        });
+        let header = self.reader.header().ok();
+        if header.as_ref().is_some_and(|header| header.executed) {
+            return Some(Ending::Executed);
+        }
+        if has_ended {
+            let is_exit = header.is_some_and(|header| header.ended_ns.is_some());
+            return Some(if is_exit { Ending::Exited } else { Ending::Abrupt });
+        }
+        // A program without the library, such as a static executable, does not say that it was executed.
+        let executable = fs::read_link(format!("/proc/{}/exe", self.header.pid)).ok()?;
+        // A log names at most so many bytes.
+        let is_same = executable.to_string_lossy().starts_with(&self.header.executable);
+        (!is_same).then_some(Ending::Executed)
+    }
+
+    /// Appends what has happened since the last call; the figures of `all` threads, if they are wanted.
+    ///
+    /// # Errors
+    /// The log is damaged.
+    pub fn drain(&mut self, all: bool, blocks: &mut Vec<Block>) -> Result<(), Damaged> {
+        for batch in self.reader.drain(all)? {
+            self.thread(&batch, blocks);
+            let (process, row) = (self.number, batch.thread.id);
+            if !batch.events.is_empty() {
+                let event = |mark: &busy_gil::log::Mark| Event {
+                    kind: mark.kind,
+                    at: if mark.kind == Kind::Lost { mark.at } else { self.since_start(mark.at) },
+                };
+                blocks.push(Block::Events { process, row, events: batch.events.iter().map(event).collect() });
+            }
+            if all || batch.is_last {
+                blocks.push(Block::Totals { process, row, totals: self.totals(&batch) });
+            }
+        }
+        Ok(())
+    }
+
+    fn thread(&mut self, batch: &Batch, blocks: &mut Vec<Block>) {
+        let thread = &batch.thread;
+        if self.names.get(&thread.id) != Some(&thread.name) {
+            self.names.insert(thread.id, thread.name.clone());
+            blocks.push(Block::Thread(Thread {
+                process: self.number,
+                row: thread.id,
+                tid: thread.tid,
+                gil: thread.gil,
+                name: thread.name.clone(),
+            }));
+        }
+        if batch.is_last {
+            self.names.remove(&thread.id);
+        }
+    }
+
+    fn totals(&self, batch: &Batch) -> Totals {
+        let found = &batch.totals;
+        Totals {
+            held_ns: found.held_ns,
+            waited_ns: found.waited_ns,
+            acquisitions: found.acquisitions,
+            voluntary_releases: found.voluntary_releases,
+            forced_drops: found.forced_drops,
+            waits: found.waits,
+            longest_hold_ns: found.longest_hold_ns,
+            longest_wait_ns: found.longest_wait_ns,
+            lost: found.lost,
+            holds_since_ns: found.holds_since_ns.map(|since| self.since_start(since)),
+            waits_since_ns: found.waits_since_ns.map(|since| self.since_start(since)),
+            cpu_ns: found.cpu_ns,
+        }
+    }
+
+    /// Appends the rest, and the end of the process, which was noticed at `now_ns`. Removes the log.
+    pub fn end(mut self, how: Ending, now_ns: u64, blocks: &mut Vec<Block>) {
+        let rest = self.drain(true, blocks);
+        let header = self.reader.header().unwrap_or_else(|_| self.header.clone());
+        let damage = rest.err().map(|damage| damage.to_string());
+        let reason = match header.status {
+            Status::Waiting if how == Ending::Running => Some("its Python has not run any code yet".to_owned()),
+            Status::Waiting => Some("its Python ended before it ran any code in its main thread".to_owned()),
+            _ => Some(header.reason.clone()).filter(|reason| !reason.is_empty()),
+        };
+        blocks.push(Block::ProcessEnd(ProcessEnd {
+            number: self.number,
+            began_ns: header.began_ns.map(|began| self.since_start(began)),
+            at_ns: self.since_start(header.ended_ns.filter(|_| how == Ending::Exited).unwrap_or(now_ns)),
+            how,
+            unlisted: header.unlisted,
+            reason: damage.or(reason),
+        }));
+        // A process that goes on keeps its log until it ends, and nobody reads it.
+        let _ = fs::remove_file(&self.path);
+    }
+
+    fn since_start(&self, ns: u64) -> u64 {
+        ns.saturating_sub(self.start_ns)
+    }
+}

@@ -1,0 +1,184 @@
+//! `busy record`: runs a program, and records which threads of its Pythons hold the GIL and which ones wait for it.
+//!
+//! ```text
+//! program (libbusy_record.so) --logs, in a folder of shared memory (folder.rs)--> recorder.rs --blocks--> FILE.busy
+//!                                                                    log.rs            '--> trace::Recording --> figures.rs
+//! ```
+
+mod figures;
+mod folder;
+mod log;
+mod recorder;
+
+use super::arguments::RecordArguments;
+use super::output::{OutputError, note, print};
+use crate::measure::host;
+use crate::process::Foreground;
+use crate::provision::installation::{self, NotInstalled};
+use crate::results::{Document, NewFile, now};
+use crate::show;
+use crate::trace::{Block, End, Recording, Start};
+use busy_core::clock::monotonic_ns;
+use folder::Folder;
+use recorder::Recorder;
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, ExitStatus};
+use std::time::Duration;
+
+/// The time between two readings of the logs. A ring has room for ten times as many events as a busy thread has in it.
+const INTERVAL: Duration = Duration::from_millis(10);
+
+/// The variable that names the folder to the recorded processes (record/src/lib.rs).
+const FOLDER: &str = "BUSY_RECORD_FOLDER";
+/// The variable by which the dynamic linker loads the library (ld.so(8)).
+const PRELOAD: &str = "LD_PRELOAD";
+
+/// The exit codes for a program that was not found, and for one that can't be executed, as in a shell and in env(1).
+const NOT_FOUND: u8 = 127;
+const NOT_EXECUTABLE: u8 = 126;
+
+/// The reason why nothing was recorded.
+#[derive(Debug, thiserror::Error)]
+pub enum RecordError {
+    /// The library was not found.
+    #[error(transparent)]
+    NotInstalled(#[from] NotInstalled),
+    /// The JSON can't be written.
+    #[error(transparent)]
+    Output(#[from] OutputError),
+    /// The recording can't be written.
+    #[error(
+        "can't write the recording {0}: {1}; name a file in an existing folder where you have write permission with -o"
+    )]
+    File(PathBuf, io::Error),
+    /// There is no folder for the logs.
+    #[error(
+        "can't create a folder for the logs, neither in /dev/shm nor in the folder for temporary files (TMPDIR): {0}"
+    )]
+    Folder(io::Error),
+    /// The state of the machine can't be read.
+    #[error("can't read this machine's state from the kernel: {0}")]
+    Host(io::Error),
+    /// The program's end can't be waited for.
+    #[error("can't wait for the program: {0}")]
+    Wait(io::Error),
+}
+
+/// Runs the program and records it. Returns its exit code.
+///
+/// # Errors
+/// See [`RecordError`]: what prevents the program's start. Whatever fails later is reported on stderr only.
+pub fn record(arguments: &RecordArguments) -> Result<ExitCode, RecordError> {
+    let library = installation::record_library()?;
+    let json = arguments.json.as_deref().map(Json::open).transpose()?;
+    let path = arguments.output.clone().unwrap_or_else(|| format!("busy-{}.busy", std::process::id()).into());
+    let unwritable = |error| RecordError::File(path.clone(), error);
+    let file = File::create(&path).map_err(unwritable)?;
+    let folder = Folder::create().map_err(RecordError::Folder)?;
+    let load = host::Load::begin().map_err(RecordError::Host)?;
+    let (start, start_ns) = start(&arguments.command);
+    let mut recorder = Recorder::begin(file, folder.path(), start.clone(), start_ns).map_err(unwritable)?;
+
+    let mut command = Command::new(&arguments.command[0]);
+    command.args(&arguments.command[1..]).env(FOLDER, folder.path()).env(PRELOAD, preload(&library, folder.path()));
+    let mut program = match Foreground::start(&mut command) {
+        Ok(program) => program,
+        Err(error) => {
+            let _ = fs::remove_file(&path);
+            return Ok(not_started(&arguments.command[0], &error));
+        }
+    };
+    let status = loop {
+        let status = program.wait(INTERVAL, recorder.processes()).map_err(RecordError::Wait)?;
+        recorder.collect();
+        if let Some(status) = status {
+            break status;
+        }
+    };
+
+    let end = |at_ns| Block::End(End { at_ns, code: status.code(), signal: status.signal() });
+    let (recording, broken) = recorder.end(end);
+    if let Some(error) = broken {
+        note(&format!("busy: {} ends too early, but the figures are complete: {error}", path.display()));
+    }
+    // Whatever fails from here on, the exit code is the program's.
+    if let Err(error) = report(&recording, load, &path, json) {
+        note(&format!("busy: {error}"));
+    }
+    Ok(exit_code(status))
+}
+
+/// Prints the summary, and writes the JSON if it was requested.
+fn report(recording: &Recording, load: host::Load, path: &Path, json: Option<Json>) -> Result<(), RecordError> {
+    let others = load.end().map_err(RecordError::Host)?.others_percent;
+    let result = figures::result(recording, host::describe(others).map_err(RecordError::Host)?);
+    // To stderr: stdout is the program's. A closed stderr is ignored.
+    let _ = anstream::stderr().write_all(show::record(&result, path).as_bytes());
+    let Some(json) = json else { return Ok(()) };
+    let started_at = result.started_at.clone();
+    let document = Document { started_at, results: vec![result], ..Document::new() };
+    let text = format!("{}\n", serde_json::to_string_pretty(&document).expect("results are plain data"));
+    match json {
+        Json::Stdout => print(&text)?,
+        Json::File(file) => _ = file.replace(text.as_bytes()).map_err(OutputError::from)?,
+    }
+    Ok(())
+}
+
+/// The destination of the JSON.
+enum Json {
+    /// stdout, after the program's own output.
+    Stdout,
+    File(NewFile),
+}
+
+impl Json {
+    fn open(path: &Path) -> Result<Self, OutputError> {
+        Ok(if path == Path::new("-") { Self::Stdout } else { Self::File(NewFile::open(path)?) })
+    }
+}
+
+fn start(command: &[OsString]) -> (Block, u64) {
+    let monotonic_ns = monotonic_ns();
+    let start = Start {
+        busy: env!("CARGO_PKG_VERSION").into(),
+        started_at: now(),
+        monotonic_ns,
+        command: command.iter().map(|word| word.to_string_lossy().into_owned()).collect(),
+    };
+    (Block::Start(start), monotonic_ns)
+}
+
+/// Returns the value of LD_PRELOAD: `library`, before what it contains already. A path with a blank or a colon can't stand
+/// there (ld.so(8)): then a link in `folder` stands for it.
+fn preload(library: &Path, folder: &Path) -> OsString {
+    let mut path = library.to_path_buf();
+    if path.as_os_str().as_bytes().iter().any(|byte| b" :".contains(byte)) {
+        let link = folder.join("libbusy_record.so");
+        if std::os::unix::fs::symlink(&path, &link).is_ok() {
+            path = link;
+        }
+    }
+    let mut value = path.into_os_string();
+    if let Some(earlier) = std::env::var_os(PRELOAD).filter(|earlier| !earlier.is_empty()) {
+        value.push(":");
+        value.push(earlier);
+    }
+    value
+}
+
+fn not_started(program: &OsStr, error: &io::Error) -> ExitCode {
+    note(&format!("busy: can't execute {}: {error}", Path::new(program).display()));
+    ExitCode::from(if error.kind() == io::ErrorKind::NotFound { NOT_FOUND } else { NOT_EXECUTABLE })
+}
+
+/// Returns the exit code of a program with that status, as a shell reports it.
+fn exit_code(status: ExitStatus) -> ExitCode {
+    let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal));
+    ExitCode::from(code.and_then(|code| u8::try_from(code).ok()).unwrap_or(u8::MAX))
+}

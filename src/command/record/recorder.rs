@@ -1,0 +1,176 @@
+//! Collects the logs of the recorded processes into the file of the recording.
+
+use super::log::Log;
+use crate::trace::{Block, Ending, HEAD, Process, ProcessEnd, Recording};
+use busy_core::clock::monotonic_ns;
+use std::collections::BTreeSet;
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::os::fd::BorrowedFd;
+use std::path::{Path, PathBuf};
+
+/// The time between two readings of all figures, in nanoseconds: how much of them is lost if the recorder is killed.
+const ALL_NS: u64 = 1_000_000_000;
+
+/// What collects the logs.
+pub struct Recorder {
+    folder: PathBuf,
+    logs: Vec<Log>,
+    /// The names of the logs that were opened.
+    known: BTreeSet<OsString>,
+    processes: u32,
+    start_ns: u64,
+    next_all_ns: u64,
+    file: File,
+    /// What the blocks so far say, without the events: its size depends on the number of threads only.
+    recording: Recording,
+    /// The reason why the file ends too early.
+    broken: Option<io::Error>,
+}
+
+impl Recorder {
+    /// Begins a recording at `start_ns` in `file`, of the processes that have their logs in `folder`.
+    ///
+    /// # Errors
+    /// The file can't be written.
+    pub fn begin(mut file: File, folder: &Path, start: Block, start_ns: u64) -> io::Result<Self> {
+        file.write_all(&HEAD)?;
+        let mut recorder = Self {
+            folder: folder.to_path_buf(),
+            logs: Vec::new(),
+            known: BTreeSet::new(),
+            processes: 0,
+            start_ns,
+            next_all_ns: start_ns + ALL_NS,
+            file,
+            recording: Recording::new(false),
+            broken: None,
+        };
+        recorder.write(vec![start]);
+        recorder.broken.take().map_or(Ok(recorder), Err)
+    }
+
+    /// Returns what becomes readable when a process ends.
+    pub fn processes(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.logs.iter().filter_map(Log::process)
+    }
+
+    /// Collects what has happened since the last call.
+    pub fn collect(&mut self) {
+        let mut blocks = Vec::new();
+        self.find_new(&mut blocks);
+        let now = monotonic_ns();
+        let all = now >= self.next_all_ns;
+        if all {
+            self.next_all_ns = now + ALL_NS;
+        }
+        for mut log in std::mem::take(&mut self.logs) {
+            // Asked first: what a process wrote before its end is read then.
+            if let Some(how) = log.ending() {
+                log.end(how, now, &mut blocks);
+            } else if log.drain(all, &mut blocks).is_err() {
+                log.end(Ending::Running, now, &mut blocks);
+            } else {
+                self.logs.push(log);
+            }
+        }
+        self.write(blocks);
+    }
+
+    /// Ends the recording, with the last block. Returns what it says, and the reason why the file ends too early, if it
+    /// does.
+    pub fn end(mut self, end: impl FnOnce(u64) -> Block) -> (Recording, Option<io::Error>) {
+        self.collect();
+        let (now, mut blocks) = (monotonic_ns(), Vec::new());
+        for log in std::mem::take(&mut self.logs) {
+            log.end(Ending::Running, now, &mut blocks);
+        }
+        for name in self.unknown() {
+            let [pid, _] = numbers(&name);
+            blocks.extend(unreadable(self.processes, pid as u32, NO_HEADER, now.saturating_sub(self.start_ns)));
+            self.processes += 1;
+        }
+        blocks.push(end(now.saturating_sub(self.start_ns)));
+        self.write(blocks);
+        (self.recording, self.broken)
+    }
+
+    /// Returns the names of the logs that were not opened yet, in the order in which their processes began them.
+    fn unknown(&self) -> Vec<OsString> {
+        let names = fs::read_dir(&self.folder).into_iter().flatten().flatten().map(|entry| entry.file_name());
+        let mut names: Vec<OsString> = names.filter(|name| is_log(name) && !self.known.contains(name)).collect();
+        names.sort_by_key(|name| numbers(name)[1]);
+        names
+    }
+
+    fn find_new(&mut self, blocks: &mut Vec<Block>) {
+        for name in self.unknown() {
+            let number = self.processes;
+            match Log::open(&self.folder.join(&name), number, self.start_ns) {
+                Ok(None) => continue,
+                Ok(Some((log, block))) => {
+                    blocks.push(block);
+                    self.end_former(log.pid(), blocks);
+                    self.logs.push(log);
+                }
+                Err(damage) => {
+                    blocks.extend(unreadable(number, 0, &damage.to_string(), monotonic_ns() - self.start_ns));
+                }
+            }
+            self.processes += 1;
+            self.known.insert(name);
+        }
+        // The names of logs that were removed are not used again.
+        self.known
+            .retain(|name| self.logs.iter().any(|log| log.path().ends_with(name)) || self.folder.join(name).exists());
+    }
+
+    /// Ends the log of the process that has executed another Python under the same id.
+    fn end_former(&mut self, pid: u32, blocks: &mut Vec<Block>) {
+        if let Some(index) = self.logs.iter().position(|log| log.pid() == pid) {
+            let how = self.logs[index].ending().unwrap_or(Ending::Executed);
+            self.logs.remove(index).end(how, monotonic_ns(), blocks);
+        }
+    }
+
+    /// Writes the blocks, unless the file can't be written any more: then the figures still count.
+    fn write(&mut self, blocks: Vec<Block>) {
+        let mut bytes = Vec::new();
+        blocks.iter().for_each(|block| block.append(&mut bytes));
+        if self.broken.is_none() && !bytes.is_empty() {
+            self.broken = self.file.write_all(&bytes).err();
+        }
+        blocks.into_iter().for_each(|block| self.recording.apply(block));
+    }
+}
+
+/// The reason why a log can't be read that was begun only.
+const NO_HEADER: &str =
+    "there was no shared memory for its log (`df /dev/shm` shows what is left), or it was killed at its start";
+
+/// Returns true if a file of that name is a log.
+fn is_log(name: &OsStr) -> bool {
+    Path::new(name).extension().is_some_and(|end| end == "log")
+}
+
+/// Returns the process id and the time that form the name of a log (`file`, gil/src/log/writer.rs).
+fn numbers(name: &OsStr) -> [u64; 2] {
+    let name = name.to_string_lossy();
+    let mut numbers = name.split(['-', '.']).map(|number| number.parse().unwrap_or(0));
+    [numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)]
+}
+
+/// Returns the blocks of a process whose log can't be read.
+fn unreadable(number: u32, pid: u32, reason: &str, at_ns: u64) -> [Block; 2] {
+    let process = Process { number, pid, parent: 0, executable: String::new(), python: String::new() };
+    let end = ProcessEnd {
+        number,
+        began_ns: None,
+        at_ns,
+        how: Ending::Running,
+        unlisted: 0,
+        reason: Some(reason.to_owned()),
+    };
+    [Block::Process(process), Block::ProcessEnd(end)]
+}

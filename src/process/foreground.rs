@@ -1,0 +1,111 @@
+//! A program of the user's, run in the foreground: it has this command's streams, terminal, working directory and process
+//! group, and its signals. Nothing bounds it.
+//!
+//! The terminal sends Ctrl-C and Ctrl-\ to the whole process group, and so to the program: here they are ignored. Other
+//! signals that are meant for the program are sent to this command, which starts it, and passes them on.
+
+use super::signals;
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, kill_process};
+use signal_hook::flag;
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::process::{Child, Command, ExitStatus};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+/// The signals that a program may expect from the user or from the system. SIGCHLD only wakes the wait.
+const SIGNALS: [Signal; 7] = [
+    Signal::SIGINT,
+    Signal::SIGQUIT,
+    Signal::SIGTERM,
+    Signal::SIGHUP,
+    Signal::SIGUSR1,
+    Signal::SIGUSR2,
+    Signal::SIGCHLD,
+];
+
+/// A program in the foreground.
+pub struct Foreground {
+    child: Child,
+    signals: SignalFd,
+}
+
+impl Foreground {
+    /// Starts the program. From now on, this command's signals are the program's: none of them ends this command.
+    ///
+    /// # Errors
+    /// Those of [`Command::spawn`].
+    pub fn start(command: &mut Command) -> io::Result<Self> {
+        // The program inherits the mask of blocked signals and the ignored ones as they were. Caught signals are not
+        // inherited (execve(2)), so here they are caught first, and blocked once the program has started.
+        let ignored = signals::ignored();
+        let caught = SIGNALS.into_iter().filter(|signal| !ignored.contains(&(*signal as i32)));
+        let caught: Vec<_> = caught.map(|signal| (signal, Arc::new(AtomicBool::new(false)))).collect();
+        for (signal, has_come) in &caught {
+            flag::register(*signal as i32, Arc::clone(has_come))?;
+        }
+        // While SIGCHLD is ignored, children leave no status to wait for (wait(2)).
+        signals::stop_ignoring(ignored.into_iter().filter(|signal| *signal == Signal::SIGCHLD as i32));
+        let child = command.spawn()?;
+        let set: SigSet = SIGNALS.into_iter().collect();
+        set.thread_block()?;
+        let signals = SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
+        let program = Self { child, signals };
+        for (signal, has_come) in caught {
+            if has_come.load(Ordering::Relaxed) && is_passed_on(signal as i32, true) {
+                program.send(signal as i32);
+            }
+        }
+        Ok(program)
+    }
+
+    /// Returns the program's process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Waits for up to `time` until the program ends, a signal arrives, or one of `others` is readable. Returns the
+    /// program's status if it has ended.
+    ///
+    /// # Errors
+    /// Those of poll(2), none in practice.
+    pub fn wait<'a>(
+        &mut self,
+        time: Duration,
+        others: impl Iterator<Item = BorrowedFd<'a>>,
+    ) -> io::Result<Option<ExitStatus>> {
+        let mut watched = vec![PollFd::new(&self.signals, PollFlags::IN)];
+        watched.extend(others.map(|other| PollFd::from_borrowed_fd(other, PollFlags::IN)));
+        let time = Timespec { tv_sec: time.as_secs() as i64, tv_nsec: time.subsec_nanos().into() };
+        match poll(&mut watched, Some(&time)) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        while let Ok(Some(signal)) = self.signals.read_signal() {
+            // Sent by a process (kill(2)), and not by the terminal (sigaction(2), si_code).
+            let is_sent = signal.ssi_code <= 0;
+            if is_passed_on(signal.ssi_signo as i32, is_sent) {
+                self.send(signal.ssi_signo as i32);
+            }
+        }
+        self.child.try_wait()
+    }
+
+    fn send(&self, signal: i32) {
+        let named = rustix::process::Signal::from_named_raw(signal);
+        if let Some((pid, signal)) = Pid::from_raw(self.pid() as i32).zip(named) {
+            // If it has ended, its status follows.
+            let _ = kill_process(pid, signal);
+        }
+    }
+}
+
+/// Returns true if the program does not get the signal by itself.
+fn is_passed_on(signal: i32, is_sent: bool) -> bool {
+    let is_for_group = [Signal::SIGINT as i32, Signal::SIGQUIT as i32].contains(&signal);
+    signal != Signal::SIGCHLD as i32 && (is_sent || !is_for_group)
+}

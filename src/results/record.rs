@@ -1,0 +1,104 @@
+//! The result of recording a program.
+
+use super::{Host, Name};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// The result of recording one program with all its processes.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct RecordResult {
+    /// Always "record".
+    pub kind: Name,
+    /// The start of the recording, RFC 3339.
+    pub started_at: String,
+    /// The machine. The load of other processes is that during the recording.
+    pub host: Host,
+    /// The program and its arguments.
+    pub command: Vec<String>,
+    /// The time from the program's start to its end.
+    pub duration_s: f64,
+    /// The program's exit code; null if a signal has ended it.
+    pub exit_code: Option<i32>,
+    /// The signal that has ended it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub signal: Option<i32>,
+    /// The processes with a Python, in the order of their start.
+    pub processes: Vec<RecordedProcess>,
+    /// The figures that could not be had, with the reasons.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub missing: BTreeMap<Name, String>,
+}
+
+/// A process with a Python.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct RecordedProcess {
+    /// The process id.
+    pub pid: u32,
+    /// The process id of its parent.
+    pub parent: u32,
+    /// The interpreter.
+    pub interpreter: RecordedInterpreter,
+    /// How it ended: exited; abrupt (by a signal or by os._exit, as the workers of multiprocessing do); executed (another
+    /// program); running (at the end of the recording).
+    pub ended: Name,
+    /// The time for which it was metered: from the start of its Python to its end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub metered_s: Option<f64>,
+    /// The share of the metered time in which any of its threads held the main interpreter's GIL.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub held_share: Option<f64>,
+    /// The threads that used a GIL, those that held one or waited for one longest first.
+    pub threads: Vec<RecordedThread>,
+    /// The figures that could not be had, with the reasons.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub missing: BTreeMap<Name, String>,
+}
+
+/// The interpreter of a recorded process, as far as the process shows it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct RecordedInterpreter {
+    /// The exact version, such as "3.11.7".
+    pub version: String,
+    /// The implementation: cpython.
+    pub implementation: Name,
+    /// The text of Py_GetVersion, with the date and the compiler of the build.
+    pub build: String,
+    /// The executable.
+    pub path: String,
+}
+
+/// A thread of a recorded process, with one GIL.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct RecordedThread {
+    /// The native thread id.
+    pub tid: u32,
+    /// The native name.
+    pub name: String,
+    /// The index of the GIL, if it is not the main interpreter's.
+    #[serde(default, skip_serializing_if = "is_main")]
+    pub gil: u32,
+    /// The time that it held the GIL.
+    pub held_s: f64,
+    /// The time that it waited for the GIL.
+    pub waited_s: f64,
+    /// Its CPU time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpu_s: Option<f64>,
+    /// The longest hold.
+    pub longest_hold_s: f64,
+    /// The longest wait.
+    pub longest_wait_s: f64,
+    /// The number of acquires.
+    pub acquisitions: u64,
+    /// The number of events that the recording lacks, since the recorder was too late. The other figures have them.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub lost_events: u64,
+}
+
+fn is_main(gil: &u32) -> bool {
+    *gil == 0
+}
+
+fn is_none(number: &u64) -> bool {
+    *number == 0
+}

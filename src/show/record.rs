@@ -1,0 +1,74 @@
+//! The result of a recording: a row for each thread, in at most 25 lines.
+
+use super::{BOLD, table, visible, wrapped};
+use crate::results::{RecordResult, RecordedProcess, RecordedThread};
+use crate::units::duration;
+use std::fmt::Write;
+use std::path::Path;
+
+/// The number of rows of threads that are shown.
+const ROWS: usize = 15;
+/// The number of processes whose missing figures are explained.
+const REASONS: usize = 2;
+
+/// Returns the whole text, with ANSI styles that the writer may have to strip. The recording is in the file `path`.
+pub fn record(result: &RecordResult, path: &Path) -> String {
+    let mut text = String::new();
+    let metered: Vec<&RecordedProcess> =
+        result.processes.iter().filter(|process| process.metered_s.is_some()).collect();
+    let mut rows: Vec<(&RecordedProcess, &RecordedThread)> =
+        metered.iter().flat_map(|process| process.threads.iter().map(move |thread| (*process, thread))).collect();
+    let used = |thread: &RecordedThread| thread.held_s + thread.waited_s;
+    rows.sort_by(|(_, one), (_, other)| used(other).total_cmp(&used(one)));
+    let line = format!(
+        "{BOLD}record{BOLD:#} {}: {} with {} recorded in {}",
+        visible(&path.display().to_string()),
+        count(metered.len(), "process", "processes"),
+        count(rows.len(), "thread", "threads"),
+        duration(result.duration_s)
+    );
+    writeln!(text, "{}", wrapped(&line)).unwrap();
+    if !rows.is_empty() {
+        let mut table = table(["process", "thread", "held", "waited", "longest\nhold", "longest\nwait", "acquires"]);
+        rows.iter().take(ROWS).for_each(|(process, thread)| _ = table.add_row(row(process, thread)));
+        writeln!(text, "{table}").unwrap();
+    }
+    if rows.len() > ROWS {
+        let rest: f64 = rows[ROWS..].iter().map(|(_, thread)| thread.held_s).sum();
+        let waited: f64 = rows[ROWS..].iter().map(|(_, thread)| thread.waited_s).sum();
+        let line =
+            format!("{} more threads held {} and waited {}", rows.len() - ROWS, duration(rest), duration(waited));
+        writeln!(text, "{line}").unwrap();
+    }
+    let reasons = result.processes.iter().filter_map(|process| {
+        let reason = process.missing.get("held_share")?;
+        Some(format!("process {}: {reason}", process.pid))
+    });
+    for reason in reasons.take(REASONS) {
+        writeln!(text, "{}", visible(&reason)).unwrap();
+    }
+    if result.processes.is_empty() {
+        text += "no Python was recorded: the program started none, or gave it an environment without LD_PRELOAD\n";
+    }
+    text
+}
+
+fn row(process: &RecordedProcess, thread: &RecordedThread) -> [String; 7] {
+    let share = |seconds: f64| {
+        process.metered_s.map_or_else(|| "-".into(), |metered| format!("{:.1} %", 100.0 * (seconds / metered).min(1.0)))
+    };
+    let gil = if thread.gil == 0 { String::new() } else { format!(" (GIL {})", thread.gil) };
+    [
+        process.pid.to_string(),
+        visible(&format!("{} {}{gil}", thread.tid, thread.name)),
+        share(thread.held_s),
+        share(thread.waited_s),
+        duration(thread.longest_hold_s),
+        duration(thread.longest_wait_s),
+        thread.acquisitions.to_string(),
+    ]
+}
+
+fn count(number: usize, one: &str, many: &str) -> String {
+    format!("{number} {}", if number == 1 { one } else { many })
+}

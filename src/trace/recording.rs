@@ -1,0 +1,168 @@
+//! What a recording says about each process and thread.
+
+use super::block::{Block, End, Event, Process, ProcessEnd, Start, Thread, Totals};
+use super::file::{FileError, HEAD, blocks};
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+/// A recording, as far as its blocks are known.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Recording {
+    /// The program; None before the first block.
+    pub start: Option<Start>,
+    /// The processes, by their numbers.
+    pub processes: BTreeMap<u32, ProcessRecord>,
+    /// The end of the program; None if the recorder was killed before.
+    pub end: Option<End>,
+    /// The latest time of any block.
+    pub known_until_ns: u64,
+    /// The number of bytes at the end of the file that are no complete block: the recorder was killed, or the file is
+    /// damaged there.
+    pub unread_bytes: usize,
+    keeps_events: bool,
+}
+
+/// One process.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ProcessRecord {
+    /// The process.
+    pub process: Process,
+    /// Its threads, by row.
+    pub threads: BTreeMap<u64, ThreadRecord>,
+    /// Its end; None if the recorder was killed before.
+    pub end: Option<ProcessEnd>,
+}
+
+/// One thread with one GIL.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ThreadRecord {
+    /// The thread.
+    pub thread: Thread,
+    /// Its figures.
+    pub totals: Totals,
+    /// Its events, if they are kept.
+    pub events: Vec<Event>,
+}
+
+/// The figures of a thread, in which a hold or wait that was going on at the end counts up to there.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct ThreadFigures {
+    /// The time that it held the GIL, in seconds.
+    pub held_s: f64,
+    /// The time that it waited for the GIL, in seconds.
+    pub waited_s: f64,
+    /// The longest hold and wait, in seconds.
+    pub longest_hold_s: f64,
+    /// See `longest_hold_s`.
+    pub longest_wait_s: f64,
+    /// The number of acquires.
+    pub acquisitions: u64,
+}
+
+impl Recording {
+    /// Returns a recording without any block, which keeps the events of the blocks to come if `keeps_events`.
+    pub fn new(keeps_events: bool) -> Self {
+        Self { keeps_events, ..Self::default() }
+    }
+
+    /// Reads the file at `path`, with all events.
+    ///
+    /// # Errors
+    /// It can't be read, or is no recording. A file that was cut off, or is damaged further on, is read up to there.
+    pub fn read(path: &Path) -> Result<Self, FileError> {
+        let bytes = fs::read(path).map_err(|error| FileError::Unreadable(path.to_path_buf(), error))?;
+        let bytes = bytes.strip_prefix(&HEAD).ok_or_else(|| FileError::NoRecording(path.to_path_buf()))?;
+        let (blocks, unread_bytes) = blocks(bytes);
+        let mut recording = Self { unread_bytes, ..Self::new(true) };
+        blocks.into_iter().for_each(|block| recording.apply(block));
+        if recording.start.is_none() {
+            return Err(FileError::Empty(path.to_path_buf()));
+        }
+        Ok(recording)
+    }
+
+    /// Adds what a block says. A block about an unknown process or thread is ignored.
+    pub fn apply(&mut self, block: Block) {
+        let mut known = 0;
+        match block {
+            Block::Start(start) => self.start = Some(start),
+            Block::Process(process) => {
+                let number = process.number;
+                self.processes.insert(number, ProcessRecord { process, threads: BTreeMap::new(), end: None });
+            }
+            Block::Thread(thread) => {
+                if let Some(process) = self.processes.get_mut(&thread.process) {
+                    // The name may have changed.
+                    let record = process.threads.entry(thread.row).or_insert_with(|| ThreadRecord {
+                        thread: thread.clone(),
+                        totals: Totals::default(),
+                        events: Vec::new(),
+                    });
+                    record.thread = thread;
+                }
+            }
+            Block::Events { process, row, events } => {
+                known = events.last().map_or(0, |event| event.at);
+                if self.keeps_events
+                    && let Some(thread) = self.thread(process, row)
+                {
+                    thread.events.extend(events);
+                }
+            }
+            Block::Totals { process, row, totals } => {
+                if let Some(thread) = self.thread(process, row) {
+                    thread.totals = totals;
+                }
+            }
+            Block::ProcessEnd(end) => {
+                known = end.at_ns;
+                if let Some(process) = self.processes.get_mut(&end.number) {
+                    process.end = Some(end);
+                }
+            }
+            Block::End(end) => {
+                known = end.at_ns;
+                self.end = Some(end);
+            }
+        }
+        self.known_until_ns = self.known_until_ns.max(known);
+    }
+
+    fn thread(&mut self, process: u32, row: u64) -> Option<&mut ThreadRecord> {
+        self.processes.get_mut(&process)?.threads.get_mut(&row)
+    }
+
+    /// Returns the end of what is known about a process.
+    pub fn end_of(&self, process: &ProcessRecord) -> u64 {
+        process.end.as_ref().map_or(self.known_until_ns, |end| end.at_ns)
+    }
+
+    /// Returns the figures of a thread of `process`.
+    pub fn figures(&self, process: &ProcessRecord, thread: &ThreadRecord) -> ThreadFigures {
+        let end = self.end_of(process);
+        let seconds = |ns: u64| ns as f64 / 1e9;
+        let current = |since: Option<u64>| since.map_or(0, |since| end.saturating_sub(since));
+        let (totals, hold) = (&thread.totals, current(thread.totals.holds_since_ns));
+        let wait = current(totals.waits_since_ns);
+        ThreadFigures {
+            held_s: seconds(totals.held_ns + hold),
+            waited_s: seconds(totals.waited_ns + wait),
+            longest_hold_s: seconds(totals.longest_hold_ns.max(hold)),
+            longest_wait_s: seconds(totals.longest_wait_ns.max(wait)),
+            acquisitions: totals.acquisitions,
+        }
+    }
+}
+
+impl ProcessRecord {
+    /// Returns the time for which the process was metered, in seconds, if it was; `end_ns` is the end of what is known.
+    pub fn metered_s(&self, end_ns: u64) -> Option<f64> {
+        let began = self.end.as_ref().map_or_else(|| self.first_event_ns(), |end| end.began_ns)?;
+        Some(end_ns.saturating_sub(began) as f64 / 1e9).filter(|seconds| *seconds > 0.0)
+    }
+
+    fn first_event_ns(&self) -> Option<u64> {
+        self.threads.values().filter_map(|thread| thread.events.first()).map(|event| event.at).min()
+    }
+}
