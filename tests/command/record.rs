@@ -143,8 +143,9 @@ def holder():
     truth['holder'] = ctypes.CDLL(None).syscall(186)
     truth['held_s'] = 0.0
     for _ in range(10):
-        truth['held_s'] += elapsed(hold, 30)
+        # First without the GIL: the other thread must have started before the first hold.
         elapsed(release, 20)
+        truth['held_s'] += elapsed(hold, 30)
 def waiter():
     truth['waiter'] = ctypes.CDLL(None).syscall(186)
     truth['waited_s'] = 0.0

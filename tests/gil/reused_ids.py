@@ -41,7 +41,8 @@ def check(tid, outer):
     assert own.name == "latter", own
     assert LATTER_S <= own.held_s <= inner.wall_s + 1e-9 and own.waited_s <= inner.wall_s, (own, inner.wall_s)
     assert own.longest_hold_s <= own.held_s + 1e-9 and own.longest_wait_s <= own.waited_s + 1e-9, own
-    assert LATTER_S / 2 < own.cpu_s <= inner.wall_s + 1e-5 and own.run_delay_s <= inner.wall_s, own
+    assert own.cpu_s <= inner.wall_s + 1e-5 and own.run_delay_s <= inner.wall_s, own
+    assert LATTER_S / 2 < own.cpu_s + own.run_delay_s, own
     assert 0 not in inner.threads, inner
     # In the outer one, the former thread is the sum of the ended ones.
     former, own = outer.threads[0], outer.threads[tid]
