@@ -33,7 +33,7 @@ pub enum Command {
     /// Check whether a statement releases the GIL, and how long it stalls other threads
     ///
     /// Statement and setup are those of `python -m timeit`. The statement is called 3 to 12 times, or more often, up to
-    /// some hundreds of times, if a call takes less than 20 ms. It runs in an interpreter of its own, with an empty stdin.
+    /// some thousands of times, if a call takes less than 20 ms. It runs in an interpreter of its own, with an empty stdin.
     /// Before that, the command waits up to 5 s until other processes use less than a tenth of a core.
     ///
     /// Exit code: 0 as expected, 1 not as expected or failed, 2 wrong usage, 3 inconclusive or all rows skipped (docs/results.md).

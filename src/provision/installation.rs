@@ -9,7 +9,7 @@ const VARIABLE: &str = "BUSY_LIBDIR";
 
 /// A part of the installation that was not found.
 #[derive(Debug, thiserror::Error)]
-#[error("{part} not found in {}: install all of busy (`pip install busy-gil`, or `make install`), or set {VARIABLE} to its folder", list(.searched))]
+#[error("{part} not found in {}: install all of busy (the wheel of busy-gil, or `make install`), or set {VARIABLE} to its folder", list(.searched))]
 pub struct NotInstalled {
     part: &'static str,
     searched: Vec<PathBuf>,

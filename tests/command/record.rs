@@ -73,6 +73,18 @@ fn a_program_that_a_signal_ends_has_the_exit_code_of_a_shell() {
 }
 
 #[test]
+fn a_python_that_acquires_the_gil_only_at_its_start_is_recorded() {
+    let sandbox = Sandbox::new();
+    for (version, python) in pythons(&sandbox) {
+        // Without the module site and without a script's file, Python waits for nothing once it is initialised.
+        let (_, result) = record(&sandbox, &[&python, "-S", "-c", "for _ in range(3 * 10**6): pass"]);
+        let process = metered(&result)[0];
+        let [held, metered] = [&process["held_share"], &process["metered_s"]].map(|figure| figure.as_f64().unwrap());
+        assert!(held > 0.5 && metered > 0.02, "{version}: {result:#}");
+    }
+}
+
+#[test]
 fn a_program_that_cannot_be_executed_leaves_no_recording() {
     let sandbox = Sandbox::new();
     let file = sandbox.path("r.busy");

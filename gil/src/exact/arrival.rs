@@ -6,11 +6,12 @@ use super::clock;
 use super::hooking::first_acquire;
 use super::hooking::got::Object;
 use super::hooking::redirections::Redirections;
-use super::python::{self, AddPendingCall, IsInitialized, PendingCall};
+use super::python::{self, AddPendingCall, PendingCall};
 use super::state::STATE;
 use crate::refusal::Refusal;
 use std::ptr::null_mut;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// What runs once Python is there, and the functions of Python by which it comes to run. They are looked up beforehand:
 /// the hook must not take the dynamic linker's lock.
@@ -19,7 +20,6 @@ static START: OnceLock<Start> = OnceLock::new();
 struct Start {
     call: PendingCall,
     add: AddPendingCall,
-    is_initialized: IsInitialized,
 }
 
 /// Makes the Python of this process call `start` as soon as its main thread evaluates code. The caller is the only
@@ -37,8 +37,7 @@ pub fn on_python(start: PendingCall) -> Result<Option<String>, Refusal> {
         return Err(Refusal::Version(version.0, version.1));
     }
     let add = python::add_pending_call().ok_or(Refusal::NoPython("Py_AddPendingCall"))?;
-    let is_initialized = python::is_initialized().ok_or(Refusal::NoPython("Py_IsInitialized"))?;
-    _ = START.set(Start { call: start, add, is_initialized });
+    _ = START.set(Start { call: start, add });
     // The first reading of the clocks, so that the start need not wait until it is old enough.
     clock::base();
     if version < (3, 0) {
@@ -55,14 +54,18 @@ pub fn on_python(start: PendingCall) -> Result<Option<String>, Refusal> {
         state.redirections.restore();
         return Err(refusal);
     }
-    first_acquire::call(add_if_initialized);
+    first_acquire::call(add_at_the_second);
     Ok(Some(text))
 }
 
-/// Adds the call. Returns false if it is too early, or the queue is full.
-fn add_if_initialized() -> bool {
-    // SAFETY: Py_IsInitialized may be called at any time.
-    START.get().is_some_and(|start| unsafe { (start.is_initialized)() } != 0 && start.add())
+/// Adds the call at the second acquire. Returns false before, or if the queue is full.
+///
+/// The call runs while Python is still initialising itself: afterwards, Python may acquire the GIL no more (`python -S -c`).
+/// The queue's lock is created before the first acquire, and up to 3.8 just behind it (`PyEval_InitThreads`,
+/// Python/ceval.c).
+fn add_at_the_second() -> bool {
+    static IS_SECOND: AtomicBool = AtomicBool::new(false);
+    IS_SECOND.swap(true, Ordering::Relaxed) && START.get().is_some_and(Start::add)
 }
 
 impl Start {

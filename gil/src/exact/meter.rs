@@ -39,7 +39,10 @@ impl Meter {
     /// # Errors
     /// [`Refusal::OtherCopy`] if `is_copy` has returned true; otherwise those of [`Self::start`].
     pub fn start_unless(is_copy: &dyn Fn(usize) -> bool) -> Result<Self, Refusal> {
-        let python = Python::held_here()?;
+        Self::start_in(&Python::held_here(false)?, is_copy)
+    }
+
+    fn start_in(python: &Python, is_copy: &dyn Fn(usize) -> bool) -> Result<Self, Refusal> {
         loop {
             let mut state = STATE.lock();
             if state.users > 0 {
@@ -57,7 +60,7 @@ impl Meter {
             // The thread that starts the metering may be waiting for the GIL.
             python.without_gil(|| sleep(Duration::from_millis(1)));
         }
-        let started = start_stopped(&python, is_copy);
+        let started = start_stopped(python, is_copy);
         let mut state = STATE.lock();
         state.starter = 0;
         match &started {
@@ -68,13 +71,14 @@ impl Meter {
     }
 
     /// Starts metering like [`Self::start_unless`], and makes `sink` see every event until the metering ends. A process
-    /// has one sink: a later one replaces it.
+    /// has one sink: a later one replaces it. [`crate::on_python`] may call it while Python is still initialising itself.
     ///
     /// # Errors
     /// Those of [`Self::start_unless`].
     pub fn start_with_sink(is_copy: &dyn Fn(usize) -> bool, sink: &'static dyn sink::Sink) -> Result<Self, Refusal> {
+        let python = Python::held_here(true)?;
         sink::set(sink);
-        Self::start_unless(is_copy).inspect_err(|_| sink::clear())
+        Self::start_in(&python, is_copy).inspect_err(|_| sink::clear())
     }
 
     /// Counts the lengths of holds and waits from now on, until the metering ends. A release takes a few times as long then.

@@ -35,23 +35,24 @@ macro_rules! function {
 }
 
 impl Python {
-    /// Returns the running CPython, if the calling thread holds its GIL.
+    /// Returns the running CPython, if the calling thread holds its GIL. `may_be_young`: it may still be initialising
+    /// itself, but evaluates code already.
     ///
     /// # Errors
     /// There is no CPython, it has no GIL, its version is not metered, or the calling thread does not hold the GIL.
-    pub(super) fn held_here() -> Result<Self, Refusal> {
+    pub(super) fn held_here(may_be_young: bool) -> Result<Self, Refusal> {
         symbol(c"gnu_get_libc_version").ok_or(Refusal::NotGlibc)?;
         let save_thread = symbol(c"PyEval_SaveThread").ok_or(Refusal::NoPython("PyEval_SaveThread"))?;
         let save = function!(c"PyEval_SaveThread", unsafe extern "C-unwind" fn() -> ThreadState);
         let restore = function!(c"PyEval_RestoreThread", unsafe extern "C-unwind" fn(ThreadState));
-        let is_initialized = is_initialized();
+        let is_initialized = function!(c"Py_IsInitialized", unsafe extern "C" fn() -> c_int);
         let version = function!(c"Py_GetVersion", unsafe extern "C" fn() -> *const c_char);
         let (Some(save), Some(restore), Some(is_initialized), Some(version)) = (save, restore, is_initialized, version)
         else {
             return Err(Refusal::NoPython("PyEval_RestoreThread"));
         };
         // SAFETY: Py_IsInitialized may be called at any time.
-        if unsafe { is_initialized() } == 0 {
+        if !may_be_young && unsafe { is_initialized() } == 0 {
             return Err(Refusal::NoPython("interpreter that is initialised"));
         }
         // SAFETY: Py_GetVersion returns a static string.
@@ -137,14 +138,6 @@ pub(super) type AddPendingCall = unsafe extern "C" fn(PendingCall, *mut c_void) 
 /// Returns Py_AddPendingCall.
 pub(super) fn add_pending_call() -> Option<AddPendingCall> {
     function!(c"Py_AddPendingCall", AddPendingCall)
-}
-
-/// The type of Py_IsInitialized.
-pub(super) type IsInitialized = unsafe extern "C" fn() -> c_int;
-
-/// Returns Py_IsInitialized.
-pub(super) fn is_initialized() -> Option<IsInitialized> {
-    function!(c"Py_IsInitialized", IsInitialized)
 }
 
 /// Returns the text of Py_GetVersion, which needs no initialised Python.

@@ -36,7 +36,9 @@ def command() -> str:
     for path in [*_installed_by_pip(), *beside]:
         if os.access(path, os.X_OK) and path.is_file():
             return str(path.resolve())
-    raise NotInstalled("the command busy is not in this installation: install it by `pip install busy-gil`")
+    raise NotInstalled(
+        "the command busy was not found: install the wheel of busy-gil, or busy by `make install`"
+    )
 
 
 def _installed_by_pip() -> list[Path]:
@@ -51,7 +53,9 @@ def _installed_by_pip() -> list[Path]:
 
 def _existing(folder: Path, part: str) -> Path:
     if not folder.is_dir():
-        raise NotInstalled(f"{part} not found in {folder}: install busy by `pip install busy-gil`")
+        raise NotInstalled(
+            f"{part} not found in {folder}: the wheel of busy-gil has them; after `make install`, pkg-config names them"
+        )
     return folder
 
 
