@@ -1,6 +1,6 @@
-//! The exact meter. [`meter`] starts and stops it, [`arrival`] waits until it can be started. `counting` keeps the accounts, `hooking` redirects the calls and
-//! reports the events to them, `state` and `fork` keep both consistent in forked children. `clock`, `memory`, `python`
-//! and `thread` are imported by all of these and import none of them.
+//! The exact meter. [`meter`] starts and stops it, [`arrival`] waits until it can be started. `counting` keeps the
+//! accounts, `hooking` redirects the calls and reports the events to them, `state` and `fork` keep both consistent in
+//! forked children. `clock`, `memory`, `python` and `thread` are imported by all of these and import none of them.
 
 mod arrival;
 mod clock;

@@ -1,7 +1,8 @@
 //! The accounts: how long each thread has held each GIL and waited for it, and how often. Imports run one way:
-//! [`atomic`], [`capacity`], [`interpreters`], [`single_writer`], [`slot_figures`], [`lock`] and [`figures`], [`slots`], [`histogram`],
-//! [`account`], [`sink`], [`gil`] and [`blocks`], [`gils`], [`registry`], [`pool`], [`barrier`], [`read`], [`window`]. Nothing here
-//! imports the redirected calls (`super::hooking`), which report the events.
+//! [`atomic`], [`capacity`], [`interpreters`], [`single_writer`], [`slot_figures`], [`lock`] and [`figures`],
+//! [`slots`], [`histogram`], [`account`], [`sink`], [`gil`] and [`blocks`], [`gils`], [`registry`], [`pool`],
+//! [`barrier`], [`read`], [`window`]. Nothing here imports the redirected calls (`super::hooking`), which report the
+//! events.
 
 pub(super) mod account;
 mod atomic;
