@@ -156,6 +156,10 @@ pub struct RecordArguments {
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
 
+    /// The length from which on a wait for the GIL is a stall, whose holder's Python stack is recorded
+    #[arg(long, value_name = "TIME", default_value = "10ms", value_parser = time)]
+    pub stall: Duration,
+
     /// The program and its arguments
     #[arg(value_name = "CMD", required = true, last = true)]
     pub command: Vec<OsString>,

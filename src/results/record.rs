@@ -15,6 +15,9 @@ pub struct RecordResult {
     pub host: Host,
     /// The program and its arguments.
     pub command: Vec<String>,
+    /// The length from which on a wait is a stall.
+    #[serde(default)]
+    pub stall_threshold_s: f64,
     /// The time from the program's start to its end.
     pub duration_s: f64,
     /// The program's exit code; null if a signal has ended it.
@@ -47,6 +50,9 @@ pub struct RecordedProcess {
     /// The share of the metered time in which any of its threads held the main interpreter's GIL.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub held_share: Option<f64>,
+    /// The stalls, those that cost others most first.
+    #[serde(default)]
+    pub stalls: Vec<RecordedStall>,
     /// The threads that used a GIL, those that held one or waited for one longest first.
     pub threads: Vec<RecordedThread>,
     /// The figures that could not be had, with the reasons.
@@ -93,6 +99,25 @@ pub struct RecordedThread {
     /// The number of events that the recording lacks, since the recorder was too late. The other figures have them.
     #[serde(default, skip_serializing_if = "is_none")]
     pub lost_events: u64,
+}
+
+/// A wait longer than the threshold, and the hold or holds that caused it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct RecordedStall {
+    /// The start of the hold, since the start of the recording; with many short holds, that of the first wait.
+    pub at_s: f64,
+    /// The length of the hold; with many short holds, how long the holder held the GIL meanwhile.
+    pub held_s: f64,
+    /// The native thread id of the holder; with many short holds, of the one that held the GIL longest.
+    pub holder: u32,
+    /// The native thread ids of the threads that waited.
+    pub waiters: Vec<u32>,
+    /// How long they waited meanwhile, in all.
+    pub lost_s: f64,
+    /// The holder's stack, the innermost frame first, as `file:line function`. Empty if none was read.
+    pub stack: Vec<String>,
+    /// The cause: native call, Python code, many short holds, holder off CPU; null if it is not certain.
+    pub cause: Option<Name>,
 }
 
 fn is_main(gil: &u32) -> bool {

@@ -5,6 +5,7 @@ mod figures;
 mod matrix;
 mod record;
 mod run;
+mod stalls;
 
 pub use check::checks;
 pub use record::record;

@@ -1,13 +1,14 @@
 //! The result of a recording: a row for each thread, in at most 25 lines.
 
+use super::stalls::stalls;
 use super::{BOLD, table, visible, wrapped};
 use crate::results::{RecordResult, RecordedProcess, RecordedThread};
 use crate::units::duration;
 use std::fmt::Write;
 use std::path::Path;
 
-/// The number of rows of threads that are shown.
-const ROWS: usize = 15;
+/// The number of rows of threads that are shown without stalls, and with stalls below them.
+const ROWS: [usize; 2] = [15, 8];
 /// The number of processes whose missing figures are explained.
 const REASONS: usize = 2;
 
@@ -28,22 +29,29 @@ pub fn record(result: &RecordResult, path: &Path) -> String {
         duration(result.duration_s)
     );
     writeln!(text, "{}", wrapped(&line)).unwrap();
+    let stalls = stalls(result);
+    let most = ROWS[usize::from(!stalls.is_empty())];
     if !rows.is_empty() {
         let mut table = table(["process", "thread", "held", "waited", "longest\nhold", "longest\nwait", "acquires"]);
-        rows.iter().take(ROWS).for_each(|(process, thread)| _ = table.add_row(row(process, thread)));
+        rows.iter().take(most).for_each(|(process, thread)| _ = table.add_row(row(process, thread)));
         writeln!(text, "{table}").unwrap();
     }
-    if rows.len() > ROWS {
-        let rest: f64 = rows[ROWS..].iter().map(|(_, thread)| thread.held_s).sum();
-        let waited: f64 = rows[ROWS..].iter().map(|(_, thread)| thread.waited_s).sum();
+    if rows.len() > most {
+        let rest: f64 = rows[most..].iter().map(|(_, thread)| thread.held_s).sum();
+        let waited: f64 = rows[most..].iter().map(|(_, thread)| thread.waited_s).sum();
         let line =
-            format!("{} more threads held {} and waited {}", rows.len() - ROWS, duration(rest), duration(waited));
+            format!("{} more threads held {} and waited {}", rows.len() - most, duration(rest), duration(waited));
         writeln!(text, "{line}").unwrap();
     }
-    let reasons = result.processes.iter().filter_map(|process| {
-        let reason = process.missing.get("held_share")?;
-        Some(format!("process {}: {reason}", process.pid))
-    });
+    text += &stalls;
+    let why = |process: &RecordedProcess, key: &str, what: &str| {
+        let reason = process.missing.get(key)?;
+        Some(format!("process {}: {what}{reason}", process.pid))
+    };
+    let reasons = result
+        .processes
+        .iter()
+        .filter_map(|process| why(process, "held_share", "").or_else(|| why(process, "stack", "no stacks: ")));
     for reason in reasons.take(REASONS) {
         writeln!(text, "{}", visible(&reason)).unwrap();
     }

@@ -1,5 +1,6 @@
 //! The blocks of a recording, and their bytes. docs/record.md describes the format.
 
+use super::blame::{NewStack, Sighting};
 use busy_gil::log::Kind;
 use serde::{Deserialize, Serialize};
 
@@ -30,6 +31,10 @@ pub enum Block {
         /// The figures.
         totals: Totals,
     },
+    /// A stack that was not met before. They are numbered from 0 on, in their order.
+    Stack(NewStack),
+    /// What was seen of a hold that others waited for.
+    Sighting(Sighting),
     /// A process has ended, or its recording has.
     ProcessEnd(ProcessEnd),
     /// The last block.
@@ -47,6 +52,8 @@ pub struct Start {
     pub monotonic_ns: u64,
     /// The program and its arguments.
     pub command: Vec<String>,
+    /// The length from which on a wait is a stall, in nanoseconds.
+    pub stall_ns: u64,
 }
 
 /// A recorded process.
@@ -135,6 +142,8 @@ pub struct ProcessEnd {
     pub unlisted: u64,
     /// The reason why it was not recorded, or not to its end.
     pub reason: Option<String>,
+    /// The reason why its stacks could not be read.
+    pub no_stacks: Option<String>,
 }
 
 /// The end of the program.
@@ -159,6 +168,8 @@ impl Block {
             Self::ProcessEnd(end) => json(b'X', serde_json::to_vec(end)),
             Self::End(end) => json(b'Z', serde_json::to_vec(end)),
             Self::Events { process, row, events } => (b'E', encode_events(*process, *row, events)),
+            Self::Stack(stack) => (b'K', stack.encode()),
+            Self::Sighting(sighting) => (b'H', sighting.encode()),
             Self::Totals { process, row, totals } => {
                 let mut bytes = Vec::with_capacity(64);
                 [u64::from(*process), *row].iter().chain(&totals.numbers()).for_each(|number| put(&mut bytes, *number));
@@ -176,6 +187,8 @@ impl Block {
             b'X' => Self::ProcessEnd(serde_json::from_slice(content).ok()?),
             b'Z' => Self::End(serde_json::from_slice(content).ok()?),
             b'E' => decode_events(content)?,
+            b'K' => Self::Stack(NewStack::decode(content)?),
+            b'H' => Self::Sighting(Sighting::decode(content)?),
             b'F' => {
                 let mut rest = content;
                 let mut number = || take(&mut rest);
@@ -280,7 +293,7 @@ fn decode_events(mut content: &[u8]) -> Option<Block> {
 }
 
 /// Appends a number in groups of 7 bits, the lowest first; the eighth bit of a byte says that more follow (LEB128).
-fn put(bytes: &mut Vec<u8>, mut number: u64) {
+pub(super) fn put(bytes: &mut Vec<u8>, mut number: u64) {
     while number >= 0x80 {
         bytes.push(number as u8 | 0x80);
         number >>= 7;
@@ -288,7 +301,7 @@ fn put(bytes: &mut Vec<u8>, mut number: u64) {
     bytes.push(number as u8);
 }
 
-fn take(bytes: &mut &[u8]) -> Option<u64> {
+pub(super) fn take(bytes: &mut &[u8]) -> Option<u64> {
     let mut number = 0u64;
     for shift in (0..64).step_by(7) {
         let (byte, rest) = bytes.split_first()?;

@@ -58,7 +58,7 @@ pub fn lane(events: &[Event], end_ns: u64) -> Lane {
 
 /// The longest time, in nanoseconds, between the end of a wait for the hand-over and the start of a wait for the GIL that
 /// are one wait, as the meter has it (`SAME_WAIT`, gil/src/exact/counting/account.rs).
-const SAME_WAIT_NS: u64 = 100_000;
+pub(super) const SAME_WAIT_NS: u64 = 100_000;
 
 fn push(lane: &mut Lane, stretch: Stretch) {
     let length = lane.len();

@@ -1,7 +1,9 @@
 //! What a recording says about each process and thread.
 
+use super::blame::Stacks;
 use super::block::{Block, End, Event, Process, ProcessEnd, Start, Thread, Totals};
 use super::file::{FileError, HEAD, blocks};
+use super::stalls::Stalls;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
@@ -20,6 +22,10 @@ pub struct Recording {
     /// The number of bytes at the end of the file that are no complete block: the recorder was killed, or the file is
     /// damaged there.
     pub unread_bytes: usize,
+    /// The stacks of the stalls.
+    pub stacks: Stacks,
+    /// The stalls.
+    pub stalls: Stalls,
     keeps_events: bool,
 }
 
@@ -79,6 +85,10 @@ impl Recording {
         if recording.start.is_none() {
             return Err(FileError::Empty(path.to_path_buf()));
         }
+        // The recorder may have been killed before.
+        for process in recording.processes.values().filter(|process| process.end.is_none()) {
+            recording.stalls.end(process.process.number, recording.known_until_ns);
+        }
         Ok(recording)
     }
 
@@ -86,7 +96,12 @@ impl Recording {
     pub fn apply(&mut self, block: Block) {
         let mut known = 0;
         match block {
-            Block::Start(start) => self.start = Some(start),
+            Block::Start(start) => {
+                self.stalls.set_threshold(start.stall_ns);
+                self.start = Some(start);
+            }
+            Block::Stack(stack) => self.stacks.add(&stack),
+            Block::Sighting(sighting) => self.stalls.sighting(sighting),
             Block::Process(process) => {
                 let number = process.number;
                 self.processes.insert(number, ProcessRecord { process, threads: BTreeMap::new(), end: None });
@@ -104,9 +119,12 @@ impl Recording {
             }
             Block::Events { process, row, events } => {
                 known = events.last().map_or(0, |event| event.at);
-                if self.keeps_events
-                    && let Some(thread) = self.thread(process, row)
-                {
+                let Some(thread) = self.processes.get_mut(&process).and_then(|process| process.threads.get_mut(&row))
+                else {
+                    return;
+                };
+                self.stalls.events(&thread.thread, &events);
+                if self.keeps_events {
                     thread.events.extend(events);
                 }
             }
@@ -117,6 +135,7 @@ impl Recording {
             }
             Block::ProcessEnd(end) => {
                 known = end.at_ns;
+                self.stalls.end(end.number, end.at_ns);
                 if let Some(process) = self.processes.get_mut(&end.number) {
                     process.end = Some(end);
                 }

@@ -1,5 +1,6 @@
 //! The command as its users run it: its output, its exit codes, and the processes and files that it leaves.
 
+mod blame;
 mod check;
 mod harness;
 mod hostile;

@@ -29,4 +29,4 @@ pub use descriptors::{DescriptorBudget, KeptFile};
 #[cfg(target_os = "linux")]
 pub use sampler::{Sample, Sampler, ThreadSample};
 #[cfg(target_os = "linux")]
-pub use threads::{ThreadUsage, threads};
+pub use threads::{ThreadUsage, run_delay, threads};

@@ -76,6 +76,15 @@ fn thread(pid: u32, tid: u32) -> io::Result<ThreadUsage> {
     })
 }
 
+/// Returns the run delay of a thread of any process so far. A delay that is going on is not part of it.
+///
+/// # Errors
+/// The thread has ended, or the kernel keeps no such statistics.
+pub fn run_delay(pid: u32, tid: u32) -> io::Result<Duration> {
+    let text = fs::read_to_string(format!("/proc/{pid}/task/{tid}/schedstat"))?;
+    parse_schedstat(&text).map(|(_, delay)| delay).ok_or_else(|| io::ErrorKind::InvalidData.into())
+}
+
 /// Parses the CPU time and the run delay: the first two fields of /proc/PID/task/TID/schedstat, in nanoseconds
 /// (Documentation/scheduler/sched-stats.rst).
 pub(super) fn parse_schedstat(text: &str) -> Option<(Duration, Duration)> {

@@ -141,6 +141,7 @@ fn start_stopped(python: &Python, is_copy: &dyn Fn(usize) -> bool) -> Result<(),
         OPEN.end_lengths();
         let main = GILS.main();
         GILS.calibrated(calibration.address, calibration.interpreter, calibration.to_cond, python::interpreter_id());
+        GILS.are_structs(!is_semaphore);
         main.seed(pool::own(main), clock::ticks());
         calibration.others.into_iter().for_each(|interpreter| GILS.enter_own_gil(interpreter, session));
         state.redirections.meter()?;

@@ -16,7 +16,7 @@ use crate::exact::Event;
 /// The first word.
 pub(super) const MAGIC: u64 = u64::from_le_bytes(*b"busy-log");
 /// The version of the format. A reader refuses any other.
-pub(super) const VERSION: u64 = 1;
+pub(super) const VERSION: u64 = 2;
 
 /// The number of rows that can exist at one time.
 pub(super) const SLOTS: usize = 1024;
@@ -70,13 +70,17 @@ pub(super) mod header {
 
 /// The words about the holder of one GIL.
 pub(super) mod holder {
-    pub(crate) const WORDS: usize = 4;
+    /// A cache line.
+    pub(crate) const WORDS: usize = 8;
     /// Increases at each acquire and release; odd while the GIL is held. A stack that was read while it did not change is
     /// a stack of that hold.
     pub(crate) const SEQUENCE: usize = 0;
     /// The holder's thread id, and the start of its hold in ticks. They are valid while the sequence is odd.
     pub(crate) const TID: usize = 1;
     pub(crate) const SINCE: usize = 2;
+    /// The address of the holder's PyThreadState, and the switch interval in microseconds; 0 if unknown, as in 2.7.
+    pub(crate) const STATE: usize = 3;
+    pub(crate) const INTERVAL: usize = 4;
 }
 
 /// The words of a slot.
@@ -111,6 +115,8 @@ pub(super) mod slot {
 
 /// The place of the held time among the totals.
 pub(super) const HELD: usize = 1;
+/// The place of the start of the current wait.
+pub(super) const WAITS_SINCE: usize = 5;
 
 /// Whether a process is recorded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -11,11 +11,12 @@ mod layout;
 #[allow(unsafe_code, reason = "memory that is shared with another process")]
 mod mapping;
 mod reader;
+mod scale;
 #[cfg(test)]
 mod tests;
 mod writer;
 
 pub use executed::mark_executed;
 pub use layout::{Kind, LONGEST_RING, Status};
-pub use reader::{Batch, Damaged, Header, Holder, Mark, Reader, Thread, Totals};
+pub use reader::{Batch, Damaged, Header, Holder, Mark, Reader, Thread, Totals, Waiter};
 pub use writer::Writer;

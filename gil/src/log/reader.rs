@@ -1,9 +1,10 @@
 //! The reader of a log: the recorder's side. It trusts nothing in the file, which a damaged process may have written.
 
 use super::layout::{
-    HEAD_WORDS, HEADER_WORDS, HOLDERS, Kind, MAGIC, RING, SLOT_WORDS, SLOTS, Status, TEXT_WORDS, VERSION, decode,
-    header, holder, ring_at, slot, slot_at,
+    HEAD_WORDS, HEADER_WORDS, HOLDERS, Kind, MAGIC, RING, SLOT_WORDS, SLOTS, Status, TEXT_WORDS, VERSION, WAITS_SINCE,
+    decode, header, holder, ring_at, slot, slot_at,
 };
+use super::scale::Scale;
 use crate::exact::reading;
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -78,6 +79,21 @@ pub struct Holder {
     pub tid: u32,
     /// The start of the hold.
     pub since_ns: u64,
+    /// The address of its PyThreadState. None in 2.7.
+    pub state: Option<u64>,
+    /// The switch interval. None in 2.7.
+    pub interval_ns: Option<u64>,
+}
+
+/// A thread that waits for a GIL.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Waiter {
+    /// The number of its row.
+    pub row: u64,
+    /// The index of the GIL.
+    pub gil: u32,
+    /// The start of the wait.
+    pub since_ns: u64,
 }
 
 /// One event.
@@ -136,30 +152,6 @@ pub struct Batch {
     pub is_last: bool,
 }
 
-/// Converts ticks to time.
-#[derive(Clone, Copy)]
-struct Scale {
-    base_ticks: u64,
-    base_ns: u64,
-    ns_per_tick: f64,
-}
-
-impl Scale {
-    fn ns(&self, ticks: u64) -> u64 {
-        (ticks as f64 * self.ns_per_tick) as u64
-    }
-
-    /// Returns the time of an event, whose ticks count from the base.
-    fn time(&self, ticks: u64) -> u64 {
-        self.base_ns.saturating_add(self.ns(ticks))
-    }
-
-    /// Returns the time at `ticks` of the clock itself; None for 0.
-    fn since(&self, ticks: u64) -> Option<u64> {
-        (ticks != 0).then(|| self.time(ticks.saturating_sub(self.base_ticks)))
-    }
-}
-
 impl Reader {
     /// Opens the log at `path`. Returns None if the process has not finished its beginning yet, or was killed before.
     ///
@@ -180,7 +172,7 @@ impl Reader {
             found => return Err(reader.damaged("the mark of a log in the first word", found)),
         }
         if words[header::VERSION] != VERSION {
-            return Err(reader.damaged("version 1", words[header::VERSION]));
+            return Err(reader.damaged("version 2", words[header::VERSION]));
         }
         reader.is_tsc = words[header::IS_TSC] == 1;
         (reader.base_ticks, reader.base_ns) = (words[header::BASE_TICKS], words[header::BASE_NS]);
@@ -231,7 +223,35 @@ impl Reader {
             sequence,
             tid: words[holder::TID] as u32,
             since_ns: self.scale().time(words[holder::SINCE]),
+            state: Some(words[holder::STATE]).filter(|state| *state != 0),
+            interval_ns: Some(words[holder::INTERVAL]).filter(|us| *us != 0).map(|us| us.saturating_mul(1000)),
         }))
+    }
+
+    /// Returns the threads that wait now.
+    ///
+    /// # Errors
+    /// The log is damaged, or can't be read.
+    pub fn waiters(&self) -> Result<Vec<Waiter>, Damaged> {
+        let slots = self.slots()?;
+        let scale = self.scale();
+        let waiter = |bytes: &[u8]| {
+            let at = |place: usize| word(&bytes[place * 8..place * 8 + 8]);
+            let since_ns = scale.since(at(slot::TOTALS + WAITS_SINCE)).filter(|_| at(slot::STATE) == slot::LIVE)?;
+            Some(Waiter { row: at(slot::ID), gil: at(slot::GIL) as u32, since_ns })
+        };
+        Ok(slots.chunks_exact(SLOT_WORDS * 8).filter_map(waiter).collect())
+    }
+
+    /// Returns the bytes of the slots that were ever used.
+    fn slots(&self) -> Result<Vec<u8>, Damaged> {
+        let [used] = self.words::<1>(header::USED)?;
+        let Some(used) = usize::try_from(used).ok().filter(|used| *used <= SLOTS) else {
+            return Err(self.damaged("at most 1024 slots", used));
+        };
+        let mut bytes = vec![0; used * SLOT_WORDS * 8];
+        self.bytes(slot_at(0) as u64 * 8, &mut bytes)?;
+        Ok(bytes)
     }
 
     /// Returns what has happened since the last call, thread by thread, and makes room in the rings. Threads without an
@@ -240,18 +260,10 @@ impl Reader {
     /// # Errors
     /// The log is damaged, or can't be read. What was read before is lost for the next call.
     pub fn drain(&mut self, all: bool) -> Result<Vec<Batch>, Damaged> {
-        let [used] = self.words::<1>(header::USED)?;
-        let used = usize::try_from(used).ok().filter(|used| *used <= SLOTS);
-        let used = match used {
-            Some(used) => used,
-            None => return Err(self.damaged("at most 1024 slots", self.words::<1>(header::USED)?[0])),
-        };
-        let scale = self.scale();
-        let mut bytes = vec![0; used * SLOT_WORDS * 8];
-        self.bytes(slot_at(0) as u64 * 8, &mut bytes)?;
+        let (slots, scale) = (self.slots()?, self.scale());
         let mut batches = Vec::new();
-        for index in 0..used {
-            let words: Vec<u64> = bytes[index * SLOT_WORDS * 8..][..SLOT_WORDS * 8].chunks(8).map(word).collect();
+        for (index, bytes) in slots.chunks_exact(SLOT_WORDS * 8).enumerate() {
+            let words: Vec<u64> = bytes.chunks(8).map(word).collect();
             batches.extend(self.drain_slot(index, &words, scale, all)?);
         }
         Ok(batches)

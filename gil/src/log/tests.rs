@@ -106,6 +106,21 @@ fn the_holder_is_known_while_it_holds() {
 }
 
 #[test]
+fn the_waiters_are_known_while_they_wait() {
+    let fixture = Fixture::new("waiters");
+    let (reader, thread) = (fixture.reader(), TestRow::new(77));
+    let before = ticks();
+    fixture.event(thread.row(), Event::WaitBegan);
+    assert_eq!(reader.waiters().unwrap(), [], "its account has no wait");
+    thread.waits(before);
+    fixture.event(thread.row(), Event::WaitBegan);
+    let waiters = reader.waiters().unwrap();
+    assert_eq!(waiters.iter().map(|waiter| (waiter.row, waiter.gil)).collect::<Vec<_>>(), [(thread.row().id(), 0)]);
+    fixture.event(thread.row(), Event::Ended);
+    assert_eq!(reader.waiters().unwrap(), []);
+}
+
+#[test]
 fn events_that_find_no_room_are_counted_and_marked() {
     let fixture = Fixture::new("full");
     let (mut reader, thread) = (fixture.reader(), TestRow::new(74));
@@ -165,7 +180,7 @@ fn a_damaged_word_is_an_error_or_a_figure_and_never_a_panic() {
             let file = fs::OpenOptions::new().write(true).open(&path).unwrap();
             file.write_all_at(&word.to_le_bytes(), place as u64 * 8).unwrap();
             let Ok(Some(mut reader)) = Reader::open(&path) else { continue };
-            let _ = (reader.header(), reader.holder(0), reader.drain(true), reader.drain(true));
+            let _ = (reader.header(), reader.holder(0), reader.waiters(), reader.drain(true), reader.drain(true));
         }
     }
     fs::copy(fixture.path(), &path).unwrap();

@@ -295,6 +295,9 @@ fn write_holder(words: &[AtomicU64], kind: Kind, row: Row<'_>, time: u64) {
         Kind::Acquired => {
             words[holder::TID].store(u64::from(row.tid()), Relaxed);
             words[holder::SINCE].store(time, Relaxed);
+            let [interval, state] = row.holder_words();
+            words[holder::STATE].store(state, Relaxed);
+            words[holder::INTERVAL].store(interval, Relaxed);
             words[holder::SEQUENCE].store(sequence.wrapping_add(1) | 1, Release);
         }
         kind if kind.ends_hold() => {

@@ -1,8 +1,12 @@
 //! The result of a recording: the figures of its processes and threads.
 
-use crate::results::{Host, Name, RecordResult, RecordedInterpreter, RecordedProcess, RecordedThread};
-use crate::trace::{Ending, ProcessRecord, Recording, ThreadRecord};
+use crate::results::{Host, Name, RecordResult, RecordedInterpreter, RecordedProcess, RecordedStall, RecordedThread};
+use crate::trace::{Ending, ProcessRecord, Recording, Stall, ThreadRecord};
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
+
+/// The maximum number of stalls of a process in the result.
+const MOST_STALLS: usize = 10_000;
 
 /// Returns the result of a recording that has ended.
 pub fn result(recording: &Recording, host: Host) -> RecordResult {
@@ -13,11 +17,12 @@ pub fn result(recording: &Recording, host: Host) -> RecordResult {
         started_at: start.map_or_else(String::new, |start| start.started_at.clone()),
         host,
         command: start.map_or_else(Vec::new, |start| start.command.clone()),
+        stall_threshold_s: start.map_or(0.0, |start| start.stall_ns as f64 / 1e9),
         duration_s: end.map_or(recording.known_until_ns, |end| end.at_ns) as f64 / 1e9,
         exit_code: end.and_then(|end| end.code),
         signal: end.and_then(|end| end.signal),
         processes: recording.processes.values().map(|process| process_of(recording, process)).collect(),
-        missing: BTreeMap::from([("stalls".into(), "this version does not determine which call caused a wait".into())]),
+        missing: BTreeMap::new(),
     }
 }
 
@@ -29,6 +34,8 @@ fn process_of(recording: &Recording, process: &ProcessRecord) -> RecordedProcess
     let metered_s = process.metered_s(recording.end_of(process));
     let is_complete = process.end.as_ref().is_none_or(|end| end.reason.is_none() && end.unlisted == 0);
     let held: f64 = threads.iter().filter(|thread| thread.gil == 0).map(|thread| thread.held_s).sum();
+    let mut missing = missing(process, metered_s.is_some());
+    let stalls = stalls(recording, process, &mut missing);
     RecordedProcess {
         pid: process.process.pid,
         parent: process.process.parent,
@@ -37,8 +44,9 @@ fn process_of(recording: &Recording, process: &ProcessRecord) -> RecordedProcess
         metered_s,
         // Any thread that is missing may have held the GIL.
         held_share: metered_s.filter(|_| is_complete).map(|metered| (held / metered).min(1.0)),
+        stalls,
         threads,
-        missing: missing(process, metered_s.is_some()),
+        missing,
     }
 }
 
@@ -56,6 +64,34 @@ fn thread_of(recording: &Recording, process: &ProcessRecord, thread: &ThreadReco
         acquisitions: figures.acquisitions,
         lost_events: thread.totals.lost,
     }
+}
+
+fn stalls(recording: &Recording, process: &ProcessRecord, missing: &mut BTreeMap<Name, String>) -> Vec<RecordedStall> {
+    let number = process.process.number;
+    let mut stalls: Vec<&Stall> = recording.stalls.found().iter().filter(|stall| stall.process == number).collect();
+    stalls.sort_by_key(|stall| (Reverse(stall.lost_ns), stall.at_ns));
+    if stalls.len() > MOST_STALLS {
+        let rest = format!("{} shorter stalls are in the recording only", stalls.len() - MOST_STALLS);
+        missing.insert("stalls".into(), rest);
+        stalls.truncate(MOST_STALLS);
+    }
+    if let Some(reason) = process.end.as_ref().and_then(|end| end.no_stacks.as_ref()) {
+        missing.insert("stack".into(), reason.clone());
+    }
+    let tid = |row: &u64| process.threads.get(row).map_or(0, |thread| thread.thread.tid);
+    let seconds = |ns: u64| ns as f64 / 1e9;
+    let stall = |stall: &&Stall| RecordedStall {
+        at_s: seconds(stall.at_ns),
+        held_s: seconds(stall.held_ns),
+        holder: tid(&stall.holder),
+        waiters: stall.waiters.iter().map(tid).collect(),
+        lost_s: seconds(stall.lost_ns),
+        stack: stall
+            .stack
+            .map_or_else(Vec::new, |stack| recording.stacks.frames(stack).into_iter().map(str::to_owned).collect()),
+        cause: stall.cause.map(|cause| cause.name().into()),
+    };
+    stalls.iter().map(stall).collect()
 }
 
 fn interpreter(process: &ProcessRecord) -> RecordedInterpreter {

@@ -1,6 +1,8 @@
 //! The log of one process, from its appearance to the end of the process, as blocks of the recording.
 
-use crate::trace::{Block, Ending, Event, Process, ProcessEnd, Thread, Totals};
+use super::watcher::Watcher;
+use crate::trace::{Block, Ending, Event, Process, ProcessEnd, Stacks, Thread, Totals};
+use busy_core::clock::monotonic_ns;
 use busy_gil::log::{Batch, Damaged, Header, Kind, Reader, Status};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
@@ -21,6 +23,7 @@ pub struct Log {
     process: Option<OwnedFd>,
     /// The names of the threads that are known, by row.
     names: BTreeMap<u64, String>,
+    watcher: Watcher,
 }
 
 impl Log {
@@ -28,7 +31,7 @@ impl Log {
     ///
     /// # Errors
     /// It is damaged.
-    pub fn open(path: &Path, number: u32, start_ns: u64) -> Result<Option<(Self, Block)>, Damaged> {
+    pub fn open(path: &Path, number: u32, start_ns: u64, threshold_ns: u64) -> Result<Option<(Self, Block)>, Damaged> {
         let Some(reader) = Reader::open(path)? else { return Ok(None) };
         let header = reader.header()?;
         let process = Pid::from_raw(header.pid as i32).and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
@@ -40,7 +43,8 @@ impl Log {
             python: header.python.clone(),
         });
         let path = path.to_path_buf();
-        Ok(Some((Self { reader, path, number, start_ns, header, process, names: BTreeMap::new() }, block)))
+        let watcher = Watcher::new(header.pid, number, start_ns, threshold_ns);
+        Ok(Some((Self { reader, path, number, start_ns, header, process, names: BTreeMap::new(), watcher }, block)))
     }
 
     /// Returns the path of the log.
@@ -77,6 +81,11 @@ impl Log {
         // A log names at most so many bytes.
         let is_same = executable.to_string_lossy().starts_with(&self.header.executable);
         (!is_same).then_some(Ending::Executed)
+    }
+
+    /// Looks at the threads that wait. Returns true if any does.
+    pub fn look(&mut self, stacks: &mut Stacks, blocks: &mut Vec<Block>) -> bool {
+        self.watcher.look(&self.reader, monotonic_ns(), stacks, blocks)
     }
 
     /// Appends what has happened since the last call; the figures of `all` threads, if they are wanted.
@@ -137,7 +146,8 @@ impl Log {
     }
 
     /// Appends the rest, and the end of the process, which was noticed at `now_ns`. Removes the log.
-    pub fn end(mut self, how: Ending, now_ns: u64, blocks: &mut Vec<Block>) {
+    pub fn end(mut self, how: Ending, now_ns: u64, stacks: &mut Stacks, blocks: &mut Vec<Block>) {
+        self.watcher.end(now_ns, stacks, blocks);
         let rest = self.drain(true, blocks);
         let header = self.reader.header().unwrap_or_else(|_| self.header.clone());
         let damage = rest.err().map(|damage| damage.to_string());
@@ -153,6 +163,7 @@ impl Log {
             how,
             unlisted: header.unlisted,
             reason: damage.or(reason),
+            no_stacks: self.watcher.reason(),
         }));
         // A process that goes on keeps its log until it ends, and nobody reads it.
         let _ = fs::remove_file(&self.path);

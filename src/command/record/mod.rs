@@ -9,6 +9,7 @@ mod figures;
 mod folder;
 mod log;
 mod recorder;
+mod watcher;
 
 use super::arguments::RecordArguments;
 use super::output::{OutputError, note, print};
@@ -28,10 +29,14 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, ExitStatus};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The time between two readings of the logs. A ring has room for ten times as many events as a busy thread has in it.
 const INTERVAL: Duration = Duration::from_millis(10);
+
+/// The time between two looks at the threads that wait, while any does. Otherwise it is half of the shortest stall, or
+/// INTERVAL.
+const WAITED_FOR: Duration = Duration::from_millis(2);
 
 /// The variable that names the folder to the recorded processes (record/src/lib.rs).
 const FOLDER: &str = "BUSY_RECORD_FOLDER";
@@ -81,8 +86,8 @@ pub fn record(arguments: &RecordArguments) -> Result<ExitCode, RecordError> {
     let file = File::create(&path).map_err(unwritable)?;
     let folder = Folder::create().map_err(RecordError::Folder)?;
     let load = host::Load::begin().map_err(RecordError::Host)?;
-    let (start, start_ns) = start(&arguments.command);
-    let mut recorder = Recorder::begin(file, folder.path(), start.clone(), start_ns).map_err(unwritable)?;
+    let (start, start_ns) = start(arguments);
+    let mut recorder = Recorder::begin(file, folder.path(), start, start_ns).map_err(unwritable)?;
 
     let mut command = Command::new(&arguments.command[0]);
     command.args(&arguments.command[1..]).env(FOLDER, folder.path()).env(PRELOAD, preload(&library, folder.path()));
@@ -93,9 +98,15 @@ pub fn record(arguments: &RecordArguments) -> Result<ExitCode, RecordError> {
             return Ok(not_started(&arguments.command[0], &error));
         }
     };
+    let (idle, mut interval) = (INTERVAL.min(arguments.stall / 2).max(WAITED_FOR), INTERVAL);
+    let mut collected = Instant::now();
     let status = loop {
-        let status = program.wait(INTERVAL, recorder.processes()).map_err(RecordError::Wait)?;
-        recorder.collect();
+        let status = program.wait(interval, recorder.processes()).map_err(RecordError::Wait)?;
+        interval = if recorder.look() { WAITED_FOR } else { idle };
+        if collected.elapsed() >= INTERVAL || status.is_some() {
+            recorder.collect();
+            collected = Instant::now();
+        }
         if let Some(status) = status {
             break status;
         }
@@ -143,15 +154,16 @@ impl Json {
     }
 }
 
-fn start(command: &[OsString]) -> (Block, u64) {
+fn start(arguments: &RecordArguments) -> (Start, u64) {
     let monotonic_ns = monotonic_ns();
     let start = Start {
         busy: env!("CARGO_PKG_VERSION").into(),
         started_at: now(),
         monotonic_ns,
-        command: command.iter().map(|word| word.to_string_lossy().into_owned()).collect(),
+        command: arguments.command.iter().map(|word| word.to_string_lossy().into_owned()).collect(),
+        stall_ns: u64::try_from(arguments.stall.as_nanos()).unwrap_or(u64::MAX),
     };
-    (Block::Start(start), monotonic_ns)
+    (start, monotonic_ns)
 }
 
 /// Returns the value of LD_PRELOAD: `library`, before what it contains already. A path with a blank or a colon can't stand

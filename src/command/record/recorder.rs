@@ -1,7 +1,7 @@
 //! Collects the logs of the recorded processes into the file of the recording.
 
 use super::log::Log;
-use crate::trace::{Block, Ending, HEAD, Process, ProcessEnd, Recording};
+use crate::trace::{Block, Ending, HEAD, Process, ProcessEnd, Recording, Stacks, Start};
 use busy_core::clock::monotonic_ns;
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
@@ -23,6 +23,8 @@ pub struct Recorder {
     start_ns: u64,
     next_all_ns: u64,
     file: File,
+    threshold_ns: u64,
+    stacks: Stacks,
     /// What the blocks so far say, without the events: its size depends on the number of threads only.
     recording: Recording,
     /// The reason why the file ends too early.
@@ -34,7 +36,7 @@ impl Recorder {
     ///
     /// # Errors
     /// The file can't be written.
-    pub fn begin(mut file: File, folder: &Path, start: Block, start_ns: u64) -> io::Result<Self> {
+    pub fn begin(mut file: File, folder: &Path, start: Start, start_ns: u64) -> io::Result<Self> {
         file.write_all(&HEAD)?;
         let mut recorder = Self {
             folder: folder.to_path_buf(),
@@ -44,10 +46,12 @@ impl Recorder {
             start_ns,
             next_all_ns: start_ns + ALL_NS,
             file,
+            threshold_ns: start.stall_ns,
+            stacks: Stacks::default(),
             recording: Recording::new(false),
             broken: None,
         };
-        recorder.write(vec![start]);
+        recorder.write(vec![Block::Start(start)]);
         recorder.broken.take().map_or(Ok(recorder), Err)
     }
 
@@ -68,14 +72,26 @@ impl Recorder {
         for mut log in std::mem::take(&mut self.logs) {
             // Asked first: what a process wrote before its end is read then.
             if let Some(how) = log.ending() {
-                log.end(how, now, &mut blocks);
+                log.end(how, now, &mut self.stacks, &mut blocks);
             } else if log.drain(all, &mut blocks).is_err() {
-                log.end(Ending::Running, now, &mut blocks);
+                log.end(Ending::Running, now, &mut self.stacks, &mut blocks);
             } else {
                 self.logs.push(log);
             }
         }
         self.write(blocks);
+    }
+
+    /// Looks at the threads that wait, and reads the stack of the thread that they wait for if they have waited for long.
+    /// Returns true if any thread waits.
+    pub fn look(&mut self) -> bool {
+        let mut blocks = Vec::new();
+        let mut any = false;
+        for log in &mut self.logs {
+            any |= log.look(&mut self.stacks, &mut blocks);
+        }
+        self.write(blocks);
+        any
     }
 
     /// Ends the recording, with the last block. Returns what it says, and the reason why the file ends too early, if it
@@ -84,7 +100,7 @@ impl Recorder {
         self.collect();
         let (now, mut blocks) = (monotonic_ns(), Vec::new());
         for log in std::mem::take(&mut self.logs) {
-            log.end(Ending::Running, now, &mut blocks);
+            log.end(Ending::Running, now, &mut self.stacks, &mut blocks);
         }
         for name in self.unknown() {
             let [pid, _] = numbers(&name);
@@ -107,7 +123,7 @@ impl Recorder {
     fn find_new(&mut self, blocks: &mut Vec<Block>) {
         for name in self.unknown() {
             let number = self.processes;
-            match Log::open(&self.folder.join(&name), number, self.start_ns) {
+            match Log::open(&self.folder.join(&name), number, self.start_ns, self.threshold_ns) {
                 Ok(None) => continue,
                 Ok(Some((log, block))) => {
                     blocks.push(block);
@@ -130,7 +146,7 @@ impl Recorder {
     fn end_former(&mut self, pid: u32, blocks: &mut Vec<Block>) {
         if let Some(index) = self.logs.iter().position(|log| log.pid() == pid) {
             let how = self.logs[index].ending().unwrap_or(Ending::Executed);
-            self.logs.remove(index).end(how, monotonic_ns(), blocks);
+            self.logs.remove(index).end(how, monotonic_ns(), &mut self.stacks, blocks);
         }
     }
 
@@ -171,6 +187,7 @@ fn unreadable(number: u32, pid: u32, reason: &str, at_ns: u64) -> [Block; 2] {
         how: Ending::Running,
         unlisted: 0,
         reason: Some(reason.to_owned()),
+        no_stacks: None,
     };
     [Block::Process(process), Block::ProcessEnd(end)]
 }

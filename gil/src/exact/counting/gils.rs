@@ -36,6 +36,8 @@ pub(crate) struct Gils {
     to_cond: AtomicUsize,
     /// The address of `PyInterpreterState_GetID`, or 0.
     interpreter_id: AtomicUsize,
+    /// True if the GILs are structs with `last_holder`, and no semaphores.
+    are_structs: AtomicBool,
     unlisted: AtomicU64,
     interpreters: Interpreters,
     /// The conds of the GILs that did not fit into the table, by hash. A place may be taken by another GIL later.
@@ -57,6 +59,7 @@ impl Gils {
             by_cond: [const { AtomicUsize::new(0) }; PLACES],
             to_cond: AtomicUsize::new(0),
             interpreter_id: AtomicUsize::new(0),
+            are_structs: AtomicBool::new(false),
             unlisted: AtomicU64::new(0),
             interpreters: Interpreters::new(),
             unlisted_conds: [const { AtomicUsize::new(0) }; PLACES],
@@ -104,6 +107,24 @@ impl Gils {
         if to_cond.is_some() {
             self.interpreters.find();
         }
+    }
+
+    /// Records whether the GILs are structs (`struct _gil_runtime_state`), as calibration has found.
+    pub(crate) fn are_structs(&self, are_structs: bool) {
+        self.are_structs.store(are_structs, Relaxed);
+    }
+
+    /// Returns `interval` and `last_holder` of `gil`, which the calling thread holds; zeros if it is no struct.
+    #[inline]
+    pub(super) fn holder_words(&self, gil: &Gil) -> [u64; 2] {
+        let cond = gil.address();
+        if cond == 0 || !self.are_structs.load(Relaxed) {
+            return [0; 2];
+        }
+        // SAFETY: the struct exists while the GIL is held. Calibration has checked where `last_holder` is; `interval` is
+        // the word before it (Include/internal/pycore_gil.h), and only the holder writes `last_holder`.
+        let words = unsafe { &*((cond - LAST_HOLDER - 8) as *const [AtomicU64; 2]) };
+        words.each_ref().map(|word| word.load(Relaxed))
     }
 
     /// Returns the GIL to which a signalled cond belongs, and the meaning of the signal.

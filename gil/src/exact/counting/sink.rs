@@ -6,6 +6,7 @@ use super::atomic::Ordering::{Acquire, Release};
 use super::atomic::{AtomicPtr, AtomicU32};
 use super::capacity;
 use super::figures::Figures;
+use super::gils::GILS;
 use std::ptr::null_mut;
 
 /// What a thread has done with a GIL.
@@ -58,6 +59,13 @@ impl Row<'_> {
     #[inline]
     pub fn gil(&self) -> usize {
         (self.0.gil() % capacity::GILS as u64) as usize
+    }
+
+    /// Returns the switch interval in microseconds, and the address of the PyThreadState of the thread that holds the GIL
+    /// or held it last; zeros if they are unknown. The thread of the row calls it while it holds the GIL.
+    #[inline]
+    pub fn holder_words(&self) -> [u64; 2] {
+        GILS.by_id(self.0.gil()).map_or([0; 2], |gil| GILS.holder_words(gil))
     }
 
     /// Returns a number that belongs to the sink, and is 0 at the row's first event.
@@ -145,6 +153,10 @@ pub(crate) struct TestRow(&'static Account);
 impl TestRow {
     pub(crate) fn new(tid: u32) -> Self {
         Self(Account::leak(0, tid))
+    }
+
+    pub(crate) fn waits(&self, since: u64) {
+        self.0.begins_wait(since);
     }
 
     pub(crate) fn row(&self) -> Row<'static> {

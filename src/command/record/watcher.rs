@@ -1,0 +1,238 @@
+//! Watches the threads of one process that wait for a GIL. Once one has waited for half of a stall's length, and again
+//! after each further length, the Python stack of the holder is read from outside.
+
+use crate::trace::{Block, Sample, Sighting, Stacks};
+use busy_core::cpu::run_delay;
+use busy_gil::log::{Holder, Reader, Waiter};
+use busy_gil::remote::{Frame, RemoteError, StackError, StackReader};
+use std::collections::BTreeMap;
+
+/// How often stacks are tried to be read before the reason why they can't counts.
+const ATTEMPTS: u32 = 3;
+/// The number of stacks that are kept of one hold.
+const MOST_SAMPLES: usize = 1000;
+/// Two readings of the same time may differ by the scale of the time stamp counter.
+const SAME_TIME_NS: u64 = 100_000;
+
+/// Watches one process.
+pub struct Watcher {
+    pid: u32,
+    number: u32,
+    /// The start of the recording on CLOCK_MONOTONIC.
+    start_ns: u64,
+    threshold_ns: u64,
+    stacks: Option<StackReader>,
+    attempts: u32,
+    /// The reason why stacks can't be read.
+    reason: Option<String>,
+    gils: BTreeMap<u32, Gil>,
+}
+
+/// The watch over one GIL.
+#[derive(Default)]
+struct Gil {
+    /// The oldest wait at the last look, and the time of the next stack.
+    wait: Option<Waiter>,
+    next_ns: u64,
+    seen: Vec<Seen>,
+}
+
+/// A hold of which stacks were read.
+struct Seen {
+    holder: Holder,
+    /// The holder's run delay at the first stack, and its growth from there to the end of the hold.
+    delay_before_ns: Option<u64>,
+    run_delay_ns: Option<u64>,
+    has_ended: bool,
+    samples: Vec<Taken>,
+}
+
+/// A stack.
+struct Taken {
+    at_ns: u64,
+    /// The wait for which it was read. It is kept if that wait is a stall.
+    wait: Waiter,
+    is_kept: bool,
+    frames: Vec<Frame>,
+}
+
+impl Watcher {
+    /// Watches process `pid`, which has this number in the recording that began at `start_ns`.
+    pub fn new(pid: u32, number: u32, start_ns: u64, threshold_ns: u64) -> Self {
+        let (stacks, attempts, reason, gils) = (None, 0, None, BTreeMap::new());
+        Self { pid, number, start_ns, threshold_ns, stacks, attempts, reason, gils }
+    }
+
+    /// Returns the reason why stacks could not be read.
+    pub fn reason(&self) -> Option<String> {
+        self.reason.clone()
+    }
+
+    /// Looks at the threads that wait now. Returns true if any does.
+    pub fn look(&mut self, log: &Reader, now_ns: u64, stacks: &mut Stacks, blocks: &mut Vec<Block>) -> bool {
+        // A damaged log is noticed when its events are read.
+        let waiters = log.waiters().unwrap_or_default();
+        if waiters.is_empty() && self.gils.is_empty() {
+            return false;
+        }
+        let mut oldest: BTreeMap<u32, Waiter> = BTreeMap::new();
+        for waiter in &waiters {
+            let first = oldest.entry(waiter.gil).or_insert(*waiter);
+            if waiter.since_ns < first.since_ns {
+                *first = *waiter;
+            }
+        }
+        oldest.keys().for_each(|gil| _ = self.gils.entry(*gil).or_default());
+        let mut gils = std::mem::take(&mut self.gils);
+        for (index, gil) in &mut gils {
+            let wait = oldest.get(index).copied();
+            let holder = log.holder(*index as usize).ok().flatten();
+            self.follow(gil, now_ns, wait, holder);
+            self.write(*index, gil, stacks, blocks);
+            if let Some(wait) = wait
+                && self.is_due(gil, now_ns, wait)
+            {
+                self.sample(gil, *index, now_ns, wait, log);
+            }
+            gil.wait = wait;
+        }
+        gils.retain(|_, gil| gil.wait.is_some() || !gil.seen.is_empty());
+        self.gils = gils;
+        !waiters.is_empty()
+    }
+
+    /// Ends the watch, as the process has ended.
+    pub fn end(&mut self, now_ns: u64, stacks: &mut Stacks, blocks: &mut Vec<Block>) {
+        for (index, mut gil) in std::mem::take(&mut self.gils) {
+            self.follow(&mut gil, now_ns, None, None);
+            self.write(index, &mut gil, stacks, blocks);
+        }
+    }
+
+    /// Notices the end of holds and waits.
+    fn follow(&self, gil: &mut Gil, now_ns: u64, wait: Option<Waiter>, holder: Option<Holder>) {
+        for seen in &mut gil.seen {
+            if !seen.has_ended && holder.is_none_or(|holder| holder.sequence != seen.holder.sequence) {
+                seen.has_ended = true;
+                let after = self.run_delay(seen.holder.tid);
+                seen.run_delay_ns = after.zip(seen.delay_before_ns).map(|(after, before)| after.saturating_sub(before));
+            }
+            let is_long = |since_ns: u64| now_ns.saturating_sub(since_ns) >= self.threshold_ns;
+            seen.samples.iter_mut().for_each(|taken| taken.is_kept |= is_long(taken.wait.since_ns));
+            let goes_on = |taken: &Taken| wait.is_some_and(|wait| is_same(wait, taken.wait));
+            seen.samples.retain(|taken| taken.is_kept || goes_on(taken));
+        }
+        gil.seen.retain(|seen| !seen.samples.is_empty());
+    }
+
+    /// Appends the holds that have ended, if all waits for which their stacks were read are known to be stalls.
+    fn write(&self, index: u32, gil: &mut Gil, stacks: &mut Stacks, blocks: &mut Vec<Block>) {
+        let is_done = |seen: &mut Seen| seen.has_ended && seen.samples.iter().all(|taken| taken.is_kept);
+        for seen in gil.seen.extract_if(.., is_done) {
+            let mut samples = Vec::with_capacity(seen.samples.len());
+            for taken in seen.samples {
+                let (stack, new) = stacks.number(taken.frames.iter().map(text));
+                blocks.extend(new.map(Block::Stack));
+                samples.push(Sample { at_ns: taken.at_ns.saturating_sub(self.start_ns), stack });
+            }
+            blocks.push(Block::Sighting(Sighting {
+                process: self.number,
+                gil: index,
+                tid: seen.holder.tid,
+                interval_ns: seen.holder.interval_ns,
+                run_delay_ns: seen.run_delay_ns,
+                samples,
+            }));
+        }
+    }
+
+    /// Returns true if it is time for the next stack.
+    fn is_due(&self, gil: &mut Gil, now_ns: u64, wait: Waiter) -> bool {
+        if !gil.wait.is_some_and(|before| is_same(before, wait)) {
+            gil.next_ns = wait.since_ns.saturating_add(self.threshold_ns / 2);
+        }
+        now_ns >= gil.next_ns
+    }
+
+    /// Reads the holder's stack, if it is that of one hold.
+    fn sample(&mut self, gil: &mut Gil, index: u32, now_ns: u64, wait: Waiter, log: &Reader) {
+        const TRIES: u32 = 3;
+        let holder = || log.holder(index as usize).ok().flatten();
+        // If none is had, the next look tries again.
+        gil.next_ns = now_ns;
+        for _ in 0..TRIES {
+            let Some(before) = holder() else { return };
+            let delay_before_ns = self.run_delay(before.tid);
+            let Some(frames) = self.stack(before) else { return };
+            if !holder().is_some_and(|after| after.sequence == before.sequence) {
+                continue;
+            }
+            gil.next_ns = now_ns.saturating_add(self.threshold_ns);
+            let at_ns = busy_core::clock::monotonic_ns();
+            let taken = Taken { at_ns, wait, is_kept: false, frames };
+            match gil.seen.iter_mut().find(|seen| seen.holder.sequence == before.sequence) {
+                Some(seen) if seen.samples.len() >= MOST_SAMPLES => {}
+                Some(seen) => seen.samples.push(taken),
+                None => gil.seen.push(Seen {
+                    holder: before,
+                    delay_before_ns,
+                    run_delay_ns: None,
+                    has_ended: false,
+                    samples: vec![taken],
+                }),
+            }
+            return;
+        }
+    }
+
+    fn stack(&mut self, holder: Holder) -> Option<Vec<Frame>> {
+        if self.attempts >= ATTEMPTS {
+            return None;
+        }
+        match self.try_stack(holder) {
+            Ok(found) => {
+                (self.attempts, self.reason) = (0, None);
+                found
+            }
+            // The holder has gone on meanwhile, or the process has ended.
+            Err(
+                StackError::Torn { .. }
+                | StackError::NoThread { .. }
+                | StackError::Process(
+                    RemoteError::Ended { .. } | RemoteError::NoProcess { .. } | RemoteError::Replaced { .. },
+                ),
+            ) => None,
+            Err(error) => {
+                self.attempts += 1;
+                self.reason = Some(error.to_string());
+                None
+            }
+        }
+    }
+
+    fn try_stack(&mut self, holder: Holder) -> Result<Option<Vec<Frame>>, StackError> {
+        let reader = match &mut self.stacks {
+            Some(reader) => reader,
+            none => none.insert(StackReader::attach(self.pid)?),
+        };
+        let state = match holder.state {
+            Some(state) => Some(state),
+            None => reader.threads()?.iter().find(|thread| thread.tid == holder.tid).map(|thread| thread.state),
+        };
+        state.map(|state| reader.read(state).map(|stack| stack.frames)).transpose()
+    }
+
+    fn run_delay(&self, tid: u32) -> Option<u64> {
+        run_delay(self.pid, tid).ok().map(|delay| delay.as_nanos() as u64)
+    }
+}
+
+fn is_same(one: Waiter, other: Waiter) -> bool {
+    one.row == other.row && one.since_ns.abs_diff(other.since_ns) < SAME_TIME_NS
+}
+
+/// Returns a frame as the recording has it.
+fn text(frame: &Frame) -> String {
+    let line = frame.line.map_or_else(|| "?".into(), |line| line.to_string());
+    format!("{}:{line} {}", frame.file, frame.function)
+}

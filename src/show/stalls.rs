@@ -1,0 +1,140 @@
+//! The stalls of a recording: the worst one, the calls that cost other threads most, and what they mean. At most eight lines.
+
+use super::{BOLD, visible};
+use crate::results::{RecordResult, RecordedStall};
+use crate::units::duration;
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+/// The text width, in columns.
+const WIDTH: usize = 80;
+/// The number of calls that are shown.
+const CALLS: usize = 3;
+/// The text for a stall of which no stack was read.
+const NO_STACK: &str = "(no stack was read)";
+
+/// The stalls with the same innermost frame.
+#[derive(Default)]
+struct Call<'a> {
+    lost_s: f64,
+    stalls: Vec<&'a RecordedStall>,
+}
+
+/// Returns the text; empty if there are no stalls.
+pub fn stalls(result: &RecordResult) -> String {
+    let all: Vec<&RecordedStall> = result.processes.iter().flat_map(|process| &process.stalls).collect();
+    let total: f64 = all.iter().map(|stall| stall.lost_s).sum();
+    let Some(worst) = all.iter().max_by(|one, other| one.lost_s.total_cmp(&other.lost_s)) else { return String::new() };
+    let mut text = String::new();
+    let count = format!("{} {}", all.len(), if all.len() == 1 { "stall" } else { "stalls" });
+    let threshold = duration(result.stall_threshold_s);
+    line(&mut text, &format!("{count} with waits of {threshold} or more: other threads lost {}", duration(total)));
+    let cause = worst.cause.as_deref().unwrap_or("cause uncertain");
+    let (at, held, lost) = (worst.at_s, duration(worst.held_s), duration(worst.lost_s));
+    let waiters = match worst.waiters.len() {
+        1 => "1 thread lost".to_owned(),
+        more => format!("{more} threads lost"),
+    };
+    line(&mut text, &format!("worst, at {at:.3} s: {} held for {held}, {waiters} {lost} ({cause})", worst.holder));
+    line(&mut text, &format!("  {}", called(worst)));
+
+    let mut calls: BTreeMap<&str, Call<'_>> = BTreeMap::new();
+    for stall in &all {
+        let call = calls.entry(stall.stack.first().map_or(NO_STACK, String::as_str)).or_default();
+        call.lost_s += stall.lost_s;
+        call.stalls.push(stall);
+    }
+    let mut calls: Vec<(&str, Call<'_>)> = calls.into_iter().collect();
+    calls.sort_by(|(_, one), (_, other)| other.lost_s.total_cmp(&one.lost_s));
+    for (frame, call) in calls.iter().take(CALLS) {
+        let stalls = format!("{}x", call.stalls.len());
+        line(&mut text, &format!("lost {:>8} {stalls:>6}  {}", duration(call.lost_s), short(frame)));
+    }
+    if let Some((frame, call)) = calls.first().filter(|(frame, _)| *frame != NO_STACK) {
+        let (share, meaning) = (100.0 * call.lost_s / total, meaning(call));
+        line(&mut text, &format!("{share:.0} % was lost to {}", short(frame)));
+        line(&mut text, &format!("  {meaning}"));
+    }
+    text
+}
+
+/// Returns what the causes of a call's stalls say, if they agree for most of the time lost.
+fn meaning(call: &Call<'_>) -> &'static str {
+    let by = |cause: &str| {
+        let own = call.stalls.iter().filter(|stall| stall.cause.as_deref() == Some(cause));
+        own.map(|stall| stall.lost_s).sum::<f64>() > 0.8 * call.lost_s
+    };
+    if by("native call") {
+        "in a native call that keeps the GIL: `busy check` can confirm it"
+    } else if by("holder off CPU") {
+        "while the holder had no CPU: the machine was busy, the code may be innocent"
+    } else if by("many short holds") {
+        "where threads held the GIL in turn, each for a short time"
+    } else {
+        "for reasons that differ or are uncertain"
+    }
+}
+
+/// Returns the innermost frame and the innermost one outside of the library.
+fn called(stall: &RecordedStall) -> String {
+    let Some(innermost) = stall.stack.first() else { return NO_STACK.into() };
+    match stall.stack.iter().find(|frame| !is_library(frame)) {
+        Some(own) if own != innermost => format!("{}, called from {}", short(innermost), short(own)),
+        _ => short(innermost).into(),
+    }
+}
+
+/// Returns true if the frame belongs to Python's own library or to an installed package.
+fn is_library(frame: &str) -> bool {
+    frame.contains("/lib/python") || frame.starts_with('<')
+}
+
+/// Returns the frame without the folder of its file.
+fn short(frame: &str) -> &str {
+    frame.rsplit('/').next().unwrap_or(frame)
+}
+
+fn line(text: &mut String, line: &str) {
+    let shown = visible(line).replace('\n', " ");
+    let end = shown.char_indices().nth(WIDTH).map_or(shown.len(), |(end, _)| end);
+    let line = &shown[..end];
+    match line.strip_prefix("worst") {
+        Some(rest) => writeln!(text, "{BOLD}worst{BOLD:#}{rest}").unwrap(),
+        None => writeln!(text, "{line}").unwrap(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stall(lost_s: f64, stack: &[&str], cause: Option<&'static str>) -> RecordedStall {
+        RecordedStall {
+            at_s: 1.5,
+            held_s: lost_s,
+            holder: 7,
+            waiters: vec![8],
+            lost_s,
+            stack: stack.iter().map(|frame| (*frame).to_owned()).collect(),
+            cause: cause.map(Into::into),
+        }
+    }
+
+    #[test]
+    fn the_frame_outside_of_the_library_is_named_as_the_caller() {
+        let stack = ["/usr/lib/python3.11/json/encoder.py:258 iterencode", "/home/me/app.py:41 dump"];
+        assert_eq!(called(&stall(0.1, &stack, None)), "encoder.py:258 iterencode, called from app.py:41 dump");
+        assert_eq!(called(&stall(0.1, &stack[1..], None)), "app.py:41 dump");
+        assert_eq!(called(&stall(0.1, &[], None)), NO_STACK);
+    }
+
+    #[test]
+    fn the_meaning_is_that_of_most_of_the_time_lost() {
+        let [native, uncertain] = [Some("native call"), None].map(|cause| stall(0.5, &["a.py:1 f"], cause));
+        let mut call = Call { lost_s: 0.5, stalls: vec![&native] };
+        assert!(meaning(&call).contains("native call"));
+        call.stalls.push(&uncertain);
+        call.lost_s = 1.0;
+        assert!(meaning(&call).contains("uncertain"));
+    }
+}

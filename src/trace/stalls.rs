@@ -1,0 +1,184 @@
+//! The stalls of a recorded program: the holds of a GIL that made other threads wait for long, from the events of its
+//! threads, in bounded memory.
+//!
+//! The events of a thread arrive in order, those of several threads in turn: whatever is older than [`LAG_NS`] has
+//! arrived from all of them.
+
+use super::blame::Sighting;
+use super::block::{Event, Thread};
+use super::cause::{Cause, of_hold, stack_of};
+use super::convoy::Convoy;
+use super::row::{Row, Span};
+use std::collections::{BTreeMap, VecDeque};
+
+/// How much later than another thread's an event may arrive, beside two thresholds for a sighting that is not confirmed
+/// before.
+const LAG_NS: u64 = 1_000_000_000;
+/// The time between two searches in what has arrived.
+const STEP_NS: u64 = 50_000_000;
+/// The number of sightings that a GIL keeps at most.
+const MOST_SIGHTINGS: usize = 4096;
+
+/// A wait longer than the threshold, and the hold or holds that caused it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stall {
+    /// The process, by its number.
+    pub process: u32,
+    /// The start of the hold; with many short holds, of the first wait.
+    pub at_ns: u64,
+    /// The length of the hold; with many short holds, how long the holder held the GIL meanwhile.
+    pub held_ns: u64,
+    /// The row of the holder; with many short holds, of the one that held the GIL longest.
+    pub holder: u64,
+    /// The rows that waited, each once.
+    pub waiters: Vec<u64>,
+    /// How long they waited meanwhile, in all.
+    pub lost_ns: u64,
+    /// The stack of the holder that was found most often, by its number; None if none was read.
+    pub stack: Option<u32>,
+    /// The cause, if it is certain.
+    pub cause: Option<Cause>,
+}
+
+/// Finds the stalls.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Stalls {
+    threshold_ns: u64,
+    latest_ns: u64,
+    /// By process and index.
+    gils: BTreeMap<(u32, u32), Gil>,
+    found: Vec<Stall>,
+}
+
+/// One GIL, with what is not settled yet.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(super) struct Gil {
+    pub(super) rows: BTreeMap<u64, Row>,
+    /// The holds that may be stalls, with their rows.
+    candidates: Vec<(u64, Span)>,
+    pub(super) sightings: VecDeque<Sighting>,
+    convoy: Option<Convoy>,
+    settled_ns: u64,
+}
+
+impl Stalls {
+    /// Sets the length from which on a wait is a stall.
+    pub fn set_threshold(&mut self, threshold_ns: u64) {
+        self.threshold_ns = threshold_ns.max(1);
+    }
+
+    /// Returns the stalls that are known, in no particular order.
+    pub fn found(&self) -> &[Stall] {
+        &self.found
+    }
+
+    /// Adds the next events of a thread.
+    pub fn events(&mut self, thread: &Thread, events: &[Event]) {
+        let gil = self.gils.entry((thread.process, thread.gil)).or_default();
+        let row = gil.rows.entry(thread.row).or_insert_with(|| Row::new(thread.tid));
+        for event in events {
+            let hold = row.event(event).filter(|hold| hold.length() >= self.threshold_ns);
+            gil.candidates.extend(hold.map(|hold| (thread.row, hold)));
+            self.latest_ns = self.latest_ns.max(row.latest_ns);
+        }
+        let lag = LAG_NS.saturating_add(self.threshold_ns.saturating_mul(2));
+        let until = self.latest_ns.saturating_sub(lag);
+        if until >= gil.settled_ns + STEP_NS {
+            gil.settle((thread.process, self.threshold_ns), until, &mut self.found);
+        }
+    }
+
+    /// Adds what was seen of a hold.
+    pub fn sighting(&mut self, sighting: Sighting) {
+        let gil = self.gils.entry((sighting.process, sighting.gil)).or_default();
+        if gil.sightings.len() == MOST_SIGHTINGS {
+            gil.sightings.pop_front();
+        }
+        gil.sightings.push_back(sighting);
+    }
+
+    /// Ends a process, or the recording of it: its current holds and waits end there.
+    pub fn end(&mut self, process: u32, at_ns: u64) {
+        for (_, mut gil) in self.gils.extract_if(.., |(number, _), _| *number == process) {
+            for (row, thread) in &mut gil.rows {
+                let hold = thread.end(at_ns).filter(|hold| hold.length() >= self.threshold_ns);
+                gil.candidates.extend(hold.map(|hold| (*row, hold)));
+            }
+            gil.settle((process, self.threshold_ns), u64::MAX, &mut self.found);
+        }
+    }
+}
+
+impl Gil {
+    /// Finds the stalls that ended before `until`, and forgets what is not needed any more.
+    fn settle(&mut self, (process, threshold): (u32, u64), until: u64, found: &mut Vec<Stall>) {
+        self.settled_ns = until;
+        let due: Vec<_> = self.candidates.extract_if(.., |(_, hold)| hold.to <= until).collect();
+        for (holder, hold) in due {
+            found.extend(self.by_hold(process, threshold, holder, hold));
+        }
+        let mut long = Vec::new();
+        for (row, thread) in &mut self.rows {
+            long.extend(thread.waits_until(until).filter(|wait| wait.length() >= threshold).map(|wait| (*row, wait)));
+        }
+        long.sort_by_key(|(_, wait)| wait.from);
+        for (row, wait) in long {
+            self.by_many(process, threshold, row, wait, found);
+        }
+        if let Some(convoy) = self.convoy.take_if(|convoy| convoy.span.to <= until.saturating_sub(LAG_NS)) {
+            found.push(convoy.stall(process, &self.sightings));
+        }
+        let pending = self.candidates.iter().map(|(_, hold)| hold.from);
+        let needed = self.rows.values().filter_map(Row::first_wait).chain(pending).chain([until]).min();
+        let needed = needed.unwrap_or(until);
+        self.rows.values_mut().for_each(|row| row.forget_holds(needed));
+        self.rows.retain(|_, row| !row.is_idle() || row.latest_ns > needed);
+        let needed = self.convoy.as_ref().map_or(needed, |convoy| needed.min(convoy.span.from));
+        self.sightings.retain(|sighting| sighting.samples.last().is_some_and(|sample| sample.at_ns >= needed));
+    }
+
+    /// Returns the stall by one hold, if any thread waited for its end for as long as the threshold.
+    fn by_hold(&self, process: u32, threshold: u64, holder: u64, hold: Span) -> Option<Stall> {
+        let (mut waiters, mut lost_ns, mut longest) = (Vec::new(), 0, 0);
+        for (row, thread) in self.rows.iter().filter(|(row, _)| **row != holder) {
+            let (sum, most) = thread.waited_in(hold);
+            if sum > 0 {
+                waiters.push(*row);
+                lost_ns += sum;
+                longest = longest.max(most);
+            }
+        }
+        if longest < threshold {
+            return None;
+        }
+        let tid = self.rows.get(&holder)?.tid;
+        let seen = self.sightings.iter().filter(|seen| seen.tid == tid);
+        let seen: Vec<&Sighting> =
+            seen.filter(|seen| seen.samples.iter().any(|sample| hold.contains(sample.at_ns))).collect();
+        let samples = || seen.iter().flat_map(|seen| &seen.samples).filter(|sample| hold.contains(sample.at_ns));
+        let cause = seen.first().and_then(|seen| of_hold(seen, hold, longest, samples().map(|sample| sample.stack)));
+        let stack = stack_of(samples().map(|sample| sample.stack));
+        Some(Stall { process, at_ns: hold.from, held_ns: hold.length(), holder, waiters, lost_ns, stack, cause })
+    }
+
+    /// Adds a wait that no single hold explains to the many short holds that do, if others held the GIL for most of it.
+    fn by_many(&mut self, process: u32, threshold: u64, waiter: u64, wait: Span, found: &mut Vec<Stall>) {
+        let others = || self.rows.iter().filter(|(row, _)| **row != waiter);
+        if others().any(|(_, thread)| thread.holds_in(wait).any(|hold| hold.length() >= threshold)) {
+            return;
+        }
+        let held: u64 = others().flat_map(|(_, thread)| thread.holds_in(wait)).map(|hold| hold.length()).sum();
+        let count = others().map(|(_, thread)| thread.holds_in(wait).count()).sum::<usize>();
+        if held < wait.length() / 2 || count < 2 {
+            return;
+        }
+        if let Some(ended) = self.convoy.take_if(|convoy| convoy.span.to < wait.from) {
+            found.push(ended.stall(process, &self.sightings));
+        }
+        self.convoy.get_or_insert_with(|| Convoy::new(wait.from)).add(waiter, wait, &self.rows);
+    }
+}
+
+#[cfg(test)]
+#[path = "stalls_tests.rs"]
+mod tests;

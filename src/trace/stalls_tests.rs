@@ -1,0 +1,151 @@
+//! The joining of holds, waits and stacks.
+
+use super::super::blame::Sample;
+use super::*;
+use busy_gil::log::Kind;
+
+const MS: u64 = 1_000_000;
+
+/// The events of some threads of one process, in milliseconds, with 10 ms as the threshold.
+fn found(threads: &[(u64, &[(Kind, u64)])], sightings: &[Sighting]) -> Vec<Stall> {
+    let mut stalls = Stalls::default();
+    stalls.set_threshold(10 * MS);
+    for (row, events) in threads {
+        let thread = Thread { process: 1, row: *row, tid: 100 + *row as u32, gil: 0, name: String::new() };
+        let event = |(kind, at): &(Kind, u64)| Event { kind: *kind, at: at * MS };
+        stalls.events(&thread, &events.iter().map(event).collect::<Vec<_>>());
+    }
+    sightings.iter().for_each(|sighting| stalls.sighting(sighting.clone()));
+    stalls.end(1, 100_000 * MS);
+    stalls.found().to_vec()
+}
+
+/// What was seen of a hold of row 1.
+fn seen(at: &[(u64, u32)], run_delay_ms: Option<u64>) -> Sighting {
+    Sighting {
+        process: 1,
+        gil: 0,
+        tid: 101,
+        interval_ns: Some(5 * MS),
+        run_delay_ns: run_delay_ms.map(|delay| delay * MS),
+        samples: at.iter().map(|(at, stack)| Sample { at_ns: at * MS, stack: *stack }).collect(),
+    }
+}
+
+#[test]
+fn a_hold_that_others_wait_for_is_one_stall() {
+    let holder: &[_] = &[(Kind::Acquired, 100), (Kind::Dropped, 150)];
+    let first: &[_] = &[(Kind::WaitBegan, 105), (Kind::Acquired, 150), (Kind::Released, 151)];
+    // It waited before, and gets the GIL later only: what counts is the part inside the hold.
+    let second: &[_] = &[(Kind::WaitBegan, 90), (Kind::Acquired, 151), (Kind::Released, 152)];
+    let sightings = [seen(&[(95, 3)], Some(0)), seen(&[(110, 7), (120, 7)], Some(0))];
+    let stalls = found(&[(1, holder), (2, first), (3, second)], &sightings);
+    let expected = Stall {
+        process: 1,
+        at_ns: 100 * MS,
+        held_ns: 50 * MS,
+        holder: 1,
+        waiters: vec![2, 3],
+        lost_ns: 95 * MS,
+        stack: Some(7),
+        cause: Some(Cause::NativeCall),
+    };
+    assert_eq!(stalls, [expected]);
+}
+
+#[test]
+fn a_hold_is_no_stall_if_nobody_waits_for_long() {
+    let holder: &[_] = &[(Kind::Acquired, 100), (Kind::Released, 150)];
+    let waiter: &[_] = &[(Kind::WaitBegan, 141), (Kind::Acquired, 150), (Kind::Released, 151)];
+    assert_eq!(found(&[(1, holder), (2, waiter)], &[]), []);
+}
+
+#[test]
+fn the_cause_is_named_only_if_it_is_certain() {
+    let cause = |waits_since: u64, sighting: Option<Sighting>| {
+        let holder: &[_] = &[(Kind::Acquired, 100), (Kind::Dropped, 150)];
+        let waiter: &[_] = &[(Kind::WaitBegan, waits_since), (Kind::Acquired, 150), (Kind::Released, 151)];
+        let stalls = found(&[(1, holder), (2, waiter)], sighting.as_slice());
+        assert_eq!(stalls.len(), 1);
+        stalls[0].cause
+    };
+    assert_eq!(cause(100, Some(seen(&[(110, 1)], Some(2)))), Some(Cause::NativeCall));
+    assert_eq!(cause(100, Some(seen(&[(110, 1)], Some(30)))), Some(Cause::OffCpu));
+    assert_eq!(cause(100, Some(seen(&[(110, 1)], None))), None, "the run delay is unknown");
+    assert_eq!(cause(100, Some(seen(&[(110, 1), (120, 2)], Some(2)))), None, "several calls in one hold");
+    assert_eq!(cause(100, None), None, "no stack");
+    let slow = |at: &[(u64, u32)]| Sighting { interval_ns: Some(40 * MS), ..seen(at, Some(2)) };
+    assert_eq!(cause(110, Some(slow(&[(115, 1), (125, 2)]))), Some(Cause::PythonCode));
+    assert_eq!(cause(110, Some(slow(&[(115, 1), (125, 1)]))), None, "it was not requested to drop the GIL twice");
+}
+
+#[test]
+fn many_short_holds_are_one_stall_while_the_waits_overlap() {
+    let fight = |from: u64| {
+        (0..4).flat_map(move |turn| [(Kind::Acquired, from + 10 * turn), (Kind::Released, from + 10 * turn + 5)])
+    };
+    let (one, other): (Vec<_>, Vec<_>) = (fight(100).collect(), fight(105).collect());
+    let waiter: &[_] = &[
+        (Kind::WaitBegan, 100),
+        (Kind::Acquired, 140),
+        (Kind::Released, 141),
+        (Kind::WaitBegan, 200),
+        (Kind::Acquired, 240),
+        (Kind::Released, 241),
+    ];
+    let sighting = seen(&[(111, 4), (121, 5), (131, 5)], Some(0));
+    let stalls = found(&[(1, &one), (2, &other), (3, waiter)], &[sighting]);
+    // Nobody held the GIL during the second wait: no hold is to blame.
+    assert_eq!(stalls.len(), 1, "{stalls:#?}");
+    assert_eq!((stalls[0].cause, stalls[0].at_ns), (Some(Cause::ManyShortHolds), 100 * MS));
+    assert_eq!((stalls[0].lost_ns, stalls[0].waiters.as_slice(), stalls[0].held_ns), (40 * MS, &[3][..], 20 * MS));
+}
+
+#[test]
+fn a_wait_that_begins_with_the_hand_over_counts_from_there() {
+    // Row 2 drops the GIL on request, and waits for the hand-over first.
+    let holder: &[_] = &[(Kind::WaitBegan, 90), (Kind::Acquired, 100), (Kind::Released, 130)];
+    let waiter: &[_] = &[
+        (Kind::Acquired, 80),
+        (Kind::Dropped, 99),
+        (Kind::WaitBegan, 99),
+        (Kind::WaitEnded, 100),
+        (Kind::WaitBegan, 100),
+        (Kind::Acquired, 130),
+        (Kind::Released, 131),
+    ];
+    let stalls = found(&[(1, holder), (2, waiter)], &[]);
+    assert_eq!(stalls.iter().map(|stall| (stall.holder, stall.lost_ns)).collect::<Vec<_>>(), [(1, 30 * MS)]);
+}
+
+#[test]
+fn a_hold_and_a_wait_that_go_on_at_the_end_are_a_stall() {
+    let stalls = found(&[(1, &[(Kind::Acquired, 99_900)]), (2, &[(Kind::WaitBegan, 99_950)])], &[]);
+    assert_eq!((stalls.len(), stalls[0].lost_ns, stalls[0].held_ns), (1, 50 * MS, 100 * MS));
+}
+
+#[test]
+fn what_was_lost_is_not_blamed_on_anybody() {
+    let holder: &[_] = &[(Kind::Acquired, 100), (Kind::Lost, 5), (Kind::Released, 150)];
+    let waiter: &[_] = &[(Kind::WaitBegan, 100), (Kind::Acquired, 150), (Kind::Released, 151)];
+    assert_eq!(found(&[(1, holder), (2, waiter)], &[]), []);
+}
+
+#[test]
+fn the_memory_does_not_grow_with_the_recording() {
+    let mut stalls = Stalls::default();
+    stalls.set_threshold(10 * MS);
+    let thread = |row: u64| Thread { process: 1, row, tid: row as u32, gil: 0, name: String::new() };
+    for round in 0..2_000u64 {
+        let at = round * 50 * MS;
+        let event = |kind, after: u64| Event { kind, at: at + after * MS };
+        stalls.events(&thread(1), &[event(Kind::Acquired, 0), event(Kind::Dropped, 20)]);
+        stalls.events(&thread(2), &[event(Kind::WaitBegan, 5), event(Kind::Acquired, 20), event(Kind::Released, 21)]);
+        // A thread that ends leaves nothing behind.
+        stalls.events(&thread(10 + round), &[event(Kind::Acquired, 30), event(Kind::Released, 31)]);
+    }
+    let gil = &stalls.gils[&(1, 0)];
+    let waits: usize = gil.rows.values().map(Row::kept).sum();
+    assert!(gil.rows.len() < 100 && waits < 500, "{} rows, {waits} holds and waits", gil.rows.len());
+    assert!(stalls.found().len() > 1950, "{}", stalls.found().len());
+}
