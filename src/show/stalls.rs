@@ -67,7 +67,7 @@ fn meaning(call: &Call<'_>) -> &'static str {
     if by("native call") {
         "in a native call that keeps the GIL: `busy check` can confirm it"
     } else if by("holder off CPU") {
-        "while the holder had no CPU: the machine was busy, the code may be innocent"
+        "while the holder was runnable without a CPU"
     } else if by("many short holds") {
         "where threads held the GIL in turn, each for a short time"
     } else {

@@ -164,7 +164,7 @@ impl Watcher {
             let Some(before) = holder() else { return };
             let delay_before_ns = self.run_delay(before.tid);
             let Some(frames) = self.stack(before) else { return };
-            if !holder().is_some_and(|after| after.sequence == before.sequence) {
+            if holder().is_none_or(|after| after.sequence != before.sequence) {
                 continue;
             }
             gil.next_ns = now_ns.saturating_add(self.threshold_ns);
