@@ -46,6 +46,16 @@ pub enum Command {
     /// Exit code: the program's, or 128 and the number of the signal that ended it; 127 if it was not found, 126 if it can't be
     /// executed, 2 for wrong usage.
     Record(RecordArguments),
+    /// Show live which threads hold the GIL, which ones wait for it, and which call made them wait
+    ///
+    /// With a program (CMD), by the exact meter, in all its Python processes. With --pid, by samples of a running process; this
+    /// needs the right to ptrace(2) it. If stdout is no terminal, lines of text are printed once a second.
+    ///
+    /// On the screen, the program has no terminal: its stdin is empty, and its output is printed once the screen ends (-o writes
+    /// it to a file). q asks, and then ends the program by SIGTERM; Ctrl-C interrupts it; ? shows all keys.
+    ///
+    /// Exit code: that of the program, as `busy record` has it; with --pid, 0 once the user leaves; 2 if nothing can be shown.
+    Top(TopArguments),
     /// List the interpreters of this machine: on PATH, from pyenv, uv and `make interpreters`, and the system's
     Pythons(PythonsArguments),
     /// Put a load of a given size on some cores, and report the load that was achieved
@@ -162,6 +172,26 @@ pub struct RecordArguments {
 
     /// The program and its arguments
     #[arg(value_name = "CMD", required = true, last = true)]
+    pub command: Vec<OsString>,
+}
+
+/// The arguments of `busy top`.
+#[derive(Debug, Args)]
+pub struct TopArguments {
+    /// The process id of a running Python
+    #[arg(long, value_name = "PID", conflicts_with_all = ["command", "output", "stall"])]
+    pub pid: Option<u32>,
+
+    /// The file that gets the program's stdout and stderr
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+
+    /// The length from which on a wait for the GIL is a stall
+    #[arg(long, value_name = "TIME", default_value = "20ms", value_parser = time)]
+    pub stall: Duration,
+
+    /// The program and its arguments
+    #[arg(value_name = "CMD", required_unless_present = "pid", last = true)]
     pub command: Vec<OsString>,
 }
 

@@ -7,8 +7,10 @@ mod load;
 mod output;
 mod pythons;
 mod record;
+mod recording;
 mod run;
 mod session;
+mod top;
 
 pub use output::{Output, OutputError, note, print};
 
@@ -39,10 +41,13 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             return ExitCode::from(if error.use_stderr() { WRONG_USAGE } else { 0 });
         }
     };
-    // The signals of `busy record` are those of the program that it runs.
-    if !matches!(cli.command, Command::Record(_))
-        && let Err(error) = interrupt::catch()
-    {
+    // The signals of a command that runs a program in the foreground are the program's.
+    let runs_program = match &cli.command {
+        Command::Record(_) => true,
+        Command::Top(arguments) => arguments.pid.is_none(),
+        _ => false,
+    };
+    if !runs_program && let Err(error) = interrupt::catch() {
         return fail(&error);
     }
     match &cli.command {
@@ -52,6 +57,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Run(arguments) => ended(run::run(arguments)),
         Command::Check(arguments) => ended(check::check(arguments)),
         Command::Record(arguments) => ended(record::record(arguments)),
+        Command::Top(arguments) => ended(top::top(arguments)),
     }
 }
 

@@ -3,15 +3,19 @@
 //!
 //! The terminal sends Ctrl-C and Ctrl-\ to the whole process group, and so to the program: here they are ignored. Other
 //! signals that are meant for the program are sent to this command, which starts it, and passes them on.
+//!
+//! A command that uses the terminal itself starts the program in a process group of its own, to which it passes on all of
+//! these signals.
 
 use super::signals;
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Pid, kill_process};
+use rustix::process::{Pid, kill_process, kill_process_group};
 use signal_hook::flag;
 use std::io;
 use std::os::fd::BorrowedFd;
+use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -32,6 +36,8 @@ const SIGNALS: [Signal; 7] = [
 pub struct Foreground {
     child: Child,
     signals: SignalFd,
+    /// True if the program has a process group of its own.
+    is_apart: bool,
 }
 
 impl Foreground {
@@ -40,6 +46,18 @@ impl Foreground {
     /// # Errors
     /// Those of [`Command::spawn`].
     pub fn start(command: &mut Command) -> io::Result<Self> {
+        Self::begin(command, false)
+    }
+
+    /// Starts the program in a process group of its own, which is in the background of the terminal.
+    ///
+    /// # Errors
+    /// Those of [`Command::spawn`].
+    pub fn start_apart(command: &mut Command) -> io::Result<Self> {
+        Self::begin(command.process_group(0), true)
+    }
+
+    fn begin(command: &mut Command, is_apart: bool) -> io::Result<Self> {
         // The program inherits the mask of blocked signals and the ignored ones as they were. Caught signals are not
         // inherited (execve(2)), so here they are caught first, and blocked once the program has started.
         let ignored = signals::ignored();
@@ -54,10 +72,10 @@ impl Foreground {
         let set: SigSet = SIGNALS.into_iter().collect();
         set.thread_block()?;
         let signals = SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
-        let program = Self { child, signals };
+        let program = Self { child, signals, is_apart };
         for (signal, has_come) in caught {
-            if has_come.load(Ordering::Relaxed) && is_passed_on(signal as i32, true) {
-                program.send(signal as i32);
+            if has_come.load(Ordering::Relaxed) {
+                program.pass_on(signal as i32, true);
             }
         }
         Ok(program)
@@ -88,24 +106,23 @@ impl Foreground {
         while let Ok(Some(signal)) = self.signals.read_signal() {
             // Sent by a process (kill(2)), and not by the terminal (sigaction(2), si_code).
             let is_sent = signal.ssi_code <= 0;
-            if is_passed_on(signal.ssi_signo as i32, is_sent) {
-                self.send(signal.ssi_signo as i32);
-            }
+            self.pass_on(signal.ssi_signo as i32, is_sent);
         }
         self.child.try_wait()
     }
 
-    fn send(&self, signal: i32) {
-        let named = rustix::process::Signal::from_named_raw(signal);
-        if let Some((pid, signal)) = Pid::from_raw(self.pid() as i32).zip(named) {
-            // If it has ended, its status follows.
-            let _ = kill_process(pid, signal);
+    /// Passes on a signal that this command has received, unless the program gets it by itself.
+    fn pass_on(&self, signal: i32, is_sent: bool) {
+        let is_for_group = [Signal::SIGINT as i32, Signal::SIGQUIT as i32].contains(&signal);
+        let is_news = signal != Signal::SIGCHLD as i32 && (is_sent || self.is_apart || !is_for_group);
+        if let Some(signal) = rustix::process::Signal::from_named_raw(signal).filter(|_| is_news) {
+            self.send(signal);
         }
     }
-}
 
-/// Returns true if the program does not get the signal by itself.
-fn is_passed_on(signal: i32, is_sent: bool) -> bool {
-    let is_for_group = [Signal::SIGINT as i32, Signal::SIGQUIT as i32].contains(&signal);
-    signal != Signal::SIGCHLD as i32 && (is_sent || !is_for_group)
+    /// Sends the program a signal; also its process group, if it has one of its own. If it has ended, its status follows.
+    pub fn send(&self, signal: rustix::process::Signal) {
+        let Some(pid) = Pid::from_raw(self.pid() as i32) else { return };
+        let _ = if self.is_apart { kill_process_group(pid, signal) } else { kill_process(pid, signal) };
+    }
 }

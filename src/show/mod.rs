@@ -2,6 +2,7 @@
 
 mod check;
 mod figures;
+pub mod live;
 mod matrix;
 mod record;
 mod run;

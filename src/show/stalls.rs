@@ -11,7 +11,7 @@ const WIDTH: usize = 80;
 /// The number of calls that are shown.
 const CALLS: usize = 3;
 /// The text for a stall of which no stack was read.
-const NO_STACK: &str = "(no stack was read)";
+pub(super) const NO_STACK: &str = "(no stack was read)";
 
 /// The stalls with the same innermost frame.
 #[derive(Default)]
@@ -36,7 +36,7 @@ pub fn stalls(result: &RecordResult) -> String {
         more => format!("{more} threads lost"),
     };
     line(&mut text, &format!("worst, at {at:.3} s: {} held for {held}, {waiters} {lost} ({cause})", worst.holder));
-    line(&mut text, &format!("  {}", called(worst)));
+    line(&mut text, &format!("  {}", called(&worst.stack)));
 
     let mut calls: BTreeMap<&str, Call<'_>> = BTreeMap::new();
     for stall in &all {
@@ -76,21 +76,21 @@ fn meaning(call: &Call<'_>) -> &'static str {
 }
 
 /// Returns the innermost frame and the innermost one outside of the library.
-fn called(stall: &RecordedStall) -> String {
-    let Some(innermost) = stall.stack.first() else { return NO_STACK.into() };
-    match stall.stack.iter().find(|frame| !is_library(frame)) {
+fn called(stack: &[String]) -> String {
+    let Some(innermost) = stack.first() else { return NO_STACK.into() };
+    match stack.iter().find(|frame| !is_library(frame)) {
         Some(own) if own != innermost => format!("{}, called from {}", short(innermost), short(own)),
         _ => short(innermost).into(),
     }
 }
 
 /// Returns true if the frame belongs to Python's own library or to an installed package.
-fn is_library(frame: &str) -> bool {
+pub(super) fn is_library(frame: &str) -> bool {
     frame.contains("/lib/python") || frame.starts_with('<')
 }
 
 /// Returns the frame without the folder of its file.
-fn short(frame: &str) -> &str {
+pub(super) fn short(frame: &str) -> &str {
     frame.rsplit('/').next().unwrap_or(frame)
 }
 
@@ -122,10 +122,10 @@ mod tests {
 
     #[test]
     fn the_frame_outside_of_the_library_is_named_as_the_caller() {
-        let stack = ["/usr/lib/python3.11/json/encoder.py:258 iterencode", "/home/me/app.py:41 dump"];
-        assert_eq!(called(&stall(0.1, &stack, None)), "encoder.py:258 iterencode, called from app.py:41 dump");
-        assert_eq!(called(&stall(0.1, &stack[1..], None)), "app.py:41 dump");
-        assert_eq!(called(&stall(0.1, &[], None)), NO_STACK);
+        let stack = ["/usr/lib/python3.11/json/encoder.py:258 iterencode", "/home/me/app.py:41 dump"].map(String::from);
+        assert_eq!(called(&stack), "encoder.py:258 iterencode, called from app.py:41 dump");
+        assert_eq!(called(&stack[1..]), "app.py:41 dump");
+        assert_eq!(called(&[]), NO_STACK);
     }
 
     #[test]

@@ -72,6 +72,11 @@ impl Stalls {
         &self.found
     }
 
+    /// Returns the stalls that are known, and forgets them.
+    pub fn take(&mut self) -> Vec<Stall> {
+        std::mem::take(&mut self.found)
+    }
+
     /// Adds the next events of a thread.
     pub fn events(&mut self, thread: &Thread, events: &[Event]) {
         let gil = self.gils.entry((thread.process, thread.gil)).or_default();

@@ -76,6 +76,12 @@ impl Recorder {
         self.shared.window().clone()
     }
 
+    /// Forgets the sums of the threads that had ended when the states were last read, so that a process that starts many
+    /// threads does not fill the memory. Windows taken before have them.
+    pub fn forget_ended(&self) {
+        self.shared.window().threads.retain(|_, thread| !thread.has_ended);
+    }
+
     /// Stops sampling and returns the sums.
     pub fn stop(mut self) -> Window {
         self.join();

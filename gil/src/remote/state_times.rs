@@ -36,9 +36,12 @@ impl StateTimes {
     pub fn add(&mut self, window: &mut Window, at_ns: u64, states: &[ThreadState]) {
         self.threads.retain(|tid, _| states.binary_search_by_key(tid, |thread| thread.tid).is_ok());
         let unseen_ns = window.unseen_ns;
+        for (tid, sums) in &mut window.threads {
+            sums.has_ended = !self.threads.contains_key(tid);
+        }
         for thread in states {
             let sums = window.threads.entry(thread.tid).or_default();
-            sums.name = Arc::clone(&thread.name);
+            (sums.name, sums.has_ended) = (Arc::clone(&thread.name), false);
             let latest = self.threads.entry(thread.tid).or_insert_with(|| Latest {
                 at_ns,
                 state: thread.state,
@@ -141,6 +144,25 @@ mod tests {
         assert_eq!((sums.waiting_ns, sums.held_ns, sums.sleeping_ns, sums.seen_ns), (6, 12, 12, 30));
         let sums = times(&[(State::Waits, 0, 0), (State::Runs, 2, 0)]);
         assert_eq!((sums.waiting_ns, sums.held_ns, sums.running_ns), (4, 2, 4));
+    }
+
+    #[test]
+    fn a_thread_that_is_missing_among_the_states_has_ended() {
+        let (mut times, mut window) = (StateTimes::default(), Window::default());
+        let mut read = |at_ns, tids: &[u32]| {
+            let thread = |tid: &u32| ThreadState {
+                tid: *tid,
+                name: "".into(),
+                state: State::Sleeps,
+                cpu: Duration::ZERO,
+                run_delay: Duration::ZERO,
+            };
+            times.add(&mut window, at_ns, &tids.iter().map(thread).collect::<Vec<_>>());
+            window.threads.iter().filter(|(_, sums)| sums.has_ended).map(|(tid, _)| *tid).collect::<Vec<_>>()
+        };
+        assert_eq!(read(0, &[7, 8]), []);
+        assert_eq!(read(10, &[8]), [7]);
+        assert_eq!(read(20, &[7, 8]), []);
     }
 
     #[test]

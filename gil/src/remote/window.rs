@@ -67,6 +67,8 @@ pub struct ThreadWindow {
     pub cpu_ns: u64,
     /// Its run delay, with the GIL or without, as reported by the kernel.
     pub run_delay_ns: u64,
+    /// True if it had ended when the states were last read.
+    pub has_ended: bool,
 }
 
 impl Window {
@@ -90,7 +92,8 @@ impl Window {
     #[must_use]
     pub fn since(&self, earlier: &Self) -> Self {
         let threads = self.threads.iter().map(|(tid, thread)| {
-            let before = earlier.threads.get(tid);
+            // If another thread has reused the id after `Recorder::forget_ended`, its sums began anew.
+            let before = earlier.threads.get(tid).filter(|before| thread.continues(before));
             (*tid, before.map_or_else(|| thread.clone(), |before| thread.since(before)))
         });
         Self {
@@ -153,7 +156,19 @@ impl ThreadWindow {
             unknown_ns: self.unknown_ns - earlier.unknown_ns,
             cpu_ns: self.cpu_ns - earlier.cpu_ns,
             run_delay_ns: self.run_delay_ns - earlier.run_delay_ns,
+            has_ended: self.has_ended,
         }
+    }
+
+    /// Returns true if no sum is less than in `earlier`. Only `running_ns` may become less.
+    fn continues(&self, earlier: &Self) -> bool {
+        let sums = |window: &Self| {
+            let Self {
+                seen_ns, held_ns, waiting_ns, runnable_ns, sleeping_ns, unknown_ns, cpu_ns, run_delay_ns, ..
+            } = *window;
+            [seen_ns, held_ns, waiting_ns, runnable_ns, sleeping_ns, unknown_ns, cpu_ns, run_delay_ns]
+        };
+        sums(self).iter().zip(sums(earlier)).all(|(now, before)| *now >= before)
     }
 }
 
@@ -178,6 +193,17 @@ mod tests {
         let since = window.since(&middle);
         assert_eq!((since.wall_ns(), since.held_ns, since.samples), (200, 150, 2));
         assert_eq!((since.threads[&7].held_ns, since.threads[&8].held_ns), (0, 50));
+    }
+
+    #[test]
+    fn a_reused_thread_id_begins_anew() {
+        let window = |held_ns, seen_ns| {
+            let thread = ThreadWindow { held_ns, seen_ns, ..ThreadWindow::default() };
+            Window { threads: BTreeMap::from([(7, thread)]), ..Window::default() }
+        };
+        let since = |later: Window| later.since(&window(100, 100)).threads[&7].clone();
+        assert_eq!((since(window(150, 300)).held_ns, since(window(150, 300)).seen_ns), (50, 200));
+        assert_eq!((since(window(20, 300)).held_ns, since(window(20, 300)).seen_ns), (20, 300));
     }
 
     #[test]

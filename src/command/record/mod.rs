@@ -1,35 +1,21 @@
 //! `busy record`: runs a program, and records which threads of its Pythons hold the GIL and which ones wait for it.
-//!
-//! ```text
-//! program (libbusy_record.so) --logs, in a folder of shared memory (folder.rs)--> recorder.rs --blocks--> FILE.busy
-//!                                                                    log.rs            '--> trace::Recording --> figures.rs
-//! ```
 
 mod figures;
-mod folder;
-mod log;
-mod recorder;
-mod watcher;
 
 use super::arguments::RecordArguments;
 use super::output::{OutputError, note, print};
+use super::recording::{Intervals, Program, ProgramError, begin, exit_code, not_started};
 use crate::measure::host;
 use crate::process::Foreground;
-use crate::provision::installation::{self, NotInstalled};
-use crate::results::{Document, NewFile, now};
+use crate::results::{Document, NewFile};
 use crate::show;
-use crate::trace::{Block, End, Recording, Start};
-use busy_core::clock::monotonic_ns;
-use folder::Folder;
-use recorder::Recorder;
-use std::ffi::{OsStr, OsString};
+use crate::trace::{Block, End, Recording};
 use std::fs::{self, File};
 use std::io::{self, Write};
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode, ExitStatus};
-use std::time::{Duration, Instant};
+use std::process::{Command, ExitCode};
+use std::time::Duration;
 
 /// The time between two readings of the logs. A ring has room for ten times as many events as a busy thread has in it.
 const INTERVAL: Duration = Duration::from_millis(10);
@@ -38,21 +24,12 @@ const INTERVAL: Duration = Duration::from_millis(10);
 /// INTERVAL.
 const WAITED_FOR: Duration = Duration::from_millis(2);
 
-/// The variable that names the folder to the recorded processes (record/src/lib.rs).
-const FOLDER: &str = "BUSY_RECORD_FOLDER";
-/// The variable by which the dynamic linker loads the library (ld.so(8)).
-const PRELOAD: &str = "LD_PRELOAD";
-
-/// The exit codes for a program that was not found, and for one that can't be executed, as in a shell and in env(1).
-const NOT_FOUND: u8 = 127;
-const NOT_EXECUTABLE: u8 = 126;
-
 /// The reason why nothing was recorded.
 #[derive(Debug, thiserror::Error)]
 pub enum RecordError {
-    /// The library was not found.
+    /// The program was not started.
     #[error(transparent)]
-    NotInstalled(#[from] NotInstalled),
+    Program(#[from] ProgramError),
     /// The JSON can't be written.
     #[error(transparent)]
     Output(#[from] OutputError),
@@ -61,11 +38,6 @@ pub enum RecordError {
         "can't write the recording {0}: {1}; name a file in an existing folder where you have write permission with -o"
     )]
     File(PathBuf, io::Error),
-    /// There is no folder for the logs.
-    #[error(
-        "can't create a folder for the logs, neither in /dev/shm nor in the folder for temporary files (TMPDIR): {0}"
-    )]
-    Folder(io::Error),
     /// The state of the machine can't be read.
     #[error("can't read this machine's state from the kernel: {0}")]
     Host(io::Error),
@@ -79,38 +51,30 @@ pub enum RecordError {
 /// # Errors
 /// See [`RecordError`]: what prevents the program's start. Whatever fails later is reported on stderr only.
 pub fn record(arguments: &RecordArguments) -> Result<ExitCode, RecordError> {
-    let library = installation::record_library()?;
     let json = arguments.json.as_deref().map(Json::open).transpose()?;
     let path = arguments.output.clone().unwrap_or_else(|| format!("busy-{}.busy", std::process::id()).into());
-    let unwritable = |error| RecordError::File(path.clone(), error);
-    let file = File::create(&path).map_err(unwritable)?;
-    let folder = Folder::create().map_err(RecordError::Folder)?;
+    let file = || File::create(&path).map(Some);
     let load = host::Load::begin().map_err(RecordError::Host)?;
-    let (start, start_ns) = start(arguments);
-    let mut recorder = Recorder::begin(file, folder.path(), start, start_ns).map_err(unwritable)?;
-
     let mut command = Command::new(&arguments.command[0]);
-    command.args(&arguments.command[1..]).env(FOLDER, folder.path()).env(PRELOAD, preload(&library, folder.path()));
-    let mut program = match Foreground::start(&mut command) {
+    command.args(&arguments.command[1..]);
+    let first = begin(&arguments.command, arguments.stall);
+    let idle = INTERVAL.min(arguments.stall / 2).max(WAITED_FOR);
+    let intervals = Intervals { collect: INTERVAL, idle, waited_for: WAITED_FOR };
+    let mut program = match Program::start(&mut command, Foreground::start, first, file, intervals) {
         Ok(program) => program,
-        Err(error) => {
+        Err(ProgramError::NotStarted(error)) => {
             let _ = fs::remove_file(&path);
             return Ok(not_started(&arguments.command[0], &error));
         }
+        Err(ProgramError::File(error)) => return Err(RecordError::File(path, error)),
+        Err(other) => return Err(other.into()),
     };
-    let (idle, mut interval) = (INTERVAL.min(arguments.stall / 2).max(WAITED_FOR), INTERVAL);
-    let mut collected = Instant::now();
     let status = loop {
-        let status = program.wait(interval, recorder.processes()).map_err(RecordError::Wait)?;
-        interval = if recorder.look() { WAITED_FOR } else { idle };
-        if collected.elapsed() >= INTERVAL || status.is_some() {
-            recorder.collect();
-            collected = Instant::now();
-        }
-        if let Some(status) = status {
+        if let Some(status) = program.step(None, &[]).map_err(RecordError::Wait)? {
             break status;
         }
     };
+    let (recorder, _folder) = program.into_recorder();
 
     let end = |at_ns| Block::End(End { at_ns, code: status.code(), signal: status.signal() });
     let (recording, broken) = recorder.end(end);
@@ -152,45 +116,4 @@ impl Json {
     fn open(path: &Path) -> Result<Self, OutputError> {
         Ok(if path == Path::new("-") { Self::Stdout } else { Self::File(NewFile::open(path)?) })
     }
-}
-
-fn start(arguments: &RecordArguments) -> (Start, u64) {
-    let monotonic_ns = monotonic_ns();
-    let start = Start {
-        busy: env!("CARGO_PKG_VERSION").into(),
-        started_at: now(),
-        monotonic_ns,
-        command: arguments.command.iter().map(|word| word.to_string_lossy().into_owned()).collect(),
-        stall_ns: u64::try_from(arguments.stall.as_nanos()).unwrap_or(u64::MAX),
-    };
-    (start, monotonic_ns)
-}
-
-/// Returns the value of LD_PRELOAD: `library`, before what it contains already. A path with a blank or a colon can't stand
-/// there (ld.so(8)): then a link in `folder` stands for it.
-fn preload(library: &Path, folder: &Path) -> OsString {
-    let mut path = library.to_path_buf();
-    if path.as_os_str().as_bytes().iter().any(|byte| b" :".contains(byte)) {
-        let link = folder.join("libbusy_record.so");
-        if std::os::unix::fs::symlink(&path, &link).is_ok() {
-            path = link;
-        }
-    }
-    let mut value = path.into_os_string();
-    if let Some(earlier) = std::env::var_os(PRELOAD).filter(|earlier| !earlier.is_empty()) {
-        value.push(":");
-        value.push(earlier);
-    }
-    value
-}
-
-fn not_started(program: &OsStr, error: &io::Error) -> ExitCode {
-    note(&format!("busy: can't execute {}: {error}", Path::new(program).display()));
-    ExitCode::from(if error.kind() == io::ErrorKind::NotFound { NOT_FOUND } else { NOT_EXECUTABLE })
-}
-
-/// Returns the exit code of a program with that status, as a shell reports it.
-fn exit_code(status: ExitStatus) -> ExitCode {
-    let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal));
-    ExitCode::from(code.and_then(|code| u8::try_from(code).ok()).unwrap_or(u8::MAX))
 }

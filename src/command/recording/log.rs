@@ -1,6 +1,6 @@
 //! The log of one process, from its appearance to the end of the process, as blocks of the recording.
 
-use super::watcher::Watcher;
+use super::watcher::{GoingOn, Watcher};
 use crate::trace::{Block, Ending, Event, Process, ProcessEnd, Stacks, Thread, Totals};
 use busy_core::clock::monotonic_ns;
 use busy_gil::log::{Batch, Damaged, Header, Kind, Reader, Status};
@@ -83,6 +83,26 @@ impl Log {
         (!is_same).then_some(Ending::Executed)
     }
 
+    /// Returns the number of the process in the recording.
+    pub fn number(&self) -> u32 {
+        self.number
+    }
+
+    /// Returns true if the thread of that row has not ended.
+    pub fn has_row(&self, row: u64) -> bool {
+        self.names.contains_key(&row)
+    }
+
+    /// Returns the reason why the running process is not recorded, if it is not.
+    pub fn reason(&self) -> Option<String> {
+        reason(&self.reader.header().ok()?, Ending::Running)
+    }
+
+    /// Returns the holds that go on and for which another thread has waited for long.
+    pub fn going_on(&self) -> impl Iterator<Item = GoingOn> {
+        self.watcher.going_on()
+    }
+
     /// Looks at the threads that wait. Returns true if any does.
     pub fn look(&mut self, stacks: &mut Stacks, blocks: &mut Vec<Block>) -> bool {
         self.watcher.look(&self.reader, monotonic_ns(), stacks, blocks)
@@ -151,18 +171,13 @@ impl Log {
         let rest = self.drain(true, blocks);
         let header = self.reader.header().unwrap_or_else(|_| self.header.clone());
         let damage = rest.err().map(|damage| damage.to_string());
-        let reason = match header.status {
-            Status::Waiting if how == Ending::Running => Some("its Python has not run any code yet".to_owned()),
-            Status::Waiting => Some("its Python ended before it ran any code in its main thread".to_owned()),
-            _ => Some(header.reason.clone()).filter(|reason| !reason.is_empty()),
-        };
         blocks.push(Block::ProcessEnd(ProcessEnd {
             number: self.number,
             began_ns: header.began_ns.map(|began| self.since_start(began)),
             at_ns: self.since_start(header.ended_ns.filter(|_| how == Ending::Exited).unwrap_or(now_ns)),
             how,
             unlisted: header.unlisted,
-            reason: damage.or(reason),
+            reason: damage.or_else(|| reason(&header, how)),
             no_stacks: self.watcher.reason(),
         }));
         // A process that goes on keeps its log until it ends, and nobody reads it.
@@ -171,5 +186,14 @@ impl Log {
 
     fn since_start(&self, ns: u64) -> u64 {
         ns.saturating_sub(self.start_ns)
+    }
+}
+
+/// Returns the reason why a process is not recorded, or no longer.
+fn reason(header: &Header, how: Ending) -> Option<String> {
+    match header.status {
+        Status::Waiting if how == Ending::Running => Some("its Python has not run any code yet".to_owned()),
+        Status::Waiting => Some("its Python ended before it ran any code in its main thread".to_owned()),
+        _ => Some(header.reason.clone()).filter(|reason| !reason.is_empty()),
     }
 }

@@ -1,7 +1,8 @@
 //! Collects the logs of the recorded processes into the file of the recording.
 
 use super::log::Log;
-use crate::trace::{Block, Ending, HEAD, Process, ProcessEnd, Recording, Stacks, Start};
+use super::watcher::GoingOn;
+use crate::trace::{Block, Ending, HEAD, Process, ProcessEnd, Recording, Stacks, Stall, Start, ThreadRecord};
 use busy_core::clock::monotonic_ns;
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
@@ -22,7 +23,8 @@ pub struct Recorder {
     processes: u32,
     start_ns: u64,
     next_all_ns: u64,
-    file: File,
+    /// The file of the recording, if it is kept.
+    file: Option<File>,
     threshold_ns: u64,
     stacks: Stacks,
     /// What the blocks so far say, without the events: its size depends on the number of threads only.
@@ -32,12 +34,15 @@ pub struct Recorder {
 }
 
 impl Recorder {
-    /// Begins a recording at `start_ns` in `file`, of the processes that have their logs in `folder`.
+    /// Begins a recording of the processes that have their logs in `folder`, in `file` if it is to be kept.
     ///
     /// # Errors
     /// The file can't be written.
-    pub fn begin(mut file: File, folder: &Path, start: Start, start_ns: u64) -> io::Result<Self> {
-        file.write_all(&HEAD)?;
+    pub fn begin(mut file: Option<File>, folder: &Path, start: Start) -> io::Result<Self> {
+        let start_ns = start.monotonic_ns;
+        if let Some(file) = &mut file {
+            file.write_all(&HEAD)?;
+        }
         let mut recorder = Self {
             folder: folder.to_path_buf(),
             logs: Vec::new(),
@@ -80,6 +85,44 @@ impl Recorder {
             }
         }
         self.write(blocks);
+    }
+
+    /// Collects what has happened since the last call, with the figures of all threads.
+    pub fn collect_all(&mut self) {
+        self.next_all_ns = 0;
+        self.collect();
+    }
+
+    /// Returns what is known so far.
+    pub fn recording(&self) -> &Recording {
+        &self.recording
+    }
+
+    /// Returns the processes that run, by their numbers, each with the reason if it is not recorded.
+    pub fn running(&self) -> impl Iterator<Item = (u32, Option<String>)> {
+        self.logs.iter().map(|log| (log.number(), log.reason()))
+    }
+
+    /// Returns the holds that go on and for which another thread has waited for half of a stall's length.
+    pub fn going_on(&self) -> impl Iterator<Item = GoingOn> {
+        self.logs.iter().flat_map(Log::going_on)
+    }
+
+    /// Returns the stalls that were found since the last call, and forgets them.
+    pub fn take_stalls(&mut self) -> Vec<Stall> {
+        self.recording.stalls.take()
+    }
+
+    /// Forgets the processes and the threads that have ended, so that a program that starts many does not fill the memory.
+    /// Passes each thread of a running process on to `forgotten`, with the number of the process.
+    pub fn forget_ended(&mut self, mut forgotten: impl FnMut(u32, &ThreadRecord)) {
+        let logs = &self.logs;
+        self.recording.processes.retain(|number, process| {
+            let Some(log) = logs.iter().find(|log| log.number() == *number) else { return false };
+            let ended = process.threads.extract_if(.., |row, _| !log.has_row(*row));
+            ended.for_each(|(_, thread)| forgotten(*number, &thread));
+            true
+        });
     }
 
     /// Looks at the threads that wait, and reads the stack of the thread that they wait for if they have waited for long.
@@ -152,10 +195,10 @@ impl Recorder {
 
     /// Writes the blocks, unless the file can't be written any more: then the figures still count.
     fn write(&mut self, blocks: Vec<Block>) {
-        let mut bytes = Vec::new();
-        blocks.iter().for_each(|block| block.append(&mut bytes));
-        if self.broken.is_none() && !bytes.is_empty() {
-            self.broken = self.file.write_all(&bytes).err();
+        if let Some(file) = self.file.as_mut().filter(|_| self.broken.is_none() && !blocks.is_empty()) {
+            let mut bytes = Vec::new();
+            blocks.iter().for_each(|block| block.append(&mut bytes));
+            self.broken = file.write_all(&bytes).err();
         }
         blocks.into_iter().for_each(|block| self.recording.apply(block));
     }

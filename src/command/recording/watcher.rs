@@ -28,6 +28,21 @@ pub struct Watcher {
     gils: BTreeMap<u32, Gil>,
 }
 
+/// A hold that goes on, for which another thread waits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GoingOn {
+    /// The process, by its number in the recording.
+    pub process: u32,
+    /// The index of the GIL.
+    pub gil: u32,
+    /// The thread that holds it.
+    pub tid: u32,
+    /// The start of the hold, since the start of the recording.
+    pub since_ns: u64,
+    /// The latest stack that was read, the innermost frame first, as `file:line function`.
+    pub stack: Vec<String>,
+}
+
 /// The watch over one GIL.
 #[derive(Default)]
 struct Gil {
@@ -66,6 +81,16 @@ impl Watcher {
     /// Returns the reason why stacks could not be read.
     pub fn reason(&self) -> Option<String> {
         self.reason.clone()
+    }
+
+    /// Returns the holds that go on and for which a thread has waited long enough for a stack.
+    pub fn going_on(&self) -> impl Iterator<Item = GoingOn> {
+        self.gils.iter().filter_map(|(gil, watched)| {
+            let seen = watched.seen.iter().rfind(|seen| !seen.has_ended)?;
+            let stack = seen.samples.last()?.frames.iter().map(text).collect();
+            let since_ns = seen.holder.since_ns.saturating_sub(self.start_ns);
+            Some(GoingOn { process: self.number, gil: *gil, tid: seen.holder.tid, since_ns, stack })
+        })
     }
 
     /// Looks at the threads that wait now. Returns true if any does.

@@ -1,0 +1,16 @@
+//! A program of the user's whose Pythons are metered while it runs: what `busy record` and `busy top` share.
+//!
+//! ```text
+//! program (libbusy_record.so) --logs, in a folder of shared memory (folder.rs)--> recorder.rs --blocks--> trace::Recording
+//!   started by program.rs                                            log.rs           '--blocks--> FILE.busy, of a record
+//! ```
+
+mod folder;
+mod log;
+mod program;
+mod recorder;
+mod watcher;
+
+pub use program::{Intervals, Program, ProgramError, begin, exit_code, not_started};
+pub use recorder::Recorder;
+pub use watcher::GoingOn;

@@ -1,0 +1,178 @@
+//! Starts a program so that its Pythons log what their threads do with the GIL, and collects the logs while it runs.
+
+use super::folder::Folder;
+use super::recorder::Recorder;
+use crate::command::output::note;
+use crate::process::Foreground;
+use crate::provision::installation::{self, NotInstalled};
+use crate::trace::Start;
+use busy_core::clock::monotonic_ns;
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+use std::process::{Command, ExitCode, ExitStatus};
+use std::time::{Duration, Instant};
+
+/// The variable that names the folder to the recorded processes (record/src/lib.rs).
+const FOLDER: &str = "BUSY_RECORD_FOLDER";
+/// The variable by which the dynamic linker loads the library (ld.so(8)).
+const PRELOAD: &str = "LD_PRELOAD";
+
+/// The exit codes for a program that was not found, and for one that can't be executed, as in a shell and in env(1).
+const NOT_FOUND: u8 = 127;
+const NOT_EXECUTABLE: u8 = 126;
+
+/// The reason why a program was not started.
+#[derive(Debug, thiserror::Error)]
+pub enum ProgramError {
+    /// The library was not found.
+    #[error(transparent)]
+    NotInstalled(#[from] NotInstalled),
+    /// There is no folder for the logs.
+    #[error(
+        "can't create a folder for the logs, neither in /dev/shm nor in the folder for temporary files (TMPDIR): {0}"
+    )]
+    Folder(io::Error),
+    /// The recording can't be written.
+    #[error("can't write the recording: {0}")]
+    File(io::Error),
+    /// The program can't be executed.
+    #[error("can't execute the program: {0}")]
+    NotStarted(io::Error),
+}
+
+/// How often the logs are read.
+#[derive(Debug, Clone, Copy)]
+pub struct Intervals {
+    /// The time between two readings of the events. A ring has room for 0.1 s of 100,000 releases per second.
+    pub collect: Duration,
+    /// The time between two looks at the threads that wait, while none was found waiting.
+    pub idle: Duration,
+    /// The same while a thread waits.
+    pub waited_for: Duration,
+}
+
+/// A program that runs, with the logs of its Pythons.
+pub struct Program {
+    foreground: Foreground,
+    recorder: Recorder,
+    intervals: Intervals,
+    collected: Instant,
+    looked: Instant,
+    /// The time to the next look.
+    interval: Duration,
+    // Removed after the recorder's last reading.
+    _folder: Folder,
+}
+
+impl Program {
+    /// Starts the program of `command` by `start`. Its recording begins with the block `begin`, and is written to the
+    /// file that `file` opens, if it does.
+    ///
+    /// # Errors
+    /// See [`ProgramError`].
+    pub fn start(
+        command: &mut Command,
+        start: impl FnOnce(&mut Command) -> io::Result<Foreground>,
+        begin: Start,
+        file: impl FnOnce() -> io::Result<Option<File>>,
+        intervals: Intervals,
+    ) -> Result<Self, ProgramError> {
+        let library = installation::record_library()?;
+        let folder = Folder::create().map_err(ProgramError::Folder)?;
+        let recorder =
+            file().and_then(|file| Recorder::begin(file, folder.path(), begin)).map_err(ProgramError::File)?;
+        command.env(FOLDER, folder.path()).env(PRELOAD, preload(&library, folder.path()));
+        let foreground = start(command).map_err(ProgramError::NotStarted)?;
+        let (now, interval) = (Instant::now(), intervals.idle);
+        Ok(Self { foreground, recorder, intervals, collected: now, looked: now, interval, _folder: folder })
+    }
+
+    /// Waits until the next reading of the logs is due, one of `others` is readable, a signal arrives, the program ends,
+    /// or `until` is reached. Then reads the logs as far as it is due. Returns the program's status if it has ended.
+    ///
+    /// # Errors
+    /// The program's end can't be waited for.
+    pub fn step(&mut self, until: Option<Instant>, others: &[BorrowedFd<'_>]) -> io::Result<Option<ExitStatus>> {
+        let look = self.looked + self.interval;
+        let next = until.map_or(look, |until| look.min(until)).min(self.collected + self.intervals.collect);
+        let watched: Vec<BorrowedFd<'_>> = self.recorder.processes().chain(others.iter().copied()).collect();
+        let status = self.foreground.wait(next.saturating_duration_since(Instant::now()), watched.into_iter())?;
+        if self.looked.elapsed() >= self.interval {
+            let anybody = self.recorder.look();
+            self.interval = if anybody { self.intervals.waited_for } else { self.intervals.idle };
+            self.looked = Instant::now();
+        }
+        if self.collected.elapsed() >= self.intervals.collect || status.is_some() {
+            self.recorder.collect();
+            self.collected = Instant::now();
+        }
+        Ok(status)
+    }
+
+    /// Reads the figures of all threads now.
+    pub fn collect_all(&mut self) {
+        self.recorder.collect_all();
+        self.collected = Instant::now();
+    }
+
+    /// Returns the collected logs.
+    pub fn recorder(&mut self) -> &mut Recorder {
+        &mut self.recorder
+    }
+
+    /// Returns the program.
+    pub fn foreground(&self) -> &Foreground {
+        &self.foreground
+    }
+
+    /// Returns the recorder, to end the recording, and what keeps the folder of the logs.
+    pub fn into_recorder(self) -> (Recorder, impl Sized) {
+        (self.recorder, self._folder)
+    }
+}
+
+/// Returns the first block of a recording of `command` that begins now.
+pub fn begin(command: &[OsString], stall: Duration) -> Start {
+    Start {
+        busy: env!("CARGO_PKG_VERSION").into(),
+        started_at: crate::results::now(),
+        monotonic_ns: monotonic_ns(),
+        command: command.iter().map(|word| word.to_string_lossy().into_owned()).collect(),
+        stall_ns: u64::try_from(stall.as_nanos()).unwrap_or(u64::MAX),
+    }
+}
+
+/// Returns the value of LD_PRELOAD: `library`, before what it contains already. A path with a blank or a colon can't stand
+/// there (ld.so(8)): then a link in `folder` stands for it.
+fn preload(library: &Path, folder: &Path) -> OsString {
+    let mut path = library.to_path_buf();
+    if path.as_os_str().as_bytes().iter().any(|byte| b" :".contains(byte)) {
+        let link = folder.join("libbusy_record.so");
+        if std::os::unix::fs::symlink(&path, &link).is_ok() {
+            path = link;
+        }
+    }
+    let mut value = path.into_os_string();
+    if let Some(earlier) = std::env::var_os(PRELOAD).filter(|earlier| !earlier.is_empty()) {
+        value.push(":");
+        value.push(earlier);
+    }
+    value
+}
+
+/// Reports that the program can't be executed. Returns the exit code.
+pub fn not_started(program: &OsStr, error: &io::Error) -> ExitCode {
+    note(&format!("busy: can't execute {}: {error}", Path::new(program).display()));
+    ExitCode::from(if error.kind() == io::ErrorKind::NotFound { NOT_FOUND } else { NOT_EXECUTABLE })
+}
+
+/// Returns the exit code of a program with that status, as a shell reports it.
+pub fn exit_code(status: ExitStatus) -> ExitCode {
+    let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal));
+    ExitCode::from(code.and_then(|code| u8::try_from(code).ok()).unwrap_or(u8::MAX))
+}

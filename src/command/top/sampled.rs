@@ -1,0 +1,183 @@
+//! The figures of a running process, by samples.
+
+use super::TopError;
+use super::source::Source;
+use super::usage::cores;
+use super::window::Window;
+use crate::process::interrupt;
+use crate::show::live::{Meter, Process, State, Thread};
+use busy_core::cpu::CoreUsage;
+use busy_gil::remote::{self, Holder, Rates, Recorder, RemoteError, RemoteGil, StackReader};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::Signal;
+use std::collections::HashMap;
+use std::num::NonZero;
+use std::os::fd::BorrowedFd;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// The samples per second, and the readings of the states of the threads.
+const HZ: u32 = 200;
+const STATES_HZ: u32 = 50;
+/// How long the call is shown in which a thread was seen holding the GIL.
+const LATE: Duration = Duration::from_secs(10);
+
+/// A process, and its figures of late.
+pub struct Sampled {
+    recorder: Recorder,
+    pid: u32,
+    version: String,
+    started: Instant,
+    window: Window<Snapshot>,
+    calls: Calls,
+    ended: Option<Arc<RemoteError>>,
+}
+
+/// What is known at one moment.
+struct Snapshot {
+    cores: Vec<CoreUsage>,
+    sums: remote::Window,
+}
+
+impl Sampled {
+    /// Begins to sample process `pid`.
+    ///
+    /// # Errors
+    /// The reason why it can't be read, and what to do.
+    pub fn attach(pid: u32) -> Result<Self, RemoteError> {
+        let gil = RemoteGil::attach(pid)?;
+        let version = gil.version().to_owned();
+        let rates = Rates { hz: NonZero::new(HZ).expect("not 0"), states_hz: NonZero::new(STATES_HZ).expect("not 0") };
+        Ok(Self {
+            recorder: Recorder::start(gil, rates)?,
+            pid,
+            version,
+            started: Instant::now(),
+            window: Window::default(),
+            calls: Calls::attach(pid)?,
+            ended: None,
+        })
+    }
+
+    fn threads(&self) -> Vec<Thread> {
+        let Some((before, now, _)) = self.window.span() else { return Vec::new() };
+        let since = now.sums.since(&before.sums);
+        let threads = since.threads.iter().filter(|(_, thread)| !thread.has_ended);
+        let row = |(tid, sums): (&u32, &remote::ThreadWindow)| {
+            // Without two readings of its state, nothing is known.
+            let share = |ns: u64| (sums.seen_ns > 0).then(|| (ns as f64 / sums.seen_ns as f64).min(1.0));
+            Thread {
+                pid: self.pid,
+                tid: *tid,
+                name: sums.name.as_ref().to_owned(),
+                cpu: (sums.seen_ns > 0).then(|| sums.cpu_ns as f64 / sums.seen_ns as f64),
+                held: share(sums.held_ns),
+                waiting: share(sums.waiting_ns),
+                call: self.calls.last_seen(*tid).map(str::to_owned),
+                ..Thread::default()
+            }
+        };
+        threads.map(row).collect()
+    }
+}
+
+impl Source for Sampled {
+    fn wait(&mut self, until: Instant, keys: Option<BorrowedFd<'_>>) -> Result<Option<ExitCode>, TopError> {
+        let time = until.saturating_duration_since(Instant::now());
+        let time = Timespec { tv_sec: time.as_secs() as i64, tv_nsec: time.subsec_nanos().into() };
+        let mut watched: Vec<PollFd> = keys.iter().map(|keys| PollFd::from_borrowed_fd(*keys, PollFlags::IN)).collect();
+        match poll(&mut watched, Some(&time)) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(TopError::System(error.into())),
+        }
+        Ok(interrupt::requested().then(|| ExitCode::from(interrupt::exit_code().unwrap_or(0))))
+    }
+
+    fn state(&mut self) -> Result<State, TopError> {
+        let now = Instant::now();
+        let sums = self.recorder.window();
+        self.recorder.forget_ended();
+        self.ended = sums.ended.clone();
+        self.calls.look(now);
+        let snapshot = Snapshot { cores: busy_core::cpu::cores().map_err(TopError::System)?, sums };
+        self.window.add(now, snapshot);
+        let span = self.window.span();
+        let held = span.and_then(|(before, now, _)| now.sums.since(&before.sums).held_share());
+        Ok(State {
+            meter: Meter::Samples(HZ),
+            subject: format!("process {}", self.pid),
+            elapsed_s: self.started.elapsed().as_secs_f64(),
+            cores: span.map_or_else(Vec::new, |(before, now, _)| cores(&before.cores, &now.cores)),
+            processes: vec![Process {
+                pid: self.pid,
+                version: self.version.clone(),
+                held,
+                reason: self.calls.reason.clone(),
+            }],
+            threads: self.threads(),
+            stalls: None,
+            threshold_s: 0.0,
+        })
+    }
+
+    fn end(&self) -> Option<TopError> {
+        self.ended.clone().map(TopError::Ended)
+    }
+
+    fn send(&self, _: Signal) -> bool {
+        false
+    }
+}
+
+/// The calls in which threads were seen holding the GIL.
+struct Calls {
+    gil: RemoteGil,
+    stacks: Option<StackReader>,
+    /// The reason why stacks can't be read.
+    reason: Option<String>,
+    /// The addresses of the threads' states.
+    states: HashMap<u32, u64>,
+    seen: HashMap<u32, (String, Instant)>,
+}
+
+impl Calls {
+    fn attach(pid: u32) -> Result<Self, RemoteError> {
+        let gil = RemoteGil::attach(pid)?;
+        let (stacks, reason) = match StackReader::attach(pid) {
+            Ok(stacks) => (Some(stacks), None),
+            Err(error) => (None, Some(format!("no stacks: {error}"))),
+        };
+        Ok(Self { gil, stacks, reason, states: HashMap::new(), seen: HashMap::new() })
+    }
+
+    fn last_seen(&self, tid: u32) -> Option<&str> {
+        self.seen.get(&tid).map(|(call, _)| call.as_str())
+    }
+
+    /// Reads the call of the thread that holds the GIL now, if it still does after that.
+    fn look(&mut self, now: Instant) {
+        self.seen.retain(|_, (_, at)| now.duration_since(*at) < LATE);
+        // The process's end is noticed by the recorder.
+        let Ok(Holder::Thread(tid)) = self.gil.sample().map(|sample| sample.holder) else { return };
+        let Some(call) = self.call(tid) else { return };
+        if self.gil.sample().is_ok_and(|after| after.holder == Holder::Thread(tid)) {
+            self.seen.insert(tid, (call, now));
+        }
+    }
+
+    fn call(&mut self, tid: u32) -> Option<String> {
+        let stacks = self.stacks.as_mut()?;
+        let known = self.states.get(&tid).and_then(|state| stacks.read(*state).ok());
+        let stack = match known {
+            Some(stack) => stack,
+            None => {
+                self.states = stacks.threads().ok()?.iter().map(|thread| (thread.tid, thread.state)).collect();
+                stacks.read(*self.states.get(&tid)?).ok()?
+            }
+        };
+        let frame = stack.frames.first()?;
+        let line = frame.line.map_or_else(|| "?".into(), |line| line.to_string());
+        Some(format!("{}:{line} {}", frame.file, frame.function))
+    }
+}

@@ -1,0 +1,134 @@
+//! The terminal: the screen, which is left as it was found, and the keys.
+
+use ratatui::backend::CrosstermBackend;
+use ratatui::crossterm::cursor::Show;
+use ratatui::crossterm::event::{self, Event, KeyEvent, KeyEventKind};
+use ratatui::crossterm::execute;
+use ratatui::crossterm::terminal::{EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode};
+use ratatui::{Frame, Terminal};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use std::fs::File;
+use std::io::{self, IsTerminal, Stdout, stdin, stdout};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::panic;
+use std::sync::Once;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+/// True while the terminal has the screen.
+static IS_ENTERED: AtomicBool = AtomicBool::new(false);
+
+/// The terminal that the keys come from: that of stdin, or else the controlling one.
+pub struct Keyboard(Option<File>);
+
+impl Keyboard {
+    /// Returns the terminal, if there is one.
+    pub fn open() -> Option<Self> {
+        if stdin().is_terminal() { Some(Self(None)) } else { File::open("/dev/tty").ok().map(|file| Self(Some(file))) }
+    }
+
+    /// Returns what is readable once a key was pressed. It does not borrow the terminal, so that this can be drawn to.
+    pub fn descriptor(&self) -> BorrowedFd<'_> {
+        match &self.0 {
+            Some(file) => file.as_fd(),
+            None => rustix::stdio::stdin(),
+        }
+    }
+
+    /// Returns the keys that were pressed since the last call, and true if the size of the terminal has changed.
+    ///
+    /// # Errors
+    /// The terminal is gone.
+    pub fn read(&self) -> io::Result<(Vec<KeyEvent>, bool)> {
+        let mut watched = [PollFd::from_borrowed_fd(self.descriptor(), PollFlags::IN)];
+        poll(&mut watched, Some(&Timespec::default()))?;
+        if watched[0].revents().intersects(PollFlags::HUP | PollFlags::ERR) {
+            return Err(io::Error::new(io::ErrorKind::BrokenPipe, "it was closed"));
+        }
+        let (mut keys, mut is_resized) = (Vec::new(), false);
+        while event::poll(Duration::ZERO)? {
+            match event::read()? {
+                Event::Key(key) if key.kind != KeyEventKind::Release => keys.push(key),
+                Event::Resize(..) => is_resized = true,
+                _ => {}
+            }
+        }
+        Ok((keys, is_resized))
+    }
+}
+
+/// The screen. Dropping it restores the terminal; so does a panic of the thread that has entered it.
+pub struct Screen {
+    terminal: Terminal<CrosstermBackend<Stdout>>,
+}
+
+impl Screen {
+    /// Enters the screen.
+    ///
+    /// # Errors
+    /// stdout or the keyboard is no terminal.
+    pub fn enter() -> io::Result<Self> {
+        restore_on_panic();
+        // Set before, so that whatever fails is undone.
+        IS_ENTERED.store(true, Ordering::Relaxed);
+        let entered = enable_raw_mode()
+            .and_then(|()| execute!(stdout(), EnterAlternateScreen))
+            .and_then(|()| Terminal::new(CrosstermBackend::new(stdout())));
+        match entered {
+            Ok(mut terminal) => {
+                terminal.clear()?;
+                Ok(Self { terminal })
+            }
+            Err(error) => {
+                restore();
+                Err(error)
+            }
+        }
+    }
+
+    /// Draws the screen, in its present size.
+    ///
+    /// # Errors
+    /// The terminal is gone.
+    pub fn draw(&mut self, draw: impl FnOnce(&mut Frame)) -> io::Result<()> {
+        self.terminal.draw(draw).map(drop)
+    }
+
+    /// Draws everything anew at the next call of [`Self::draw`].
+    ///
+    /// # Errors
+    /// The terminal is gone.
+    pub fn clear(&mut self) -> io::Result<()> {
+        self.terminal.clear()
+    }
+}
+
+impl Drop for Screen {
+    fn drop(&mut self) {
+        restore();
+    }
+}
+
+/// Gives the terminal back as it was, if the screen was entered.
+fn restore() {
+    if IS_ENTERED.swap(false, Ordering::Relaxed) {
+        // If the terminal is gone, nothing is left to restore.
+        let _ = execute!(stdout(), LeaveAlternateScreen, Show);
+        let _ = disable_raw_mode();
+    }
+}
+
+/// Restores the terminal before a panic of this thread is reported, so that the report is not lost with the screen.
+fn restore_on_panic() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let (main, report) = (thread::current().id(), panic::take_hook());
+        panic::set_hook(Box::new(move |panic| {
+            if thread::current().id() == main {
+                restore();
+            }
+            report(panic);
+        }));
+    });
+}
