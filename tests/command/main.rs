@@ -14,6 +14,8 @@ mod namespaces;
 mod record;
 mod run;
 mod self_reported;
+mod terminal;
 mod termination;
+mod top;
 mod usage;
 mod wheel;

@@ -9,6 +9,7 @@ use ratatui::{Frame, Terminal};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::fs::File;
 use std::io::{self, IsTerminal, Stdout, stdin, stdout};
+use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::panic;
 use std::sync::Once;
@@ -60,7 +61,8 @@ impl Keyboard {
 
 /// The screen. Dropping it restores the terminal; so does a panic of the thread that has entered it.
 pub struct Screen {
-    terminal: Terminal<CrosstermBackend<Stdout>>,
+    // Never dropped: it would panic if the terminal is gone, as it then reports on stderr that it can't show the cursor.
+    terminal: ManuallyDrop<Terminal<CrosstermBackend<Stdout>>>,
 }
 
 impl Screen {
@@ -76,10 +78,7 @@ impl Screen {
             .and_then(|()| execute!(stdout(), EnterAlternateScreen))
             .and_then(|()| Terminal::new(CrosstermBackend::new(stdout())));
         match entered {
-            Ok(mut terminal) => {
-                terminal.clear()?;
-                Ok(Self { terminal })
-            }
+            Ok(terminal) => Ok(Self { terminal: ManuallyDrop::new(terminal) }),
             Err(error) => {
                 restore();
                 Err(error)
@@ -100,7 +99,9 @@ impl Screen {
     /// # Errors
     /// The terminal is gone.
     pub fn clear(&mut self) -> io::Result<()> {
-        self.terminal.clear()
+        // `Terminal::clear` would ask the terminal for the position of its cursor, and wait for an answer.
+        let size = self.terminal.size()?;
+        self.terminal.resize(size.into())
     }
 }
 
@@ -131,4 +132,48 @@ fn restore_on_panic() {
             report(panic);
         }));
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+    use rustix::termios::{Winsize, tcgetattr, tcsetwinsize};
+    use std::io::Read;
+    use std::process::Command;
+
+    /// Set in the process that panics.
+    const PANICS: &str = "BUSY_TEST_PANICS";
+
+    #[test]
+    fn a_panic_is_reported_after_the_terminal_was_restored() {
+        if std::env::var_os(PANICS).is_some() {
+            let mut screen = Screen::enter().unwrap();
+            screen.draw(|frame| frame.render_widget("drawn", frame.area())).unwrap();
+            panic!("planted");
+        }
+        let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+        grantpt(&master).unwrap();
+        unlockpt(&master).unwrap();
+        let path = ptsname(&master, Vec::new()).unwrap().into_string().unwrap();
+        let slave = File::options().read(true).write(true).open(path).unwrap();
+        tcsetwinsize(&slave, Winsize { ws_row: 24, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0 }).unwrap();
+        let modes = || format!("{:?}", tcgetattr(&slave).unwrap());
+        let (before, stream) = (modes(), || slave.try_clone().unwrap());
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        let name = "command::top::screen::tests::a_panic_is_reported_after_the_terminal_was_restored";
+        command.args(["--exact", name, "--nocapture"]).env(PANICS, "1");
+        let mut child = command.stdin(stream()).stdout(stream()).stderr(stream()).spawn().unwrap();
+        drop(command);
+        assert!(!child.wait().unwrap().success());
+        assert_eq!(modes(), before);
+        drop(slave);
+        let mut written = Vec::new();
+        // Fails with EIO once all is read.
+        let _ = File::from(master).read_to_end(&mut written);
+        let written = String::from_utf8_lossy(&written);
+        let (screen, after) = written.rsplit_once("\x1b[?1049l").expect("the screen was left");
+        assert!(screen.contains("drawn") && !screen.contains("planted"), "{written:?}");
+        assert!(after.contains("\x1b[?25h") && after.contains("planted"), "{written:?}");
+    }
 }
