@@ -42,9 +42,10 @@ pub enum Command {
     ///
     /// The program may be a script's interpreter, a console script, or any command that starts a Python: all its processes
     /// are recorded. Its streams, terminal and signals are its own. Ctrl-C goes to the program; the recording then ends with it.
+    /// With --pid, a running process is sampled instead.
     ///
     /// Exit code: the program's, or 128 and the number of the signal that ended it; 127 if it was not found, 126 if it can't be
-    /// executed, 2 for wrong usage.
+    /// executed, 2 for wrong usage. With --pid: 0, or 2 if the process can't be sampled.
     Record(RecordArguments),
     /// Show live which threads hold the GIL, which ones wait for it, and which call made them wait
     ///
@@ -162,6 +163,16 @@ pub struct RecordArguments {
     #[arg(short, long, value_name = "FILE.busy")]
     pub output: Option<PathBuf>,
 
+    /// Sample the running Python with this process id, until Ctrl-C or the end of --for
+    ///
+    /// Shares and states are estimates then. Longest holds and stalls, and a file of the events, can't be had.
+    #[arg(long, value_name = "PID", conflicts_with_all = ["command", "output", "stall"])]
+    pub pid: Option<u32>,
+
+    /// How long the process is sampled
+    #[arg(long = "for", value_name = "TIME", requires = "pid", conflicts_with = "command", value_parser = time)]
+    pub duration: Option<Duration>,
+
     /// Write the figures as JSON to FILE as well, or to stdout (-) after the program's own output
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
@@ -171,7 +182,7 @@ pub struct RecordArguments {
     pub stall: Duration,
 
     /// The program and its arguments
-    #[arg(value_name = "CMD", required = true, last = true)]
+    #[arg(value_name = "CMD", required_unless_present = "pid", last = true)]
     pub command: Vec<OsString>,
 }
 

@@ -43,7 +43,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     // The signals of a command that runs a program in the foreground are the program's.
     let runs_program = match &cli.command {
-        Command::Record(_) => true,
+        Command::Record(arguments) => arguments.pid.is_none(),
         Command::Top(arguments) => arguments.pid.is_none(),
         _ => false,
     };

@@ -20,7 +20,9 @@ pub use host::{Host, TOO_LOADED_PERCENT, Topology};
 pub use interpreter::{Interpreter, path_text};
 pub use labels::Labels;
 pub use new_file::{NewFile, NewFileError};
-pub use record::{RecordResult, RecordedInterpreter, RecordedProcess, RecordedStall, RecordedThread};
+pub use record::{
+    RecordResult, RecordedInterpreter, RecordedProcess, RecordedSamples, RecordedStall, RecordedStates, RecordedThread,
+};
 pub use resume::{Earlier, ResumeError};
 pub use row::{Row, exit_code};
 pub use run::{

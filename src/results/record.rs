@@ -15,12 +15,15 @@ pub struct RecordResult {
     pub host: Host,
     /// The program and its arguments.
     pub command: Vec<String>,
-    /// The length from which on a wait is a stall.
+    /// True if a running process was sampled: shares and times are estimates.
     #[serde(default)]
-    pub stall_threshold_s: f64,
-    /// The time from the program's start to its end.
+    pub sampled: bool,
+    /// The length from which on a wait is a stall. None if it was sampled.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stall_threshold_s: Option<f64>,
+    /// The time from the program's start to its end; that of the sampling, if it was sampled.
     pub duration_s: f64,
-    /// The program's exit code; null if a signal has ended it.
+    /// The program's exit code; null if a signal has ended it, or if it was sampled.
     pub exit_code: Option<i32>,
     /// The signal that has ended it.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -50,14 +53,34 @@ pub struct RecordedProcess {
     /// The share of the metered time in which any of its threads held the main interpreter's GIL.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub held_share: Option<f64>,
-    /// The stalls, those that cost others most first.
-    #[serde(default)]
-    pub stalls: Vec<RecordedStall>,
+    /// The stalls, those that cost others most first. None if it was sampled.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stalls: Option<Vec<RecordedStall>>,
+    /// The sampling, if it was sampled.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub samples: Option<RecordedSamples>,
     /// The threads that used a GIL, those that held one or waited for one longest first.
     pub threads: Vec<RecordedThread>,
     /// The figures that could not be had, with the reasons.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub missing: BTreeMap<Name, String>,
+}
+
+/// The sampling of a process.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct RecordedSamples {
+    /// The intended number of samples of the holder per second.
+    pub hz: u32,
+    /// The number of samples.
+    pub count: u64,
+    /// The longest time between two of them.
+    pub longest_gap_s: f64,
+    /// The time that was not observed, between samples too far apart. It is not part of any other figure.
+    pub unseen_s: f64,
+    /// The time that the GIL was held by a thread that could not be identified.
+    pub held_by_unknown_s: f64,
+    /// The CPU time of the sampling itself.
+    pub cost_s: f64,
 }
 
 /// The interpreter of a recorded process, as far as the process shows it.
@@ -90,15 +113,36 @@ pub struct RecordedThread {
     /// Its CPU time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cpu_s: Option<f64>,
-    /// The longest hold.
-    pub longest_hold_s: f64,
+    /// How long it ran without the GIL, was runnable without a CPU, and slept. Known only if it was sampled.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    pub states: Option<RecordedStates>,
+    /// The longest hold. None if it was sampled, as are the next ones.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub longest_hold_s: Option<f64>,
     /// The longest wait.
-    pub longest_wait_s: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub longest_wait_s: Option<f64>,
     /// The number of acquires.
-    pub acquisitions: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub acquisitions: Option<u64>,
     /// The number of events that the recording lacks, since the recorder was too late. The other figures have them.
     #[serde(default, skip_serializing_if = "is_none")]
     pub lost_events: u64,
+}
+
+/// The states of a sampled thread, beside holding the GIL and waiting for it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct RecordedStates {
+    /// The time for which it was observed.
+    pub seen_s: f64,
+    /// The time that it ran without the GIL.
+    pub running_s: f64,
+    /// The time that it was runnable without the GIL, but had no CPU.
+    pub runnable_s: f64,
+    /// The time that it slept for something else.
+    pub sleeping_s: f64,
+    /// The time in a state that the kernel did not report.
+    pub unknown_s: f64,
 }
 
 /// A wait longer than the threshold, and the hold or holds that caused it.

@@ -12,8 +12,13 @@ const ROWS: [usize; 2] = [15, 8];
 /// The number of processes whose missing figures are explained.
 const REASONS: usize = 2;
 
-/// Returns the whole text, with ANSI styles that the writer may have to strip. The recording is in the file `path`.
-pub fn record(result: &RecordResult, path: &Path) -> String {
+/// The header of the table: of a recording, and of samples.
+const RECORDED: [&str; 7] = ["process", "thread", "held", "waited", "longest\nhold", "longest\nwait", "acquires"];
+const SAMPLED: [&str; 7] = ["process", "thread", "held", "waited", "ran without", "no CPU", "slept"];
+
+/// Returns the whole text, with ANSI styles that the writer may have to strip. The recording is in the file `path`, if it
+/// was kept.
+pub fn record(result: &RecordResult, path: Option<&Path>) -> String {
     let mut text = String::new();
     let metered: Vec<&RecordedProcess> =
         result.processes.iter().filter(|process| process.metered_s.is_some()).collect();
@@ -21,9 +26,11 @@ pub fn record(result: &RecordResult, path: &Path) -> String {
         metered.iter().flat_map(|process| process.threads.iter().map(move |thread| (*process, thread))).collect();
     let used = |thread: &RecordedThread| thread.held_s + thread.waited_s;
     rows.sort_by(|(_, one), (_, other)| used(other).total_cmp(&used(one)));
+    let place = path.map_or_else(String::new, |path| format!(" {}", visible(&path.display().to_string())));
+    let hz = metered.iter().find_map(|process| process.samples.as_ref()).map(|samples| samples.hz);
+    let how = hz.map_or_else(|| "recorded".into(), |hz| format!("sampled {hz} times a second"));
     let line = format!(
-        "{BOLD}record{BOLD:#} {}: {} with {} recorded in {}",
-        visible(&path.display().to_string()),
+        "{BOLD}record{BOLD:#}{place}: {} with {} {how} in {}",
         count(metered.len(), "process", "processes"),
         count(rows.len(), "thread", "threads"),
         duration(result.duration_s)
@@ -32,7 +39,7 @@ pub fn record(result: &RecordResult, path: &Path) -> String {
     let stalls = stalls(result);
     let most = ROWS[usize::from(!stalls.is_empty())];
     if !rows.is_empty() {
-        let mut table = table(["process", "thread", "held", "waited", "longest\nhold", "longest\nwait", "acquires"]);
+        let mut table = table(if result.sampled { SAMPLED } else { RECORDED });
         rows.iter().take(most).for_each(|(process, thread)| _ = table.add_row(row(process, thread)));
         writeln!(text, "{table}").unwrap();
     }
@@ -44,6 +51,9 @@ pub fn record(result: &RecordResult, path: &Path) -> String {
         writeln!(text, "{line}").unwrap();
     }
     text += &stalls;
+    if result.sampled {
+        text += "by samples: shares are estimates, and there are no longest holds and no stalls\n";
+    }
     let why = |process: &RecordedProcess, key: &str, what: &str| {
         let reason = process.missing.get(key)?;
         Some(format!("process {}: {what}{reason}", process.pid))
@@ -55,7 +65,7 @@ pub fn record(result: &RecordResult, path: &Path) -> String {
     for reason in reasons.take(REASONS) {
         writeln!(text, "{}", visible(&reason)).unwrap();
     }
-    if result.processes.is_empty() {
+    if result.processes.is_empty() && !result.sampled {
         text += "no Python was recorded: the program started none, or gave it an environment without LD_PRELOAD\n";
     }
     text
@@ -66,14 +76,23 @@ fn row(process: &RecordedProcess, thread: &RecordedThread) -> [String; 7] {
         process.metered_s.map_or_else(|| "-".into(), |metered| format!("{:.1} %", 100.0 * (seconds / metered).min(1.0)))
     };
     let gil = if thread.gil == 0 { String::new() } else { format!(" (GIL {})", thread.gil) };
+    let length = |seconds: Option<f64>| seconds.map_or_else(|| "-".into(), duration);
+    let [first, second, third] = match &thread.states {
+        Some(states) => [states.running_s, states.runnable_s, states.sleeping_s].map(share),
+        None => [
+            length(thread.longest_hold_s),
+            length(thread.longest_wait_s),
+            thread.acquisitions.map_or_else(|| "-".into(), |number| number.to_string()),
+        ],
+    };
     [
         process.pid.to_string(),
         visible(&format!("{} {}{gil}", thread.tid, thread.name)),
         share(thread.held_s),
         share(thread.waited_s),
-        duration(thread.longest_hold_s),
-        duration(thread.longest_wait_s),
-        thread.acquisitions.to_string(),
+        first,
+        second,
+        third,
     ]
 }
 

@@ -22,12 +22,13 @@ struct Call<'a> {
 
 /// Returns the text; empty if there are no stalls.
 pub fn stalls(result: &RecordResult) -> String {
-    let all: Vec<&RecordedStall> = result.processes.iter().flat_map(|process| &process.stalls).collect();
+    let all: Vec<&RecordedStall> =
+        result.processes.iter().flat_map(|process| process.stalls.iter().flatten()).collect();
     let total: f64 = all.iter().map(|stall| stall.lost_s).sum();
     let Some(worst) = all.iter().max_by(|one, other| one.lost_s.total_cmp(&other.lost_s)) else { return String::new() };
     let mut text = String::new();
     let count = format!("{} {}", all.len(), if all.len() == 1 { "stall" } else { "stalls" });
-    let threshold = duration(result.stall_threshold_s);
+    let threshold = duration(result.stall_threshold_s.unwrap_or(0.0));
     line(&mut text, &format!("{count} with waits of {threshold} or more: other threads lost {}", duration(total)));
     let cause = worst.cause.as_deref().unwrap_or("cause uncertain");
     let (at, held, lost) = (worst.at_s, duration(worst.held_s), duration(worst.lost_s));

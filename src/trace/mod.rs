@@ -8,8 +8,10 @@ mod cause;
 mod convoy;
 mod file;
 mod lane;
+mod numbers;
 mod recording;
 mod row;
+mod stall;
 mod stalls;
 
 pub use blame::{NewStack, Sample, Sighting, Stacks};
@@ -19,4 +21,5 @@ pub use cause::Cause;
 pub use file::{FileError, HEAD, blocks};
 pub use lane::{Lane, State, Stretch, lane};
 pub use recording::{ProcessRecord, Recording, ThreadFigures, ThreadRecord};
-pub use stalls::{Stall, Stalls};
+pub use stall::Stall;
+pub use stalls::Stalls;

@@ -2,6 +2,7 @@
 
 use super::super::blame::Sample;
 use super::*;
+use crate::trace::Cause;
 use busy_gil::log::Kind;
 
 const MS: u64 = 1_000_000;

@@ -13,6 +13,7 @@ mod load;
 mod namespaces;
 mod record;
 mod run;
+mod sampled;
 mod self_reported;
 mod terminal;
 mod termination;

@@ -6,7 +6,6 @@ use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{Termios, Winsize, tcgetattr, tcsetwinsize};
 use std::fs::File;
 use std::io::{Read, Write};
-use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -54,7 +53,7 @@ impl Terminal {
         let stream = || slave.try_clone().unwrap();
         let child = command.stdin(stream()).stdout(stream()).stderr(stream()).spawn().unwrap();
         let seen = Arc::new(Mutex::new(Seen { bytes: Vec::new(), parser: vt100::Parser::new(24, 80, 0) }));
-        let master = File::from(OwnedFd::from(master));
+        let master = File::from(master);
         let is_closed = Arc::new(AtomicBool::new(false));
         let reader = spawn({
             let (seen, is_closed, master) = (Arc::clone(&seen), Arc::clone(&is_closed), master.try_clone().unwrap());

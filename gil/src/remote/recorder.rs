@@ -76,6 +76,11 @@ impl Recorder {
         self.shared.window().clone()
     }
 
+    /// Returns false once sampling has stopped by itself, for example since the process has ended.
+    pub fn is_sampling(&self) -> bool {
+        self.shared.window().ended.is_none()
+    }
+
     /// Forgets the sums of the threads that had ended when the states were last read, so that a process that starts many
     /// threads does not fill the memory. Windows taken before have them.
     pub fn forget_ended(&self) {

@@ -17,7 +17,8 @@ pub fn result(recording: &Recording, host: Host) -> RecordResult {
         started_at: start.map_or_else(String::new, |start| start.started_at.clone()),
         host,
         command: start.map_or_else(Vec::new, |start| start.command.clone()),
-        stall_threshold_s: start.map_or(0.0, |start| start.stall_ns as f64 / 1e9),
+        sampled: false,
+        stall_threshold_s: start.map(|start| start.stall_ns as f64 / 1e9),
         duration_s: end.map_or(recording.known_until_ns, |end| end.at_ns) as f64 / 1e9,
         exit_code: end.and_then(|end| end.code),
         signal: end.and_then(|end| end.signal),
@@ -44,7 +45,8 @@ fn process_of(recording: &Recording, process: &ProcessRecord) -> RecordedProcess
         metered_s,
         // Any thread that is missing may have held the GIL.
         held_share: metered_s.filter(|_| is_complete).map(|metered| (held / metered).min(1.0)),
-        stalls,
+        stalls: Some(stalls),
+        samples: None,
         threads,
         missing,
     }
@@ -59,9 +61,10 @@ fn thread_of(recording: &Recording, process: &ProcessRecord, thread: &ThreadReco
         held_s: figures.held_s,
         waited_s: figures.waited_s,
         cpu_s: thread.totals.cpu_ns.map(|ns| ns as f64 / 1e9),
-        longest_hold_s: figures.longest_hold_s,
-        longest_wait_s: figures.longest_wait_s,
-        acquisitions: figures.acquisitions,
+        states: None,
+        longest_hold_s: Some(figures.longest_hold_s),
+        longest_wait_s: Some(figures.longest_wait_s),
+        acquisitions: Some(figures.acquisitions),
         lost_events: thread.totals.lost,
     }
 }

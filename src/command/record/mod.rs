@@ -1,15 +1,17 @@
 //! `busy record`: runs a program, and records which threads of its Pythons hold the GIL and which ones wait for it.
 
 mod figures;
+mod sampled;
 
 use super::arguments::RecordArguments;
 use super::output::{OutputError, note, print};
 use super::recording::{Intervals, Program, ProgramError, begin, exit_code, not_started};
 use crate::measure::host;
 use crate::process::Foreground;
-use crate::results::{Document, NewFile};
+use crate::results::{Document, Host, NewFile, RecordResult};
 use crate::show;
-use crate::trace::{Block, End, Recording};
+use crate::trace::{Block, End};
+use busy_gil::remote::RemoteError;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::unix::process::ExitStatusExt;
@@ -41,6 +43,9 @@ pub enum RecordError {
     /// The state of the machine can't be read.
     #[error("can't read this machine's state from the kernel: {0}")]
     Host(io::Error),
+    /// The process can't be sampled.
+    #[error(transparent)]
+    Remote(#[from] RemoteError),
     /// The program's end can't be waited for.
     #[error("can't wait for the program: {0}")]
     Wait(io::Error),
@@ -52,6 +57,12 @@ pub enum RecordError {
 /// See [`RecordError`]: what prevents the program's start. Whatever fails later is reported on stderr only.
 pub fn record(arguments: &RecordArguments) -> Result<ExitCode, RecordError> {
     let json = arguments.json.as_deref().map(Json::open).transpose()?;
+    if let Some(pid) = arguments.pid {
+        let load = host::Load::begin().map_err(RecordError::Host)?;
+        let result = sampled::sample(pid, arguments.duration)?;
+        report(result, load, None, json)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let path = arguments.output.clone().unwrap_or_else(|| format!("busy-{}.busy", std::process::id()).into());
     let file = || File::create(&path).map(Some);
     let load = host::Load::begin().map_err(RecordError::Host)?;
@@ -82,16 +93,21 @@ pub fn record(arguments: &RecordArguments) -> Result<ExitCode, RecordError> {
         note(&format!("busy: {} ends too early, but the figures are complete: {error}", path.display()));
     }
     // Whatever fails from here on, the exit code is the program's.
-    if let Err(error) = report(&recording, load, &path, json) {
+    if let Err(error) = report(|host| figures::result(&recording, host), load, Some(&path), json) {
         note(&format!("busy: {error}"));
     }
     Ok(exit_code(status))
 }
 
 /// Prints the summary, and writes the JSON if it was requested.
-fn report(recording: &Recording, load: host::Load, path: &Path, json: Option<Json>) -> Result<(), RecordError> {
+fn report(
+    result: impl FnOnce(Host) -> RecordResult,
+    load: host::Load,
+    path: Option<&Path>,
+    json: Option<Json>,
+) -> Result<(), RecordError> {
     let others = load.end().map_err(RecordError::Host)?.others_percent;
-    let result = figures::result(recording, host::describe(others).map_err(RecordError::Host)?);
+    let result = result(host::describe(others).map_err(RecordError::Host)?);
     // To stderr: stdout is the program's. A closed stderr is ignored.
     let _ = anstream::stderr().write_all(show::record(&result, path).as_bytes());
     let Some(json) = json else { return Ok(()) };

@@ -1,6 +1,6 @@
 //! The figures of a program that this command has started, by the exact meter.
 
-use super::TopError;
+use super::error::TopError;
 use super::lately::{Key, Lately};
 use super::output::ProgramOutput;
 use super::source::Source;

@@ -1,6 +1,6 @@
 //! Shows the state again and again: on the screen, or as lines.
 
-use super::TopError;
+use super::error::TopError;
 use super::keys::{Action, press};
 use super::screen::{Keyboard, Screen};
 use super::source::Source;

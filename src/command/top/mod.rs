@@ -6,6 +6,7 @@
 //! process --samples-> sampled.rs -'                '--> lines of text
 //! ```
 
+mod error;
 mod exact;
 mod keys;
 mod lately;
@@ -18,43 +19,16 @@ mod usage;
 mod window;
 
 use super::arguments::TopArguments;
-use super::output::{OutputError, note};
+use super::output::note;
 use super::recording::{ProgramError, not_started};
 use busy_gil::remote::RemoteError;
+pub use error::TopError;
 use exact::Exact;
 use output::ProgramOutput;
 use sampled::Sampled;
 use screen::Keyboard;
 use std::io::{self, IsTerminal};
-use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
-
-/// The reason why nothing is shown.
-#[derive(Debug, thiserror::Error)]
-pub enum TopError {
-    /// The program was not started.
-    #[error(transparent)]
-    Program(#[from] ProgramError),
-    /// The process can't be read.
-    #[error(transparent)]
-    Remote(#[from] RemoteError),
-    /// The process has ended, or can't be read any more.
-    #[error("{0}")]
-    Ended(Arc<RemoteError>),
-    /// stdout can't be written.
-    #[error(transparent)]
-    Output(#[from] OutputError),
-    /// The program's output can't be written.
-    #[error("can't write the program's output to {0}: {1}; name a file in an existing folder with -o")]
-    ProgramOutput(PathBuf, io::Error),
-    /// The state of the machine can't be read.
-    #[error("can't read this machine's state from the kernel: {0}")]
-    System(io::Error),
-    /// The terminal can't be used.
-    #[error("can't use the terminal: {0}; with `| cat`, lines of text are printed instead")]
-    Terminal(io::Error),
-}
 
 /// Shows what the threads do, until the program or the process ends or the user leaves. Returns the exit code: the program's, or
 /// else 0.

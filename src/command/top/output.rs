@@ -1,6 +1,6 @@
 //! The output of a program that is shown on a screen, which the program must not write to.
 
-use super::TopError;
+use super::error::TopError;
 use crate::command::output::note;
 use std::fs::File;
 use std::io::{self, IsTerminal, Read, Seek, SeekFrom, stdout};

@@ -1,6 +1,6 @@
 //! The figures of a running process, by samples.
 
-use super::TopError;
+use super::error::TopError;
 use super::source::Source;
 use super::usage::cores;
 use super::window::Window;

@@ -1,6 +1,6 @@
 //! Where the figures come from.
 
-use super::TopError;
+use super::error::TopError;
 use crate::show::live::State;
 use rustix::process::Signal;
 use std::os::fd::BorrowedFd;
