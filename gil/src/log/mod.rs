@@ -14,9 +14,11 @@ mod reader;
 mod scale;
 #[cfg(test)]
 mod tests;
+mod totals;
 mod writer;
 
 pub use executed::mark_executed;
 pub use layout::{Kind, LONGEST_RING, Status};
-pub use reader::{Batch, Damaged, Header, Holder, Mark, Reader, Thread, Totals, Waiter};
+pub use reader::{Batch, Damaged, Header, Holder, Mark, Reader, Thread, Waiter};
+pub use totals::Totals;
 pub use writer::Writer;

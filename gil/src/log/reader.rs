@@ -5,6 +5,7 @@ use super::layout::{
     decode, header, holder, ring_at, slot, slot_at,
 };
 use super::scale::Scale;
+use super::totals::{Copies, Totals, totals};
 use crate::exact::reading;
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -116,27 +117,6 @@ pub struct Thread {
     pub gil: u32,
     /// The native name.
     pub name: String,
-}
-
-/// The figures of a thread, in nanoseconds. Those of the current hold and wait are not part of the sums.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[allow(missing_docs, reason = "as in crate::ThreadTotals")]
-pub struct Totals {
-    /// The start of the current hold, and of the current wait.
-    pub holds_since_ns: Option<u64>,
-    pub waits_since_ns: Option<u64>,
-    pub held_ns: u64,
-    pub waited_ns: u64,
-    pub acquisitions: u64,
-    pub voluntary_releases: u64,
-    pub forced_drops: u64,
-    pub waits: u64,
-    pub longest_hold_ns: u64,
-    pub longest_wait_ns: u64,
-    /// The number of events that are missing in the log.
-    pub lost: u64,
-    /// The CPU time of the thread, once it has ended.
-    pub cpu_ns: Option<u64>,
 }
 
 /// What has happened in one thread since the last reading.
@@ -261,15 +241,23 @@ impl Reader {
     /// The log is damaged, or can't be read. What was read before is lost for the next call.
     pub fn drain(&mut self, all: bool) -> Result<Vec<Batch>, Damaged> {
         let (slots, scale) = (self.slots()?, self.scale());
+        // One after the other.
+        let copies = if all { Some(Copies { totals: self.slots()?, after: self.slots()? }) } else { None };
         let mut batches = Vec::new();
         for (index, bytes) in slots.chunks_exact(SLOT_WORDS * 8).enumerate() {
             let words: Vec<u64> = bytes.chunks(8).map(word).collect();
-            batches.extend(self.drain_slot(index, &words, scale, all)?);
+            batches.extend(self.drain_slot(index, &words, scale, copies.as_ref())?);
         }
         Ok(batches)
     }
 
-    fn drain_slot(&mut self, index: usize, words: &[u64], scale: Scale, all: bool) -> Result<Option<Batch>, Damaged> {
+    fn drain_slot(
+        &mut self,
+        index: usize,
+        words: &[u64],
+        scale: Scale,
+        copies: Option<&Copies>,
+    ) -> Result<Option<Batch>, Damaged> {
         let state = words[slot::STATE];
         match state {
             slot::FREE | slot::CLAIMED => return Ok(None),
@@ -280,7 +268,7 @@ impl Reader {
         let is_new = id != words[slot::ID];
         let tail = if is_new { 0 } else { tail };
         let head = words[slot::HEAD];
-        if head == tail && !is_new && !all && state == slot::LIVE {
+        if head == tail && !is_new && copies.is_none() && state == slot::LIVE {
             return Ok(None);
         }
         if head.checked_sub(tail).is_none_or(|length| length > RING as u64) {
@@ -297,9 +285,15 @@ impl Reader {
                 events.push(Mark { kind, at: if kind == Kind::Lost { value } else { scale.time(value) } });
             }
         }
-        let totals = self.totals(index, words, scale)?;
-        self.read[index] = (words[slot::ID], head);
-        self.write(slot_at(index) + slot::TAIL, head)?;
+        let found = match copies.and_then(|copies| copies.of(index, words)) {
+            Some(found) => found,
+            None => self.totals(index)?,
+        };
+        let totals = totals(found, words, scale);
+        if head != tail || is_new {
+            self.read[index] = (words[slot::ID], head);
+            self.write(slot_at(index) + slot::TAIL, head)?;
+        }
         let is_last = state == slot::ENDED;
         if is_last {
             self.write(slot_at(index) + slot::STATE, slot::FREE)?;
@@ -313,9 +307,9 @@ impl Reader {
         Ok(Some(Batch { thread, totals, events, is_last }))
     }
 
-    /// Returns the totals of a slot at one moment. A process that was killed during an event may have left those of half
+    /// Returns the words of a slot's totals at one moment. A process that was killed during an event may have left those of half
     /// of it.
-    fn totals(&self, index: usize, words: &[u64], scale: Scale) -> Result<Totals, Damaged> {
+    fn totals(&self, index: usize) -> Result<[u64; slot::TOTALS_WORDS], Damaged> {
         const TRIES: usize = 5;
         let mut found = [0; slot::TOTALS_WORDS];
         for _ in 0..TRIES {
@@ -326,22 +320,7 @@ impl Reader {
                 break;
             }
         }
-        let [holds, held, acquisitions, voluntary_releases, forced_drops, waits_since, waited, waits, hold, wait] =
-            found;
-        Ok(Totals {
-            holds_since_ns: scale.since(holds),
-            waits_since_ns: scale.since(waits_since),
-            held_ns: scale.ns(held),
-            waited_ns: scale.ns(waited),
-            acquisitions,
-            voluntary_releases,
-            forced_drops,
-            waits,
-            longest_hold_ns: scale.ns(hold),
-            longest_wait_ns: scale.ns(wait),
-            lost: words[slot::LOST],
-            cpu_ns: words[slot::CPU].checked_sub(1),
-        })
+        Ok(found)
     }
 
     /// Returns the scale, averaged from the base to now.

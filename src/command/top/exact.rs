@@ -4,7 +4,7 @@ use super::error::TopError;
 use super::lately::{Key, Lately};
 use super::output::ProgramOutput;
 use super::source::Source;
-use super::usage::{Times, Usage, cores};
+use super::usage::{Usage, Used};
 use super::window::Window;
 use crate::command::output::note;
 use crate::command::recording::{GoingOn, Intervals, Program, ProgramError, begin, exit_code};
@@ -13,7 +13,6 @@ use crate::show::live::{Meter, Process, Stall, State, Thread, Wait};
 use crate::trace::{ProcessRecord, ThreadRecord};
 use crate::units::duration;
 use busy_core::clock::monotonic_ns;
-use busy_core::cpu::CoreUsage;
 use rustix::process::Signal;
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsString;
@@ -22,8 +21,9 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, ExitCode, ExitStatus};
 use std::time::{Duration, Instant};
 
-/// The time between two readings of the events, from which the stalls are found. The other figures do not need them.
-const COLLECT: Duration = Duration::from_millis(50);
+/// The time between two readings of the events, from which the stalls are found. A screen reads them at each refresh. The
+/// other figures do not need them.
+const COLLECT: Duration = Duration::from_millis(120);
 /// The bounds of the time between two looks at the threads that wait.
 const LOOKS: [Duration; 2] = [Duration::from_millis(2), Duration::from_millis(10)];
 /// The number of stalls that are shown.
@@ -37,6 +37,7 @@ pub struct Exact {
     start_ns: u64,
     threshold: Duration,
     usage: Usage,
+    used: Used,
     window: Window<Snapshot>,
     lately: Lately,
     /// How long the threads that have ended held the main GIL of each process, by its number.
@@ -44,11 +45,9 @@ pub struct Exact {
     status: Option<ExitStatus>,
 }
 
-/// What is known at one moment.
+/// What the meter knows at one moment.
 #[derive(Default)]
 struct Snapshot {
-    cores: Vec<CoreUsage>,
-    cpu: Times,
     /// How long each thread has held its GIL, and waited for it.
     threads: HashMap<Key, [u64; 2]>,
     /// How long the main GIL of each process was held, by the number of the process.
@@ -73,7 +72,7 @@ impl Exact {
         let (start_ns, subject) = (first.monotonic_ns, first.command.join(" "));
         let [least, most] = LOOKS;
         let idle = (threshold / 2).clamp(least, most);
-        let intervals = Intervals { collect: COLLECT, idle, waited_for: (threshold / 5).clamp(least, most) };
+        let intervals = Intervals { collect: COLLECT, idle, waited_for: (threshold * 2 / 5).clamp(least, most) };
         let start = if has_screen { Foreground::start_apart } else { Foreground::start };
         Ok(Self {
             program: Program::start(&mut command, start, first, || Ok(None), intervals)?,
@@ -82,6 +81,7 @@ impl Exact {
             start_ns,
             threshold,
             usage: Usage::default(),
+            used: Used::default(),
             window: Window::default(),
             lately: Lately::default(),
             gone_ns: HashMap::new(),
@@ -99,9 +99,7 @@ impl Exact {
         note(&format!("busy: the program ended {how} after {}", duration(self.started.elapsed().as_secs_f64())));
     }
 
-    fn snapshot(&mut self, now_ns: u64, pids: &[u32]) -> Result<Snapshot, TopError> {
-        let cpu = self.usage.read(pids);
-        self.usage.forget(&cpu);
+    fn snapshot(&mut self, now_ns: u64) -> Snapshot {
         let (mut threads, mut held) = (HashMap::new(), HashMap::new());
         for (number, process) in &self.program.recorder().recording().processes {
             let mut sum = self.gone_ns.get(number).copied().unwrap_or(0);
@@ -112,7 +110,7 @@ impl Exact {
             }
             held.insert(*number, sum);
         }
-        Ok(Snapshot { cores: busy_core::cpu::cores().map_err(TopError::System)?, cpu, threads, held })
+        Snapshot { threads, held }
     }
 
     /// Returns the rows of the threads that use a GIL.
@@ -143,7 +141,7 @@ impl Exact {
                     tid: key.1,
                     gil: key.2,
                     name: thread.thread.name.clone(),
-                    cpu: shown.insert((key.0, key.1)).then(|| cpu(span, (key.0, key.1))).flatten(),
+                    cpu: shown.insert((key.0, key.1)).then(|| self.used.share((key.0, key.1))).flatten(),
                     held: share(0),
                     waiting: share(1),
                     stall,
@@ -224,23 +222,23 @@ impl Source for Exact {
         let pids: Vec<u32> = processes.values().map(|process| process.process.pid).collect();
         let going_on: Vec<GoingOn> = recorder.going_on().collect();
 
-        let snapshot = self.snapshot(now_ns, &pids)?;
+        let snapshot = self.snapshot(now_ns);
         self.window.add(now, snapshot);
+        self.used.read(now, &mut self.usage, &pids)?;
         let mut stalls = self.current_stalls(now_ns, &going_on);
         stalls.extend(self.lately.worst(STALLS));
         stalls.truncate(STALLS);
         let mut threads = self.metered(now_ns, &going_on);
         let known: HashSet<(u32, u32)> = threads.iter().map(|thread| (thread.pid, thread.tid)).collect();
-        let span = self.window.span();
-        for (pid, tid) in span.iter().flat_map(|(_, now, _)| now.cpu.keys()).filter(|thread| !known.contains(thread)) {
-            let (name, cpu) = (self.usage.name(*pid, *tid), cpu(span, (*pid, *tid)));
-            threads.push(Thread { pid: *pid, tid: *tid, name, cpu, ..Thread::default() });
+        for (pid, tid) in self.used.threads().filter(|thread| !known.contains(thread)) {
+            let (name, cpu) = (self.usage.name(pid, tid), self.used.share((pid, tid)));
+            threads.push(Thread { pid, tid, name, cpu, ..Thread::default() });
         }
         Ok(State {
             meter: Meter::Exact,
             subject: self.subject.clone(),
             elapsed_s: self.started.elapsed().as_secs_f64(),
-            cores: span.map_or_else(Vec::new, |(before, now, _)| cores(&before.cores, &now.cores)),
+            cores: self.used.cores(),
             processes: self.processes(&running),
             threads,
             stalls: Some(stalls),
@@ -263,11 +261,4 @@ fn so_far(thread: &ThreadRecord, now_ns: u64) -> [u64; 2] {
     let current = |since: Option<u64>| since.map_or(0, |since| now_ns.saturating_sub(since));
     let totals = &thread.totals;
     [totals.held_ns + current(totals.holds_since_ns), totals.waited_ns + current(totals.waits_since_ns)]
-}
-
-/// Returns the share of a core that a thread has used.
-fn cpu(span: Option<(&Snapshot, &Snapshot, f64)>, thread: (u32, u32)) -> Option<f64> {
-    let (before, now, seconds) = span?;
-    let before = before.cpu.get(&thread).copied().unwrap_or_default();
-    Some(now.cpu.get(&thread)?.saturating_sub(before).as_secs_f64() / seconds)
 }

@@ -132,14 +132,7 @@ impl<S: Source> Loop<'_, S> {
     }
 
     fn keys(&mut self) -> Result<Vec<KeyEvent>, TopError> {
-        if self.screen.is_none() {
-            return Ok(Vec::new());
-        }
-        let (keys, is_resized) = self.keyboard.read().map_err(TopError::Terminal)?;
-        if is_resized {
-            self.draw()?;
-        }
-        Ok(keys)
+        if self.screen.is_some() { self.keyboard.read().map_err(TopError::Terminal) } else { Ok(Vec::new()) }
     }
 
     /// Does what a key says. Returns the exit code if the user leaves.

@@ -2,11 +2,10 @@
 
 use super::error::TopError;
 use super::source::Source;
-use super::usage::cores;
+use super::usage::{Usage, Used};
 use super::window::Window;
 use crate::process::interrupt;
 use crate::show::live::{Meter, Process, State, Thread};
-use busy_core::cpu::CoreUsage;
 use busy_gil::remote::{self, Holder, Rates, Recorder, RemoteError, RemoteGil, StackReader};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::Signal;
@@ -19,7 +18,7 @@ use std::time::{Duration, Instant};
 
 /// The samples per second, and the readings of the states of the threads.
 const HZ: u32 = 200;
-const STATES_HZ: u32 = 50;
+const STATES_HZ: u32 = 20;
 /// How long the call is shown in which a thread was seen holding the GIL.
 const LATE: Duration = Duration::from_secs(10);
 
@@ -29,15 +28,10 @@ pub struct Sampled {
     pid: u32,
     version: String,
     started: Instant,
-    window: Window<Snapshot>,
+    window: Window<remote::Window>,
+    used: Used,
     calls: Calls,
     ended: Option<Arc<RemoteError>>,
-}
-
-/// What is known at one moment.
-struct Snapshot {
-    cores: Vec<CoreUsage>,
-    sums: remote::Window,
 }
 
 impl Sampled {
@@ -55,14 +49,13 @@ impl Sampled {
             version,
             started: Instant::now(),
             window: Window::default(),
+            used: Used::default(),
             calls: Calls::attach(pid)?,
             ended: None,
         })
     }
 
-    fn threads(&self) -> Vec<Thread> {
-        let Some((before, now, _)) = self.window.span() else { return Vec::new() };
-        let since = now.sums.since(&before.sums);
+    fn threads(&self, since: &remote::Window) -> Vec<Thread> {
         let threads = since.threads.iter().filter(|(_, thread)| !thread.has_ended);
         let row = |(tid, sums): (&u32, &remote::ThreadWindow)| {
             // Without two readings of its state, nothing is known.
@@ -100,22 +93,22 @@ impl Source for Sampled {
         self.recorder.forget_ended();
         self.ended = sums.ended.clone();
         self.calls.look(now);
-        let snapshot = Snapshot { cores: busy_core::cpu::cores().map_err(TopError::System)?, sums };
-        self.window.add(now, snapshot);
-        let span = self.window.span();
-        let held = span.and_then(|(before, now, _)| now.sums.since(&before.sums).held_share());
+        self.window.add(now, sums);
+        // The samples have the CPU time of the threads.
+        self.used.read(now, &mut Usage::default(), &[])?;
+        let since = self.window.span().map(|(before, now, _)| now.since(before));
         Ok(State {
             meter: Meter::Samples(HZ),
             subject: format!("process {}", self.pid),
             elapsed_s: self.started.elapsed().as_secs_f64(),
-            cores: span.map_or_else(Vec::new, |(before, now, _)| cores(&before.cores, &now.cores)),
+            cores: self.used.cores(),
             processes: vec![Process {
                 pid: self.pid,
                 version: self.version.clone(),
-                held,
+                held: since.as_ref().and_then(remote::Window::held_share),
                 reason: self.calls.reason.clone(),
             }],
-            threads: self.threads(),
+            threads: since.map_or_else(Vec::new, |since| self.threads(&since)),
             stalls: None,
             threshold_s: 0.0,
         })

@@ -37,25 +37,26 @@ impl Keyboard {
         }
     }
 
-    /// Returns the keys that were pressed since the last call, and true if the size of the terminal has changed.
+    /// Returns the keys that were pressed since the last call.
     ///
     /// # Errors
     /// The terminal is gone.
-    pub fn read(&self) -> io::Result<(Vec<KeyEvent>, bool)> {
+    pub fn read(&self) -> io::Result<Vec<KeyEvent>> {
         let mut watched = [PollFd::from_borrowed_fd(self.descriptor(), PollFlags::IN)];
         poll(&mut watched, Some(&Timespec::default()))?;
-        if watched[0].revents().intersects(PollFlags::HUP | PollFlags::ERR) {
+        let found = watched[0].revents();
+        if found.intersects(PollFlags::HUP | PollFlags::ERR) {
             return Err(io::Error::new(io::ErrorKind::BrokenPipe, "it was closed"));
         }
-        let (mut keys, mut is_resized) = (Vec::new(), false);
-        while event::poll(Duration::ZERO)? {
-            match event::read()? {
-                Event::Key(key) if key.kind != KeyEventKind::Release => keys.push(key),
-                Event::Resize(..) => is_resized = true,
-                _ => {}
+        let mut keys = Vec::new();
+        while found.contains(PollFlags::IN) && event::poll(Duration::ZERO)? {
+            if let Event::Key(key) = event::read()?
+                && key.kind != KeyEventKind::Release
+            {
+                keys.push(key);
             }
         }
-        Ok((keys, is_resized))
+        Ok(keys)
     }
 }
 

@@ -1,5 +1,7 @@
 //! The CPU time of the threads of several processes, and of the cores.
 
+use super::error::TopError;
+use super::window::Window;
 use crate::show::live::Core;
 use busy_core::cpu::{CoreUsage, Sampler};
 use std::collections::{BTreeMap, HashMap};
@@ -8,6 +10,9 @@ use std::time::{Duration, Instant};
 
 /// The time after which a name is first read again. Each further time is twice as long.
 const RENAMED: Duration = Duration::from_secs(1);
+
+/// The time between two readings of the CPU times: for many threads, they cost more than all else.
+const STEP: Duration = Duration::from_millis(500);
 
 /// The CPU times, by process id and thread id.
 pub type Times = HashMap<(u32, u32), Duration>;
@@ -66,6 +71,47 @@ impl Usage {
         for (pid, process) in &mut self.processes {
             process.names.retain(|tid, _| times.contains_key(&(*pid, *tid)));
         }
+    }
+}
+
+/// The CPU that threads and cores have used in the last second.
+#[derive(Default)]
+pub struct Used {
+    window: Window<(Times, Vec<CoreUsage>)>,
+    next: Option<Instant>,
+}
+
+impl Used {
+    /// Reads the CPU times, if it is time for that.
+    ///
+    /// # Errors
+    /// Those of the cores can't be read.
+    pub fn read(&mut self, now: Instant, usage: &mut Usage, pids: &[u32]) -> Result<(), TopError> {
+        if self.next.is_some_and(|next| now < next) {
+            return Ok(());
+        }
+        self.next = Some(now + STEP);
+        let times = usage.read(pids);
+        usage.forget(&times);
+        self.window.add(now, (times, busy_core::cpu::cores().map_err(TopError::System)?));
+        Ok(())
+    }
+
+    /// Returns the threads whose CPU time was read.
+    pub fn threads(&self) -> impl Iterator<Item = (u32, u32)> {
+        self.window.span().into_iter().flat_map(|(_, (times, _), _)| times.keys().copied())
+    }
+
+    /// Returns the share of a core that a thread has used.
+    pub fn share(&self, thread: (u32, u32)) -> Option<f64> {
+        let ((before, _), (now, _), seconds) = self.window.span()?;
+        let before = before.get(&thread).copied().unwrap_or_default();
+        Some(now.get(&thread)?.saturating_sub(before).as_secs_f64() / seconds)
+    }
+
+    /// Returns the share of each core that was used.
+    pub fn cores(&self) -> Vec<Core> {
+        self.window.span().map_or_else(Vec::new, |((_, before), (_, now), _)| cores(before, now))
     }
 }
 

@@ -20,7 +20,7 @@ impl Order {
 
     /// Sorts the threads as they were last sorted. New ones are at the end.
     pub fn keep(&self, threads: &mut [Thread]) {
-        threads.sort_by_key(|thread| {
+        threads.sort_by_cached_key(|thread| {
             (self.ranks.get(&thread.key()).copied().unwrap_or(usize::MAX), thread.pid, thread.tid)
         });
     }

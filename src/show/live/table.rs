@@ -35,7 +35,7 @@ enum Column {
 /// Returns the table of `threads`, some of the state's threads, for a screen of that width.
 pub(super) fn table<'a>(state: &State, threads: &[Thread], sort: Sort, width: u16) -> Table<'a> {
     let columns = columns(state, width);
-    let longest = state.threads.iter().map(|thread| name(thread).chars().count()).max().unwrap_or(0);
+    let longest = state.threads.iter().map(|thread| thread.name.len()).max().unwrap_or(0);
     let widths = columns.iter().map(|column| match column {
         Column::Process | Column::Id => Constraint::Length(ID),
         Column::Name if columns.contains(&Column::Call) => {
