@@ -4,7 +4,7 @@ use super::error::TopError;
 use super::keys::{Action, press};
 use super::screen::{Keyboard, Screen};
 use super::source::Source;
-use crate::command::output::print;
+use crate::command::output::{note, print};
 use crate::show::live::{Order, Shown, State, View, draw, lines};
 use ratatui::crossterm::event::KeyEvent;
 use rustix::process::{Signal, getpgid, getpid, getppid, getsid, kill_process};
@@ -53,9 +53,17 @@ pub fn on_screen(source: &mut impl Source, keyboard: Keyboard, output: Option<St
     let is_stopped = Arc::new(AtomicBool::new(false));
     flag::register(SIGTSTP, Arc::clone(&is_stopped)).map_err(TopError::System)?;
     let has_program = output.is_some();
+    let screen = match Screen::enter() {
+        Ok(screen) => Some(screen),
+        Err(error) if !has_program => return Err(TopError::Terminal(error)),
+        Err(error) => {
+            note(&format!("busy: the program runs without a screen: {}", TopError::Terminal(error)));
+            None
+        }
+    };
     let mut looped = Loop {
         source,
-        screen: Some(Screen::enter().map_err(TopError::Terminal)?),
+        screen,
         keyboard,
         view: View { output, ..View::default() },
         order: Order::default(),

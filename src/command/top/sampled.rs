@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 /// The samples per second, and the readings of the states of the threads.
 const HZ: u32 = 200;
-const STATES_HZ: u32 = 20;
+const STATES_HZ: u32 = 16;
 /// How long the call is shown in which a thread was seen holding the GIL.
 const LATE: Duration = Duration::from_secs(10);
 
