@@ -46,6 +46,11 @@ pub enum Command {
     /// Exit code: the program's, or 128 and the number of the signal that ended it; 127 if it was not found, 126 if it can't be
     /// executed, 2 for wrong usage.
     Record(RecordArguments),
+    /// Write one page of recordings, checks and runs, which opens in any browser
+    ///
+    /// The page is one file that loads nothing from anywhere. A recording has its threads over time, its worst stalls with
+    /// their stacks, and the calls that cost other threads most.
+    Report(ReportArguments),
     /// List the interpreters of this machine: on PATH, from pyenv, uv and `make interpreters`, and the system's
     Pythons(PythonsArguments),
     /// Put a load of a given size on some cores, and report the load that was achieved
@@ -148,8 +153,9 @@ pub struct CheckArguments {
 /// The arguments of `busy record`.
 #[derive(Debug, Args)]
 pub struct RecordArguments {
-    /// The file of the recording (docs/record.md); the default is busy-PID.busy, with the process id of this command
-    #[arg(short, long, value_name = "FILE.busy")]
+    /// The recording (FILE.busy, docs/record.md), or its page (FILE.html); the default is busy-PID.busy, with the process id
+    /// of this command
+    #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
 
     /// Write the figures as JSON to FILE as well, or to stdout (-) after the program's own output
@@ -163,6 +169,30 @@ pub struct RecordArguments {
     /// The program and its arguments
     #[arg(value_name = "CMD", required = true, last = true)]
     pub command: Vec<OsString>,
+}
+
+/// The arguments of `busy report`.
+#[derive(Debug, Args)]
+pub struct ReportArguments {
+    /// Recordings (FILE.busy), and the JSON that `busy run`, `busy check` and `busy record` write with --json
+    #[arg(value_name = "FILE", required = true)]
+    pub files: Vec<PathBuf>,
+
+    /// The page
+    #[arg(short, long, value_name = "FILE.html", required_unless_present = "svg")]
+    pub output: Option<PathBuf>,
+
+    /// Write the picture of the first recording to FILE, as SVG
+    #[arg(long, value_name = "FILE.svg")]
+    pub svg: Option<PathBuf>,
+
+    /// Draw the recordings from this time on, since their start; a shorter part shows more details
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    pub from: Option<Duration>,
+
+    /// Draw the recordings up to this time
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    pub to: Option<Duration>,
 }
 
 /// The arguments of `busy pythons`.

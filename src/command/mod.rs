@@ -7,6 +7,7 @@ mod load;
 mod output;
 mod pythons;
 mod record;
+mod report;
 mod run;
 mod session;
 
@@ -52,6 +53,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Run(arguments) => ended(run::run(arguments)),
         Command::Check(arguments) => ended(check::check(arguments)),
         Command::Record(arguments) => ended(record::record(arguments)),
+        Command::Report(arguments) => ended(report::report(arguments)),
     }
 }
 

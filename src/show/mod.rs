@@ -2,6 +2,7 @@
 
 mod check;
 mod figures;
+pub mod html;
 mod matrix;
 mod record;
 mod run;

@@ -68,7 +68,7 @@ fn row(process: &RecordedProcess, thread: &RecordedThread) -> [String; 7] {
     let gil = if thread.gil == 0 { String::new() } else { format!(" (GIL {})", thread.gil) };
     [
         process.pid.to_string(),
-        visible(&format!("{} {}{gil}", thread.tid, thread.name)),
+        visible(&format!("{} {}{gil}", thread.tid, thread.title())),
         share(thread.held_s),
         share(thread.waited_s),
         duration(thread.longest_hold_s),

@@ -15,9 +15,9 @@ const NO_STACK: &str = "(no stack was read)";
 
 /// The stalls with the same innermost frame.
 #[derive(Default)]
-struct Call<'a> {
-    lost_s: f64,
-    stalls: Vec<&'a RecordedStall>,
+pub(super) struct Call<'a> {
+    pub(super) lost_s: f64,
+    pub(super) stalls: Vec<&'a RecordedStall>,
 }
 
 /// Returns the text; empty if there are no stalls.
@@ -38,14 +38,7 @@ pub fn stalls(result: &RecordResult) -> String {
     line(&mut text, &format!("worst, at {at:.3} s: {} held for {held}, {waiters} {lost} ({cause})", worst.holder));
     line(&mut text, &format!("  {}", called(worst)));
 
-    let mut calls: BTreeMap<&str, Call<'_>> = BTreeMap::new();
-    for stall in &all {
-        let call = calls.entry(stall.stack.first().map_or(NO_STACK, String::as_str)).or_default();
-        call.lost_s += stall.lost_s;
-        call.stalls.push(stall);
-    }
-    let mut calls: Vec<(&str, Call<'_>)> = calls.into_iter().collect();
-    calls.sort_by(|(_, one), (_, other)| other.lost_s.total_cmp(&one.lost_s));
+    let calls = calls(&all);
     for (frame, call) in calls.iter().take(CALLS) {
         let stalls = format!("{}x", call.stalls.len());
         line(&mut text, &format!("lost {:>8} {stalls:>6}  {}", duration(call.lost_s), short(frame)));
@@ -58,8 +51,21 @@ pub fn stalls(result: &RecordResult) -> String {
     text
 }
 
+/// Returns the innermost frames of the stalls, each with its stalls; the one that cost other threads most comes first.
+pub(super) fn calls<'a>(stalls: &[&'a RecordedStall]) -> Vec<(&'a str, Call<'a>)> {
+    let mut calls: BTreeMap<&str, Call<'_>> = BTreeMap::new();
+    for stall in stalls {
+        let call = calls.entry(stall.stack.first().map_or(NO_STACK, String::as_str)).or_default();
+        call.lost_s += stall.lost_s;
+        call.stalls.push(stall);
+    }
+    let mut calls: Vec<(&str, Call<'_>)> = calls.into_iter().collect();
+    calls.sort_by(|(_, one), (_, other)| other.lost_s.total_cmp(&one.lost_s));
+    calls
+}
+
 /// Returns what the causes of a call's stalls say, if they agree for most of the time lost.
-fn meaning(call: &Call<'_>) -> &'static str {
+pub(super) fn meaning(call: &Call<'_>) -> &'static str {
     let by = |cause: &str| {
         let own = call.stalls.iter().filter(|stall| stall.cause.as_deref() == Some(cause));
         own.map(|stall| stall.lost_s).sum::<f64>() > 0.8 * call.lost_s
@@ -76,7 +82,7 @@ fn meaning(call: &Call<'_>) -> &'static str {
 }
 
 /// Returns the innermost frame and the innermost one outside of the library.
-fn called(stall: &RecordedStall) -> String {
+pub(super) fn called(stall: &RecordedStall) -> String {
     let Some(innermost) = stall.stack.first() else { return NO_STACK.into() };
     match stall.stack.iter().find(|frame| !is_library(frame)) {
         Some(own) if own != innermost => format!("{}, called from {}", short(innermost), short(own)),

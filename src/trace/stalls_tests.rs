@@ -11,7 +11,15 @@ fn found(threads: &[(u64, &[(Kind, u64)])], sightings: &[Sighting]) -> Vec<Stall
     let mut stalls = Stalls::default();
     stalls.set_threshold(10 * MS);
     for (row, events) in threads {
-        let thread = Thread { process: 1, row: *row, tid: 100 + *row as u32, gil: 0, name: String::new() };
+        let thread = Thread {
+            process: 1,
+            row: *row,
+            tid: 100 + *row as u32,
+            gil: 0,
+            name: String::new(),
+            runs: None,
+            ended_ns: None,
+        };
         let event = |(kind, at): &(Kind, u64)| Event { kind: *kind, at: at * MS };
         stalls.events(&thread, &events.iter().map(event).collect::<Vec<_>>());
     }
@@ -135,7 +143,8 @@ fn what_was_lost_is_not_blamed_on_anybody() {
 fn the_memory_does_not_grow_with_the_recording() {
     let mut stalls = Stalls::default();
     stalls.set_threshold(10 * MS);
-    let thread = |row: u64| Thread { process: 1, row, tid: row as u32, gil: 0, name: String::new() };
+    let thread =
+        |row: u64| Thread { process: 1, row, tid: row as u32, gil: 0, name: String::new(), runs: None, ended_ns: None };
     for round in 0..2_000u64 {
         let at = round * 50 * MS;
         let event = |kind, after: u64| Event { kind, at: at + after * MS };

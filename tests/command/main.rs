@@ -12,6 +12,7 @@ mod late_worker;
 mod load;
 mod namespaces;
 mod record;
+mod report;
 mod run;
 mod self_reported;
 mod termination;

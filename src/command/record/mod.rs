@@ -2,23 +2,24 @@
 //!
 //! ```text
 //! program (libbusy_record.so) --logs, in a folder of shared memory (folder.rs)--> recorder.rs --blocks--> FILE.busy
-//!                                                                    log.rs            '--> trace::Recording --> figures.rs
+//!                                                                    log.rs            '--> trace::Recording --> trace::result
 //! ```
 
-mod figures;
 mod folder;
 mod log;
 mod recorder;
+mod usage;
 mod watcher;
 
 use super::arguments::RecordArguments;
 use super::output::{OutputError, note, print};
+use super::report::{ReportError, recording_page};
 use crate::measure::host;
 use crate::process::Foreground;
 use crate::provision::installation::{self, NotInstalled};
 use crate::results::{Document, NewFile, now};
 use crate::show;
-use crate::trace::{Block, End, Recording, Start};
+use crate::trace::{self, Block, End, Recording, Start};
 use busy_core::clock::monotonic_ns;
 use folder::Folder;
 use recorder::Recorder;
@@ -81,7 +82,10 @@ pub enum RecordError {
 pub fn record(arguments: &RecordArguments) -> Result<ExitCode, RecordError> {
     let library = installation::record_library()?;
     let json = arguments.json.as_deref().map(Json::open).transpose()?;
-    let path = arguments.output.clone().unwrap_or_else(|| format!("busy-{}.busy", std::process::id()).into());
+    let output = arguments.output.clone().unwrap_or_else(|| format!("busy-{}.busy", std::process::id()).into());
+    let page = is_page(&output).then(|| NewFile::open(&output)).transpose().map_err(OutputError::from)?;
+    // The page is made from the recording, which stays if that fails.
+    let path = if page.is_some() { output.with_extension("busy") } else { output.clone() };
     let unwritable = |error| RecordError::File(path.clone(), error);
     let file = File::create(&path).map_err(unwritable)?;
     let folder = Folder::create().map_err(RecordError::Folder)?;
@@ -112,22 +116,27 @@ pub fn record(arguments: &RecordArguments) -> Result<ExitCode, RecordError> {
         }
     };
 
+    // Without the machine, the recording is complete all the same.
+    let machine = load.end().and_then(|load| host::describe(load.others_percent));
+    let machine = machine.map_err(|error| note(&format!("busy: {}", RecordError::Host(error)))).ok();
     let end = |at_ns| Block::End(End { at_ns, code: status.code(), signal: status.signal() });
-    let (recording, broken) = recorder.end(end);
+    let (recording, broken) = recorder.end(machine.map(Block::Host), end);
     if let Some(error) = broken {
         note(&format!("busy: {} ends too early, but the figures are complete: {error}", path.display()));
     }
     // Whatever fails from here on, the exit code is the program's.
-    if let Err(error) = report(&recording, load, &path, json) {
+    if let Err(error) = report(&recording, &output, json) {
         note(&format!("busy: {error}"));
+    }
+    if let Some(Err(error)) = page.map(|page| write_page(page, &path, &output)) {
+        note(&format!("busy: {error}; the recording is in {}", path.display()));
     }
     Ok(exit_code(status))
 }
 
 /// Prints the summary, and writes the JSON if it was requested.
-fn report(recording: &Recording, load: host::Load, path: &Path, json: Option<Json>) -> Result<(), RecordError> {
-    let others = load.end().map_err(RecordError::Host)?.others_percent;
-    let result = figures::result(recording, host::describe(others).map_err(RecordError::Host)?);
+fn report(recording: &Recording, path: &Path, json: Option<Json>) -> Result<(), OutputError> {
+    let result = trace::result(recording);
     // To stderr: stdout is the program's. A closed stderr is ignored.
     let _ = anstream::stderr().write_all(show::record(&result, path).as_bytes());
     let Some(json) = json else { return Ok(()) };
@@ -136,8 +145,21 @@ fn report(recording: &Recording, load: host::Load, path: &Path, json: Option<Jso
     let text = format!("{}\n", serde_json::to_string_pretty(&document).expect("results are plain data"));
     match json {
         Json::Stdout => print(&text)?,
-        Json::File(file) => _ = file.replace(text.as_bytes()).map_err(OutputError::from)?,
+        Json::File(file) => _ = file.replace(text.as_bytes())?,
     }
+    Ok(())
+}
+
+/// Returns true if the output is the page, by its ending.
+fn is_page(output: &Path) -> bool {
+    output.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("html"))
+}
+
+/// Writes the page of the recording at `path`, and removes the recording.
+fn write_page(page: NewFile, path: &Path, output: &Path) -> Result<(), ReportError> {
+    let title = output.file_name().unwrap_or(output.as_os_str()).to_string_lossy();
+    page.replace(recording_page(path, &title)?.as_bytes())?;
+    let _ = fs::remove_file(path);
     Ok(())
 }
 

@@ -1,7 +1,8 @@
 //! Collects the logs of the recorded processes into the file of the recording.
 
 use super::log::Log;
-use crate::trace::{Block, Ending, HEAD, Process, ProcessEnd, Recording, Stacks, Start};
+use super::usage::CoreUsage;
+use crate::trace::{Block, Cores, Ending, HEAD, Process, ProcessEnd, Recording, Stacks, Start};
 use busy_core::clock::monotonic_ns;
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
@@ -12,6 +13,8 @@ use std::path::{Path, PathBuf};
 
 /// The time between two readings of all figures, in nanoseconds: how much of them is lost if the recorder is killed.
 const ALL_NS: u64 = 1_000_000_000;
+/// The time between two readings of the CPU times, in nanoseconds.
+const USAGE_NS: u64 = 100_000_000;
 
 /// What collects the logs.
 pub struct Recorder {
@@ -22,6 +25,8 @@ pub struct Recorder {
     processes: u32,
     start_ns: u64,
     next_all_ns: u64,
+    next_usage_ns: u64,
+    cores: CoreUsage,
     file: File,
     threshold_ns: u64,
     stacks: Stacks,
@@ -45,6 +50,8 @@ impl Recorder {
             processes: 0,
             start_ns,
             next_all_ns: start_ns + ALL_NS,
+            next_usage_ns: start_ns,
+            cores: CoreUsage::default(),
             file,
             threshold_ns: start.stall_ns,
             stacks: Stacks::default(),
@@ -69,6 +76,13 @@ impl Recorder {
         if all {
             self.next_all_ns = now + ALL_NS;
         }
+        let usage = now >= self.next_usage_ns;
+        if usage {
+            self.next_usage_ns = now + USAGE_NS;
+            let busy = self.cores.read();
+            let at_ns = now.saturating_sub(self.start_ns);
+            blocks.extend(busy.map(|busy| Block::Cores(Cores { at_ns, busy })));
+        }
         for mut log in std::mem::take(&mut self.logs) {
             // Asked first: what a process wrote before its end is read then.
             if let Some(how) = log.ending() {
@@ -76,6 +90,10 @@ impl Recorder {
             } else if log.drain(all, &mut blocks).is_err() {
                 log.end(Ending::Running, now, &mut self.stacks, &mut blocks);
             } else {
+                if usage {
+                    log.usage(&mut blocks);
+                    log.name_threads(&mut blocks);
+                }
                 self.logs.push(log);
             }
         }
@@ -94,9 +112,9 @@ impl Recorder {
         any
     }
 
-    /// Ends the recording, with the last block. Returns what it says, and the reason why the file ends too early, if it
+    /// Ends the recording, with the machine and the last block. Returns what it says, and the reason why the file ends too early, if it
     /// does.
-    pub fn end(mut self, end: impl FnOnce(u64) -> Block) -> (Recording, Option<io::Error>) {
+    pub fn end(mut self, machine: Option<Block>, end: impl FnOnce(u64) -> Block) -> (Recording, Option<io::Error>) {
         self.collect();
         let (now, mut blocks) = (monotonic_ns(), Vec::new());
         for log in std::mem::take(&mut self.logs) {
@@ -107,6 +125,7 @@ impl Recorder {
             blocks.extend(unreadable(self.processes, pid as u32, NO_HEADER, now.saturating_sub(self.start_ns)));
             self.processes += 1;
         }
+        blocks.extend(machine);
         blocks.push(end(now.saturating_sub(self.start_ns)));
         self.write(blocks);
         (self.recording, self.broken)

@@ -4,13 +4,15 @@
 use crate::trace::{Block, Sample, Sighting, Stacks};
 use busy_core::cpu::run_delay;
 use busy_gil::log::{Holder, Reader, Waiter};
-use busy_gil::remote::{Frame, RemoteError, StackError, StackReader};
+use busy_gil::remote::{Frame, PythonThread, RemoteError, StackError, StackReader};
 use std::collections::BTreeMap;
 
 /// How often stacks are tried to be read before the reason why they can't counts.
 const ATTEMPTS: u32 = 3;
 /// The number of stacks that are kept of one hold.
 const MOST_SAMPLES: usize = 1000;
+/// The number of threads that are named at once.
+const MOST_NAMES: usize = 16;
 /// Two readings of the same time may differ by the scale of the time stamp counter.
 const SAME_TIME_NS: u64 = 100_000;
 
@@ -185,6 +187,25 @@ impl Watcher {
         }
     }
 
+    /// Returns the functions that these threads run, of those that run Python code now.
+    pub fn run_functions(&mut self, tids: &[u32]) -> Vec<(u32, String)> {
+        if self.attempts >= ATTEMPTS || tids.is_empty() {
+            return Vec::new();
+        }
+        let Ok(reader) = self.reader() else { return Vec::new() };
+        let Ok(threads) = reader.threads() else { return Vec::new() };
+        let wanted = threads.iter().filter(|thread| tids.contains(&thread.tid)).take(MOST_NAMES);
+        let name = |thread: &PythonThread| Some((thread.tid, run_function(&reader.read(thread.state).ok()?.frames)?));
+        wanted.filter_map(name).collect()
+    }
+
+    fn reader(&mut self) -> Result<&mut StackReader, StackError> {
+        Ok(match &mut self.stacks {
+            Some(reader) => reader,
+            none => none.insert(StackReader::attach(self.pid)?),
+        })
+    }
+
     fn stack(&mut self, holder: Holder) -> Option<Vec<Frame>> {
         if self.attempts >= ATTEMPTS {
             return None;
@@ -211,10 +232,7 @@ impl Watcher {
     }
 
     fn try_stack(&mut self, holder: Holder) -> Result<Option<Vec<Frame>>, StackError> {
-        let reader = match &mut self.stacks {
-            Some(reader) => reader,
-            none => none.insert(StackReader::attach(self.pid)?),
-        };
+        let reader = self.reader()?;
         let state = match holder.state {
             Some(state) => Some(state),
             None => reader.threads()?.iter().find(|thread| thread.tid == holder.tid).map(|thread| thread.state),
@@ -229,6 +247,12 @@ impl Watcher {
 
 fn is_same(one: Waiter, other: Waiter) -> bool {
     one.row == other.row && one.since_ns.abs_diff(other.since_ns) < SAME_TIME_NS
+}
+
+/// Returns the function that a thread was started for: the outermost one outside of the module threading.
+fn run_function(frames: &[Frame]) -> Option<String> {
+    let is_start = |frame: &&Frame| !frame.file.ends_with("/threading.py");
+    frames.iter().rev().find(is_start).map(|frame| frame.function.to_string())
 }
 
 /// Returns a frame as the recording has it.
