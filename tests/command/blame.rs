@@ -107,10 +107,13 @@ fn blamed(sandbox: &Sandbox, python: &str, script: &Path) -> Result<(usize, usiz
     let right = long.iter().filter(|(name, stall)| holds(stall, name)).count();
     let is_enough = long.len() >= 18 && right * 100 >= long.len() * 95 && wrong == 0;
     // 2.7 does not show its switch interval.
-    let is_certain = (native >= 2 && native + off_cpu >= 7) || process["interpreter"]["version"].as_str().unwrap().starts_with("2.");
+    let is_certain =
+        (native >= 2 && native + off_cpu >= 7) || process["interpreter"]["version"].as_str().unwrap().starts_with("2.");
     if !is_enough || !is_certain {
         let stalls = long.len();
-        return Err(format!("{right} of {stalls} named; of 10, {native} native, {off_cpu} off CPU; {wrong} loops blamed"));
+        return Err(format!(
+            "{right} of {stalls} named; of 10, {native} native, {off_cpu} off CPU; {wrong} loops blamed"
+        ));
     }
     assert!(stderr(&output).contains("worst, at ") && stderr(&output).lines().count() <= 25, "{output:?}");
     // The file has the same stalls.

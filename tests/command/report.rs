@@ -1,9 +1,10 @@
 //! `busy report`: the page of a recording, its data, and what it refuses.
 
 use crate::harness::{Sandbox, real_python, stderr};
+use busy_lab::trace::{Block, Event, HEAD, Kind, Process, Start, Thread};
 use serde_json::Value;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// A program whose thread `hold` holds the GIL for 40 ms, three times, while its main thread waits. The thread's argument
 /// and the program's name could be taken for HTML.
@@ -44,7 +45,10 @@ fn a_recording_becomes_one_page_that_loads_nothing_and_escapes_everything() {
     assert_eq!((output.status.code(), stderr(&output).as_str()), (Some(0), ""));
     let text = fs::read_to_string(&page).unwrap();
     assert!(text.contains("default-src &#39;none&#39;") || text.contains("default-src 'none'"));
-    assert!(!text.contains("http://") || text.matches("http://").count() == text.matches("http://www.w3.org/2000/svg").count());
+    assert!(
+        !text.contains("http://")
+            || text.matches("http://").count() == text.matches("http://www.w3.org/2000/svg").count()
+    );
     assert!(!text.contains("https://") && !text.contains("<b>&.py"), "something from outside is not escaped");
     assert!(text.contains("&#60;b&#62;&#38;.py") && text.contains("Worst stalls"));
     let data = data(&text);
@@ -53,7 +57,9 @@ fn a_recording_becomes_one_page_that_loads_nothing_and_escapes_everything() {
     assert!(lanes.iter().all(|lane| lane["overview"].is_null() && lane["exact"].as_array().unwrap().len() == 1));
     // An embedded picture, and the same as a file.
     let picture = fs::read_to_string(&svg).unwrap();
-    assert!(picture.starts_with("<svg ") && picture.contains("class=\"holds\"") && text.contains("class=\"holds\" d=\"M"));
+    assert!(
+        picture.starts_with("<svg ") && picture.contains("class=\"holds\"") && text.contains("class=\"holds\" d=\"M")
+    );
 }
 
 #[test]
@@ -102,4 +108,44 @@ fn what_is_no_result_is_refused_and_leaves_an_earlier_page_whole() {
     assert_eq!(output.status.code(), Some(2), "{output:?}");
     let output = sandbox.run(&["report", wrong.to_str().unwrap()]);
     assert_eq!(output.status.code(), Some(2), "{output:?}");
+}
+
+/// Returns the bytes of a recording of so many threads, with so many events each, in which the GIL goes round.
+fn large(threads: u64, events: u64) -> Vec<u8> {
+    let mut bytes = HEAD.to_vec();
+    let mut add = |block: Block| block.append(&mut bytes);
+    let (busy, started_at, command) = ("0".into(), "2026-01-01T00:00:00Z".into(), vec!["large".to_owned()]);
+    add(Block::Start(Start { busy, started_at, monotonic_ns: 0, command, stall_ns: 10_000_000 }));
+    let (executable, python) = ("python3".into(), "3.11.7".into());
+    add(Block::Process(Process { number: 0, pid: 1, parent: 0, executable, python }));
+    let mut random = fastrand::Rng::with_seed(7);
+    for row in 0..threads {
+        let (tid, name) = (100 + row as u32, format!("worker-{row}"));
+        add(Block::Thread(Thread { process: 0, row, tid, gil: 0, name, runs: None, ended_ns: None }));
+        let mut at = row * 1000;
+        let mut list = Vec::new();
+        while (list.len() as u64) < events {
+            let (wait, hold) = (random.u64(..400_000), random.u64(..100_000));
+            for (kind, after) in
+                [(Kind::WaitBegan, random.u64(..400_000)), (Kind::Acquired, wait), (Kind::Released, hold)]
+            {
+                at += after;
+                list.push(Event { kind, at });
+            }
+        }
+        add(Block::Events { process: 0, row, events: list });
+    }
+    bytes
+}
+
+#[test]
+fn the_page_of_ten_million_events_is_small() {
+    let sandbox = Sandbox::new();
+    let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join("large.busy");
+    fs::write(&file, large(1000, 10_000)).unwrap();
+    let page = file.with_extension("html");
+    let output = sandbox.run(&["report", file.to_str().unwrap(), "-o", page.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let length = fs::metadata(&page).unwrap().len();
+    assert!((100_000..1_500_000).contains(&length), "{length} bytes");
 }
