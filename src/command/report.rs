@@ -2,7 +2,7 @@
 
 use super::arguments::ReportArguments;
 use crate::results::{AnyResult, NewFile, NewFileError, ReadError, RecordResult, read_results};
-use crate::show::html::{self, Recorded};
+use crate::show::html::{self, Recorded, Results};
 use crate::trace::{self, FileError, Recording};
 use std::fs::File;
 use std::io::{self, Read};
@@ -48,22 +48,23 @@ pub fn report(arguments: &ReportArguments) -> Result<ExitCode, ReportError> {
     let sources = sources.collect::<Result<Vec<_>, ReportError>>()?;
     let nanoseconds = |seconds: std::time::Duration| u64::try_from(seconds.as_nanos()).unwrap_or(u64::MAX);
     let part = (arguments.from.map_or(0, nanoseconds), arguments.to.map_or(u64::MAX, nanoseconds));
-    let mut recorded = Vec::new();
+    let mut all = Results::default();
     for (path, source) in &sources {
         match source {
-            Source::Recording(read) => recorded.push(pictured(path, &read.0, &read.1, part)?),
-            Source::Results(results) => recorded.extend(results.iter().filter_map(|result| match result {
-                AnyResult::Record(result) => Some(Recorded { result, recording: None, picture: None }),
-                AnyResult::Run(_) | AnyResult::Check(_) => None,
-            })),
+            Source::Recording(read) => all.recorded.push(pictured(path, &read.0, &read.1, part)?),
+            Source::Results(results) => results.iter().for_each(|result| match result {
+                AnyResult::Record(result) => all.recorded.push(Recorded { result, recording: None, picture: None }),
+                AnyResult::Run(result) => all.runs.push(result),
+                AnyResult::Check(result) => all.checks.push(result),
+            }),
         }
     }
     if let Some(svg) = svg {
-        let picture = recorded.iter().find_map(html::picture_svg).ok_or(ReportError::NoPicture)?;
+        let picture = all.recorded.iter().find_map(html::picture_svg).ok_or(ReportError::NoPicture)?;
         svg.replace(picture.as_bytes())?;
     }
     if let Some(page) = page {
-        page.replace(html::page(&title(&arguments.files), &recorded).as_bytes())?;
+        page.replace(html::page(&title(&arguments.files), &all).as_bytes())?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -75,7 +76,8 @@ pub fn report(arguments: &ReportArguments) -> Result<ExitCode, ReportError> {
 pub fn recording_page(path: &Path, title: &str) -> Result<String, ReportError> {
     let recording = Recording::read(path)?;
     let result = trace::result(&recording);
-    Ok(html::page(title, &[pictured(path, &recording, &result, (0, u64::MAX))?]))
+    let recorded = vec![pictured(path, &recording, &result, (0, u64::MAX))?];
+    Ok(html::page(title, &Results { recorded, ..Results::default() }))
 }
 
 fn pictured<'a>(

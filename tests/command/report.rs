@@ -149,3 +149,32 @@ fn the_page_of_ten_million_events_is_small() {
     let length = fs::metadata(&page).unwrap().len();
     assert!((100_000..1_500_000).contains(&length), "{length} bytes");
 }
+
+#[test]
+fn checks_become_a_table_with_what_was_expected_and_their_place() {
+    let sandbox = Sandbox::new();
+    let (json, page) = (sandbox.path("c.json"), sandbox.path("c.html"));
+    let [json, page_name] = [&json, &page].map(|path| path.to_str().unwrap());
+    let python = real_python();
+    let statement = "a < b or time.sleep(0.01)";
+    sandbox.run(&[
+        "check",
+        "-s",
+        "import time; a = b = 1",
+        statement,
+        "-p",
+        &python,
+        "--expect",
+        "holds",
+        "--json",
+        json,
+    ]);
+    let output = sandbox.run(&["report", json, "-o", page_name]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let text = fs::read_to_string(&page).unwrap();
+    for part in
+        ["a &#60; b or time.sleep(0.01)", "releases !", "expected holds, found releases", &python, "<dt>machine</dt>"]
+    {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+}

@@ -1,16 +1,22 @@
 //! The page: one self-contained HTML file of recordings, checks and runs. It loads nothing from anywhere, which its
 //! Content-Security-Policy also forbids, and it can be read without JavaScript.
 
+mod check;
 mod lanes;
+mod places;
 mod record;
+mod run;
 mod svg;
 
 pub use record::Recorded;
 
+use crate::results::{CheckResult, RunResult};
 use askama::Template;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use check::CheckSection;
 use record::RecordSection;
+use run::RunSection;
 use sha2::{Digest, Sha256};
 
 const STYLE: &str = include_str!("page.css");
@@ -30,9 +36,22 @@ struct Page<'a> {
     sections: Vec<String>,
 }
 
+/// The results of a page.
+#[derive(Default)]
+pub struct Results<'a> {
+    /// Recordings.
+    pub recorded: Vec<Recorded<'a>>,
+    /// Experiments.
+    pub runs: Vec<&'a RunResult>,
+    /// Checks.
+    pub checks: Vec<&'a CheckResult>,
+}
+
 /// Returns the page of these results.
-pub fn page(title: &str, recorded: &[Recorded<'_>]) -> String {
-    let sections = recorded.iter().map(RecordSection::html).collect();
+pub fn page(title: &str, results: &Results<'_>) -> String {
+    let mut sections: Vec<String> = results.recorded.iter().map(RecordSection::html).collect();
+    sections.extend((!results.checks.is_empty()).then(|| CheckSection::html(&results.checks)));
+    sections.extend((!results.runs.is_empty()).then(|| RunSection::html(&results.runs)));
     let page = Page {
         title,
         busy: env!("CARGO_PKG_VERSION"),

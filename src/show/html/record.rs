@@ -90,7 +90,8 @@ impl Recorded<'_> {
         let result = self.result;
         let threads: usize = result.processes.iter().map(|process| process.threads.len()).sum();
         let count = |number: usize, one: &str, many: &str| format!("{number} {}", if number == 1 { one } else { many });
-        let lost: f64 = all_stalls(result).map(|stall| stall.lost_s).sum();
+        // The sum of no numbers is -0.
+        let lost = all_stalls(result).fold(0.0, |sum, stall| sum + stall.lost_s);
         let (processes, threads) =
             (count(result.processes.len(), "process", "processes"), count(threads, "thread", "threads"));
         let stalls = count(all_stalls(result).count(), "stall", "stalls");
