@@ -166,6 +166,11 @@ pub struct RecordArguments {
     #[arg(long, value_name = "TIME", default_value = "10ms", value_parser = time)]
     pub stall: Duration,
 
+    /// How often per second the Python stack of the thread that holds the GIL is read, for the flame graph: up to 1000; 0 for
+    /// never
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(0..=1000))]
+    pub rate: u32,
+
     /// The program and its arguments
     #[arg(value_name = "CMD", required = true, last = true)]
     pub command: Vec<OsString>,

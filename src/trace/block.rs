@@ -1,6 +1,7 @@
 //! The blocks of a recording, and their bytes. docs/record.md describes the format.
 
 use super::blame::{NewStack, Sighting};
+use super::held_by::HolderSample;
 use super::usage::{Cores, Usage};
 use crate::results::Host;
 use busy_gil::log::Kind;
@@ -37,6 +38,8 @@ pub enum Block {
     Stack(NewStack),
     /// What was seen of a hold that others waited for.
     Sighting(Sighting),
+    /// A regular sample of what held a GIL.
+    HolderSample(HolderSample),
     /// The CPU time of a process's threads.
     Usage(Usage),
     /// How busy the cores were.
@@ -191,6 +194,7 @@ impl Block {
             Self::Events { process, row, events } => (b'E', encode_events(*process, *row, events)),
             Self::Stack(stack) => (b'K', stack.encode()),
             Self::Sighting(sighting) => (b'H', sighting.encode()),
+            Self::HolderSample(sample) => (b'G', sample.encode()),
             Self::Usage(usage) => (b'U', usage.encode()),
             Self::Cores(cores) => (b'C', cores.encode()),
             Self::Host(host) => json(b'M', serde_json::to_vec(host)),
@@ -213,6 +217,7 @@ impl Block {
             b'E' => decode_events(content)?,
             b'K' => Self::Stack(NewStack::decode(content)?),
             b'H' => Self::Sighting(Sighting::decode(content)?),
+            b'G' => Self::HolderSample(HolderSample::decode(content)?),
             b'U' => Self::Usage(Usage::decode(content)?),
             b'C' => Self::Cores(Cores::decode(content)?),
             b'M' => Self::Host(serde_json::from_slice(content).ok()?),

@@ -7,6 +7,7 @@ mod block;
 mod cause;
 mod convoy;
 mod file;
+mod held_by;
 mod lane;
 mod picture;
 mod recording;
@@ -20,6 +21,7 @@ pub use block::{Block, End, Ending, Event, Process, ProcessEnd, Start, Thread, T
 pub use busy_gil::log::Kind;
 pub use cause::Cause;
 pub use file::{FileError, HEAD, blocks};
+pub use held_by::{HolderSample, Node, held_by};
 pub use lane::{Lane, State, Stretch, lane};
 pub use picture::{CorePicture, FINE, LanePicture, OVERVIEW, Picture, Released, Times, end as end_of_stall, picture};
 pub use recording::{ProcessRecord, Recording, ThreadFigures, ThreadRecord};

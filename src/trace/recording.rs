@@ -3,6 +3,7 @@
 use super::blame::Stacks;
 use super::block::{Block, End, Event, Process, ProcessEnd, Start, Thread, Totals};
 use super::file::{FileError, HEAD, blocks};
+use super::held_by::{Counts, HolderSample};
 use super::stalls::Stalls;
 use super::usage::{Cores, Usage};
 use crate::results::Host;
@@ -30,6 +31,8 @@ pub struct Recording {
     pub unread_bytes: usize,
     /// The stacks of the stalls.
     pub stacks: Stacks,
+    /// How often each thread was found with each stack while it held a GIL.
+    pub(super) holder_samples: Counts,
     /// The stalls.
     pub stalls: Stalls,
     keeps_events: bool,
@@ -141,6 +144,10 @@ impl Recording {
                 if let Some(thread) = self.thread(process, row) {
                     thread.totals = totals;
                 }
+            }
+            Block::HolderSample(HolderSample { process, gil, tid, at_ns, stack }) => {
+                known = at_ns;
+                *self.holder_samples.entry((process, gil, tid)).or_default().entry(stack).or_default() += 1;
             }
             Block::Usage(usage) => {
                 known = usage.at_ns;

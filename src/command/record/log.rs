@@ -91,6 +91,11 @@ impl Log {
         self.watcher.look(&self.reader, monotonic_ns(), stacks, blocks)
     }
 
+    /// Appends samples of what holds its GILs now.
+    pub fn sample_holders(&mut self, stacks: &mut Stacks, blocks: &mut Vec<Block>) {
+        self.watcher.sample_holders(&self.reader, stacks, blocks);
+    }
+
     /// Appends what has happened since the last call; the figures of `all` threads, if they are wanted.
     ///
     /// # Errors

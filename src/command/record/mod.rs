@@ -26,6 +26,7 @@ use recorder::Recorder;
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::io::{self, Write};
+use std::num::NonZero;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
@@ -91,7 +92,8 @@ pub fn record(arguments: &RecordArguments) -> Result<ExitCode, RecordError> {
     let folder = Folder::create().map_err(RecordError::Folder)?;
     let load = host::Load::begin().map_err(RecordError::Host)?;
     let (start, start_ns) = start(arguments);
-    let mut recorder = Recorder::begin(file, folder.path(), start, start_ns).map_err(unwritable)?;
+    let mut recorder =
+        Recorder::begin(file, folder.path(), start, start_ns, NonZero::new(arguments.rate)).map_err(unwritable)?;
 
     let mut command = Command::new(&arguments.command[0]);
     command.args(&arguments.command[1..]).env(FOLDER, folder.path()).env(PRELOAD, preload(&library, folder.path()));
@@ -102,11 +104,13 @@ pub fn record(arguments: &RecordArguments) -> Result<ExitCode, RecordError> {
             return Ok(not_started(&arguments.command[0], &error));
         }
     };
-    let (idle, mut interval) = (INTERVAL.min(arguments.stall / 2).max(WAITED_FOR), INTERVAL);
+    let sampled = Duration::from_secs(1).checked_div(arguments.rate).unwrap_or(INTERVAL);
+    let idle = INTERVAL.min(arguments.stall / 2).max(WAITED_FOR).min(sampled);
+    let mut interval = idle;
     let mut collected = Instant::now();
     let status = loop {
         let status = program.wait(interval, recorder.processes()).map_err(RecordError::Wait)?;
-        interval = if recorder.look() { WAITED_FOR } else { idle };
+        interval = if recorder.look() { WAITED_FOR.min(idle) } else { idle };
         if collected.elapsed() >= INTERVAL || status.is_some() {
             recorder.collect();
             collected = Instant::now();

@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::io::{self, Write};
+use std::num::NonZero;
 use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 
@@ -26,6 +27,9 @@ pub struct Recorder {
     start_ns: u64,
     next_all_ns: u64,
     next_usage_ns: u64,
+    /// The time between two samples of the holders; None without them.
+    sample_ns: Option<u64>,
+    next_sample_ns: u64,
     cores: CoreUsage,
     file: File,
     threshold_ns: u64,
@@ -37,11 +41,18 @@ pub struct Recorder {
 }
 
 impl Recorder {
-    /// Begins a recording at `start_ns` in `file`, of the processes that have their logs in `folder`.
+    /// Begins a recording at `start_ns` in `file`, of the processes that have their logs in `folder`, with so many samples
+    /// of the holders per second.
     ///
     /// # Errors
     /// The file can't be written.
-    pub fn begin(mut file: File, folder: &Path, start: Start, start_ns: u64) -> io::Result<Self> {
+    pub fn begin(
+        mut file: File,
+        folder: &Path,
+        start: Start,
+        start_ns: u64,
+        samples: Option<NonZero<u32>>,
+    ) -> io::Result<Self> {
         file.write_all(&HEAD)?;
         let mut recorder = Self {
             folder: folder.to_path_buf(),
@@ -51,6 +62,8 @@ impl Recorder {
             start_ns,
             next_all_ns: start_ns + ALL_NS,
             next_usage_ns: start_ns,
+            sample_ns: samples.map(|rate| 1_000_000_000 / u64::from(rate.get())),
+            next_sample_ns: start_ns,
             cores: CoreUsage::default(),
             file,
             threshold_ns: start.stall_ns,
@@ -107,6 +120,12 @@ impl Recorder {
         let mut any = false;
         for log in &mut self.logs {
             any |= log.look(&mut self.stacks, &mut blocks);
+        }
+        let now = monotonic_ns();
+        if let Some(step) = self.sample_ns.filter(|_| now >= self.next_sample_ns) {
+            // After a delay, no samples are made up.
+            self.next_sample_ns = (self.next_sample_ns + step).max(now);
+            self.logs.iter_mut().for_each(|log| log.sample_holders(&mut self.stacks, &mut blocks));
         }
         self.write(blocks);
         any

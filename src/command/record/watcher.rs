@@ -1,7 +1,7 @@
 //! Watches the threads of one process that wait for a GIL. Once one has waited for half of a stall's length, and again
 //! after each further length, the Python stack of the holder is read from outside.
 
-use crate::trace::{Block, Sample, Sighting, Stacks};
+use crate::trace::{Block, HolderSample, Sample, Sighting, Stacks};
 use busy_core::cpu::run_delay;
 use busy_gil::log::{Holder, Reader, Waiter};
 use busy_gil::remote::{Frame, PythonThread, RemoteError, StackError, StackReader};
@@ -184,6 +184,24 @@ impl Watcher {
                 }),
             }
             return;
+        }
+    }
+
+    /// Reads the stacks of the threads that hold a GIL now.
+    pub fn sample_holders(&mut self, log: &Reader, stacks: &mut Stacks, blocks: &mut Vec<Block>) {
+        for gil in log.held().into_iter().flatten() {
+            let holder = || log.holder(gil).ok().flatten();
+            let Some(before) = holder() else { continue };
+            let Some(frames) = self.stack(before) else { continue };
+            // It may have let the GIL go meanwhile and taken it again. Without such samples, short holds would be missed.
+            if holder().is_none_or(|after| after.tid != before.tid) || frames.is_empty() {
+                continue;
+            }
+            let (stack, new) = stacks.number(frames.iter().map(text));
+            blocks.extend(new.map(Block::Stack));
+            let at_ns = busy_core::clock::monotonic_ns().saturating_sub(self.start_ns);
+            let (process, gil, tid) = (self.number, gil as u32, before.tid);
+            blocks.push(Block::HolderSample(HolderSample { process, gil, tid, at_ns, stack }));
         }
     }
 

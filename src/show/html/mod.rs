@@ -2,6 +2,7 @@
 //! Content-Security-Policy also forbids, and it can be read without JavaScript.
 
 mod check;
+mod flame;
 mod lanes;
 mod places;
 mod record;

@@ -1,9 +1,9 @@
 //! A recording as a section of the page.
 
-use super::{lanes, svg};
+use super::{flame, lanes, svg};
 use crate::results::{Host, RecordResult, RecordedProcess, RecordedStall, RecordedThread};
 use crate::show::stalls::{self, calls, meaning};
-use crate::trace::{Picture, Recording, recorded_stall};
+use crate::trace::{Node, Picture, ProcessRecord, Recording, held_by, recorded_stall};
 use crate::units::duration;
 use askama::Template;
 
@@ -11,6 +11,8 @@ use askama::Template;
 const THREADS: usize = 200;
 /// See `THREADS`.
 const CALLS: usize = 20;
+/// See `THREADS`. The number of processes with a flame graph.
+const FLAMES: usize = 20;
 /// See `THREADS`.
 const FRAMES: usize = 16;
 /// The number of stalls in the table, if there is no picture.
@@ -35,6 +37,8 @@ pub(super) struct RecordSection {
     missing: Vec<(String, String)>,
     facts: Vec<(&'static str, String)>,
     picture: Option<PictureSection>,
+    /// The flame graph of each process that was sampled, with its title.
+    flames: Vec<(String, String)>,
     calls: Vec<CallRow>,
     stalls: Vec<StallRow>,
     stalls_note: String,
@@ -127,6 +131,7 @@ impl RecordSection {
             missing: missing(result),
             facts: facts(result),
             picture,
+            flames: flames(recorded),
             calls: call_rows(result),
             stalls,
             stalls_note,
@@ -197,6 +202,18 @@ fn facts(result: &RecordResult) -> Vec<(&'static str, String)> {
     }
     facts.truncate(60);
     facts
+}
+
+fn flames(recorded: &Recorded<'_>) -> Vec<(String, String)> {
+    let processes = recorded
+        .recording
+        .into_iter()
+        .flat_map(|recording| recording.processes.values().map(move |process| (process, held_by(recording, process))));
+    let flame = |(process, root): (&ProcessRecord, Node)| {
+        let title = format!("Process {}: the GIL was held for {}", process.process.pid, duration(root.held_s));
+        Some((title, flame::svg(&root))).filter(|(_, svg)| !svg.is_empty())
+    };
+    processes.filter_map(flame).take(FLAMES).collect()
 }
 
 fn call_rows(result: &RecordResult) -> Vec<CallRow> {
