@@ -1,7 +1,7 @@
 #ifndef BUSY_GIL_H
 #define BUSY_GIL_H
 
-/* Generated from ffi/src/gil.rs by cbindgen; do not edit. `make generate` writes it. */
+/* Generated from ffi/src/gil.rs and gil_counters.rs by cbindgen; do not edit. `make generate` writes it. */
 
 #include "busy.h"
 
@@ -46,6 +46,9 @@
 
 /* Initialises a busy_gil_histograms: busy_gil_histograms histograms = BUSY_GIL_HISTOGRAMS_INIT; */
 #define BUSY_GIL_HISTOGRAMS_INIT {sizeof(busy_gil_histograms), 0, 0, {0}, {0}}
+
+/* Initialises a busy_gil_counters: busy_gil_counters counters = BUSY_GIL_COUNTERS_INIT; */
+#define BUSY_GIL_COUNTERS_INIT {sizeof(busy_gil_counters), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, {0}, {0}}
 
 /**
  * A value of busy_gil_thread.state: the thread holds the GIL.
@@ -250,6 +253,80 @@ typedef struct busy_gil_histograms {
      */
     uint64_t waits[BUSY_GIL_BUCKETS];
 } busy_gil_histograms;
+
+/**
+ * The sums over all threads with one GIL since the session began. Initialise the struct with BUSY_GIL_COUNTERS_INIT, then
+ * set `gil`. Times are in nanoseconds. A hold or a wait that is still going on counts up to `at_ns`.
+ *
+ * Within a session, no figure ever falls from one reading to the next, in any thread. A figure may miss an event that a
+ * thread is recording during the call; the next reading has it.
+ */
+typedef struct busy_gil_counters {
+    /**
+     * Set by the caller: sizeof(busy_gil_counters). BUSY_GIL_COUNTERS_INIT sets it.
+     */
+    size_t size;
+    /**
+     * Set by the caller: the index of the GIL, as in busy_gil_totals.
+     */
+    uint32_t gil;
+    /**
+     * The number of GILs that `gil` can select, as in busy_gil_totals.
+     */
+    uint32_t gils;
+    /**
+     * As in busy_gil_totals.
+     */
+    uint32_t metered;
+    /**
+     * The number of threads that wait for the GIL at this moment.
+     */
+    uint32_t waiting;
+    /**
+     * The id of the interpreter that owns this GIL; 0 is the main interpreter.
+     */
+    int64_t interpreter;
+    /**
+     * The number of the session, as in busy_gil_totals. A forked child begins a new session, in which all sums begin at 0.
+     */
+    uint64_t session;
+    /**
+     * The time of this reading on CLOCK_MONOTONIC.
+     */
+    uint64_t at_ns;
+    /**
+     * The time for which this GIL has been metered.
+     */
+    uint64_t metered_ns;
+    /**
+     * The time for which any thread held the GIL, at most `metered_ns`.
+     */
+    uint64_t held_ns;
+    /**
+     * The time for which threads waited for the GIL, summed over all threads.
+     */
+    uint64_t waited_ns;
+    /**
+     * The number of times that a thread acquired the GIL.
+     */
+    uint64_t acquisitions;
+    /**
+     * The number of times that a thread dropped the GIL (see Terms above).
+     */
+    uint64_t forced_drops;
+    /**
+     * 1 if histograms are kept (busy_gil_histograms_keep()); if 0, the following arrays are 0.
+     */
+    uint64_t has_histograms;
+    /**
+     * The number of holds of each length, as in busy_gil_histograms, since histograms are kept.
+     */
+    uint64_t holds[BUSY_GIL_BUCKETS];
+    /**
+     * The number of waits of each length, likewise.
+     */
+    uint64_t waits[BUSY_GIL_BUCKETS];
+} busy_gil_counters;
 
 #ifdef __cplusplus
 extern "C" {
@@ -460,6 +537,31 @@ busy_status busy_gil_window_close(uint32_t number);
  */
 size_t busy_gil_reason(char *text,
                        size_t capacity);
+
+/**
+ * Writes the sums over all threads with one GIL to `*counters`. The field `counters->gil` selects the GIL. The call takes
+ * less than a microsecond if the process has one GIL, however many threads there are, and costs the other threads nothing.
+ * So it can be called at any rate.
+ *
+ * - `counters`: see busy_gil_counters; must not be NULL.
+ *
+ * Ownership: the caller owns `counters`.
+ * GIL: not needed.
+ * Blocking: only for calls in other threads; see Blocking above.
+ * Threads: any number of threads may call it at the same time, each with a `counters` of its own.
+ * Signals: a signal handler must not call it.
+ *
+ * Returns:
+ * - BUSY_OK: the sums are written.
+ * - BUSY_GIL_OFF: the meter is not running.
+ * - BUSY_GIL_REFUSED: as for busy_gil_snapshot().
+ * - BUSY_BAD_OPTION: no GIL has the index `counters->gil`.
+ * - BUSY_BAD_SIZE: as for busy_wait_ns(), with `counters` in place of `options`.
+ * - BUSY_NULL_POINTER: `counters` is NULL.
+ *
+ * After every status except BUSY_OK, nothing has been written.
+ */
+busy_status busy_gil_counters_read(struct busy_gil_counters *counters);
 
 #ifdef __cplusplus
 }  /* extern "C" */

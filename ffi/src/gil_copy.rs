@@ -18,6 +18,7 @@ pub(crate) struct OtherCopy {
     pub(crate) own_thread: unsafe extern "C" fn(*mut c_void) -> busy_status,
     pub(crate) histograms_keep: extern "C" fn() -> busy_status,
     pub(crate) histograms_read: unsafe extern "C" fn(*mut c_void) -> busy_status,
+    pub(crate) counters_read: unsafe extern "C" fn(*mut c_void) -> busy_status,
     reason: unsafe extern "C" fn(*mut c_char, usize) -> usize,
 }
 
@@ -109,7 +110,7 @@ impl Loaded {
         if self.abi()? != (BUSY_ABI_MAJOR, BUSY_ABI_MINOR) {
             return None;
         }
-        let [stop, snapshot, open, close, own, keep, read, reason] = [
+        let [stop, snapshot, open, close, own, keep, read, counters, reason] = [
             c"busy_gil_stop",
             c"busy_gil_snapshot",
             c"busy_gil_window_open",
@@ -117,6 +118,7 @@ impl Loaded {
             c"busy_gil_own_thread",
             c"busy_gil_histograms_keep",
             c"busy_gil_histograms_read",
+            c"busy_gil_counters_read",
             c"busy_gil_reason",
         ]
         .map(|name| self.function(name));
@@ -134,6 +136,9 @@ impl Loaded {
                 own_thread: std::mem::transmute::<usize, unsafe extern "C" fn(*mut c_void) -> busy_status>(own?),
                 histograms_keep: std::mem::transmute::<usize, extern "C" fn() -> busy_status>(keep?),
                 histograms_read: std::mem::transmute::<usize, unsafe extern "C" fn(*mut c_void) -> busy_status>(read?),
+                counters_read: std::mem::transmute::<usize, unsafe extern "C" fn(*mut c_void) -> busy_status>(
+                    counters?,
+                ),
                 reason: std::mem::transmute::<usize, unsafe extern "C" fn(*mut c_char, usize) -> usize>(reason?),
             })
         }

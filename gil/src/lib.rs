@@ -22,7 +22,7 @@ mod snapshot;
 
 pub use fork_lock::ForkLock;
 pub use refusal::Refusal;
-pub use snapshot::{BUCKETS, GilTotals, Histograms, Snapshot, ThreadTotals};
+pub use snapshot::{BUCKETS, Counters, GilTotals, Histograms, Snapshot, ThreadTotals};
 
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 pub mod remote;

@@ -48,6 +48,36 @@ pub struct GilTotals {
     pub threads: Vec<ThreadTotals>,
 }
 
+/// The sums over all threads of one GIL, since the session began. Times are in nanoseconds. A current hold or wait counts up
+/// to `at_ns`. No figure ever falls within a session.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Counters {
+    /// See [`Snapshot`].
+    pub session: u64,
+    /// The number of GILs.
+    pub gils: usize,
+    /// See [`GilTotals`], for this field and for the following ones.
+    pub interpreter: i64,
+    /// False if the GIL has had no event.
+    pub metered: bool,
+    /// The time of the reading, on CLOCK_MONOTONIC.
+    pub at_ns: u64,
+    /// The time for which it has been metered.
+    pub metered_ns: u64,
+    /// The time that threads held it.
+    pub held_ns: u64,
+    /// The time that threads waited for it, summed over the threads.
+    pub waited_ns: u64,
+    /// The number of acquires.
+    pub acquisitions: u64,
+    /// The number of drops on request.
+    pub forced_drops: u64,
+    /// The number of threads that wait for it now.
+    pub waiting: u32,
+    /// How many holds and waits had which length since they were counted. None if they are not.
+    pub histograms: Option<Histograms>,
+}
+
 /// The number of buckets of a histogram.
 pub const BUCKETS: usize = 26;
 

@@ -1,7 +1,7 @@
 //! The meter on unsupported platforms: it never starts.
 
 use crate::refusal::Refusal;
-use crate::snapshot::{Snapshot, ThreadTotals};
+use crate::snapshot::{Counters, Snapshot, ThreadTotals};
 
 /// A meter. None exists on this platform: [`Meter::start`] fails.
 #[derive(Debug)]
@@ -35,6 +35,16 @@ impl Meter {
 
     /// Can't be called, since no value of this type exists.
     pub fn snapshot(&self) -> Snapshot {
+        match *self {}
+    }
+
+    /// Can't be called, since no value of this type exists.
+    pub fn count_lengths(&self) {
+        match *self {}
+    }
+
+    /// Can't be called, since no value of this type exists.
+    pub fn counters(&self, _gil: usize) -> Option<Counters> {
         match *self {}
     }
 

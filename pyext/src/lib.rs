@@ -4,6 +4,7 @@
 //! lab.
 
 mod capi;
+mod counters;
 mod gil_window;
 mod libbusy;
 mod nanoseconds;
@@ -21,6 +22,8 @@ mod _busy {
     use crate::wait::{WithLock, WithoutLock};
     use pyo3::prelude::*;
 
+    #[pymodule_export]
+    use crate::counters::{counters_begin, counters_read};
     #[pymodule_export]
     use crate::gil_window::{gil_close, gil_histograms, gil_open, gil_read, gil_rows};
     #[pymodule_export]

@@ -11,12 +11,14 @@ import pytest
 
 WAITS = ["with_lock", "without_lock"]
 METER = [
+    "Counters",
     "GilNotMeterable",
     "Histograms",
     "ThreadTimes",
     "Verdict",
     "WatchedThread",
     "check",
+    "counters",
     "get_include",
     "get_library",
     "thread_times",

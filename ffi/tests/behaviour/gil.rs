@@ -63,6 +63,12 @@ fn a_meter_that_is_off_has_no_starts_no_windows_and_no_totals() {
         assert_eq!((busy().gil_histograms_read)(&mut histograms), GIL_OFF);
         histograms.size -= 1;
         assert_eq!((busy().gil_histograms_read)(&mut histograms), BAD_SIZE);
+        assert_eq!((busy().gil_counters_read)(null_mut()), NULL_POINTER);
+        let mut counters = GilCounters::new();
+        assert_eq!((busy().gil_counters_read)(&mut counters), GIL_OFF);
+        assert_eq!(counters, GilCounters::new(), "written after an error");
+        counters.size -= 1;
+        assert_eq!((busy().gil_counters_read)(&mut counters), BAD_SIZE);
     }
     assert_eq!((totals, number, needed), (GilTotals::new(), 7, 7), "written after an error");
 }

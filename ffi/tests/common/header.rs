@@ -100,6 +100,20 @@ impl GilHistograms {
     }
 }
 
+/// BUSY_GIL_COUNTERS_INIT: the size, and zeros for the fields behind it.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct GilCounters {
+    pub size: usize,
+    pub rest: [u64; 11 + 2 * 26],
+}
+
+impl GilCounters {
+    pub fn new() -> Self {
+        Self { size: size_of::<Self>(), rest: [0; 11 + 2 * 26] }
+    }
+}
+
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WaitResult {

@@ -37,18 +37,21 @@ except SystemError:
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from busy._check import Verdict, check
+    from busy._counters import Counters, counters
     from busy._gil import GilNotMeterable, Histograms, ThreadTimes, thread_times
     from busy._installation import get_include, get_library
     from busy._watch import WatchedThread, watch
 
 # The module of each name that is imported on first use, so that `import busy` stays cheap.
 _LAZY = {
+    "Counters": "busy._counters",
     "GilNotMeterable": "busy._gil",
     "Histograms": "busy._gil",
     "ThreadTimes": "busy._gil",
     "Verdict": "busy._check",
     "WatchedThread": "busy._watch",
     "check": "busy._check",
+    "counters": "busy._counters",
     "get_include": "busy._installation",
     "get_library": "busy._installation",
     "thread_times": "busy._gil",
@@ -56,6 +59,7 @@ _LAZY = {
 }
 
 __all__ = [
+    "Counters",
     "GilNotMeterable",
     "Histograms",
     "ThreadTimes",
@@ -63,6 +67,7 @@ __all__ = [
     "WatchedThread",
     "__version__",
     "check",
+    "counters",
     "get_include",
     "get_library",
     "thread_times",

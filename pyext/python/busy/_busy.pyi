@@ -2,6 +2,8 @@ from typing import Final, SupportsFloat, SupportsIndex, TypeAlias
 
 __all__ = [
     "__version__",
+    "counters_begin",
+    "counters_read",
     "cpu_clocks",
     "gil_close",
     "gil_histograms",
@@ -28,6 +30,12 @@ def with_lock(seconds: SupportsFloat | SupportsIndex, /) -> int:
 
 def without_lock(seconds: SupportsFloat | SupportsIndex, /) -> int:
     """Spin for at least `seconds` with the GIL released, and return the number of clock polls."""
+
+def counters_begin() -> None:
+    """Starts the meter, which is never stopped then, with histograms."""
+
+def counters_read(which: int) -> tuple[int, int, int, bool, int, int, int, int, int, bytes] | None:
+    """Returns the sums of the GIL with the index `which`: the fields of busy._counters._Sums. None if there is none."""
 
 def gil_open(histograms: bool) -> object:
     """Starts the meter if needed, and opens a window, with histograms if wanted. Returns a capsule, which closes the

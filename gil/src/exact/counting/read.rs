@@ -113,8 +113,8 @@ impl Reader<'_> {
         barrier::of_all_threads();
         // A thread that began before the cut, but after the lists were brought up to date.
         self.registry.admit(lists);
-        let of_session = |gil: &&Gil| gil.id() != 0 && gil.session() == session;
-        let gils = self.gils.all().iter().filter(of_session).map(|gil| GilReading::new(gil, session, slot, at));
+        let gils =
+            self.gils.all().iter().filter(|gil| gil.is_of(session)).map(|gil| GilReading::new(gil, session, slot, at));
         let mut reading = Reading { session, at, gils: gils.collect() };
         lists.living().for_each(|account| reading.add(account, false, slot));
         lists.retired().for_each(|account| reading.add(account, true, slot));
