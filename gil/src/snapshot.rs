@@ -126,6 +126,39 @@ pub struct ThreadTotals {
     pub longest_wait_ns: u64,
 }
 
+/// A hold of a GIL that made other threads wait.
+#[derive(Debug, Clone)]
+pub struct Stall {
+    /// The id of the interpreter to which the GIL belongs.
+    pub interpreter: i64,
+    /// The number of the holder's row, as in [`ThreadTotals::id`].
+    pub id: u64,
+    /// The holder's native thread id.
+    pub tid: u32,
+    /// The start of the hold, on CLOCK_MONOTONIC.
+    pub at_ns: u64,
+    /// The length of the hold.
+    pub held_ns: u64,
+    /// The number of threads that waited when it ended.
+    pub waiting: u32,
+    /// The threads that were seen waiting, the one that waited for the longest first.
+    pub waiters: Vec<Waiter>,
+    /// The holder's Python stack during the hold, the innermost frame first, each as `FILE:LINE FUNCTION`; or the reason why
+    /// there is none.
+    pub stack: Result<Vec<String>, String>,
+    /// The number of long holds before this one that came too fast to be reported.
+    pub missed: u64,
+}
+
+/// A thread that waited during a stall.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Waiter {
+    /// Its native thread id.
+    pub tid: u32,
+    /// The part of the hold for which it waited.
+    pub waited_ns: u64,
+}
+
 impl GilTotals {
     /// Computes the GIL's own figures from those of its threads.
     pub(crate) fn sum(&mut self) {

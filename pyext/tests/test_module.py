@@ -11,6 +11,11 @@ import pytest
 
 WAITS = ["with_lock", "without_lock"]
 METER = [
+    "SlowTurn",
+    "Stall",
+    "StallLog",
+    "log_stalls",
+    "loop_delay",
     "Counters",
     "GilNotMeterable",
     "Histograms",

@@ -114,6 +114,20 @@ impl GilCounters {
     }
 }
 
+/// BUSY_GIL_STALL_INIT: the size, and zeros for the fields behind it.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct GilStall {
+    pub size: usize,
+    pub rest: [u64; 7 + 4 + 8],
+}
+
+impl GilStall {
+    pub fn new() -> Self {
+        Self { size: size_of::<Self>(), rest: [0; 7 + 4 + 8] }
+    }
+}
+
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WaitResult {

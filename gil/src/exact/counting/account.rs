@@ -192,16 +192,17 @@ impl Account {
         self.event(open, now, |now, _| self.now.holds_since.store(now, Relaxed));
     }
 
-    /// Records a release, which ends the current hold. Returns the moment that counts.
+    /// Records a release, which ends the current hold. Returns the moment that counts, and the start of the hold if it is
+    /// to be noted.
     #[inline]
-    pub(super) fn released(&self, open: &Slots, now: u64, is_forced: bool) -> u64 {
-        let moment = self.event(open, now, |now, cut| {
-            self.ends_hold(open, cut, now);
+    pub(super) fn released(&self, open: &Slots, now: u64, is_forced: bool) -> (u64, Option<u64>) {
+        let found = self.event(open, now, |now, cut| {
+            let noted = self.ends_hold(open, cut, now);
             add(if is_forced { &self.now.forced_drops } else { &self.now.voluntary_releases }, 1);
-            now
+            (now, noted)
         });
         self.release.store(if is_forced { FORCED } else { RELEASED }, Relaxed);
-        moment
+        found
     }
 
     /// Ends the current hold, if any, without a release: the GIL is being destroyed. Returns the moment that counts.
@@ -212,20 +213,23 @@ impl Account {
         })
     }
 
-    /// Records the current hold, which ends at `now`.
+    /// Records the current hold, which ends at `now`. Returns its start if it is to be noted.
     #[inline]
-    fn ends_hold(&self, open: &Slots, cut: u64, now: u64) {
+    fn ends_hold(&self, open: &Slots, cut: u64, now: u64) -> Option<u64> {
         let since = self.now.holds_since.load(Relaxed);
         if since == 0 {
-            return;
+            return None;
         }
         // The time stamp counters of two cores may differ by a few ticks.
         let length = now.saturating_sub(since);
         add(&self.now.held, length);
+        let mut noted = None;
         if length >= self.floors[0].load(Relaxed) {
             self.keeps_length(Kind::Hold, open, cut, since, now, true);
+            noted = (length >= open.noted()).then_some(since);
         }
         self.now.holds_since.store(0, Relaxed);
+        noted
     }
 
     /// Records the start of a wait, unless the thread is already waiting; then returns None. If a wait for the hand-over
@@ -295,7 +299,7 @@ impl Account {
         let ever = [&self.now.longest_hold, &self.now.longest_wait][kind as usize];
         ever.store(ever.load(Relaxed).max(now.saturating_sub(since)), Relaxed);
         let least = open.book(self.number(), cut, kind, since, now).min(ever.load(Relaxed));
-        let floor = if open.counts_lengths(cut) { 0 } else { least + 1 };
+        let floor = if open.counts_lengths(cut) { 0 } else { least.saturating_add(1).min(open.noted()) };
         self.floors[kind as usize].store(floor, Relaxed);
         // SAFETY: null, or the lengths of a GIL, which are never freed.
         if let Some(lengths) = unsafe { self.lengths.load(Relaxed).as_ref() }
@@ -365,6 +369,16 @@ impl Account {
     /// Returns the longest hold and wait that have ended in the window of `slot` up to `cut`, the latest one.
     pub(super) fn longest(&self, slot: &Slot, cut: u64) -> [u64; 2] {
         [Kind::Hold, Kind::Wait].map(|kind| slot.longest(self.number(), cut, kind))
+    }
+
+    /// Returns the start of the current hold; 0 if there is none.
+    pub(super) fn holds_since(&self) -> u64 {
+        self.now.holds_since.load(Relaxed)
+    }
+
+    /// Returns the start of the current wait.
+    pub(super) fn waits_since(&self) -> Option<u64> {
+        Some(self.now.waits_since.load(Relaxed)).filter(|since| *since != 0)
     }
 
     /// Returns the next account of the same thread, in a ring.

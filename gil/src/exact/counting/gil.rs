@@ -4,6 +4,7 @@ use super::account::{Account, NONE};
 use super::capacity::GILS;
 use super::figures::{Cells, Figures};
 use super::histogram::Lengths;
+use super::long_holds::{LongHold, LongHolds};
 use super::single_writer::add;
 use super::sink::{self, Event};
 use super::slots::{OPEN, Slots};
@@ -39,6 +40,8 @@ pub(crate) struct Gil {
     past_session: AtomicU64,
     /// The lengths of the holds and waits.
     lengths: Lengths,
+    /// The latest holds that were noted.
+    long_holds: LongHolds,
 }
 
 impl Gil {
@@ -71,7 +74,7 @@ impl Gil {
 
     /// Returns the number of the GIL.
     #[inline]
-    pub(super) fn id(&self) -> u64 {
+    pub(crate) fn id(&self) -> u64 {
         self.id.load(Relaxed)
     }
 
@@ -94,12 +97,12 @@ impl Gil {
     }
 
     /// Returns the id of its interpreter.
-    pub(super) fn interpreter(&self) -> i64 {
+    pub(crate) fn interpreter(&self) -> i64 {
         self.interpreter.load(Relaxed)
     }
 
     /// Returns true if it is in use, and belongs to `session`.
-    pub(super) fn is_of(&self, session: u64) -> bool {
+    pub(crate) fn is_of(&self, session: u64) -> bool {
         self.id() != 0 && self.session() == session
     }
 
@@ -192,10 +195,42 @@ impl Gil {
     #[inline]
     pub(crate) fn released(&self, open: &Slots, session: u64, now: u64, is_forced: bool) {
         let Some(account) = self.holder() else { return self.first_event(session, open, now) };
-        let moment = account.released(open, now, is_forced);
+        let (moment, noted) = account.released(open, now, is_forced);
         self.tally.hold_ended(moment, is_forced);
         self.holder.store(NONE, Relaxed);
+        if let Some(since) = noted {
+            self.note(account, since, moment);
+        }
         sink::report(account, if is_forced { Event::Dropped } else { Event::Released }, now);
+    }
+
+    /// Notes a hold of the calling thread that has ended, before any other thread can acquire the GIL.
+    #[cold]
+    fn note(&self, account: &Account, since: u64, until: u64) {
+        let waiting = u64::from(self.tally.waiting(account.session()));
+        self.long_holds.push(&LongHold { id: account.id(), tid: u64::from(account.tid()), since, until, waiting });
+    }
+
+    /// Returns the number of holds that were ever noted.
+    pub(crate) fn noted_so_far(&self) -> u64 {
+        self.long_holds.written()
+    }
+
+    /// Passes the noted holds on to `body`, as [`LongHolds::read_from`] does.
+    pub(crate) fn noted_from(&self, next: u64, body: impl FnMut(LongHold)) -> (u64, u64) {
+        self.long_holds.read_from(next, body)
+    }
+
+    /// Returns the number of the holder's row, and the start of its hold. The caller may be any thread: the two belong
+    /// together only if they are the same in a second call.
+    pub(crate) fn running_hold(&self) -> Option<(u64, u64)> {
+        let account = self.holder()?;
+        Some((account.id(), account.holds_since())).filter(|(_, since)| *since != 0)
+    }
+
+    /// Returns the number of threads that wait in `session`.
+    pub(crate) fn waiting(&self, session: u64) -> u32 {
+        self.tally.waiting(session)
     }
 
     #[cold]
