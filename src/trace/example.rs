@@ -3,6 +3,7 @@
 use super::blame::{NewStack, Sample, Sighting};
 use super::block::{Block, End, Ending, Event, Process, ProcessEnd, Start, Thread, Totals};
 use super::recording::Recording;
+use super::usage::Cores;
 use busy_gil::log::Kind;
 
 pub(super) const MS: u64 = 1_000_000;
@@ -46,6 +47,8 @@ pub(super) fn example() -> Recording {
         run_delay_ns: Some(0),
         samples: vec![Sample { at_ns: 110 * MS, stack: 0 }],
     }));
+    let cores = |at: u64, busy: u16| Block::Cores(Cores { at_ns: at * MS, busy: vec![(3, busy)] });
+    blocks.extend([cores(50, 0), cores(150, 1000), cores(250, 495)]);
     blocks.extend([end(0, Ending::Executed, 400), process(1), thread(1, 1, 7, 0), thread(1, 2, 7, 1)]);
     blocks.push(events(1, 1, &[(Acquired, 500), (Released, 510)]));
     blocks.push(events(1, 2, &[(Acquired, 505), (Released, 520)]));

@@ -40,7 +40,7 @@ pub fn perfetto(recording: &Recording, to: &mut (impl Write + ?Sized)) -> io::Re
             export.waiting(&timeline, track)?;
         }
     }
-    Ok(())
+    export.cores()
 }
 
 /// The tracks of the threads of a process, by thread id: the names of each thread, and their tracks.
@@ -145,14 +145,35 @@ impl<'a, W: Write + ?Sized> Export<'a, W> {
     }
 
     fn waiting(&mut self, timeline: &Timeline<'a>, parent: u64) -> io::Result<()> {
-        let counter = Some(CounterDescriptor { unit_name: Some("threads".into()) });
-        let track = self.track(TrackDescriptor { counter, ..named(&timeline.name("threads that wait"), parent) })?;
+        let track = self.counter(&timeline.name("threads that wait"), "threads", Some(parent))?;
         for (at_ns, count) in timeline.waiting() {
-            let (r#type, counter_value) = (Some(EventType::Counter.into()), Some(count.into()));
-            let event = TrackEvent { r#type, counter_value, track_uuid: Some(track), ..TrackEvent::default() };
-            self.packets.event(event, at_ns)?;
+            let event = TrackEvent { counter_value: Some(count.into()), ..TrackEvent::default() };
+            self.packets.value(track, event, at_ns)?;
         }
         Ok(())
+    }
+
+    /// Writes how busy each core was, with all programs of the machine, from the start of each interval on.
+    fn cores(&mut self) -> io::Result<()> {
+        let mut tracks: BTreeMap<u32, u64> = BTreeMap::new();
+        for [before, cores] in self.recording.cores.array_windows::<2>() {
+            for (core, busy) in &cores.busy {
+                let track = match tracks.get(core) {
+                    Some(track) => *track,
+                    None => self.counter(&format!("core {core}"), "%", None)?,
+                };
+                tracks.insert(*core, track);
+                let percent = Some(f64::from(*busy) / 10.0);
+                let event = TrackEvent { double_counter_value: percent, ..TrackEvent::default() };
+                self.packets.value(track, event, before.at_ns)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn counter(&mut self, name: &str, unit: &str, parent_uuid: Option<u64>) -> io::Result<u64> {
+        let (name, counter) = (Some(name.into()), Some(CounterDescriptor { unit_name: Some(unit.into()) }));
+        self.track(TrackDescriptor { name, parent_uuid, counter, ..TrackDescriptor::default() })
     }
 
     /// Returns what is known about a stall, as details of its slice.

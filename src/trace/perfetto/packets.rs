@@ -85,6 +85,12 @@ impl<'a, W: Write + ?Sized> Packets<'a, W> {
         self.event(TrackEvent { r#type, track_uuid, ..TrackEvent::default() }, to_ns)
     }
 
+    /// Writes the value of a counter, from that time on.
+    pub(super) fn value(&mut self, track: u64, value: TrackEvent, at_ns: u64) -> io::Result<()> {
+        let (r#type, track_uuid) = (Some(EventType::Counter.into()), Some(track));
+        self.event(TrackEvent { r#type, track_uuid, ..value }, at_ns)
+    }
+
     /// Returns the numbers of the texts, and writes those that are new.
     pub(super) fn interned(&mut self, texts: &[&str]) -> io::Result<Vec<u64>> {
         let mut new = Vec::new();

@@ -28,7 +28,7 @@ struct Slice {
 struct Decoded {
     tracks: BTreeMap<u64, TrackDescriptor>,
     slices: Vec<Slice>,
-    counters: Vec<(u64, u64, i64)>,
+    counters: Vec<(u64, u64, f64)>,
     texts: BTreeMap<u64, String>,
 }
 
@@ -69,7 +69,11 @@ fn decoded(recording: &Recording) -> Decoded {
                 assert_eq!((last.track, last.to), (track, 0), "a slice ends before the next one of its track begins");
                 last.to = at;
             }
-            EventType::Counter => found.counters.push((track, at, event.counter_value.unwrap())),
+            EventType::Counter => found.counters.push((
+                track,
+                at,
+                event.counter_value.map_or_else(|| event.double_counter_value.unwrap(), |value| value as f64),
+            )),
             EventType::Unspecified => panic!("an event without a type"),
         }
     }
@@ -156,10 +160,19 @@ fn the_counter_of_each_gil_has_the_threads_that_wait() {
     let recording = example();
     let found = decoded(&recording);
     let counters = found.tracks.values().filter(|track| track.counter.is_some());
-    let counters: Vec<&TrackDescriptor> = counters.collect();
-    assert!(counters.iter().all(|track| track.counter.as_ref().unwrap().unit_name.as_deref() == Some("threads")));
-    let names: Vec<&str> = counters.iter().map(|track| track.name.as_deref().unwrap()).collect();
-    assert_eq!(names, ["threads that wait", "threads that wait", "threads that wait (GIL 1)"]);
-    let values: Vec<(u64, i64)> = found.counters.iter().map(|(_, at, value)| (*at, *value)).collect();
-    assert_eq!(values, [(100, 1), (105, 2), (150, 1), (159, 0), (300, 1), (400, 0)]);
+    let names = counters.map(|track| {
+        let unit = track.counter.as_ref().unwrap().unit_name.as_deref().unwrap();
+        (track.name.as_deref().unwrap(), unit)
+    });
+    let expected = [
+        ("threads that wait", "threads"),
+        ("threads that wait", "threads"),
+        ("threads that wait (GIL 1)", "threads"),
+        ("core 3", "%"),
+    ];
+    assert_eq!(names.collect::<Vec<_>>(), expected);
+    let values: Vec<(u64, f64)> = found.counters.iter().map(|(_, at, value)| (*at, *value)).collect();
+    let waiting = [(100, 1.0), (105, 2.0), (150, 1.0), (159, 0.0), (300, 1.0), (400, 0.0)];
+    // The core was busy from 50 to 150 ms, and half of the time up to 250 ms.
+    assert_eq!(values, [&waiting[..], &[(50, 100.0), (150, 49.5)]].concat());
 }
