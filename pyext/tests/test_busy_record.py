@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import textwrap
+import time
 
 import pytest
 from busy import _recorded_tests
@@ -100,6 +101,17 @@ def test_a_pytest_that_another_program_calls_is_refused(run, tmp_path):
     caller = "import pytest, sys; sys.exit(pytest.main(['--busy-record=tests.busy', *sys.argv[1:]]))"
     done = run(caller=["-c", caller])
     assert done.returncode == 4 and "called by another program" in done.stderr, done.stdout + done.stderr
+
+
+def test_a_test_is_noted_with_its_start_and_end(tmp_path):
+    before = time.monotonic_ns()
+    with _recorded_tests.noted(str(tmp_path), "one"):
+        running = _recorded_tests._notes(tmp_path)
+    with _recorded_tests.noted(str(tmp_path / "of a run that has ended"), "two"):
+        after = time.monotonic_ns()
+    [unfinished], [finished] = running[os.getpid()], _recorded_tests._notes(tmp_path)[os.getpid()]
+    assert (unfinished.test, unfinished.end) == ("one", sys.maxsize)
+    assert before <= finished.start == unfinished.start <= finished.end <= after
 
 
 def test_a_stall_is_named_after_the_test_that_ran_for_most_of_it():
