@@ -40,5 +40,7 @@ for packet in trace.packet:
         assert slices[-1]["track"] == found.track_uuid
         slices[-1]["to"] = at
     else:
-        counters.append([tracks[found.track_uuid].name, at, found.counter_value or found.double_counter_value])
+        counters.append(
+            [tracks[found.track_uuid].name, at, found.counter_value or found.double_counter_value]
+        )
 json.dump({"slices": slices, "counters": counters}, sys.stdout)
