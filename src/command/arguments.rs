@@ -162,6 +162,18 @@ pub struct RecordArguments {
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
 
+    /// Write the recording to FILE as a Perfetto trace as well, for ui.perfetto.dev
+    #[arg(long, value_name = "FILE")]
+    pub perfetto: Option<PathBuf>,
+
+    /// Write the recording to FILE as a profile for the Firefox Profiler as well, for profiler.firefox.com
+    #[arg(long, value_name = "FILE")]
+    pub firefox: Option<PathBuf>,
+
+    /// Write the recording to FILE as trace events in JSON as well, for viztracer --combine
+    #[arg(long, value_name = "FILE")]
+    pub chrome: Option<PathBuf>,
+
     /// The length from which on a wait for the GIL is a stall, whose holder's Python stack is recorded
     #[arg(long, value_name = "TIME", default_value = "10ms", value_parser = time)]
     pub stall: Duration,

@@ -32,6 +32,8 @@ const SIGNALS: [Signal; 7] = [
 pub struct Foreground {
     child: Child,
     signals: SignalFd,
+    /// Set when signals are this command's again.
+    is_over: Arc<AtomicBool>,
 }
 
 impl Foreground {
@@ -45,7 +47,9 @@ impl Foreground {
         let ignored = signals::ignored();
         let caught = SIGNALS.into_iter().filter(|signal| !ignored.contains(&(*signal as i32)));
         let caught: Vec<_> = caught.map(|signal| (signal, Arc::new(AtomicBool::new(false)))).collect();
+        let is_over = Arc::new(AtomicBool::new(false));
         for (signal, has_come) in &caught {
+            flag::register_conditional_default(*signal as i32, Arc::clone(&is_over))?;
             flag::register(*signal as i32, Arc::clone(has_come))?;
         }
         // While SIGCHLD is ignored, children leave no status to wait for (wait(2)).
@@ -54,7 +58,7 @@ impl Foreground {
         let set: SigSet = SIGNALS.into_iter().collect();
         set.thread_block()?;
         let signals = SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
-        let program = Self { child, signals };
+        let program = Self { child, signals, is_over };
         for (signal, has_come) in caught {
             if has_come.load(Ordering::Relaxed) && is_passed_on(signal as i32, true) {
                 program.send(signal as i32);
@@ -93,6 +97,14 @@ impl Foreground {
             }
         }
         self.child.try_wait()
+    }
+
+    /// Returns this command's signals to it, once the program has ended: from now on, they end this command.
+    pub fn return_signals(&self) {
+        while let Ok(Some(_)) = self.signals.read_signal() {}
+        self.is_over.store(true, Ordering::Relaxed);
+        let set: SigSet = SIGNALS.into_iter().filter(|signal| *signal != Signal::SIGCHLD).collect();
+        let _ = set.thread_unblock();
     }
 
     fn send(&self, signal: i32) {

@@ -5,25 +5,34 @@
 mod blame;
 mod block;
 mod cause;
+mod chrome;
 mod convoy;
+#[cfg(test)]
+mod example;
 mod file;
+mod firefox;
 mod held_by;
 mod lane;
+mod perfetto;
 mod picture;
 mod recording;
 mod result;
 mod row;
 mod stalls;
+mod timeline;
 mod usage;
 
 pub use blame::{NewStack, Sample, Sighting, Stacks};
 pub use block::{Block, End, Ending, Event, Process, ProcessEnd, Start, Thread, Totals};
 pub use busy_gil::log::Kind;
 pub use cause::Cause;
+pub use chrome::chrome;
 pub use file::{FileError, HEAD, blocks};
+pub use firefox::firefox;
 pub use held_by::{HolderSample, Node, held_by};
 pub use lane::{Lane, State, Stretch, lane};
-pub use picture::{CorePicture, FINE, LanePicture, OVERVIEW, Picture, Released, Times, end as end_of_stall, picture};
+pub use perfetto::perfetto;
+pub use picture::{CorePicture, FINE, LanePicture, OVERVIEW, Picture, Released, Times, picture};
 pub use recording::{ProcessRecord, Recording, ThreadFigures, ThreadRecord};
 pub use result::{recorded_stall, result};
 pub use stalls::{Stall, Stalls};

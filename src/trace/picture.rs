@@ -228,16 +228,11 @@ fn times(lane: &[Stretch], window: Stretch, count: usize) -> Vec<Times> {
 /// Returns the stalls that overlap the part, the worst ones first.
 fn worst(recording: &Recording, from_ns: u64, to_ns: u64) -> Vec<usize> {
     let all = recording.stalls.found();
-    let is_inside = |stall: &Stall| stall.at_ns < to_ns && end(stall) > from_ns;
+    let is_inside = |stall: &Stall| stall.at_ns < to_ns && stall.end_ns > from_ns;
     let mut found: Vec<usize> = (0..all.len()).filter(|index| is_inside(&all[*index])).collect();
     found.sort_by_key(|index| (Reverse(all[*index].lost_ns), all[*index].at_ns));
     found.truncate(STALLS);
     found
-}
-
-/// Returns the end of a stall. By many short holds, it lasted for as long as its waits did on average, at least.
-pub fn end(stall: &Stall) -> u64 {
-    stall.at_ns + stall.held_ns.max(stall.lost_ns / stall.waiters.len().max(1) as u64)
 }
 
 /// Returns the times around these stalls, by process and row, those of the worst stalls first.
@@ -246,7 +241,7 @@ fn surroundings(recording: &Recording, stalls: &[usize]) -> BTreeMap<(u32, u64),
     for index in stalls {
         let stall = &recording.stalls.found()[*index];
         let margin = (stall.held_ns / 2).max(MARGIN_NS);
-        let around = (stall.at_ns.saturating_sub(margin), end(stall) + margin);
+        let around = (stall.at_ns.saturating_sub(margin), stall.end_ns + margin);
         for row in [stall.holder].iter().chain(&stall.waiters) {
             found.entry((stall.process, *row)).or_default().push(around);
         }

@@ -26,6 +26,8 @@ pub struct Stall {
     pub process: u32,
     /// The start of the hold; with many short holds, of the first wait.
     pub at_ns: u64,
+    /// The end of the hold; with many short holds, of the last wait.
+    pub end_ns: u64,
     /// The length of the hold; with many short holds, how long the holder held the GIL meanwhile.
     pub held_ns: u64,
     /// The row of the holder; with many short holds, of the one that held the GIL longest.
@@ -158,7 +160,8 @@ impl Gil {
         let samples = || seen.iter().flat_map(|seen| &seen.samples).filter(|sample| hold.contains(sample.at_ns));
         let cause = seen.first().and_then(|seen| of_hold(seen, hold, longest, samples().map(|sample| sample.stack)));
         let stack = stack_of(samples().map(|sample| sample.stack));
-        Some(Stall { process, at_ns: hold.from, held_ns: hold.length(), holder, waiters, lost_ns, stack, cause })
+        let (at_ns, end_ns, held_ns) = (hold.from, hold.to, hold.length());
+        Some(Stall { process, at_ns, end_ns, held_ns, holder, waiters, lost_ns, stack, cause })
     }
 
     /// Adds a wait that no single hold explains to the many short holds that do, if others held the GIL for most of it.

@@ -2,6 +2,7 @@
 
 mod blame;
 mod check;
+mod exports;
 mod harness;
 mod hostile;
 mod inherited;

@@ -3,8 +3,10 @@
 //! ```text
 //! program (libbusy_record.so) --logs, in a folder of shared memory (folder.rs)--> recorder.rs --blocks--> FILE.busy
 //!                                                                    log.rs            '--> trace::Recording --> trace::result
+//! FILE.busy, once the program has ended --trace::perfetto--> the files for other viewers (exports.rs)
 //! ```
 
+mod exports;
 mod folder;
 mod log;
 mod recorder;
@@ -21,6 +23,7 @@ use crate::results::{Document, NewFile, now};
 use crate::show;
 use crate::trace::{self, Block, End, Recording, Start};
 use busy_core::clock::monotonic_ns;
+use exports::{ExportError, Exports};
 use folder::Folder;
 use recorder::Recorder;
 use std::ffi::{OsStr, OsString};
@@ -58,6 +61,9 @@ pub enum RecordError {
     /// The JSON can't be written.
     #[error(transparent)]
     Output(#[from] OutputError),
+    /// A file for another viewer can't be written.
+    #[error(transparent)]
+    Export(#[from] ExportError),
     /// The recording can't be written.
     #[error(
         "can't write the recording {0}: {1}; name a file in an existing folder where you have write permission with -o"
@@ -88,7 +94,9 @@ pub fn record(arguments: &RecordArguments) -> Result<ExitCode, RecordError> {
     // The page is made from the recording, which stays if that fails.
     let path = if page.is_some() { output.with_extension("busy") } else { output.clone() };
     let unwritable = |error| RecordError::File(path.clone(), error);
+    let exports = Exports::open(arguments, &path)?;
     let file = File::create(&path).map_err(unwritable)?;
+    exports.check(&path, &file)?;
     let folder = Folder::create().map_err(RecordError::Folder)?;
     let load = host::Load::begin().map_err(RecordError::Host)?;
     let (start, start_ns) = start(arguments);
@@ -132,6 +140,8 @@ pub fn record(arguments: &RecordArguments) -> Result<ExitCode, RecordError> {
     if let Err(error) = report(&recording, &output, json) {
         note(&format!("busy: {error}"));
     }
+    program.return_signals();
+    exports.write(&path);
     if let Some(Err(error)) = page.map(|page| write_page(page, &path, &output)) {
         note(&format!("busy: {error}; the recording is in {}", path.display()));
     }

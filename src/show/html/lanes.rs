@@ -1,6 +1,6 @@
 //! The lanes of a picture as data for the page's script (page.js reads it).
 
-use crate::trace::{LanePicture, Picture, Recording, Released, State, Stretch, Times, end_of_stall};
+use crate::trace::{LanePicture, Picture, Recording, Released, State, Stretch, Times};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use flate2::Compression;
@@ -74,7 +74,7 @@ pub(super) fn data(picture: &Picture, recording: &Recording) -> String {
         let lane = |row: &u64| places.get(&(stall.process, *row)).copied();
         Some(StallData {
             at: since(stall.at_ns),
-            end: since(end_of_stall(stall)),
+            end: since(stall.end_ns),
             holder: lane(&stall.holder)?,
             waiters: stall.waiters.iter().filter_map(lane).collect(),
         })
