@@ -60,7 +60,10 @@ help: ## list the targets
 run: build ## run the talk's experiments on this machine's Python (e.g. ARGS="ctypes -d 10")
 	$(RELEASE)/busy run $(ARGS)
 
-test: build $(VENV)/ready-to-check ## run all tests: Rust, C, Python, the command
+# Without a Chromium, the tests of the page are skipped. It comes from apt, so only root installs it.
+test: build $(VENV)/ready-to-check ## run all tests: Rust, C, Python, the command, the page
+	@command -v chromium google-chrome >/dev/null || test "$$(id -u)" != 0 || \
+		apt-get install --yes --quiet chromium >/dev/null 2>&1 || true
 	cargo test --release --workspace
 	PYTHONPATH=$(RELEASE)/python $(TOOL)/pytest
 

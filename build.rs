@@ -17,7 +17,7 @@ use std::process::ExitCode;
 const ABI_SOURCES: [&str; 7] = ["abi.rs", "version.rs", "status.rs", "cancel.rs", "wait.rs", "load.rs", "cpu.rs"];
 const HEADER: &str = "ffi/include/busy.h";
 /// The GIL meter has a header of its own, because few users of busy.h have a Python interpreter in their process.
-const GIL_SOURCES: [&str; 1] = ["gil.rs"];
+const GIL_SOURCES: [&str; 3] = ["gil.rs", "gil_counters.rs", "gil_stalls.rs"];
 const GIL_HEADER: &str = "ffi/include/busy_gil.h";
 const LOADER: &str = "loader/src/bindings.rs";
 /// What programs rely on, and the names of the functions.

@@ -284,6 +284,11 @@ typedef struct busy_load_result {
  */
 #define BUSY_NO_WINDOWS 13
 
+/**
+ * The time limit of the call has passed.
+ */
+#define BUSY_TIMED_OUT 14
+
 #ifdef __cplusplus
 extern "C" {
 #endif  /* __cplusplus */

@@ -1,7 +1,7 @@
 #ifndef BUSY_GIL_H
 #define BUSY_GIL_H
 
-/* Generated from ffi/src/gil.rs by cbindgen; do not edit. `make generate` writes it. */
+/* Generated from ffi/src/gil.rs, gil_counters.rs and gil_stalls.rs by cbindgen; do not edit. `make generate` writes it. */
 
 #include "busy.h"
 
@@ -47,6 +47,12 @@
 /* Initialises a busy_gil_histograms: busy_gil_histograms histograms = BUSY_GIL_HISTOGRAMS_INIT; */
 #define BUSY_GIL_HISTOGRAMS_INIT {sizeof(busy_gil_histograms), 0, 0, {0}, {0}}
 
+/* Initialises a busy_gil_counters: busy_gil_counters counters = BUSY_GIL_COUNTERS_INIT; */
+#define BUSY_GIL_COUNTERS_INIT {sizeof(busy_gil_counters), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, {0}, {0}}
+
+/* Initialises a busy_gil_stall: busy_gil_stall stall = BUSY_GIL_STALL_INIT; */
+#define BUSY_GIL_STALL_INIT {sizeof(busy_gil_stall), 0, 0, 0, 0, 0, 0, 0, 0, 0, {0}, {0}}
+
 /**
  * A value of busy_gil_thread.state: the thread holds the GIL.
  */
@@ -72,6 +78,16 @@
  * The number of counts in each array of busy_gil_histograms.
  */
 #define BUSY_GIL_BUCKETS 26
+
+/**
+ * The number of waiting threads that a busy_gil_stall lists.
+ */
+#define BUSY_GIL_WAITERS 8
+
+/**
+ * Reports stalls; see busy_gil_stalls_open().
+ */
+typedef struct busy_gil_stalls busy_gil_stalls;
 
 /**
  * The totals of one GIL. Initialise the struct with BUSY_GIL_TOTALS_INIT, then set `gil` and `window` to select what
@@ -250,6 +266,136 @@ typedef struct busy_gil_histograms {
      */
     uint64_t waits[BUSY_GIL_BUCKETS];
 } busy_gil_histograms;
+
+/**
+ * The sums over all threads with one GIL since the session began. Initialise the struct with BUSY_GIL_COUNTERS_INIT, then
+ * set `gil`. Times are in nanoseconds. A hold or a wait that is still going on counts up to `at_ns`.
+ *
+ * Within a session, no figure ever falls from one reading to the next, in any thread. A figure may miss an event that a
+ * thread is recording during the call; the next reading has it.
+ */
+typedef struct busy_gil_counters {
+    /**
+     * Set by the caller: sizeof(busy_gil_counters). BUSY_GIL_COUNTERS_INIT sets it.
+     */
+    size_t size;
+    /**
+     * Set by the caller: the index of the GIL, as in busy_gil_totals.
+     */
+    uint32_t gil;
+    /**
+     * The number of GILs that `gil` can select, as in busy_gil_totals.
+     */
+    uint32_t gils;
+    /**
+     * As in busy_gil_totals.
+     */
+    uint32_t metered;
+    /**
+     * The number of threads that wait for the GIL at this moment.
+     */
+    uint32_t waiting;
+    /**
+     * The id of the interpreter that owns this GIL; 0 is the main interpreter.
+     */
+    int64_t interpreter;
+    /**
+     * The number of the session, as in busy_gil_totals. A forked child begins a new session, in which all sums begin at 0.
+     */
+    uint64_t session;
+    /**
+     * The time of this reading on CLOCK_MONOTONIC.
+     */
+    uint64_t at_ns;
+    /**
+     * The time for which this GIL has been metered.
+     */
+    uint64_t metered_ns;
+    /**
+     * The time for which any thread held the GIL, at most `metered_ns`.
+     */
+    uint64_t held_ns;
+    /**
+     * The time for which threads waited for the GIL, summed over all threads.
+     */
+    uint64_t waited_ns;
+    /**
+     * The number of times that a thread acquired the GIL.
+     */
+    uint64_t acquisitions;
+    /**
+     * The number of times that a thread dropped the GIL (see Terms above).
+     */
+    uint64_t forced_drops;
+    /**
+     * 1 if histograms are kept (busy_gil_histograms_keep()); if 0, the following arrays are 0.
+     */
+    uint64_t has_histograms;
+    /**
+     * The number of holds of each length, as in busy_gil_histograms, since histograms are kept.
+     */
+    uint64_t holds[BUSY_GIL_BUCKETS];
+    /**
+     * The number of waits of each length, likewise.
+     */
+    uint64_t waits[BUSY_GIL_BUCKETS];
+} busy_gil_counters;
+
+/**
+ * A stall: a hold of a GIL that made other threads wait. Initialise the struct with BUSY_GIL_STALL_INIT. Times are in
+ * nanoseconds.
+ */
+typedef struct busy_gil_stall {
+    /**
+     * Set by the caller: sizeof(busy_gil_stall). BUSY_GIL_STALL_INIT sets it.
+     */
+    size_t size;
+    /**
+     * The id of the interpreter that owns the GIL; 0 is the main interpreter.
+     */
+    int64_t interpreter;
+    /**
+     * The number of the holder's row, as in busy_gil_thread.
+     */
+    uint64_t id;
+    /**
+     * The start of the hold, on CLOCK_MONOTONIC.
+     */
+    uint64_t at_ns;
+    /**
+     * The length of the hold.
+     */
+    uint64_t held_ns;
+    /**
+     * The number of long holds before this one that came too fast to be reported.
+     */
+    uint64_t missed;
+    /**
+     * The holder's thread id, as gettid(2) returns it.
+     */
+    uint32_t tid;
+    /**
+     * The number of threads that waited when the hold ended.
+     */
+    uint32_t waiting;
+    /**
+     * 1 if the text is the holder's stack, 0 if it is the reason why there is none.
+     */
+    uint32_t has_stack;
+    /**
+     * The number of waiting threads that are listed, those that waited for the longest first. A thread that began to wait
+     * within the last moments of the hold may be missing.
+     */
+    uint32_t listed;
+    /**
+     * Their thread ids.
+     */
+    uint32_t waiter_tids[BUSY_GIL_WAITERS];
+    /**
+     * The part of the hold for which each of them waited.
+     */
+    uint64_t waiter_ns[BUSY_GIL_WAITERS];
+} busy_gil_stall;
 
 #ifdef __cplusplus
 extern "C" {
@@ -460,6 +606,118 @@ busy_status busy_gil_window_close(uint32_t number);
  */
 size_t busy_gil_reason(char *text,
                        size_t capacity);
+
+/**
+ * Writes the sums over all threads with one GIL to `*counters`. The field `counters->gil` selects the GIL. The call takes
+ * less than a microsecond if the process has one GIL, however many threads there are, and costs the other threads nothing.
+ * So it can be called at any rate.
+ *
+ * - `counters`: see busy_gil_counters; must not be NULL.
+ *
+ * Ownership: the caller owns `counters`.
+ * GIL: not needed.
+ * Blocking: only for calls in other threads; see Blocking above.
+ * Threads: any number of threads may call it at the same time, each with a `counters` of its own.
+ * Signals: a signal handler must not call it.
+ *
+ * Returns:
+ * - BUSY_OK: the sums are written.
+ * - BUSY_GIL_OFF: the meter is not running.
+ * - BUSY_GIL_REFUSED: as for busy_gil_snapshot().
+ * - BUSY_BAD_OPTION: no GIL has the index `counters->gil`.
+ * - BUSY_BAD_SIZE: as for busy_wait_ns(), with `counters` in place of `options`.
+ * - BUSY_NULL_POINTER: `counters` is NULL.
+ *
+ * After every status except BUSY_OK, nothing has been written.
+ */
+busy_status busy_gil_counters_read(struct busy_gil_counters *counters);
+
+/**
+ * Begins to report stalls: the holds that last for `threshold_ns` or longer and make other threads wait. Writes a new
+ * object to `*stalls`, which busy_gil_stalls_close() frees. Any number of objects may exist. As long as one does, a hold of
+ * at least its threshold costs about 100 ns more when it ends; shorter ones cost nothing more.
+ *
+ * - `threshold_ns`: at least 1,000,000, a millisecond.
+ * - `stalls`: receives the object; must not be NULL.
+ *
+ * A forked child has no thread that calls busy_gil_stalls_next(), and must not use its parent's objects: it opens its own.
+ *
+ * Ownership: the caller owns the object.
+ * GIL: not needed.
+ * Blocking: only for calls in other threads; see Blocking above.
+ * Threads: any number of threads may call it at the same time.
+ * Signals: a signal handler must not call it.
+ *
+ * Returns:
+ * - BUSY_OK: the object is written.
+ * - BUSY_GIL_OFF: the meter is not running.
+ * - BUSY_BAD_OPTION: `threshold_ns` is too small.
+ * - BUSY_NULL_POINTER: `stalls` is NULL.
+ */
+busy_status busy_gil_stalls_open(uint64_t threshold_ns,
+                                 struct busy_gil_stalls **stalls);
+
+/**
+ * Waits for the next stall to end, and writes it to `*stall`, and the holder's Python stack during the hold to `text`: a
+ * line for each frame, the innermost first, in the form `FILE:LINE FUNCTION`. As many frames as fit are written. A stack is
+ * read while the thread holds the GIL, so call the function in a thread of its own and all the time: between two calls,
+ * no stacks are read, and at most 16 stalls are kept. While it waits, it looks at the GIL four times per threshold, but
+ * 40 to 1000 times per second.
+ *
+ * - `stalls`: an open object; must not be NULL.
+ * - `timeout_ns`: the time after which the call returns BUSY_TIMED_OUT; UINT64_MAX for none.
+ * - `stall`: must not be NULL.
+ * - `text`: receives at most `capacity` bytes, always with a NUL at the end. It may be NULL if `capacity` is 0.
+ *
+ * Ownership: the caller owns `stall` and `text`.
+ * GIL: must not be held, since the function waits for long.
+ * Blocking: yes. Its first call with an object takes up to a second longer, in which it learns to read stacks.
+ * Cancellation: pthread_cancel() takes effect after the call.
+ * Threads: one thread at a time; another one waits.
+ * Signals: a signal handler must not call it.
+ *
+ * Returns:
+ * - BUSY_OK: the stall is written.
+ * - BUSY_TIMED_OUT: there was none.
+ * - BUSY_CANCELLED: busy_gil_stalls_stop() was called.
+ * - BUSY_GIL_OFF: the meter has been stopped.
+ * - BUSY_GIL_REFUSED: as for busy_gil_snapshot().
+ * - BUSY_BAD_SIZE: as for busy_wait_ns(), with `stall` in place of `options`.
+ * - BUSY_NULL_POINTER: `stalls` or `stall` is NULL, or `text` is NULL and `capacity` is not 0.
+ */
+busy_status busy_gil_stalls_next(struct busy_gil_stalls *stalls,
+                                 uint64_t timeout_ns,
+                                 struct busy_gil_stall *stall,
+                                 char *text,
+                                 size_t capacity);
+
+/**
+ * Makes all calls of busy_gil_stalls_next() with this object return BUSY_CANCELLED, now and later.
+ *
+ * GIL: not needed.
+ * Blocking: no.
+ * Threads: any number of threads may call it at the same time.
+ * Signals: a signal handler must not call it.
+ *
+ * Returns:
+ * - BUSY_OK: they return.
+ * - BUSY_NULL_POINTER: `stalls` is NULL.
+ */
+busy_status busy_gil_stalls_stop(struct busy_gil_stalls *stalls);
+
+/**
+ * Ends the reports of an object, and frees it. No thread uses it any more.
+ *
+ * GIL: not needed.
+ * Blocking: only for calls in other threads; see Blocking above.
+ * Threads: any number of threads may call it at the same time, each with an object of its own.
+ * Signals: a signal handler must not call it.
+ *
+ * Returns:
+ * - BUSY_OK: it is freed.
+ * - BUSY_NULL_POINTER: `stalls` is NULL.
+ */
+busy_status busy_gil_stalls_close(struct busy_gil_stalls *stalls);
 
 #ifdef __cplusplus
 }  /* extern "C" */

@@ -18,8 +18,15 @@ pub(crate) struct OtherCopy {
     pub(crate) own_thread: unsafe extern "C" fn(*mut c_void) -> busy_status,
     pub(crate) histograms_keep: extern "C" fn() -> busy_status,
     pub(crate) histograms_read: unsafe extern "C" fn(*mut c_void) -> busy_status,
+    pub(crate) counters_read: unsafe extern "C" fn(*mut c_void) -> busy_status,
+    pub(crate) stalls_open: unsafe extern "C" fn(u64, *mut *mut c_void) -> busy_status,
+    pub(crate) stalls_next: StallsNext,
+    pub(crate) stalls_stop: unsafe extern "C" fn(*mut c_void) -> busy_status,
+    pub(crate) stalls_close: unsafe extern "C" fn(*mut c_void) -> busy_status,
     reason: unsafe extern "C" fn(*mut c_char, usize) -> usize,
 }
+
+type StallsNext = unsafe extern "C" fn(*mut c_void, u64, *mut c_void, *mut c_char, usize) -> busy_status;
 
 impl OtherCopy {
     /// Returns the copy whose code contains `address`, or None if that code does not belong to another copy. `own` is the
@@ -109,17 +116,23 @@ impl Loaded {
         if self.abi()? != (BUSY_ABI_MAJOR, BUSY_ABI_MINOR) {
             return None;
         }
-        let [stop, snapshot, open, close, own, keep, read, reason] = [
-            c"busy_gil_stop",
-            c"busy_gil_snapshot",
-            c"busy_gil_window_open",
-            c"busy_gil_window_close",
-            c"busy_gil_own_thread",
-            c"busy_gil_histograms_keep",
-            c"busy_gil_histograms_read",
-            c"busy_gil_reason",
-        ]
-        .map(|name| self.function(name));
+        let [stop, snapshot, open, close, own, keep, read, counters, stalls, next, stop_stalls, close_stalls, reason] =
+            [
+                c"busy_gil_stop",
+                c"busy_gil_snapshot",
+                c"busy_gil_window_open",
+                c"busy_gil_window_close",
+                c"busy_gil_own_thread",
+                c"busy_gil_histograms_keep",
+                c"busy_gil_histograms_read",
+                c"busy_gil_counters_read",
+                c"busy_gil_stalls_open",
+                c"busy_gil_stalls_next",
+                c"busy_gil_stalls_stop",
+                c"busy_gil_stalls_close",
+                c"busy_gil_reason",
+            ]
+            .map(|name| self.function(name));
         // SAFETY: in this version of the ABI, the functions have the types of these fields.
         unsafe {
             Some(OtherCopy {
@@ -134,6 +147,19 @@ impl Loaded {
                 own_thread: std::mem::transmute::<usize, unsafe extern "C" fn(*mut c_void) -> busy_status>(own?),
                 histograms_keep: std::mem::transmute::<usize, extern "C" fn() -> busy_status>(keep?),
                 histograms_read: std::mem::transmute::<usize, unsafe extern "C" fn(*mut c_void) -> busy_status>(read?),
+                counters_read: std::mem::transmute::<usize, unsafe extern "C" fn(*mut c_void) -> busy_status>(
+                    counters?,
+                ),
+                stalls_open: std::mem::transmute::<usize, unsafe extern "C" fn(u64, *mut *mut c_void) -> busy_status>(
+                    stalls?,
+                ),
+                stalls_next: std::mem::transmute::<usize, StallsNext>(next?),
+                stalls_stop: std::mem::transmute::<usize, unsafe extern "C" fn(*mut c_void) -> busy_status>(
+                    stop_stalls?,
+                ),
+                stalls_close: std::mem::transmute::<usize, unsafe extern "C" fn(*mut c_void) -> busy_status>(
+                    close_stalls?,
+                ),
                 reason: std::mem::transmute::<usize, unsafe extern "C" fn(*mut c_char, usize) -> usize>(reason?),
             })
         }

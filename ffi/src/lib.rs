@@ -10,6 +10,8 @@ mod cancel;
 mod cpu;
 mod gil;
 mod gil_copy;
+mod gil_counters;
+mod gil_stalls;
 mod gil_state;
 mod load;
 mod options;

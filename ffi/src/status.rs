@@ -35,6 +35,8 @@ pub const BUSY_GIL_REFUSED: busy_status = 11;
 pub const BUSY_GIL_NOT_HELD: busy_status = 12;
 /// There is no address space for another window; see busy_gil_window_open() in busy_gil.h.
 pub const BUSY_NO_WINDOWS: busy_status = 13;
+/// The time limit of the call has passed.
+pub const BUSY_TIMED_OUT: busy_status = 14;
 
 /// Returns the meaning of `status` as a short English text without a full stop.
 ///
@@ -64,6 +66,7 @@ fn text(status: busy_status) -> &'static CStr {
         BUSY_GIL_REFUSED => c"this process has no GIL that can be metered: busy_gil_reason() returns the reason",
         BUSY_GIL_NOT_HELD => c"the calling thread does not hold the GIL: from Python, call by ctypes.PyDLL, not CDLL",
         BUSY_NO_WINDOWS => c"there is no address space for another window of the GIL meter: close one first",
+        BUSY_TIMED_OUT => c"the time limit of the call has passed",
         BUSY_PANIC => c"libbusy caught a defect of its own: please report it",
         _ => c"unknown status: it may come from a newer libbusy",
     }
@@ -74,7 +77,7 @@ mod tests {
     use super::*;
     use std::collections::HashSet;
 
-    const LAST: busy_status = BUSY_NO_WINDOWS;
+    const LAST: busy_status = BUSY_TIMED_OUT;
 
     #[test]
     fn every_status_has_a_text_of_its_own() {

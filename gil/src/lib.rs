@@ -22,7 +22,7 @@ mod snapshot;
 
 pub use fork_lock::ForkLock;
 pub use refusal::Refusal;
-pub use snapshot::{BUCKETS, GilTotals, Histograms, Snapshot, ThreadTotals};
+pub use snapshot::{BUCKETS, Counters, GilTotals, Histograms, Snapshot, Stall, ThreadTotals, Waiter};
 
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 pub mod remote;
@@ -34,11 +34,11 @@ pub mod ended_thread;
 #[allow(unsafe_code, reason = "redirects another library's calls")]
 mod exact;
 #[cfg(all(target_os = "linux", target_env = "gnu", target_arch = "x86_64"))]
-pub use exact::{Event, Meter, PendingCall, Row, Sink, Window, clock_is_tsc, on_python, own_thread};
+pub use exact::{Event, Meter, PendingCall, Row, Sink, Stalls, Window, clock_is_tsc, on_python, own_thread};
 #[cfg(all(target_os = "linux", target_env = "gnu", target_arch = "x86_64"))]
 pub mod log;
 
 #[cfg(not(all(target_os = "linux", target_env = "gnu", target_arch = "x86_64")))]
 mod unsupported;
 #[cfg(not(all(target_os = "linux", target_env = "gnu", target_arch = "x86_64")))]
-pub use unsupported::{Meter, Window, clock_is_tsc, own_thread};
+pub use unsupported::{Meter, Stalls, Window, clock_is_tsc, own_thread};

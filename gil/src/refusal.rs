@@ -6,6 +6,9 @@ pub enum Refusal {
     /// The operating system, C library or processor is not supported.
     #[error("the GIL is metered on Linux with glibc on x86-64 only; this is another platform")]
     Platform,
+    /// The processor lacks an instruction.
+    #[error("the processor lacks the instruction {0}, which the meter needs: x86-64 processors since 2006 have it")]
+    Processor(&'static str),
     /// The process does not use glibc, for which this library was compiled.
     #[error("this process does not use glibc (no gnu_get_libc_version): the GIL is metered with glibc only")]
     NotGlibc,

@@ -48,6 +48,36 @@ pub struct GilTotals {
     pub threads: Vec<ThreadTotals>,
 }
 
+/// The sums over all threads of one GIL, since the session began. Times are in nanoseconds. A current hold or wait counts up
+/// to `at_ns`. No figure ever falls within a session.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Counters {
+    /// See [`Snapshot`].
+    pub session: u64,
+    /// The number of GILs.
+    pub gils: usize,
+    /// See [`GilTotals`], for this field and for the following ones.
+    pub interpreter: i64,
+    /// False if the GIL has had no event.
+    pub metered: bool,
+    /// The time of the reading, on CLOCK_MONOTONIC.
+    pub at_ns: u64,
+    /// The time for which it has been metered.
+    pub metered_ns: u64,
+    /// The time that threads held it.
+    pub held_ns: u64,
+    /// The time that threads waited for it, summed over the threads.
+    pub waited_ns: u64,
+    /// The number of acquires.
+    pub acquisitions: u64,
+    /// The number of drops on request.
+    pub forced_drops: u64,
+    /// The number of threads that wait for it now.
+    pub waiting: u32,
+    /// How many holds and waits had which length since they were counted. None if they are not.
+    pub histograms: Option<Histograms>,
+}
+
 /// The number of buckets of a histogram.
 pub const BUCKETS: usize = 26;
 
@@ -94,6 +124,39 @@ pub struct ThreadTotals {
     pub longest_hold_ns: u64,
     /// See [`GilTotals`].
     pub longest_wait_ns: u64,
+}
+
+/// A hold of a GIL that made other threads wait.
+#[derive(Debug, Clone)]
+pub struct Stall {
+    /// The id of the interpreter to which the GIL belongs.
+    pub interpreter: i64,
+    /// The number of the holder's row, as in [`ThreadTotals::id`].
+    pub id: u64,
+    /// The holder's native thread id.
+    pub tid: u32,
+    /// The start of the hold, on CLOCK_MONOTONIC.
+    pub at_ns: u64,
+    /// The length of the hold.
+    pub held_ns: u64,
+    /// The number of threads that waited when it ended.
+    pub waiting: u32,
+    /// The threads that were seen waiting, the one that waited for the longest first.
+    pub waiters: Vec<Waiter>,
+    /// The holder's Python stack during the hold, the innermost frame first, each as `FILE:LINE FUNCTION`; or the reason why
+    /// there is none.
+    pub stack: Result<Vec<String>, String>,
+    /// The number of long holds before this one that came too fast to be reported.
+    pub missed: u64,
+}
+
+/// A thread that waited during a stall.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Waiter {
+    /// Its native thread id.
+    pub tid: u32,
+    /// The part of the hold for which it waited.
+    pub waited_ns: u64,
 }
 
 impl GilTotals {

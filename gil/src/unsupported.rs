@@ -1,11 +1,16 @@
 //! The meter on unsupported platforms: it never starts.
 
 use crate::refusal::Refusal;
-use crate::snapshot::{Snapshot, ThreadTotals};
+use crate::snapshot::{Counters, Snapshot, Stall, ThreadTotals};
+use std::time::Duration;
 
 /// A meter. None exists on this platform: [`Meter::start`] fails.
 #[derive(Debug)]
 pub enum Meter {}
+
+/// Reports stalls. None exists on this platform, since no meter does.
+#[derive(Debug)]
+pub enum Stalls {}
 
 /// A window. None exists on this platform, since no meter does.
 #[derive(Debug)]
@@ -39,10 +44,42 @@ impl Meter {
     }
 
     /// Can't be called, since no value of this type exists.
+    pub fn count_lengths(&self) {
+        match *self {}
+    }
+
+    /// Can't be called, since no value of this type exists.
+    pub fn counters(&self, _gil: usize) -> Option<Counters> {
+        match *self {}
+    }
+
+    /// Can't be called, since no value of this type exists.
     ///
     /// # Errors
     /// Never.
     pub fn window(&self) -> Result<Window, Refusal> {
+        match *self {}
+    }
+}
+
+impl Stalls {
+    /// Returns None, since there is no GIL whose holds could be reported.
+    pub fn new(_threshold: Duration) -> Option<Self> {
+        None
+    }
+
+    /// Can't be called, since no value of this type exists.
+    pub fn attach(&mut self) {
+        match *self {}
+    }
+
+    /// Can't be called, since no value of this type exists.
+    pub fn period(&self) -> Duration {
+        match *self {}
+    }
+
+    /// Can't be called, since no value of this type exists.
+    pub fn look(&mut self) -> Option<Stall> {
         match *self {}
     }
 }

@@ -4,6 +4,7 @@
 //! lab.
 
 mod capi;
+mod counters;
 mod gil_window;
 mod libbusy;
 mod nanoseconds;
@@ -11,6 +12,7 @@ mod one_argument;
 mod own_thread;
 mod seconds;
 mod sigint;
+mod stalls;
 mod thread_clocks;
 mod wait;
 
@@ -22,9 +24,13 @@ mod _busy {
     use pyo3::prelude::*;
 
     #[pymodule_export]
+    use crate::counters::{counters_begin, counters_read};
+    #[pymodule_export]
     use crate::gil_window::{gil_close, gil_histograms, gil_open, gil_read, gil_rows};
     #[pymodule_export]
     use crate::own_thread::{own_row, own_times};
+    #[pymodule_export]
+    use crate::stalls::{stalls_next, stalls_open, stalls_stop};
     #[pymodule_export]
     use crate::thread_clocks::{cpu_clocks, own_run_delay, run_delays};
 

@@ -11,12 +11,19 @@ import pytest
 
 WAITS = ["with_lock", "without_lock"]
 METER = [
+    "SlowTurn",
+    "Stall",
+    "StallLog",
+    "log_stalls",
+    "loop_delay",
+    "Counters",
     "GilNotMeterable",
     "Histograms",
     "ThreadTimes",
     "Verdict",
     "WatchedThread",
     "check",
+    "counters",
     "get_include",
     "get_library",
     "thread_times",

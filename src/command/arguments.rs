@@ -57,6 +57,11 @@ pub enum Command {
     ///
     /// Exit code: that of the program, as `busy record` has it; with --pid, 0 once the user leaves; 2 if nothing can be shown.
     Top(TopArguments),
+    /// Write one page of recordings, checks and runs, which opens in any browser
+    ///
+    /// The page is one file that loads nothing from anywhere. A recording has its threads over time, its worst stalls with
+    /// their stacks, and the calls that cost other threads most.
+    Report(ReportArguments),
     /// List the interpreters of this machine: on PATH, from pyenv, uv and `make interpreters`, and the system's
     Pythons(PythonsArguments),
     /// Put a load of a given size on some cores, and report the load that was achieved
@@ -159,8 +164,9 @@ pub struct CheckArguments {
 /// The arguments of `busy record`.
 #[derive(Debug, Args)]
 pub struct RecordArguments {
-    /// The file of the recording (docs/record.md); the default is busy-PID.busy, with the process id of this command
-    #[arg(short, long, value_name = "FILE.busy")]
+    /// The recording (FILE.busy, docs/record.md), or its page (FILE.html); the default is busy-PID.busy, with the process id
+    /// of this command
+    #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
 
     /// Sample the running Python with this process id, until Ctrl-C or the end of --for
@@ -177,9 +183,26 @@ pub struct RecordArguments {
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
 
+    /// Write the recording to FILE as a Perfetto trace as well, for ui.perfetto.dev
+    #[arg(long, value_name = "FILE")]
+    pub perfetto: Option<PathBuf>,
+
+    /// Write the recording to FILE as a profile for the Firefox Profiler as well, for profiler.firefox.com
+    #[arg(long, value_name = "FILE")]
+    pub firefox: Option<PathBuf>,
+
+    /// Write the recording to FILE as trace events in JSON as well, for viztracer --combine
+    #[arg(long, value_name = "FILE")]
+    pub chrome: Option<PathBuf>,
+
     /// The length from which on a wait for the GIL is a stall, whose holder's Python stack is recorded
     #[arg(long, value_name = "TIME", default_value = "10ms", value_parser = time)]
     pub stall: Duration,
+
+    /// How often per second the Python stack of the thread that holds the GIL is read, for the flame graph: up to 1000; 0 for
+    /// never
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(0..=1000))]
+    pub rate: u32,
 
     /// The program and its arguments
     #[arg(value_name = "CMD", required_unless_present = "pid", last = true)]
@@ -204,6 +227,30 @@ pub struct TopArguments {
     /// The program and its arguments
     #[arg(value_name = "CMD", required_unless_present = "pid", last = true)]
     pub command: Vec<OsString>,
+}
+
+/// The arguments of `busy report`.
+#[derive(Debug, Args)]
+pub struct ReportArguments {
+    /// Recordings (FILE.busy), and the JSON that `busy run`, `busy check` and `busy record` write with --json
+    #[arg(value_name = "FILE", required = true)]
+    pub files: Vec<PathBuf>,
+
+    /// The page
+    #[arg(short, long, value_name = "FILE.html", required_unless_present = "svg")]
+    pub output: Option<PathBuf>,
+
+    /// Write the picture of the first recording to FILE, as SVG
+    #[arg(long, value_name = "FILE.svg")]
+    pub svg: Option<PathBuf>,
+
+    /// Draw the recordings from this time on, since their start; a shorter part shows more details
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    pub from: Option<Duration>,
+
+    /// Draw the recordings up to this time
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    pub to: Option<Duration>,
 }
 
 /// The arguments of `busy pythons`.

@@ -8,6 +8,7 @@ mod output;
 mod pythons;
 mod record;
 mod recording;
+mod report;
 mod run;
 mod session;
 mod top;
@@ -58,6 +59,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Check(arguments) => ended(check::check(arguments)),
         Command::Record(arguments) => ended(record::record(arguments)),
         Command::Top(arguments) => ended(top::top(arguments)),
+        Command::Report(arguments) => ended(report::report(arguments)),
     }
 }
 

@@ -6,13 +6,14 @@ use super::session::{PATIENCE, Session, SessionError};
 use crate::experiments::{self, Bench, Experiment};
 use crate::measure::{MeasureError, Schedule};
 use crate::process::interrupt;
-use crate::results::{Document, Earlier, NewFile, ResumeError, RunResult, exit_code, path_text};
+use crate::results::{Document, Earlier, NewFile, NewFileError, ResumeError, RunResult, exit_code, path_text};
+use crate::show::html::Results;
 use crate::show::visible;
 use crate::{paths, show};
 use indicatif::ProgressBar;
 use std::fs;
 use std::num::NonZero;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -106,7 +107,13 @@ pub fn run(arguments: &RunArguments) -> Result<ExitCode, RunError> {
     }
     // The results have been shown already, so a copy that can't be kept is a warning only.
     match kept {
-        Ok(path) if session.output.has_text() => print(&format!("Kept as {path}\n"))?,
+        Ok(path) if session.output.has_text() => {
+            print(&format!("Kept as {}\n", path.display()))?;
+            match write_page(&document, &path) {
+                Ok(page) => print(&format!("The page of these results: {}\n", page.display()))?,
+                Err(error) => note(&format!("warning: these results have no page: {error}")),
+            }
+        }
         Ok(_) => {}
         Err(error) => note(&format!("warning: these results are not kept: {error}")),
     }
@@ -149,11 +156,17 @@ impl Keep {
         Self(paths::runs().map(|folder| folder.join(name)).ok_or_else(|| "there is no home folder".into()))
     }
 
-    fn write(&self, document: &Document) -> Result<String, Box<dyn std::error::Error>> {
+    fn write(&self, document: &Document) -> Result<PathBuf, Box<dyn std::error::Error>> {
         let path = self.0.as_ref().map_err(String::as_str)?;
         let folder = path.parent().unwrap_or(path);
         fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
-        let path = NewFile::open(path)?.replace(&serde_json::to_vec_pretty(document)?)?;
-        Ok(path.display().to_string())
+        Ok(NewFile::open(path)?.replace(&serde_json::to_vec_pretty(document)?)?)
     }
+}
+
+/// Writes the page of the results that are kept as `kept`, beside them.
+fn write_page(document: &Document, kept: &Path) -> Result<PathBuf, NewFileError> {
+    let page = NewFile::open(&kept.with_extension("html"))?;
+    let results = Results { runs: document.results.iter().collect(), ..Results::default() };
+    page.replace(show::html::page("busy run", &results).as_bytes())
 }

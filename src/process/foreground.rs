@@ -38,6 +38,8 @@ pub struct Foreground {
     signals: SignalFd,
     /// True if the program has a process group of its own.
     is_apart: bool,
+    /// Set when signals are this command's again.
+    is_over: Arc<AtomicBool>,
 }
 
 impl Foreground {
@@ -63,7 +65,9 @@ impl Foreground {
         let ignored = signals::ignored();
         let caught = SIGNALS.into_iter().filter(|signal| !ignored.contains(&(*signal as i32)));
         let caught: Vec<_> = caught.map(|signal| (signal, Arc::new(AtomicBool::new(false)))).collect();
+        let is_over = Arc::new(AtomicBool::new(false));
         for (signal, has_come) in &caught {
+            flag::register_conditional_default(*signal as i32, Arc::clone(&is_over))?;
             flag::register(*signal as i32, Arc::clone(has_come))?;
         }
         // While SIGCHLD is ignored, children leave no status to wait for (wait(2)).
@@ -72,7 +76,7 @@ impl Foreground {
         let set: SigSet = SIGNALS.into_iter().collect();
         set.thread_block()?;
         let signals = SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
-        let program = Self { child, signals, is_apart };
+        let program = Self { child, signals, is_apart, is_over };
         for (signal, has_come) in caught {
             if has_come.load(Ordering::Relaxed) {
                 program.pass_on(signal as i32, true);
@@ -109,6 +113,14 @@ impl Foreground {
             self.pass_on(signal.ssi_signo as i32, is_sent);
         }
         self.child.try_wait()
+    }
+
+    /// Returns this command's signals to it, once the program has ended: from now on, they end this command.
+    pub fn return_signals(&self) {
+        while let Ok(Some(_)) = self.signals.read_signal() {}
+        self.is_over.store(true, Ordering::Relaxed);
+        let set: SigSet = SIGNALS.into_iter().filter(|signal| *signal != Signal::SIGCHLD).collect();
+        let _ = set.thread_unblock();
     }
 
     /// Passes on a signal that this command has received, unless the program gets it by itself.

@@ -3,6 +3,7 @@
 //!
 //! This module knows no process, no interpreter discovery and no command line, so that a reader of results needs none of them.
 
+mod any;
 mod check;
 mod document;
 mod host;
@@ -14,6 +15,7 @@ mod resume;
 mod row;
 mod run;
 
+pub use any::{AnyResult, ReadError, read_results};
 pub use check::{CheckResult, Verdict};
 pub use document::{Document, SCHEMA, now};
 pub use host::{Host, TOO_LOADED_PERCENT, Topology};

@@ -4,7 +4,7 @@
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, linkat, open};
 use rustix::io::Errno;
 use std::fs::{self, File, OpenOptions, Permissions};
-use std::io::{self, Write};
+use std::io::{self, BufWriter, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -77,15 +77,26 @@ impl NewFile {
     ///
     /// # Errors
     /// A full disk, most likely; an earlier file is left as it was.
-    pub fn replace(mut self, content: &[u8]) -> Result<PathBuf, NewFileError> {
-        match self.try_replace(content) {
+    pub fn replace(self, content: &[u8]) -> Result<PathBuf, NewFileError> {
+        self.replace_by(|file| file.write_all(content))
+    }
+
+    /// Has `write` write the content in pieces, and gives the file its name as [`NewFile::replace`] does.
+    ///
+    /// # Errors
+    /// That of `write`, or as [`NewFile::replace`]; an earlier file is left as it was.
+    pub fn replace_by(mut self, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<PathBuf, NewFileError> {
+        match self.try_replace(write) {
             Ok(()) => Ok(self.path.clone()),
             Err(error) => Err(NewFileError { path: self.path.clone(), error }),
         }
     }
 
-    fn try_replace(&mut self, content: &[u8]) -> io::Result<()> {
-        self.file.write_all(content)?;
+    fn try_replace(&mut self, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
+        let mut file = BufWriter::new(&self.file);
+        write(&mut file)?;
+        file.flush()?;
+        drop(file);
         if let Kind::Stream = self.kind {
             return Ok(());
         }
@@ -146,6 +157,18 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         drop(NewFile::open(&folder.path().join("result.json")).unwrap());
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn an_earlier_file_stays_if_the_content_can_not_be_made() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("result.json");
+        fs::write(&path, "first").unwrap();
+        let new = NewFile::open(&path).unwrap();
+        let failed = new.replace_by(|file| file.write_all(b"half").and(Err(io::ErrorKind::StorageFull.into())));
+        assert!(failed.unwrap_err().to_string().contains("result.json"));
+        assert_eq!(fs::read_to_string(&path).unwrap(), "first");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 
     #[test]

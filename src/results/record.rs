@@ -12,7 +12,8 @@ pub struct RecordResult {
     /// The start of the recording, RFC 3339.
     pub started_at: String,
     /// The machine. The load of other processes is that during the recording.
-    pub host: Host,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<Host>,
     /// The program and its arguments.
     pub command: Vec<String>,
     /// True if a running process was sampled: shares and times are estimates.
@@ -103,6 +104,9 @@ pub struct RecordedThread {
     pub tid: u32,
     /// The native name.
     pub name: String,
+    /// The function that it runs, if its native name is only that of the process, as before CPython 3.14.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub runs: Option<String>,
     /// The index of the GIL, if it is not the main interpreter's.
     #[serde(default, skip_serializing_if = "is_main")]
     pub gil: u32,
@@ -170,4 +174,11 @@ fn is_main(gil: &u32) -> bool {
 
 fn is_none(number: &u64) -> bool {
     *number == 0
+}
+
+impl RecordedThread {
+    /// Returns the name for people.
+    pub fn title(&self) -> &str {
+        self.runs.as_deref().unwrap_or(&self.name)
+    }
 }

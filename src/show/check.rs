@@ -6,7 +6,7 @@ use crate::units::duration;
 use std::fmt::Write;
 
 /// The limitation of every verdict.
-const CAUTION: &str =
+pub(super) const CAUTION: &str =
     "\"releases\" means that other threads can run Python during the call, not that the call is thread-safe.";
 
 /// Returns the whole text, with ANSI styles that the writer may have to strip.
@@ -19,18 +19,12 @@ pub fn checks(document: &Document<CheckResult>) -> String {
     let label = |result: &CheckResult| visible(&labels.of(&result.interpreter));
     let mut table = table(["", "verdict", "held", "longest hold", "longest stall\nof others", "calls"]);
     for result in &document.results {
-        // A figure that other processes may have made longer is an upper bound.
-        let time = |key: &str, seconds: Option<f64>| match seconds {
-            Some(seconds) if result.lower_bounds.contains_key(key) => format!("<= {}", duration(seconds)),
-            Some(seconds) => duration(seconds),
-            None => "-".into(),
-        };
         table.add_row([
             label(result),
             word(result),
             result.held_share.map_or_else(|| "-".into(), |share| format!("{:.1} %", 100.0 * share)),
-            time("longest_hold_s", result.longest_hold_s),
-            time("longest_stall_s", result.longest_stall_s),
+            time(result, "longest_hold_s", result.longest_hold_s),
+            time(result, "longest_stall_s", result.longest_stall_s),
             result.calls.map_or_else(|| "-".into(), |calls| calls.to_string()),
         ]);
     }
@@ -46,7 +40,16 @@ pub fn checks(document: &Document<CheckResult>) -> String {
     text
 }
 
-fn word(result: &CheckResult) -> String {
+/// Returns a time of a result. A figure that other processes may have made longer is an upper bound.
+pub(super) fn time(result: &CheckResult, key: &str, seconds: Option<f64>) -> String {
+    match seconds {
+        Some(seconds) if result.lower_bounds.contains_key(key) => format!("<= {}", duration(seconds)),
+        Some(seconds) => duration(seconds),
+        None => "-".into(),
+    }
+}
+
+pub(super) fn word(result: &CheckResult) -> String {
     let mark = match (result.row(), result.verdict) {
         (Row::Unexpected, _) => " !",
         // The verdict itself is conclusive, but not whether the stall is as expected.
@@ -61,7 +64,7 @@ fn word(result: &CheckResult) -> String {
 }
 
 /// Returns the expectation that was not met, or may not have been.
-fn expectation(result: &CheckResult) -> Option<String> {
+pub(super) fn expectation(result: &CheckResult) -> Option<String> {
     let verdict = result.verdict.filter(|verdict| *verdict != Verdict::Inconclusive)?;
     if let (Row::Inconclusive, Some(most), Some(stall)) = (result.row(), result.max_stall_s, result.longest_stall_s) {
         let least = result.lower_bounds.get("longest_stall_s").copied().filter(|least| *least <= most)?;

@@ -110,12 +110,12 @@ fn keep_words_whole(table: &mut Table, width: usize) {
 }
 
 /// Returns the counts per second of the native thread.
-fn native_rate(case: &Case) -> Option<f64> {
+pub(super) fn native_rate(case: &Case) -> Option<f64> {
     let native = case.cpu.as_ref()?.threads.iter().find(|thread| thread.name != "internal")?;
     Some(case.rate(&native.name))
 }
 
-fn rate(rate: Option<f64>) -> String {
+pub(super) fn rate(rate: Option<f64>) -> String {
     rate.map_or_else(dash, per_second)
 }
 
@@ -137,7 +137,7 @@ fn first_cell(result: &RunResult, results: &[&RunResult], labels: &Labels, title
 }
 
 /// Formats a metric: numbers with three digits, lists with commas.
-fn metric(value: &serde_json::Value) -> String {
+pub(super) fn metric(value: &serde_json::Value) -> String {
     match value {
         serde_json::Value::String(text) => visible(text),
         serde_json::Value::Bool(yes) => if *yes { "yes" } else { "no" }.into(),
@@ -148,7 +148,7 @@ fn metric(value: &serde_json::Value) -> String {
     }
 }
 
-fn dash() -> String {
+pub(super) fn dash() -> String {
     "-".into()
 }
 

@@ -8,7 +8,7 @@ use std::fmt::Write;
 use std::path::Path;
 
 /// The meaning of the marks in the cells, below the matrix.
-const LEGEND: &str = "= as in the talk; >V changed since Python V, as expected; ? inconclusive; ! not as expected. The reasons \
+pub(super) const LEGEND: &str = "= as in the talk; >V changed since Python V, as expected; ? inconclusive; ! not as expected. The reasons \
                       for failed and skipped cells are below.";
 
 /// The largest number of experiments that get a table each, with all their figures.
@@ -62,7 +62,7 @@ fn columns(document: &Document, labels: &Labels) -> usize {
     (width().saturating_sub(names) / cells).max(1)
 }
 
-fn cell(result: &RunResult) -> String {
+pub(super) fn cell(result: &RunResult) -> String {
     let mark = match (result.status, result.outcome) {
         (Status::Skipped, _) => return "skipped".into(),
         (Status::Failed, _) => return "failed".into(),

@@ -2,6 +2,7 @@
 
 mod check;
 mod figures;
+pub mod html;
 pub mod live;
 mod matrix;
 mod record;

@@ -87,7 +87,7 @@ fn row(process: &RecordedProcess, thread: &RecordedThread) -> [String; 7] {
     };
     [
         process.pid.to_string(),
-        visible(&format!("{} {}{gil}", thread.tid, thread.name)),
+        visible(&format!("{} {}{gil}", thread.tid, thread.title())),
         share(thread.held_s),
         share(thread.waited_s),
         first,

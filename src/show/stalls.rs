@@ -15,9 +15,9 @@ pub(super) const NO_STACK: &str = "(no stack was read)";
 
 /// The stalls with the same innermost frame.
 #[derive(Default)]
-struct Call<'a> {
-    lost_s: f64,
-    stalls: Vec<&'a RecordedStall>,
+pub(super) struct Call<'a> {
+    pub(super) lost_s: f64,
+    pub(super) stalls: Vec<&'a RecordedStall>,
 }
 
 /// Returns the text; empty if there are no stalls.
@@ -37,16 +37,9 @@ pub fn stalls(result: &RecordResult) -> String {
         more => format!("{more} threads lost"),
     };
     line(&mut text, &format!("worst, at {at:.3} s: {} held for {held}, {waiters} {lost} ({cause})", worst.holder));
-    line(&mut text, &format!("  {}", called(&worst.stack)));
+    line(&mut text, &format!("  {}", called(worst)));
 
-    let mut calls: BTreeMap<&str, Call<'_>> = BTreeMap::new();
-    for stall in &all {
-        let call = calls.entry(stall.stack.first().map_or(NO_STACK, String::as_str)).or_default();
-        call.lost_s += stall.lost_s;
-        call.stalls.push(stall);
-    }
-    let mut calls: Vec<(&str, Call<'_>)> = calls.into_iter().collect();
-    calls.sort_by(|(_, one), (_, other)| other.lost_s.total_cmp(&one.lost_s));
+    let calls = calls(&all);
     for (frame, call) in calls.iter().take(CALLS) {
         let stalls = format!("{}x", call.stalls.len());
         line(&mut text, &format!("lost {:>8} {stalls:>6}  {}", duration(call.lost_s), short(frame)));
@@ -59,8 +52,21 @@ pub fn stalls(result: &RecordResult) -> String {
     text
 }
 
+/// Returns the innermost frames of the stalls, each with its stalls; the one that cost other threads most comes first.
+pub(super) fn calls<'a>(stalls: &[&'a RecordedStall]) -> Vec<(&'a str, Call<'a>)> {
+    let mut calls: BTreeMap<&str, Call<'_>> = BTreeMap::new();
+    for stall in stalls {
+        let call = calls.entry(stall.stack.first().map_or(NO_STACK, String::as_str)).or_default();
+        call.lost_s += stall.lost_s;
+        call.stalls.push(stall);
+    }
+    let mut calls: Vec<(&str, Call<'_>)> = calls.into_iter().collect();
+    calls.sort_by(|(_, one), (_, other)| other.lost_s.total_cmp(&one.lost_s));
+    calls
+}
+
 /// Returns what the causes of a call's stalls say, if they agree for most of the time lost.
-fn meaning(call: &Call<'_>) -> &'static str {
+pub(super) fn meaning(call: &Call<'_>) -> &'static str {
     let by = |cause: &str| {
         let own = call.stalls.iter().filter(|stall| stall.cause.as_deref() == Some(cause));
         own.map(|stall| stall.lost_s).sum::<f64>() > 0.8 * call.lost_s
@@ -77,9 +83,9 @@ fn meaning(call: &Call<'_>) -> &'static str {
 }
 
 /// Returns the innermost frame and the innermost one outside of the library.
-fn called(stack: &[String]) -> String {
-    let Some(innermost) = stack.first() else { return NO_STACK.into() };
-    match stack.iter().find(|frame| !is_library(frame)) {
+pub(super) fn called(stall: &RecordedStall) -> String {
+    let Some(innermost) = stall.stack.first() else { return NO_STACK.into() };
+    match stall.stack.iter().find(|frame| !is_library(frame)) {
         Some(own) if own != innermost => format!("{}, called from {}", short(innermost), short(own)),
         _ => short(innermost).into(),
     }
@@ -123,10 +129,10 @@ mod tests {
 
     #[test]
     fn the_frame_outside_of_the_library_is_named_as_the_caller() {
-        let stack = ["/usr/lib/python3.11/json/encoder.py:258 iterencode", "/home/me/app.py:41 dump"].map(String::from);
-        assert_eq!(called(&stack), "encoder.py:258 iterencode, called from app.py:41 dump");
-        assert_eq!(called(&stack[1..]), "app.py:41 dump");
-        assert_eq!(called(&[]), NO_STACK);
+        let stack = ["/usr/lib/python3.11/json/encoder.py:258 iterencode", "/home/me/app.py:41 dump"];
+        assert_eq!(called(&stall(0.1, &stack, None)), "encoder.py:258 iterencode, called from app.py:41 dump");
+        assert_eq!(called(&stall(0.1, &stack[1..], None)), "app.py:41 dump");
+        assert_eq!(called(&stall(0.1, &[], None)), NO_STACK);
     }
 
     #[test]

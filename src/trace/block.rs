@@ -1,7 +1,10 @@
 //! The blocks of a recording, and their bytes. docs/record.md describes the format.
 
 use super::blame::{NewStack, Sighting};
+use super::held_by::HolderSample;
 use super::numbers::{put, take};
+use super::usage::{Cores, Usage};
+use crate::results::Host;
 use busy_gil::log::Kind;
 use serde::{Deserialize, Serialize};
 
@@ -36,6 +39,14 @@ pub enum Block {
     Stack(NewStack),
     /// What was seen of a hold that others waited for.
     Sighting(Sighting),
+    /// A regular sample of what held a GIL.
+    HolderSample(HolderSample),
+    /// The CPU time of a process's threads.
+    Usage(Usage),
+    /// How busy the cores were.
+    Cores(Cores),
+    /// The machine, with its load during the recording.
+    Host(Host),
     /// A process has ended, or its recording has.
     ProcessEnd(ProcessEnd),
     /// The last block.
@@ -85,6 +96,12 @@ pub struct Thread {
     pub gil: u32,
     /// The native name.
     pub name: String,
+    /// The function that it runs, if its native name is only that of the process, as before CPython 3.14.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub runs: Option<String>,
+    /// The time at which its end was noticed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_ns: Option<u64>,
 }
 
 /// One event of a thread.
@@ -158,6 +175,13 @@ pub struct End {
     pub signal: Option<i32>,
 }
 
+impl Thread {
+    /// Returns the name for people.
+    pub fn title(&self) -> &str {
+        self.runs.as_deref().unwrap_or(&self.name)
+    }
+}
+
 impl Block {
     /// Returns the byte that identifies the kind of block, and its content.
     pub(super) fn encode(&self) -> (u8, Vec<u8>) {
@@ -171,6 +195,10 @@ impl Block {
             Self::Events { process, row, events } => (b'E', encode_events(*process, *row, events)),
             Self::Stack(stack) => (b'K', stack.encode()),
             Self::Sighting(sighting) => (b'H', sighting.encode()),
+            Self::HolderSample(sample) => (b'G', sample.encode()),
+            Self::Usage(usage) => (b'U', usage.encode()),
+            Self::Cores(cores) => (b'C', cores.encode()),
+            Self::Host(host) => json(b'M', serde_json::to_vec(host)),
             Self::Totals { process, row, totals } => {
                 let mut bytes = Vec::with_capacity(64);
                 [u64::from(*process), *row].iter().chain(&totals.numbers()).for_each(|number| put(&mut bytes, *number));
@@ -190,6 +218,10 @@ impl Block {
             b'E' => decode_events(content)?,
             b'K' => Self::Stack(NewStack::decode(content)?),
             b'H' => Self::Sighting(Sighting::decode(content)?),
+            b'G' => Self::HolderSample(HolderSample::decode(content)?),
+            b'U' => Self::Usage(Usage::decode(content)?),
+            b'C' => Self::Cores(Cores::decode(content)?),
+            b'M' => Self::Host(serde_json::from_slice(content).ok()?),
             b'F' => {
                 let mut rest = content;
                 let mut number = || take(&mut rest);

@@ -42,6 +42,7 @@ impl Convoy {
         Stall {
             process,
             at_ns: self.span.from,
+            end_ns: self.span.to,
             held_ns,
             holder,
             waiters: self.waiters.into_iter().collect(),

@@ -83,7 +83,15 @@ mod tests {
         ];
         let totals = Totals { held_ns: u64::MAX, acquisitions: 300, waits_since_ns: Some(0), ..Totals::default() };
         vec![
-            Block::Thread(Thread { process: 1, row: 7, tid: 99, gil: 0, name: "caf\u{e9} \"x\"".into() }),
+            Block::Thread(Thread {
+                process: 1,
+                row: 7,
+                tid: 99,
+                gil: 0,
+                name: "caf\u{e9} \"x\"".into(),
+                runs: None,
+                ended_ns: None,
+            }),
             Block::Events { process: 1, row: 7, events },
             Block::Totals { process: 1, row: u64::MAX, totals },
         ]

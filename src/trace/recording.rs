@@ -3,7 +3,10 @@
 use super::blame::Stacks;
 use super::block::{Block, End, Event, Process, ProcessEnd, Start, Thread, Totals};
 use super::file::{FileError, HEAD, blocks};
+use super::held_by::{Counts, HolderSample};
 use super::stalls::Stalls;
+use super::usage::{Cores, Usage};
+use crate::results::Host;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
@@ -15,6 +18,10 @@ pub struct Recording {
     pub start: Option<Start>,
     /// The processes, by their numbers.
     pub processes: BTreeMap<u32, ProcessRecord>,
+    /// The machine; None if the recorder was killed before the end.
+    pub host: Option<Host>,
+    /// How busy the cores were, if the events are kept.
+    pub cores: Vec<Cores>,
     /// The end of the program; None if the recorder was killed before.
     pub end: Option<End>,
     /// The latest time of any block.
@@ -24,6 +31,8 @@ pub struct Recording {
     pub unread_bytes: usize,
     /// The stacks of the stalls.
     pub stacks: Stacks,
+    /// How often each thread was found with each stack while it held a GIL.
+    pub(super) holder_samples: Counts,
     /// The stalls.
     pub stalls: Stalls,
     keeps_events: bool,
@@ -36,6 +45,8 @@ pub struct ProcessRecord {
     pub process: Process,
     /// Its threads, by row.
     pub threads: BTreeMap<u64, ThreadRecord>,
+    /// The CPU time of the threads, if the events are kept.
+    pub usage: Vec<Usage>,
     /// Its end; None if the recorder was killed before.
     pub end: Option<ProcessEnd>,
 }
@@ -104,11 +115,12 @@ impl Recording {
             Block::Sighting(sighting) => self.stalls.sighting(sighting),
             Block::Process(process) => {
                 let number = process.number;
-                self.processes.insert(number, ProcessRecord { process, threads: BTreeMap::new(), end: None });
+                let (threads, usage) = (BTreeMap::new(), Vec::new());
+                self.processes.insert(number, ProcessRecord { process, threads, usage, end: None });
             }
             Block::Thread(thread) => {
                 if let Some(process) = self.processes.get_mut(&thread.process) {
-                    // The name may have changed.
+                    // The name may have changed, or the thread has ended.
                     let record = process.threads.entry(thread.row).or_insert_with(|| ThreadRecord {
                         thread: thread.clone(),
                         totals: Totals::default(),
@@ -133,6 +145,23 @@ impl Recording {
                     thread.totals = totals;
                 }
             }
+            Block::HolderSample(HolderSample { process, gil, tid, at_ns, stack }) => {
+                known = at_ns;
+                *self.holder_samples.entry((process, gil, tid)).or_default().entry(stack).or_default() += 1;
+            }
+            Block::Usage(usage) => {
+                known = usage.at_ns;
+                if let Some(process) = self.processes.get_mut(&usage.process).filter(|_| self.keeps_events) {
+                    process.usage.push(usage);
+                }
+            }
+            Block::Cores(cores) => {
+                known = cores.at_ns;
+                if self.keeps_events {
+                    self.cores.push(cores);
+                }
+            }
+            Block::Host(host) => self.host = Some(host),
             Block::ProcessEnd(end) => {
                 known = end.at_ns;
                 self.stalls.end(end.number, end.at_ns);

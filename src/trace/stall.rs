@@ -9,6 +9,8 @@ pub struct Stall {
     pub process: u32,
     /// The start of the hold; with many short holds, of the first wait.
     pub at_ns: u64,
+    /// The end of the hold; with many short holds, of the last wait.
+    pub end_ns: u64,
     /// The length of the hold; with many short holds, how long the holder held the GIL meanwhile.
     pub held_ns: u64,
     /// The row of the holder; with many short holds, of the one that held the GIL longest.

@@ -143,7 +143,8 @@ impl Gil {
         let samples = || seen.iter().flat_map(|seen| &seen.samples).filter(|sample| hold.contains(sample.at_ns));
         let cause = seen.first().and_then(|seen| of_hold(seen, hold, longest, samples().map(|sample| sample.stack)));
         let stack = stack_of(samples().map(|sample| sample.stack));
-        Some(Stall { process, at_ns: hold.from, held_ns: hold.length(), holder, waiters, lost_ns, stack, cause })
+        let (at_ns, end_ns, held_ns) = (hold.from, hold.to, hold.length());
+        Some(Stall { process, at_ns, end_ns, held_ns, holder, waiters, lost_ns, stack, cause })
     }
 
     /// Adds a wait that no single hold explains to the many short holds that do, if others held the GIL for most of it.

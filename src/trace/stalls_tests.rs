@@ -12,7 +12,15 @@ fn found(threads: &[(u64, &[(Kind, u64)])], sightings: &[Sighting]) -> Vec<Stall
     let mut stalls = Stalls::default();
     stalls.set_threshold(10 * MS);
     for (row, events) in threads {
-        let thread = Thread { process: 1, row: *row, tid: 100 + *row as u32, gil: 0, name: String::new() };
+        let thread = Thread {
+            process: 1,
+            row: *row,
+            tid: 100 + *row as u32,
+            gil: 0,
+            name: String::new(),
+            runs: None,
+            ended_ns: None,
+        };
         let event = |(kind, at): &(Kind, u64)| Event { kind: *kind, at: at * MS };
         stalls.events(&thread, &events.iter().map(event).collect::<Vec<_>>());
     }
@@ -44,6 +52,7 @@ fn a_hold_that_others_wait_for_is_one_stall() {
     let expected = Stall {
         process: 1,
         at_ns: 100 * MS,
+        end_ns: 150 * MS,
         held_ns: 50 * MS,
         holder: 1,
         waiters: vec![2, 3],
@@ -98,7 +107,8 @@ fn many_short_holds_are_one_stall_while_the_waits_overlap() {
     let stalls = found(&[(1, &one), (2, &other), (3, waiter)], &[sighting]);
     // Nobody held the GIL during the second wait: no hold is to blame.
     assert_eq!(stalls.len(), 1, "{stalls:#?}");
-    assert_eq!((stalls[0].cause, stalls[0].at_ns), (Some(Cause::ManyShortHolds), 100 * MS));
+    assert_eq!(stalls[0].cause, Some(Cause::ManyShortHolds));
+    assert_eq!((stalls[0].at_ns, stalls[0].end_ns), (100 * MS, 140 * MS));
     assert_eq!((stalls[0].lost_ns, stalls[0].waiters.as_slice(), stalls[0].held_ns), (40 * MS, &[3][..], 20 * MS));
 }
 
@@ -136,7 +146,8 @@ fn what_was_lost_is_not_blamed_on_anybody() {
 fn the_memory_does_not_grow_with_the_recording() {
     let mut stalls = Stalls::default();
     stalls.set_threshold(10 * MS);
-    let thread = |row: u64| Thread { process: 1, row, tid: row as u32, gil: 0, name: String::new() };
+    let thread =
+        |row: u64| Thread { process: 1, row, tid: row as u32, gil: 0, name: String::new(), runs: None, ended_ns: None };
     for round in 0..2_000u64 {
         let at = round * 50 * MS;
         let event = |kind, after: u64| Event { kind, at: at + after * MS };

@@ -2,6 +2,7 @@
 
 mod blame;
 mod check;
+mod exports;
 mod harness;
 mod hostile;
 mod inherited;
@@ -12,6 +13,7 @@ mod late_worker;
 mod load;
 mod namespaces;
 mod record;
+mod report;
 mod run;
 mod sampled;
 mod self_reported;

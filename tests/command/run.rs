@@ -11,7 +11,16 @@ fn every_case_is_measured_printed_and_kept() {
     let output = sandbox.run(&["run", "ctypes", "-d", "1", "--json", file.to_str().unwrap()]);
     // On a loaded machine the figures may be inconclusive, but they must be present.
     assert!(matches!(output.status.code(), Some(0 | 1 | 3)), "{}", stderr(&output));
-    for part in ["Python/s", "one-internal", "two-internal", "internal+external", "2.95 M", "118", "Kept as"] {
+    for part in [
+        "Python/s",
+        "one-internal",
+        "two-internal",
+        "internal+external",
+        "2.95 M",
+        "118",
+        "Kept as",
+        "The page of these results: ",
+    ] {
         assert!(stdout(&output).contains(part), "{part:?} is not in:\n{}", stdout(&output));
     }
 

@@ -113,6 +113,13 @@ fn holds_and_waits_of_four_threads_are_metered_for_each() {
 }
 
 #[test]
+fn the_counters_are_the_sums_of_all_threads() {
+    for python in metered((2, 7)) {
+        assert_eq!(printed(&mut script(python, "counters.py")).trim(), "sums", "{}", python.name);
+    }
+}
+
+#[test]
 fn short_threads_without_number_are_metered_in_bounded_memory() {
     let prefix = Prefix::new();
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/gil/short_threads.c");

@@ -63,8 +63,29 @@ fn a_meter_that_is_off_has_no_starts_no_windows_and_no_totals() {
         assert_eq!((busy().gil_histograms_read)(&mut histograms), GIL_OFF);
         histograms.size -= 1;
         assert_eq!((busy().gil_histograms_read)(&mut histograms), BAD_SIZE);
+        assert_eq!((busy().gil_counters_read)(null_mut()), NULL_POINTER);
+        let mut counters = GilCounters::new();
+        assert_eq!((busy().gil_counters_read)(&mut counters), GIL_OFF);
+        assert_eq!(counters, GilCounters::new(), "written after an error");
+        counters.size -= 1;
+        assert_eq!((busy().gil_counters_read)(&mut counters), BAD_SIZE);
     }
     assert_eq!((totals, number, needed), (GilTotals::new(), 7, 7), "written after an error");
+}
+
+#[test]
+fn a_meter_that_is_off_reports_no_stalls() {
+    let (mut stalls, mut stall, mut text) = (7 as *mut std::ffi::c_void, GilStall::new(), [7; 4]);
+    // SAFETY: the pointers are NULL, or have space for one value.
+    unsafe {
+        assert_eq!((busy().gil_stalls_open)(1_000_000, null_mut()), NULL_POINTER);
+        assert_eq!((busy().gil_stalls_open)(1_000_000, &mut stalls), GIL_OFF);
+        assert_eq!((busy().gil_stalls_open)(999_999, &mut stalls), BAD_OPTION);
+        assert_eq!((busy().gil_stalls_next)(null_mut(), 0, &mut stall, text.as_mut_ptr(), text.len()), NULL_POINTER);
+        assert_eq!((busy().gil_stalls_stop)(null_mut()), NULL_POINTER);
+        assert_eq!((busy().gil_stalls_close)(null_mut()), NULL_POINTER);
+    }
+    assert_eq!((stalls as usize, stall, text), (7, GilStall::new(), [7; 4]), "written after an error");
 }
 
 #[test]

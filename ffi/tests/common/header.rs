@@ -100,6 +100,34 @@ impl GilHistograms {
     }
 }
 
+/// BUSY_GIL_COUNTERS_INIT: the size, and zeros for the fields behind it.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct GilCounters {
+    pub size: usize,
+    pub rest: [u64; 11 + 2 * 26],
+}
+
+impl GilCounters {
+    pub fn new() -> Self {
+        Self { size: size_of::<Self>(), rest: [0; 11 + 2 * 26] }
+    }
+}
+
+/// BUSY_GIL_STALL_INIT: the size, and zeros for the fields behind it.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct GilStall {
+    pub size: usize,
+    pub rest: [u64; 7 + 4 + 8],
+}
+
+impl GilStall {
+    pub fn new() -> Self {
+        Self { size: size_of::<Self>(), rest: [0; 7 + 4 + 8] }
+    }
+}
+
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WaitResult {

@@ -77,6 +77,11 @@ impl Scale {
         (ticks as f64 * self.ns_per_tick) as u64
     }
 
+    /// Converts a number of nanoseconds to ticks.
+    pub(super) fn ticks(&self, ns: u64) -> u64 {
+        (ns as f64 / self.ns_per_tick) as u64
+    }
+
     /// Returns the microseconds per tick.
     pub(super) fn us_per_tick(&self) -> f64 {
         self.ns_per_tick / 1000.0

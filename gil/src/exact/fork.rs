@@ -3,7 +3,7 @@
 
 use super::clock;
 use super::counting::gils::GILS;
-use super::counting::{gil::Gil, pool, sink, slots::OPEN};
+use super::counting::{gil::Gil, holds, pool, sink, slots::OPEN};
 use super::hooking::{calibrate, semaphore};
 use super::state::{STATE, State};
 use super::thread;
@@ -25,15 +25,21 @@ pub(super) fn register() {
 
 unsafe extern "C" fn before() {
     STATE.before_fork();
+    holds::before_fork();
 }
 
 unsafe extern "C" fn in_parent() {
-    // SAFETY: `before` has run in this thread, which holds the lock.
-    drop(unsafe { STATE.after_fork() });
+    // SAFETY: `before` has run in this thread, which holds the locks.
+    unsafe {
+        holds::after_fork(false);
+        drop(STATE.after_fork());
+    }
 }
 
 unsafe extern "C" fn in_child() {
     // SAFETY: as in `in_parent`.
+    unsafe { holds::after_fork(true) };
+    // SAFETY: as above.
     let Some(mut state) = (unsafe { STATE.after_fork() }) else { return };
     if state.starter != 0 {
         // The thread that was starting the meter does not exist in the child.

@@ -1,6 +1,6 @@
 //! The exact meter. [`meter`] starts and stops it, [`arrival`] waits until it can be started. `counting` keeps the
 //! accounts, `hooking` redirects the calls and reports the events to them, `state` and `fork` keep both consistent in
-//! forked children. `clock`, `memory`, `python` and `thread` are imported by all of these and import none of them.
+//! forked children; `stalls` reports holds that made others wait. `clock`, `memory`, `python` and `thread` are imported by all of these and import none of them.
 
 mod arrival;
 mod clock;
@@ -10,6 +10,7 @@ mod hooking;
 mod memory;
 mod meter;
 mod python;
+mod stalls;
 mod state;
 mod thread;
 
@@ -23,3 +24,4 @@ pub use counting::sink::{Event, Row, Sink};
 pub use counting::window::Window;
 pub use meter::Meter;
 pub use python::PendingCall;
+pub use stalls::Stalls;

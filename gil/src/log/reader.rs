@@ -186,6 +186,15 @@ impl Reader {
         })
     }
 
+    /// Returns the indices of the GILs that are held now.
+    ///
+    /// # Errors
+    /// The log can't be read.
+    pub fn held(&self) -> Result<impl Iterator<Item = usize> + use<>, Damaged> {
+        let words = self.words::<{ HOLDERS * holder::WORDS }>(header::HOLDERS)?;
+        Ok((0..HOLDERS).filter(move |gil| words[gil * holder::WORDS + holder::SEQUENCE] % 2 == 1))
+    }
+
     /// Returns the thread that holds the GIL with that index now, if any does.
     ///
     /// # Errors

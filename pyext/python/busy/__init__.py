@@ -37,34 +37,51 @@ except SystemError:
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from busy._check import Verdict, check
+    from busy._counters import Counters, counters
     from busy._gil import GilNotMeterable, Histograms, ThreadTimes, thread_times
     from busy._installation import get_include, get_library
+    from busy._loop_delay import SlowTurn, loop_delay
+    from busy._stalls import Stall, StallLog, log_stalls
     from busy._watch import WatchedThread, watch
 
 # The module of each name that is imported on first use, so that `import busy` stays cheap.
 _LAZY = {
+    "Counters": "busy._counters",
     "GilNotMeterable": "busy._gil",
     "Histograms": "busy._gil",
+    "SlowTurn": "busy._loop_delay",
+    "Stall": "busy._stalls",
+    "StallLog": "busy._stalls",
     "ThreadTimes": "busy._gil",
     "Verdict": "busy._check",
     "WatchedThread": "busy._watch",
     "check": "busy._check",
+    "counters": "busy._counters",
     "get_include": "busy._installation",
     "get_library": "busy._installation",
+    "log_stalls": "busy._stalls",
+    "loop_delay": "busy._loop_delay",
     "thread_times": "busy._gil",
     "watch": "busy._watch",
 }
 
 __all__ = [
+    "Counters",
     "GilNotMeterable",
     "Histograms",
+    "SlowTurn",
+    "Stall",
+    "StallLog",
     "ThreadTimes",
     "Verdict",
     "WatchedThread",
     "__version__",
     "check",
+    "counters",
     "get_include",
     "get_library",
+    "log_stalls",
+    "loop_delay",
     "thread_times",
     "watch",
     "with_lock",

@@ -2,6 +2,8 @@ from typing import Final, SupportsFloat, SupportsIndex, TypeAlias
 
 __all__ = [
     "__version__",
+    "counters_begin",
+    "counters_read",
     "cpu_clocks",
     "gil_close",
     "gil_histograms",
@@ -12,6 +14,9 @@ __all__ = [
     "own_run_delay",
     "own_times",
     "run_delays",
+    "stalls_next",
+    "stalls_open",
+    "stalls_stop",
     "with_lock",
     "without_lock",
 ]
@@ -28,6 +33,12 @@ def with_lock(seconds: SupportsFloat | SupportsIndex, /) -> int:
 
 def without_lock(seconds: SupportsFloat | SupportsIndex, /) -> int:
     """Spin for at least `seconds` with the GIL released, and return the number of clock polls."""
+
+def counters_begin() -> None:
+    """Starts the meter, which is never stopped then, with histograms."""
+
+def counters_read(which: int) -> tuple[int, int, int, bool, int, int, int, int, int, bytes] | None:
+    """Returns the sums of the GIL with the index `which`: the fields of busy._counters._Sums. None if there is none."""
 
 def gil_open(histograms: bool) -> object:
     """Starts the meter if needed, and opens a window, with histograms if wanted. Returns a capsule, which closes the
@@ -53,6 +64,20 @@ def own_row() -> int | None:
 
 def gil_close(window: object) -> None:
     """Closes the window, if it is open. Closing the last window of the process stops the meter."""
+
+def stalls_open(threshold_ns: int) -> object:
+    """Starts the meter if needed, and begins to report the holds of that many nanoseconds. Returns a capsule, which
+    ends the reports when it is deallocated."""
+
+def stalls_next(
+    stalls: object, timeout_ns: int
+) -> tuple[int, int, int, int, int, list[tuple[int, int]], bool, str, int] | None:
+    """Waits for the next stall, with the GIL released, for at most that many nanoseconds. Returns None after that
+    time, and when `stalls_stop` was called; otherwise the arguments of busy._stalls._stall, and the number of missed
+    stalls."""
+
+def stalls_stop(stalls: object) -> None:
+    """Makes all calls of `stalls_next` with this capsule return None, now and later."""
 
 def cpu_clocks() -> dict[int, int]:
     """Returns the CPU time of each living thread of this process, in nanoseconds, by native thread id. Empty without

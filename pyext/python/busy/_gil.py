@@ -1,5 +1,6 @@
 """Windows of the GIL meter, as `_watch`, `_check` and `_probe` use them."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from busy._busy import gil_close, gil_histograms, gil_open, gil_read, gil_rows, own_times
@@ -78,6 +79,12 @@ class ThreadTimes(NamedTuple):
 Histograms.__module__ = ThreadTimes.__module__ = "busy"
 
 
+def histograms(holds: Sequence[int], waits: Sequence[int]) -> Histograms:
+    """Returns the counts of the meter with the lengths to which they belong."""
+    below_s = [2**bucket / 1e6 for bucket in range(len(holds) - 1)]
+    return Histograms((*below_s, float("inf")), tuple(holds), tuple(waits))
+
+
 def thread_times() -> ThreadTimes:
     """Return how long the calling thread has held the GIL and waited for it, exactly. The difference of two calls is
     the cost of the code between them, for example of a request to a web service:
@@ -126,8 +133,7 @@ class GilWindow:
             holds, waits = gil_histograms(self._opened)
         except RuntimeError as reason:
             raise GilNotMeterable(str(reason)) from None
-        below_s = [2**bucket / 1e6 for bucket in range(len(holds) - 1)]
-        return Histograms((*below_s, float("inf")), tuple(holds), tuple(waits))
+        return histograms(holds, waits)
 
     def close(self) -> None:
         """Closes the window. Closing the last window of the process stops the meter."""

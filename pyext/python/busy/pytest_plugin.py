@@ -8,6 +8,7 @@ def test_nothing_in_here_stalls_others(): ...
 """
 
 import functools
+import os
 import reprlib
 from collections.abc import Callable, Generator, Iterable
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,8 @@ _MARKER = (
     'gil(max_stall="20ms", max_held="50%"): fail the test if one thread keeps another waiting for the GIL for longer '
     "than max_stall, or if the GIL is held for more than max_held of the time (busy)"
 )
+# The folder for the notes about tests, in the environment of a recorded run.
+_NOTES = "BUSY_RECORD_TESTS"
 _VERDICTS = ("releases", "partly", "yields", "holds", "no-gil", "inconclusive")
 _HOW_TO_RELEASE = (
     "Py_BEGIN_ALLOW_THREADS in C, py.detach in PyO3, `with nogil` in Cython, CDLL instead of PyDLL in ctypes"
@@ -51,6 +54,40 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="how often assert_gil and assert_releases_gil repeat a check that other processes made inconclusive, "
         "before the test is skipped (busy; default: 2)",
     )
+    group.addoption(
+        "--busy-record",
+        metavar="FILE.busy",
+        help="run these tests under `busy record`: the recording goes to FILE.busy, and the figures, with the test of "
+        "each stall, to FILE.json (busy)",
+    )
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None, object, object]:
+    """Runs pytest again under `busy record` if that was requested: before any conftest.py is imported, and before
+    pytest captures its output."""
+    file = early_config.known_args_namespace.busy_record
+    if file is not None and _NOTES not in os.environ:
+        from busy import _installation, _recorded_tests
+
+        try:
+            code = _recorded_tests.rerun(file, early_config.invocation_params.args, _NOTES)
+        except (_recorded_tests.Refused, _installation.NotInstalled) as reason:
+            raise pytest.UsageError(str(reason)) from None
+        raise SystemExit(code)
+    return (yield)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Notes which test this process runs, in a recorded run."""
+    folder = os.environ.get(_NOTES)
+    if folder is None:
+        return (yield)
+    from busy import _recorded_tests
+
+    with _recorded_tests.noted(folder, item.nodeid):
+        return (yield)
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -1,19 +1,29 @@
 //! `busy record`: runs a program, and records which threads of its Pythons hold the GIL and which ones wait for it.
+//!
+//! ```text
+//! program --command::recording--> FILE.busy, trace::Recording --> trace::result
+//! FILE.busy, once the program has ended --trace::perfetto--> the files for other viewers (exports.rs)
+//! a running process, by samples (sampled.rs) --> the result
+//! ```
 
-mod figures;
+mod exports;
 mod sampled;
 
 use super::arguments::RecordArguments;
 use super::output::{OutputError, note, print};
 use super::recording::{Intervals, Program, ProgramError, begin, exit_code, not_started};
+use super::report::{ReportError, recording_page};
 use crate::measure::host;
 use crate::process::Foreground;
-use crate::results::{Document, Host, NewFile, RecordResult};
+use crate::provision::installation;
+use crate::results::{Document, NewFile, RecordResult};
 use crate::show;
-use crate::trace::{Block, End};
+use crate::trace::{self, Block, End};
 use busy_gil::remote::RemoteError;
+use exports::{ExportError, Exports};
 use std::fs::{self, File};
 use std::io::{self, Write};
+use std::num::NonZero;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -32,9 +42,15 @@ pub enum RecordError {
     /// The program was not started.
     #[error(transparent)]
     Program(#[from] ProgramError),
+    /// The process can't be sampled.
+    #[error(transparent)]
+    Remote(#[from] RemoteError),
     /// The JSON can't be written.
     #[error(transparent)]
     Output(#[from] OutputError),
+    /// A file for another viewer can't be written.
+    #[error(transparent)]
+    Export(#[from] ExportError),
     /// The recording can't be written.
     #[error(
         "can't write the recording {0}: {1}; name a file in an existing folder where you have write permission with -o"
@@ -43,9 +59,6 @@ pub enum RecordError {
     /// The state of the machine can't be read.
     #[error("can't read this machine's state from the kernel: {0}")]
     Host(io::Error),
-    /// The process can't be sampled.
-    #[error(transparent)]
-    Remote(#[from] RemoteError),
     /// The program's end can't be waited for.
     #[error("can't wait for the program: {0}")]
     Wait(io::Error),
@@ -60,24 +73,34 @@ pub fn record(arguments: &RecordArguments) -> Result<ExitCode, RecordError> {
     if let Some(pid) = arguments.pid {
         let load = host::Load::begin().map_err(RecordError::Host)?;
         let result = sampled::sample(pid, arguments.duration)?;
-        report(result, load, None, json)?;
+        let machine = load.end().and_then(|load| host::describe(load.others_percent)).map_err(RecordError::Host)?;
+        report(result(machine), None, json)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let path = arguments.output.clone().unwrap_or_else(|| format!("busy-{}.busy", std::process::id()).into());
-    let file = || File::create(&path).map(Some);
+    // Known before an earlier recording is overwritten.
+    installation::record_library().map_err(ProgramError::from)?;
+    let output = arguments.output.clone().unwrap_or_else(|| format!("busy-{}.busy", std::process::id()).into());
+    let page = is_page(&output).then(|| NewFile::open(&output)).transpose().map_err(OutputError::from)?;
+    // The page is made from the recording, which stays if that fails.
+    let path = if page.is_some() { output.with_extension("busy") } else { output.clone() };
+    let unwritable = |error| RecordError::File(path.clone(), error);
+    let exports = Exports::open(arguments, &path)?;
+    let file = File::create(&path).map_err(unwritable)?;
+    exports.check(&path, &file)?;
     let load = host::Load::begin().map_err(RecordError::Host)?;
     let mut command = Command::new(&arguments.command[0]);
     command.args(&arguments.command[1..]);
-    let first = begin(&arguments.command, arguments.stall);
-    let idle = INTERVAL.min(arguments.stall / 2).max(WAITED_FOR);
-    let intervals = Intervals { collect: INTERVAL, idle, waited_for: WAITED_FOR };
-    let mut program = match Program::start(&mut command, Foreground::start, first, file, intervals) {
+    let sampled = Duration::from_secs(1).checked_div(arguments.rate).unwrap_or(INTERVAL);
+    let idle = INTERVAL.min(arguments.stall / 2).max(WAITED_FOR).min(sampled);
+    let intervals = Intervals { collect: INTERVAL, idle, waited_for: WAITED_FOR.min(idle) };
+    let (first, samples) = (begin(&arguments.command, arguments.stall), NonZero::new(arguments.rate));
+    let mut program = match Program::start(&mut command, Foreground::start, first, Some(file), samples, intervals) {
         Ok(program) => program,
         Err(ProgramError::NotStarted(error)) => {
             let _ = fs::remove_file(&path);
             return Ok(not_started(&arguments.command[0], &error));
         }
-        Err(ProgramError::File(error)) => return Err(RecordError::File(path, error)),
+        Err(ProgramError::File(error)) => return Err(unwritable(error)),
         Err(other) => return Err(other.into()),
     };
     let status = loop {
@@ -85,29 +108,30 @@ pub fn record(arguments: &RecordArguments) -> Result<ExitCode, RecordError> {
             break status;
         }
     };
-    let (recorder, _folder) = program.into_recorder();
+    let (recorder, program, _folder) = program.into_parts();
 
+    // Without the machine, the recording is complete all the same.
+    let machine = load.end().and_then(|load| host::describe(load.others_percent));
+    let machine = machine.map_err(|error| note(&format!("busy: {}", RecordError::Host(error)))).ok();
     let end = |at_ns| Block::End(End { at_ns, code: status.code(), signal: status.signal() });
-    let (recording, broken) = recorder.end(end);
+    let (recording, broken) = recorder.end(machine.map(Block::Host), end);
     if let Some(error) = broken {
         note(&format!("busy: {} ends too early, but the figures are complete: {error}", path.display()));
     }
     // Whatever fails from here on, the exit code is the program's.
-    if let Err(error) = report(|host| figures::result(&recording, host), load, Some(&path), json) {
+    if let Err(error) = report(trace::result(&recording), Some(&output), json) {
         note(&format!("busy: {error}"));
+    }
+    program.return_signals();
+    exports.write(&path);
+    if let Some(Err(error)) = page.map(|page| write_page(page, &path, &output)) {
+        note(&format!("busy: {error}; the recording is in {}", path.display()));
     }
     Ok(exit_code(status))
 }
 
 /// Prints the summary, and writes the JSON if it was requested.
-fn report(
-    result: impl FnOnce(Host) -> RecordResult,
-    load: host::Load,
-    path: Option<&Path>,
-    json: Option<Json>,
-) -> Result<(), RecordError> {
-    let others = load.end().map_err(RecordError::Host)?.others_percent;
-    let result = result(host::describe(others).map_err(RecordError::Host)?);
+fn report(result: RecordResult, path: Option<&Path>, json: Option<Json>) -> Result<(), OutputError> {
     // To stderr: stdout is the program's. A closed stderr is ignored.
     let _ = anstream::stderr().write_all(show::record(&result, path).as_bytes());
     let Some(json) = json else { return Ok(()) };
@@ -116,8 +140,21 @@ fn report(
     let text = format!("{}\n", serde_json::to_string_pretty(&document).expect("results are plain data"));
     match json {
         Json::Stdout => print(&text)?,
-        Json::File(file) => _ = file.replace(text.as_bytes()).map_err(OutputError::from)?,
+        Json::File(file) => _ = file.replace(text.as_bytes())?,
     }
+    Ok(())
+}
+
+/// Returns true if the output is the page, by its ending.
+fn is_page(output: &Path) -> bool {
+    output.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("html"))
+}
+
+/// Writes the page of the recording at `path`, and removes the recording.
+fn write_page(page: NewFile, path: &Path, output: &Path) -> Result<(), ReportError> {
+    let title = output.file_name().unwrap_or(output.as_os_str()).to_string_lossy();
+    page.replace(recording_page(path, &title)?.as_bytes())?;
+    let _ = fs::remove_file(path);
     Ok(())
 }
 

@@ -46,7 +46,7 @@ pub fn sample(pid: u32, duration: Option<Duration>) -> Result<impl FnOnce(Host) 
     Ok(move |host| RecordResult {
         kind: "record".into(),
         started_at,
-        host,
+        host: Some(host),
         command,
         sampled: true,
         stall_threshold_s: None,
@@ -105,6 +105,7 @@ fn thread(tid: u32, sums: &ThreadWindow) -> RecordedThread {
     RecordedThread {
         tid,
         name: sums.name.as_ref().to_owned(),
+        runs: None,
         gil: 0,
         held_s: seconds(sums.held_ns),
         waited_s: seconds(sums.waiting_ns),

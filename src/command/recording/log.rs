@@ -1,5 +1,6 @@
 //! The log of one process, from its appearance to the end of the process, as blocks of the recording.
 
+use super::usage::ProcessUsage;
 use super::watcher::{GoingOn, Watcher};
 use crate::trace::{Block, Ending, Event, Process, ProcessEnd, Stacks, Thread, Totals};
 use busy_core::clock::monotonic_ns;
@@ -21,9 +22,10 @@ pub struct Log {
     header: Header,
     /// Readable once the process has ended; None if it has ended already.
     process: Option<OwnedFd>,
-    /// The names of the threads that are known, by row.
-    names: BTreeMap<u64, String>,
+    /// The threads that are known, by row.
+    threads: BTreeMap<u64, Thread>,
     watcher: Watcher,
+    usage: ProcessUsage,
 }
 
 impl Log {
@@ -44,7 +46,8 @@ impl Log {
         });
         let path = path.to_path_buf();
         let watcher = Watcher::new(header.pid, number, start_ns, threshold_ns);
-        Ok(Some((Self { reader, path, number, start_ns, header, process, names: BTreeMap::new(), watcher }, block)))
+        let (threads, usage) = (BTreeMap::new(), ProcessUsage::new(header.pid, number, start_ns));
+        Ok(Some((Self { reader, path, number, start_ns, header, process, threads, watcher, usage }, block)))
     }
 
     /// Returns the path of the log.
@@ -90,7 +93,7 @@ impl Log {
 
     /// Returns true if the thread of that row has not ended.
     pub fn has_row(&self, row: u64) -> bool {
-        self.names.contains_key(&row)
+        self.threads.contains_key(&row)
     }
 
     /// Returns the reason why the running process is not recorded, if it is not.
@@ -106,6 +109,11 @@ impl Log {
     /// Looks at the threads that wait. Returns true if any does.
     pub fn look(&mut self, stacks: &mut Stacks, blocks: &mut Vec<Block>) -> bool {
         self.watcher.look(&self.reader, monotonic_ns(), stacks, blocks)
+    }
+
+    /// Appends samples of what holds its GILs now.
+    pub fn sample_holders(&mut self, stacks: &mut Stacks, blocks: &mut Vec<Block>) {
+        self.watcher.sample_holders(&self.reader, stacks, blocks);
     }
 
     /// Appends what has happened since the last call; the figures of `all` threads, if they are wanted.
@@ -130,20 +138,44 @@ impl Log {
         Ok(())
     }
 
+    /// Appends the CPU time of the threads since the last call.
+    pub fn usage(&mut self, blocks: &mut Vec<Block>) {
+        blocks.extend(self.usage.read(self.threads.values().map(|thread| thread.tid)));
+    }
+
+    /// Names the threads whose native name is that of the main thread, by the functions that they run.
+    pub fn name_threads(&mut self, blocks: &mut Vec<Block>) {
+        let main = self.threads.values().find(|thread| thread.tid == self.header.pid).map(|thread| thread.name.clone());
+        let is_unnamed = |thread: &&mut Thread| {
+            thread.runs.is_none() && thread.tid != self.header.pid && Some(&thread.name) == main.as_ref()
+        };
+        let mut unnamed: Vec<&mut Thread> = self.threads.values_mut().filter(is_unnamed).collect();
+        let tids: Vec<u32> = unnamed.iter().map(|thread| thread.tid).collect();
+        for (tid, function) in self.watcher.run_functions(&tids) {
+            for thread in unnamed.iter_mut().filter(|thread| thread.tid == tid) {
+                thread.runs = Some(function.clone());
+                blocks.push(Block::Thread((*thread).clone()));
+            }
+        }
+    }
+
     fn thread(&mut self, batch: &Batch, blocks: &mut Vec<Block>) {
-        let thread = &batch.thread;
-        if self.names.get(&thread.id) != Some(&thread.name) {
-            self.names.insert(thread.id, thread.name.clone());
-            blocks.push(Block::Thread(Thread {
-                process: self.number,
-                row: thread.id,
-                tid: thread.tid,
-                gil: thread.gil,
-                name: thread.name.clone(),
-            }));
+        let found = &batch.thread;
+        let thread = Thread {
+            process: self.number,
+            row: found.id,
+            tid: found.tid,
+            gil: found.gil,
+            name: found.name.clone(),
+            runs: self.threads.get(&found.id).and_then(|known| known.runs.clone()),
+            ended_ns: batch.is_last.then(|| self.since_start(monotonic_ns())),
+        };
+        if self.threads.get(&found.id) != Some(&thread) {
+            self.threads.insert(found.id, thread.clone());
+            blocks.push(Block::Thread(thread));
         }
         if batch.is_last {
-            self.names.remove(&thread.id);
+            self.threads.remove(&found.id);
         }
     }
 

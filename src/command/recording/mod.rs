@@ -9,6 +9,7 @@ mod folder;
 mod log;
 mod program;
 mod recorder;
+mod usage;
 mod watcher;
 
 pub use program::{Intervals, Program, ProgramError, begin, exit_code, not_started};

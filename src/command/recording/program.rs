@@ -10,6 +10,7 @@ use busy_core::clock::monotonic_ns;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io;
+use std::num::NonZero;
 use std::os::fd::BorrowedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::ExitStatusExt;
@@ -70,8 +71,8 @@ pub struct Program {
 }
 
 impl Program {
-    /// Starts the program of `command` by `start`. Its recording begins with the block `begin`, and is written to the
-    /// file that `file` opens, if it does.
+    /// Starts the program of `command` by `start`. Its recording begins with the block `begin`, has so many samples of the
+    /// holders per second, and is written to `file`, if it is kept.
     ///
     /// # Errors
     /// See [`ProgramError`].
@@ -79,13 +80,13 @@ impl Program {
         command: &mut Command,
         start: impl FnOnce(&mut Command) -> io::Result<Foreground>,
         begin: Start,
-        file: impl FnOnce() -> io::Result<Option<File>>,
+        file: Option<File>,
+        samples: Option<NonZero<u32>>,
         intervals: Intervals,
     ) -> Result<Self, ProgramError> {
         let library = installation::record_library()?;
         let folder = Folder::create().map_err(ProgramError::Folder)?;
-        let recorder =
-            file().and_then(|file| Recorder::begin(file, folder.path(), begin)).map_err(ProgramError::File)?;
+        let recorder = Recorder::begin(file, folder.path(), begin, samples).map_err(ProgramError::File)?;
         command.env(FOLDER, folder.path()).env(PRELOAD, preload(&library, folder.path()));
         let foreground = start(command).map_err(ProgramError::NotStarted)?;
         let (now, interval) = (Instant::now(), intervals.idle);
@@ -130,9 +131,9 @@ impl Program {
         &self.foreground
     }
 
-    /// Returns the recorder, to end the recording, and what keeps the folder of the logs.
-    pub fn into_recorder(self) -> (Recorder, impl Sized) {
-        (self.recorder, self._folder)
+    /// Returns the recorder, to end the recording; the program; and what keeps the folder of the logs.
+    pub fn into_parts(self) -> (Recorder, Foreground, impl Sized) {
+        (self.recorder, self.foreground, self._folder)
     }
 }
 

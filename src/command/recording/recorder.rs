@@ -1,18 +1,22 @@
 //! Collects the logs of the recorded processes into the file of the recording.
 
 use super::log::Log;
+use super::usage::CoreUsage;
 use super::watcher::GoingOn;
-use crate::trace::{Block, Ending, HEAD, Process, ProcessEnd, Recording, Stacks, Stall, Start, ThreadRecord};
+use crate::trace::{Block, Cores, Ending, HEAD, Process, ProcessEnd, Recording, Stacks, Stall, Start, ThreadRecord};
 use busy_core::clock::monotonic_ns;
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::io::{self, Write};
+use std::num::NonZero;
 use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 
 /// The time between two readings of all figures, in nanoseconds: how much of them is lost if the recorder is killed.
 const ALL_NS: u64 = 1_000_000_000;
+/// The time between two readings of the CPU times, in nanoseconds.
+const USAGE_NS: u64 = 100_000_000;
 
 /// What collects the logs.
 pub struct Recorder {
@@ -23,6 +27,11 @@ pub struct Recorder {
     processes: u32,
     start_ns: u64,
     next_all_ns: u64,
+    next_usage_ns: u64,
+    /// The time between two samples of the holders; None without them.
+    sample_ns: Option<u64>,
+    next_sample_ns: u64,
+    cores: CoreUsage,
     /// The file of the recording, if it is kept.
     file: Option<File>,
     threshold_ns: u64,
@@ -34,11 +43,17 @@ pub struct Recorder {
 }
 
 impl Recorder {
-    /// Begins a recording of the processes that have their logs in `folder`, in `file` if it is to be kept.
+    /// Begins a recording of the processes that have their logs in `folder`, with so many samples of the holders per second,
+    /// in `file` if it is to be kept.
     ///
     /// # Errors
     /// The file can't be written.
-    pub fn begin(mut file: Option<File>, folder: &Path, start: Start) -> io::Result<Self> {
+    pub fn begin(
+        mut file: Option<File>,
+        folder: &Path,
+        start: Start,
+        samples: Option<NonZero<u32>>,
+    ) -> io::Result<Self> {
         let start_ns = start.monotonic_ns;
         if let Some(file) = &mut file {
             file.write_all(&HEAD)?;
@@ -50,6 +65,10 @@ impl Recorder {
             processes: 0,
             start_ns,
             next_all_ns: start_ns + ALL_NS,
+            next_usage_ns: start_ns,
+            sample_ns: samples.map(|rate| 1_000_000_000 / u64::from(rate.get())),
+            next_sample_ns: start_ns,
+            cores: CoreUsage::default(),
             file,
             threshold_ns: start.stall_ns,
             stacks: Stacks::default(),
@@ -74,6 +93,13 @@ impl Recorder {
         if all {
             self.next_all_ns = now + ALL_NS;
         }
+        let usage = now >= self.next_usage_ns;
+        if usage {
+            self.next_usage_ns = now + USAGE_NS;
+            let busy = if self.file.is_some() { self.cores.read() } else { None };
+            let at_ns = now.saturating_sub(self.start_ns);
+            blocks.extend(busy.map(|busy| Block::Cores(Cores { at_ns, busy })));
+        }
         for mut log in std::mem::take(&mut self.logs) {
             // Asked first: what a process wrote before its end is read then.
             if let Some(how) = log.ending() {
@@ -81,6 +107,13 @@ impl Recorder {
             } else if log.drain(all, &mut blocks).is_err() {
                 log.end(Ending::Running, now, &mut self.stacks, &mut blocks);
             } else {
+                if usage {
+                    // Only a recording that is kept needs them.
+                    if self.file.is_some() {
+                        log.usage(&mut blocks);
+                    }
+                    log.name_threads(&mut blocks);
+                }
                 self.logs.push(log);
             }
         }
@@ -133,13 +166,19 @@ impl Recorder {
         for log in &mut self.logs {
             any |= log.look(&mut self.stacks, &mut blocks);
         }
+        let now = monotonic_ns();
+        if let Some(step) = self.sample_ns.filter(|_| now >= self.next_sample_ns) {
+            // After a delay, no samples are made up.
+            self.next_sample_ns = (self.next_sample_ns + step).max(now);
+            self.logs.iter_mut().for_each(|log| log.sample_holders(&mut self.stacks, &mut blocks));
+        }
         self.write(blocks);
         any
     }
 
-    /// Ends the recording, with the last block. Returns what it says, and the reason why the file ends too early, if it
+    /// Ends the recording, with the machine and the last block. Returns what it says, and the reason why the file ends too early, if it
     /// does.
-    pub fn end(mut self, end: impl FnOnce(u64) -> Block) -> (Recording, Option<io::Error>) {
+    pub fn end(mut self, machine: Option<Block>, end: impl FnOnce(u64) -> Block) -> (Recording, Option<io::Error>) {
         self.collect();
         let (now, mut blocks) = (monotonic_ns(), Vec::new());
         for log in std::mem::take(&mut self.logs) {
@@ -150,6 +189,7 @@ impl Recorder {
             blocks.extend(unreadable(self.processes, pid as u32, NO_HEADER, now.saturating_sub(self.start_ns)));
             self.processes += 1;
         }
+        blocks.extend(machine);
         blocks.push(end(now.saturating_sub(self.start_ns)));
         self.write(blocks);
         (self.recording, self.broken)

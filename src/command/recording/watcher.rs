@@ -1,16 +1,18 @@
 //! Watches the threads of one process that wait for a GIL. Once one has waited for half of a stall's length, and again
 //! after each further length, the Python stack of the holder is read from outside.
 
-use crate::trace::{Block, Sample, Sighting, Stacks};
+use crate::trace::{Block, HolderSample, Sample, Sighting, Stacks};
 use busy_core::cpu::run_delay;
 use busy_gil::log::{Holder, Reader, Waiter};
-use busy_gil::remote::{Frame, RemoteError, StackError, StackReader};
+use busy_gil::remote::{Frame, PythonThread, RemoteError, StackError, StackReader};
 use std::collections::BTreeMap;
 
 /// How often stacks are tried to be read before the reason why they can't counts.
 const ATTEMPTS: u32 = 3;
 /// The number of stacks that are kept of one hold.
 const MOST_SAMPLES: usize = 1000;
+/// The number of threads that are named at once.
+const MOST_NAMES: usize = 16;
 /// Two readings of the same time may differ by the scale of the time stamp counter.
 const SAME_TIME_NS: u64 = 100_000;
 
@@ -210,6 +212,43 @@ impl Watcher {
         }
     }
 
+    /// Reads the stacks of the threads that hold a GIL now.
+    pub fn sample_holders(&mut self, log: &Reader, stacks: &mut Stacks, blocks: &mut Vec<Block>) {
+        for gil in log.held().into_iter().flatten() {
+            let holder = || log.holder(gil).ok().flatten();
+            let Some(before) = holder() else { continue };
+            let Some(frames) = self.stack(before) else { continue };
+            // It may have let the GIL go meanwhile and taken it again. Without such samples, short holds would be missed.
+            if holder().is_none_or(|after| after.tid != before.tid) || frames.is_empty() {
+                continue;
+            }
+            let (stack, new) = stacks.number(frames.iter().map(text));
+            blocks.extend(new.map(Block::Stack));
+            let at_ns = busy_core::clock::monotonic_ns().saturating_sub(self.start_ns);
+            let (process, gil, tid) = (self.number, gil as u32, before.tid);
+            blocks.push(Block::HolderSample(HolderSample { process, gil, tid, at_ns, stack }));
+        }
+    }
+
+    /// Returns the functions that these threads run, of those that run Python code now.
+    pub fn run_functions(&mut self, tids: &[u32]) -> Vec<(u32, String)> {
+        if self.attempts >= ATTEMPTS || tids.is_empty() {
+            return Vec::new();
+        }
+        let Ok(reader) = self.reader() else { return Vec::new() };
+        let Ok(threads) = reader.threads() else { return Vec::new() };
+        let wanted = threads.iter().filter(|thread| tids.contains(&thread.tid)).take(MOST_NAMES);
+        let name = |thread: &PythonThread| Some((thread.tid, run_function(&reader.read(thread.state).ok()?.frames)?));
+        wanted.filter_map(name).collect()
+    }
+
+    fn reader(&mut self) -> Result<&mut StackReader, StackError> {
+        Ok(match &mut self.stacks {
+            Some(reader) => reader,
+            none => none.insert(StackReader::attach(self.pid)?),
+        })
+    }
+
     fn stack(&mut self, holder: Holder) -> Option<Vec<Frame>> {
         if self.attempts >= ATTEMPTS {
             return None;
@@ -236,10 +275,7 @@ impl Watcher {
     }
 
     fn try_stack(&mut self, holder: Holder) -> Result<Option<Vec<Frame>>, StackError> {
-        let reader = match &mut self.stacks {
-            Some(reader) => reader,
-            none => none.insert(StackReader::attach(self.pid)?),
-        };
+        let reader = self.reader()?;
         let state = match holder.state {
             Some(state) => Some(state),
             None => reader.threads()?.iter().find(|thread| thread.tid == holder.tid).map(|thread| thread.state),
@@ -254,6 +290,12 @@ impl Watcher {
 
 fn is_same(one: Waiter, other: Waiter) -> bool {
     one.row == other.row && one.since_ns.abs_diff(other.since_ns) < SAME_TIME_NS
+}
+
+/// Returns the function that a thread was started for: the outermost one outside of the module threading.
+fn run_function(frames: &[Frame]) -> Option<String> {
+    let is_start = |frame: &&Frame| !frame.file.ends_with("/threading.py");
+    frames.iter().rev().find(is_start).map(|frame| frame.function.to_string())
 }
 
 /// Returns a frame as the recording has it.

@@ -75,7 +75,7 @@ impl Exact {
         let intervals = Intervals { collect: COLLECT, idle, waited_for: (threshold * 2 / 5).clamp(least, most) };
         let start = if has_screen { Foreground::start_apart } else { Foreground::start };
         Ok(Self {
-            program: Program::start(&mut command, start, first, || Ok(None), intervals)?,
+            program: Program::start(&mut command, start, first, None, None, intervals)?,
             subject,
             started: Instant::now(),
             start_ns,
@@ -140,7 +140,7 @@ impl Exact {
                     pid: key.0,
                     tid: key.1,
                     gil: key.2,
-                    name: thread.thread.name.clone(),
+                    name: thread.thread.runs.as_ref().unwrap_or(&thread.thread.name).clone(),
                     cpu: shown.insert((key.0, key.1)).then(|| self.used.share((key.0, key.1))).flatten(),
                     held: share(0),
                     waiting: share(1),

@@ -7,7 +7,7 @@ use super::atomic::{AtomicPtr, AtomicU8, AtomicU32, AtomicU64};
 use super::figures::{Cells, Figures};
 use super::histogram::Lengths;
 use super::single_writer::{Sequence, add};
-use super::slots::{Kind, OPEN, Slot, Slots};
+use super::slots::{Kind, Slot, Slots};
 use std::ptr::null_mut;
 
 /// The pointer that stands for no account.
@@ -175,14 +175,16 @@ impl Account {
         self.cut.store(cut, Release);
     }
 
-    /// Records an acquire, which ends the current wait for the GIL, if any.
+    /// Records an acquire, which ends the current wait for the GIL, if any. Returns the moment that counts, and whether a
+    /// wait has ended.
     #[inline(always)]
-    pub(super) fn acquired(&self, open: &Slots, now: u64) {
+    pub(super) fn acquired(&self, open: &Slots, now: u64) -> (u64, bool) {
         self.event(open, now, |now, cut| {
-            self.ends_wait(open, cut, now, true);
+            let has_waited = self.ends_wait(open, cut, now, true);
             add(&self.now.acquisitions, 1);
             self.now.holds_since.store(now, Relaxed);
-        });
+            (now, has_waited)
+        })
     }
 
     /// Begins a hold whose acquire was not recorded.
@@ -190,86 +192,94 @@ impl Account {
         self.event(open, now, |now, _| self.now.holds_since.store(now, Relaxed));
     }
 
-    /// Records a release, which ends the current hold.
+    /// Records a release, which ends the current hold. Returns the moment that counts, and the start of the hold if it is
+    /// to be noted.
     #[inline]
-    pub(super) fn released(&self, open: &Slots, now: u64, is_forced: bool) {
-        self.event(open, now, |now, cut| {
-            self.ends_hold(open, cut, now);
+    pub(super) fn released(&self, open: &Slots, now: u64, is_forced: bool) -> (u64, Option<u64>) {
+        let found = self.event(open, now, |now, cut| {
+            let noted = self.ends_hold(open, cut, now);
             add(if is_forced { &self.now.forced_drops } else { &self.now.voluntary_releases }, 1);
+            (now, noted)
         });
         self.release.store(if is_forced { FORCED } else { RELEASED }, Relaxed);
+        found
     }
 
-    /// Ends the current hold, if any, without a release: the GIL is being destroyed.
-    pub(super) fn stops_holding(&self, open: &Slots, now: u64) {
-        self.event(open, now, |now, cut| self.ends_hold(open, cut, now));
+    /// Ends the current hold, if any, without a release: the GIL is being destroyed. Returns the moment that counts.
+    pub(super) fn stops_holding(&self, open: &Slots, now: u64) -> u64 {
+        self.event(open, now, |now, cut| {
+            self.ends_hold(open, cut, now);
+            now
+        })
     }
 
-    /// Records the current hold, which ends at `now`.
+    /// Records the current hold, which ends at `now`. Returns its start if it is to be noted.
     #[inline]
-    fn ends_hold(&self, open: &Slots, cut: u64, now: u64) {
+    fn ends_hold(&self, open: &Slots, cut: u64, now: u64) -> Option<u64> {
         let since = self.now.holds_since.load(Relaxed);
         if since == 0 {
-            return;
+            return None;
         }
         // The time stamp counters of two cores may differ by a few ticks.
         let length = now.saturating_sub(since);
         add(&self.now.held, length);
+        let mut noted = None;
         if length >= self.floors[0].load(Relaxed) {
             self.keeps_length(Kind::Hold, open, cut, since, now, true);
+            noted = (length >= open.noted()).then_some(since);
         }
         self.now.holds_since.store(0, Relaxed);
+        noted
     }
 
-    /// Records the start of a wait, unless the thread is already waiting, and returns true if it was not. If a wait for
-    /// the hand-over has just ended, the two are merged into one wait.
+    /// Records the start of a wait, unless the thread is already waiting; then returns None. If a wait for the hand-over
+    /// has just ended, the two are merged into one wait. Returns the moment from which on the wait has not been counted
+    /// yet: its start, or the end of the wait for the hand-over.
     #[inline]
-    pub(crate) fn begins_wait(&self, now: u64) -> bool {
-        self.begins_wait_in(&OPEN, now)
-    }
-
-    #[inline]
-    pub(super) fn begins_wait_in(&self, open: &Slots, now: u64) -> bool {
+    pub(super) fn begins_wait_in(&self, open: &Slots, now: u64) -> Option<u64> {
         if self.now.waits_since.load(Relaxed) != 0 {
-            return false;
+            return None;
         }
-        self.event(open, now, |now, _| {
+        Some(self.event(open, now, |now, _| {
             let [began, ended] = [&self.handover[0], &self.handover[1]].map(|time| time.load(Relaxed));
             if self.release.load(Relaxed) != HANDED_OVER || now.saturating_sub(ended) > SAME_WAIT {
                 self.now.waits_since.store(now, Relaxed);
-                return;
+                return now;
             }
             self.now.waited.store(self.now.waited.load(Relaxed).saturating_sub(ended - began), Relaxed);
             self.now.waits.store(self.now.waits.load(Relaxed).saturating_sub(1), Relaxed);
             self.now.waits_since.store(began, Relaxed);
             self.release.store(RELEASED, Relaxed);
-        });
-        true
+            ended
+        }))
     }
 
-    /// Records the end of a wait for the hand-over: another thread has acquired the GIL that this thread released.
+    /// Records the end of a wait for the hand-over: another thread has acquired the GIL that this thread released. Returns
+    /// the moment that counts, or None if there was no such wait.
     #[inline]
-    pub(crate) fn ends_handover(&self, open: &Slots, now: u64) {
+    pub(super) fn ends_handover(&self, open: &Slots, now: u64) -> Option<u64> {
         let since = self.now.waits_since.load(Relaxed);
         if since == 0 {
-            return;
+            return None;
         }
-        self.event(open, now, |now, cut| {
+        Some(self.event(open, now, |now, cut| {
             // Another wait may continue this one. If none has until the next release, the length is counted then.
             self.ends_wait(open, cut, now, false);
             self.handover[0].store(since, Relaxed);
             self.handover[1].store(now.max(since), Relaxed);
             let is_forced = self.release.load(Relaxed) == FORCED;
             self.release.store(if is_forced { HANDED_OVER } else { HANDED_OVER_APART }, Relaxed);
-        });
+            now.max(since)
+        }))
     }
 
-    /// Records the current wait, if any, which ends at `now`. Its length is counted if it ends by an acquire.
+    /// Records the current wait, if any, which ends at `now`. Its length is counted if it ends by an acquire. Returns true if
+    /// there was one.
     #[inline]
-    fn ends_wait(&self, open: &Slots, cut: u64, now: u64, by_acquire: bool) {
+    fn ends_wait(&self, open: &Slots, cut: u64, now: u64, by_acquire: bool) -> bool {
         let since = self.now.waits_since.load(Relaxed);
         if since == 0 {
-            return;
+            return false;
         }
         let length = now.saturating_sub(since);
         add(&self.now.waited, length);
@@ -278,6 +288,7 @@ impl Account {
             self.keeps_length(Kind::Wait, open, cut, since, now, by_acquire);
         }
         self.now.waits_since.store(0, Relaxed);
+        true
     }
 
     /// Keeps the length of a hold or wait that may be the longest of the session or of a window. If lengths are counted,
@@ -288,7 +299,7 @@ impl Account {
         let ever = [&self.now.longest_hold, &self.now.longest_wait][kind as usize];
         ever.store(ever.load(Relaxed).max(now.saturating_sub(since)), Relaxed);
         let least = open.book(self.number(), cut, kind, since, now).min(ever.load(Relaxed));
-        let floor = if open.counts_lengths(cut) { 0 } else { least + 1 };
+        let floor = if open.counts_lengths(cut) { 0 } else { least.saturating_add(1).min(open.noted()) };
         self.floors[kind as usize].store(floor, Relaxed);
         // SAFETY: null, or the lengths of a GIL, which are never freed.
         if let Some(lengths) = unsafe { self.lengths.load(Relaxed).as_ref() }
@@ -304,12 +315,14 @@ impl Account {
         }
     }
 
-    /// Records the end of the thread, or of the GIL. A thread that is cancelled ends during its wait.
-    pub(super) fn ends(&self, open: &Slots, now: u64) {
+    /// Records the end of the thread, or of the GIL. A thread that is cancelled ends during its wait. Returns the moment that
+    /// counts, and whether a wait has ended.
+    pub(super) fn ends(&self, open: &Slots, now: u64) -> (u64, bool) {
         self.event(open, now, |now, cut| {
-            self.ends_wait(open, cut, now, false);
+            let has_waited = self.ends_wait(open, cut, now, false);
             self.ended.store(now, Release);
-        });
+            (now, has_waited)
+        })
     }
 
     /// Returns the number of acquires.
@@ -356,6 +369,16 @@ impl Account {
     /// Returns the longest hold and wait that have ended in the window of `slot` up to `cut`, the latest one.
     pub(super) fn longest(&self, slot: &Slot, cut: u64) -> [u64; 2] {
         [Kind::Hold, Kind::Wait].map(|kind| slot.longest(self.number(), cut, kind))
+    }
+
+    /// Returns the start of the current hold; 0 if there is none.
+    pub(super) fn holds_since(&self) -> u64 {
+        self.now.holds_since.load(Relaxed)
+    }
+
+    /// Returns the start of the current wait.
+    pub(super) fn waits_since(&self) -> Option<u64> {
+        Some(self.now.waits_since.load(Relaxed)).filter(|since| *since != 0)
     }
 
     /// Returns the next account of the same thread, in a ring.
@@ -481,7 +504,7 @@ mod tests {
             account.released(&open, at, true);
             account.begins_wait_in(&open, at);
             account.ends_handover(&open, at + 1000);
-            wait.inspect(|since| _ = account.begins_wait_in(&open, *since));
+            _ = wait.and_then(|since| account.begins_wait_in(&open, since));
             account.acquired(&open, at + 5000);
             account.released(&open, at + 5500, false);
         };

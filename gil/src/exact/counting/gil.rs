@@ -4,9 +4,11 @@ use super::account::{Account, NONE};
 use super::capacity::GILS;
 use super::figures::{Cells, Figures};
 use super::histogram::Lengths;
+use super::long_holds::{LongHold, LongHolds};
 use super::single_writer::add;
 use super::sink::{self, Event};
 use super::slots::{OPEN, Slots};
+use super::tally::Tally;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicPtr, AtomicU64, AtomicUsize};
 
@@ -20,6 +22,8 @@ pub(crate) struct Gil {
     last: AtomicU64,
     switches: AtomicU64,
     drop_requested: AtomicBool,
+    /// The sums over all threads.
+    tally: Tally,
     /// The number of the GIL, which is never used again; 0 if the entry is free. Its remainder by GILS is the index in
     /// the table of GILs.
     id: AtomicU64,
@@ -36,6 +40,8 @@ pub(crate) struct Gil {
     past_session: AtomicU64,
     /// The lengths of the holds and waits.
     lengths: Lengths,
+    /// The latest holds that were noted.
+    long_holds: LongHolds,
 }
 
 impl Gil {
@@ -68,7 +74,7 @@ impl Gil {
 
     /// Returns the number of the GIL.
     #[inline]
-    pub(super) fn id(&self) -> u64 {
+    pub(crate) fn id(&self) -> u64 {
         self.id.load(Relaxed)
     }
 
@@ -91,8 +97,13 @@ impl Gil {
     }
 
     /// Returns the id of its interpreter.
-    pub(super) fn interpreter(&self) -> i64 {
+    pub(crate) fn interpreter(&self) -> i64 {
         self.interpreter.load(Relaxed)
+    }
+
+    /// Returns true if it is in use, and belongs to `session`.
+    pub(crate) fn is_of(&self, session: u64) -> bool {
+        self.id() != 0 && self.session() == session
     }
 
     /// Returns the last session to which the GIL belonged.
@@ -138,18 +149,88 @@ impl Gil {
         if self.metered_since.load(Relaxed) == 0 {
             self.first_event(account.session(), open, now);
         }
-        account.acquired(open, now);
+        let (moment, has_waited) = account.acquired(open, now);
+        self.tally.hold_began(moment);
+        self.tally.acquired();
+        if has_waited {
+            self.tally.wait_ended(account.session(), moment);
+        }
         self.held_by(account);
         sink::report(account, Event::Acquired, now);
+    }
+
+    /// Records that the thread of `account`, which is the calling thread, begins to wait for the GIL or for the hand-over,
+    /// unless it is already waiting.
+    #[inline]
+    pub(crate) fn waits(&self, account: &'static Account, open: &Slots, now: u64) {
+        if let Some(since) = account.begins_wait_in(open, now) {
+            self.tally.wait_began(account.session(), since);
+            sink::report(account, Event::WaitBegan, now);
+        }
+    }
+
+    /// Records the end of a wait for the hand-over.
+    #[inline]
+    pub(crate) fn handed_over(&self, account: &'static Account, open: &Slots, now: u64) {
+        if let Some(moment) = account.ends_handover(open, now) {
+            self.tally.wait_ended(account.session(), moment);
+        }
+        sink::report(account, Event::WaitEnded, now);
+    }
+
+    /// Records the end of the thread of `account`, which may end in a wait.
+    pub(super) fn thread_ended(&self, account: &'static Account, open: &Slots, now: u64) {
+        let (moment, has_waited) = account.ends(open, now);
+        if has_waited {
+            self.tally.wait_ended(account.session(), moment);
+        }
+    }
+
+    /// Returns the sums over all threads.
+    pub(super) fn tally(&self) -> &Tally {
+        &self.tally
     }
 
     /// Records a release by the holder, voluntary or on request. If no holder is known, metering begins.
     #[inline]
     pub(crate) fn released(&self, open: &Slots, session: u64, now: u64, is_forced: bool) {
         let Some(account) = self.holder() else { return self.first_event(session, open, now) };
-        account.released(open, now, is_forced);
+        let (moment, noted) = account.released(open, now, is_forced);
+        self.tally.hold_ended(moment, is_forced);
         self.holder.store(NONE, Relaxed);
+        if let Some(since) = noted {
+            self.note(account, since, moment);
+        }
         sink::report(account, if is_forced { Event::Dropped } else { Event::Released }, now);
+    }
+
+    /// Notes a hold of the calling thread that has ended, before any other thread can acquire the GIL.
+    #[cold]
+    fn note(&self, account: &Account, since: u64, until: u64) {
+        let waiting = u64::from(self.tally.waiting(account.session()));
+        self.long_holds.push(&LongHold { id: account.id(), tid: u64::from(account.tid()), since, until, waiting });
+    }
+
+    /// Returns the number of holds that were ever noted.
+    pub(crate) fn noted_so_far(&self) -> u64 {
+        self.long_holds.written()
+    }
+
+    /// Passes the noted holds on to `body`, as [`LongHolds::read_from`] does.
+    pub(crate) fn noted_from(&self, next: u64, body: impl FnMut(LongHold)) -> (u64, u64) {
+        self.long_holds.read_from(next, body)
+    }
+
+    /// Returns the number of the holder's row, and the start of its hold. The caller may be any thread: the two belong
+    /// together only if they are the same in a second call.
+    pub(crate) fn running_hold(&self) -> Option<(u64, u64)> {
+        let account = self.holder()?;
+        Some((account.id(), account.holds_since())).filter(|(_, since)| *since != 0)
+    }
+
+    /// Returns the number of threads that wait in `session`.
+    pub(crate) fn waiting(&self, session: u64) -> u32 {
+        self.tally.waiting(session)
     }
 
     #[cold]
@@ -182,6 +263,7 @@ impl Gil {
         let now = now.max(open.cut());
         self.begin(account.session(), now);
         account.holds(open, now);
+        self.tally.hold_began(now);
         self.held_by(account);
         sink::report(account, Event::Holds, now);
     }
@@ -198,6 +280,7 @@ impl Gil {
         self.last.store(0, Relaxed);
         self.metered_since.store(0, Relaxed);
         self.drop_requested.store(false, Relaxed);
+        self.tally.reset();
     }
 
     /// Records that the main GIL is being created again at the same address: by a forked child
@@ -214,7 +297,7 @@ impl Gil {
     #[cold]
     pub(crate) fn destroyed(&self, open: &Slots, now: u64) {
         if let Some(account) = self.holder() {
-            account.stops_holding(open, now);
+            self.tally.hold_ended(account.stops_holding(open, now), false);
             self.holder.store(NONE, Relaxed);
             sink::report(account, Event::HoldEnded, now);
         }

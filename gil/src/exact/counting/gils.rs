@@ -127,6 +127,16 @@ impl Gils {
         words.each_ref().map(|word| word.load(Relaxed))
     }
 
+    /// Returns the PyThreadState of the thread that holds `gil`, or has held it last. Any thread may call it.
+    pub(crate) fn thread_state(&self, gil: &Gil) -> Option<u64> {
+        let cond = gil.address();
+        if cond == 0 || !self.are_structs.load(Relaxed) {
+            return None;
+        }
+        let [state] = memory::words::<1>(cond - LAST_HOLDER)?;
+        Some(state as u64).filter(|state| *state != 0)
+    }
+
     /// Returns the GIL to which a signalled cond belongs, and the meaning of the signal.
     #[inline]
     pub(crate) fn by_cond(&self, address: usize) -> Option<(&Gil, Meaning)> {

@@ -39,6 +39,11 @@ impl Lengths {
     pub(super) fn at(&self, session: u64, cut: u64) -> [[u64; BUCKETS]; 2] {
         self.0.each_ref().map(|histogram| histogram.at(session, cut))
     }
+
+    /// Returns what has been counted in `session` so far, by [`Kind`].
+    pub(super) fn present(&self, session: u64) -> [[u64; BUCKETS]; 2] {
+        self.0.each_ref().map(|histogram| histogram.present(session))
+    }
 }
 
 impl Histogram {
@@ -57,8 +62,12 @@ impl Histogram {
         add(&self.now[bucket], 1);
     }
 
+    fn present(&self, session: u64) -> [u64; BUCKETS] {
+        // A new session stores its number after it has emptied the counts.
+        if self.session.load(Acquire) == session { load(&self.now) } else { [0; BUCKETS] }
+    }
+
     fn at(&self, session: u64, cut: u64) -> [u64; BUCKETS] {
-        let load = |counts: &[AtomicU64; BUCKETS]| counts.each_ref().map(|count| count.load(Relaxed));
         if self.session.load(Acquire) != session {
             return [0; BUCKETS];
         }
@@ -72,6 +81,10 @@ impl Histogram {
         // Nobody writes to `previous` until the next cut.
         load(&self.previous)
     }
+}
+
+fn load(counts: &[AtomicU64; BUCKETS]) -> [u64; BUCKETS] {
+    counts.each_ref().map(|count| count.load(Relaxed))
 }
 
 /// Returns the bucket of a length in whole microseconds.
@@ -113,5 +126,6 @@ mod tests {
         lengths.count(Kind::Wait, 2, 10, 5);
         let waits = |session, cut| lengths.at(session, cut)[1][..4].to_vec();
         assert_eq!((waits(1, 20), waits(2, 20), waits(2, 10)), (vec![0; 4], vec![0, 0, 0, 1], vec![0; 4]));
+        assert_eq!((lengths.present(1)[1][3], lengths.present(2)[1][3]), (0, 1));
     }
 }

@@ -1,7 +1,7 @@
 //! The accounts: how long each thread has held each GIL and waited for it, and how often. Imports run one way:
 //! [`atomic`], [`capacity`], [`interpreters`], [`single_writer`], [`slot_figures`], [`lock`] and [`figures`],
-//! [`slots`], [`histogram`], [`account`], [`sink`], [`gil`] and [`blocks`], [`gils`], [`registry`], [`pool`],
-//! [`barrier`], [`read`], [`window`]. Nothing here imports the redirected calls (`super::hooking`), which report the
+//! [`slots`], [`histogram`], [`account`], [`sink`], [`tally`], [`long_holds`], [`gil`] and [`blocks`], [`gils`], [`registry`], [`pool`],
+//! [`barrier`], [`read`], [`window`], [`counters`], [`holds`]. Nothing here imports the redirected calls (`super::hooking`), which report the
 //! events.
 
 pub(super) mod account;
@@ -9,12 +9,15 @@ mod atomic;
 mod barrier;
 mod blocks;
 mod capacity;
+pub(super) mod counters;
 mod figures;
 pub(super) mod gil;
 pub(super) mod gils;
 mod histogram;
+pub(super) mod holds;
 mod interpreters;
 mod lock;
+pub(super) mod long_holds;
 pub(super) mod pool;
 pub(super) mod read;
 mod registry;
@@ -22,6 +25,7 @@ mod single_writer;
 pub(super) mod sink;
 mod slot_figures;
 pub(super) mod slots;
+pub(super) mod tally;
 pub(super) mod window;
 #[cfg(test)]
 mod world;

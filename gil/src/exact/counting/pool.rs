@@ -207,7 +207,10 @@ unsafe extern "C" fn ended(_: *mut libc::c_void) {
 /// Ends an account of the calling thread, which forgets it.
 fn end(account: &'static Account) {
     let now = clock::ticks();
-    account.ends(&OPEN, now);
+    match GILS.by_id(account.gil()) {
+        Some(gil) => gil.thread_ended(account, &OPEN, now),
+        None => _ = account.ends(&OPEN, now),
+    }
     sink::report(account, Event::Ended, now);
     REGISTRY.leave(account);
 }

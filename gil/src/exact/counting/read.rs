@@ -78,6 +78,14 @@ pub fn own_thread() -> Option<ThreadTotals> {
     Some(row.into_totals(0, ticks(), &Scale::now()))
 }
 
+/// Returns the threads that wait for `gil` in `session`: the number of the row, the thread id, and the start of the wait.
+pub(crate) fn waiters(gil: &Gil, session: u64) -> Vec<(u64, u32, u64)> {
+    let lists = REGISTRY.lock();
+    REGISTRY.admit(&lists);
+    let own = lists.living().filter(|account| account.is_with(gil.id(), session));
+    own.filter_map(|account| Some((account.id(), account.tid(), account.waits_since()?))).collect()
+}
+
 /// The parts of a meter that a reader needs.
 pub(super) struct Reader<'a> {
     pub(super) gils: &'a Gils,
@@ -113,8 +121,8 @@ impl Reader<'_> {
         barrier::of_all_threads();
         // A thread that began before the cut, but after the lists were brought up to date.
         self.registry.admit(lists);
-        let of_session = |gil: &&Gil| gil.id() != 0 && gil.session() == session;
-        let gils = self.gils.all().iter().filter(of_session).map(|gil| GilReading::new(gil, session, slot, at));
+        let gils =
+            self.gils.all().iter().filter(|gil| gil.is_of(session)).map(|gil| GilReading::new(gil, session, slot, at));
         let mut reading = Reading { session, at, gils: gils.collect() };
         lists.living().for_each(|account| reading.add(account, false, slot));
         lists.retired().for_each(|account| reading.add(account, true, slot));

@@ -156,7 +156,7 @@ impl TestRow {
     }
 
     pub(crate) fn waits(&self, since: u64) {
-        self.0.begins_wait(since);
+        _ = self.0.begins_wait_in(&super::slots::OPEN, since);
     }
 
     pub(crate) fn row(&self) -> Row<'static> {

@@ -45,6 +45,8 @@ pub(crate) struct Slots {
     lengths_since: AtomicU64,
     /// Microseconds per tick, times 2^64.
     us_per_tick: AtomicU64,
+    /// The length in ticks from which on a hold is noted; 0 if none is.
+    noted: AtomicU64,
 }
 
 /// Some slots. Memory full of zeros is a block of free ones.
@@ -86,6 +88,7 @@ impl Slots {
             windows: AtomicU64::new(0),
             lengths_since: AtomicU64::new(0),
             us_per_tick: AtomicU64::new(0),
+            noted: AtomicU64::new(0),
         }
     }
 
@@ -149,6 +152,25 @@ impl Slots {
     /// Converts a number of ticks to whole microseconds, for a histogram.
     pub(super) fn whole_us(&self, ticks: u64) -> u64 {
         ((u128::from(ticks) * u128::from(self.us_per_tick.load(Relaxed))) >> 64) as u64
+    }
+
+    /// Notes the holds from `length` on, or none. The cut makes all threads learn of it.
+    pub(super) fn note_holds(&self, length: Option<u64>, ticks: impl Fn() -> u64) {
+        self.noted.store(length.unwrap_or(0), Relaxed);
+        self.make_cut(ticks, None);
+    }
+
+    /// Notes no holds, in a forked child, which makes a cut afterwards.
+    pub(super) fn note_no_holds(&self) {
+        self.noted.store(0, Relaxed);
+    }
+
+    /// Returns the length from which on a hold is noted.
+    pub(super) fn noted(&self) -> u64 {
+        match self.noted.load(Relaxed) {
+            0 => u64::MAX,
+            length => length,
+        }
     }
 
     /// Takes a free slot for a window that opens at the next cut.

@@ -5,7 +5,6 @@
 use super::super::clock;
 use super::super::counting::gils::{GILS, Meaning};
 use super::super::counting::pool;
-use super::super::counting::sink::{self, Event};
 use super::super::counting::slots::OPEN;
 use super::sets::{self, Next};
 use super::{calibrate, disturbance, stack};
@@ -74,9 +73,7 @@ pub(super) unsafe extern "C-unwind" fn timedwait<const SET: usize>(
     }
     let Some((gil, Meaning::Release)) = GILS.by_cond(cond as usize) else { return wait() };
     let (account, now) = (pool::own(gil), clock::ticks());
-    if account.begins_wait(now) {
-        sink::report(account, Event::WaitBegan, now);
-    }
+    gil.waits(account, &OPEN, now);
     let switches = gil.switches();
     let result = wait();
     if result == libc::ETIMEDOUT {
@@ -96,13 +93,10 @@ pub(super) unsafe extern "C-unwind" fn wait<const SET: usize>(cond: *mut c_void,
     let Some((gil, Meaning::Acquire)) = GILS.by_cond(cond as usize) else { return wait() };
     let account = pool::own(gil);
     let now = clock::ticks();
-    if account.begins_wait(now) {
-        sink::report(account, Event::WaitBegan, now);
-    }
+    gil.waits(account, &OPEN, now);
     let result = wait();
     let now = clock::ticks();
-    account.ends_handover(&OPEN, now);
-    sink::report(account, Event::WaitEnded, now);
+    gil.handed_over(account, &OPEN, now);
     result
 }
 

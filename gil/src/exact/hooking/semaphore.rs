@@ -8,7 +8,6 @@
 use super::super::clock;
 use super::super::counting::gils::GILS;
 use super::super::counting::pool;
-use super::super::counting::sink::{self, Event};
 use super::super::counting::slots::OPEN;
 use super::sets::{self, Next};
 use super::{calibrate, disturbance, stack};
@@ -80,10 +79,7 @@ pub(super) unsafe extern "C-unwind" fn wait<const SET: usize>(semaphore: *mut c_
     if result != 0 {
         // SAFETY: as above.
         unsafe { *errno = before };
-        let (account, now) = (pool::own(GILS.main()), clock::ticks());
-        if account.begins_wait(now) {
-            sink::report(account, Event::WaitBegan, now);
-        }
+        GILS.main().waits(pool::own(GILS.main()), &OPEN, clock::ticks());
         // If a signal interrupts the wait, CPython calls sem_wait again, which counts as the same wait.
         result = call_on(&NEXT_WAIT, SET, semaphore);
     }

@@ -1,21 +1,24 @@
 //! The result of a recording: the figures of its processes and threads.
 
-use crate::results::{Host, Name, RecordResult, RecordedInterpreter, RecordedProcess, RecordedStall, RecordedThread};
-use crate::trace::{Ending, ProcessRecord, Recording, Stall, ThreadRecord};
+use super::{Ending, ProcessRecord, Recording, Stall, ThreadRecord};
+use crate::results::{Name, RecordResult, RecordedInterpreter, RecordedProcess, RecordedStall, RecordedThread};
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 /// The maximum number of stalls of a process in the result.
 const MOST_STALLS: usize = 10_000;
 
-/// Returns the result of a recording that has ended.
-pub fn result(recording: &Recording, host: Host) -> RecordResult {
+/// The reason for what the recorder writes at its end only.
+const KILLED: &str = "the recorder was killed before its end";
+
+/// Returns the result of a recording that has ended, or whose recorder was killed.
+pub fn result(recording: &Recording) -> RecordResult {
     let start = recording.start.as_ref();
     let end = recording.end.as_ref();
     RecordResult {
         kind: "record".into(),
         started_at: start.map_or_else(String::new, |start| start.started_at.clone()),
-        host,
+        host: recording.host.clone(),
         command: start.map_or_else(Vec::new, |start| start.command.clone()),
         sampled: false,
         stall_threshold_s: start.map(|start| start.stall_ns as f64 / 1e9),
@@ -23,7 +26,7 @@ pub fn result(recording: &Recording, host: Host) -> RecordResult {
         exit_code: end.and_then(|end| end.code),
         signal: end.and_then(|end| end.signal),
         processes: recording.processes.values().map(|process| process_of(recording, process)).collect(),
-        missing: BTreeMap::new(),
+        missing: recording.host.is_none().then(|| ("host".into(), KILLED.into())).into_iter().collect(),
     }
 }
 
@@ -57,6 +60,7 @@ fn thread_of(recording: &Recording, process: &ProcessRecord, thread: &ThreadReco
     RecordedThread {
         tid: thread.thread.tid,
         name: thread.thread.name.clone(),
+        runs: thread.thread.runs.clone(),
         gil: thread.thread.gil,
         held_s: figures.held_s,
         waited_s: figures.waited_s,
@@ -81,9 +85,15 @@ fn stalls(recording: &Recording, process: &ProcessRecord, missing: &mut BTreeMap
     if let Some(reason) = process.end.as_ref().and_then(|end| end.no_stacks.as_ref()) {
         missing.insert("stack".into(), reason.clone());
     }
+    stalls.into_iter().filter_map(|stall| recorded_stall(recording, stall)).collect()
+}
+
+/// Returns a stall with the ids of its threads and the frames of its stack; None if its process is unknown.
+pub fn recorded_stall(recording: &Recording, stall: &Stall) -> Option<RecordedStall> {
+    let process = recording.processes.get(&stall.process)?;
     let tid = |row: &u64| process.threads.get(row).map_or(0, |thread| thread.thread.tid);
     let seconds = |ns: u64| ns as f64 / 1e9;
-    let stall = |stall: &&Stall| RecordedStall {
+    Some(RecordedStall {
         at_s: seconds(stall.at_ns),
         held_s: seconds(stall.held_ns),
         holder: tid(&stall.holder),
@@ -93,8 +103,7 @@ fn stalls(recording: &Recording, process: &ProcessRecord, missing: &mut BTreeMap
             .stack
             .map_or_else(Vec::new, |stack| recording.stacks.frames(stack).into_iter().map(str::to_owned).collect()),
         cause: stall.cause.map(|cause| cause.name().into()),
-    };
-    stalls.iter().map(stall).collect()
+    })
 }
 
 fn interpreter(process: &ProcessRecord) -> RecordedInterpreter {

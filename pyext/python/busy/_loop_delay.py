@@ -1,0 +1,263 @@
+"""`busy.loop_delay`: for how long the callbacks of an asyncio event loop wait until they run, and why.
+
+The loop alternates between waiting for events (`select`) and running what is ready. While it does not wait for events,
+whatever becomes ready has to wait. That time is measured from the events that end one wait to the begin of the next
+one, around the method `select` of the loop's selector, and split by the figures of the loop's own thread: its waits for
+the GIL are exact, and its run delay is the kernel's.
+"""
+
+import asyncio
+import collections
+import os
+import threading
+import time
+from typing import Any, NamedTuple
+
+from busy import _bounds, _units
+from busy._busy import own_times
+from busy._gil import GilNotMeterable
+from busy._stalls import Reporter, Stall
+
+#: The number of slow turns that are kept, the latest ones.
+_MOST = 100
+
+
+class SlowTurn(NamedTuple):
+    """A turn of the loop during which a ready callback may have had to wait for the threshold or longer. Times are in
+    seconds; `callbacks_s`, `gil_s` and `no_cpu_s` add up to `delay_s`."""
+
+    #: When it began, on the clock of time.monotonic().
+    at_s: float
+    #: For how long something that became ready at its begin had to wait until the loop looked for it.
+    delay_s: float
+    #: The time for which the loop ran callbacks, or waited in a blocking call of one.
+    callbacks_s: float
+    #: The time for which the loop's thread waited for the GIL.
+    gil_s: float
+    #: The time for which the loop's thread was runnable without a CPU. None where the kernel does not report it; it
+    #: is part of `callbacks_s` then.
+    no_cpu_s: float | None
+    #: The longest hold of the GIL by another thread in that time, with its stack. None if there was none of a quarter
+    #: of the threshold or longer, as beside threads that run Python code, which drop the GIL on request.
+    holder: Stall | None = None
+
+    @property
+    def cause(self) -> str:
+        """What took most of the time: "callbacks", "gil" or "no-cpu"."""
+        causes = {"callbacks": self.callbacks_s, "gil": self.gil_s, "no-cpu": self.no_cpu_s or 0.0}
+        return max(causes, key=causes.__getitem__)
+
+    def __str__(self) -> str:
+        parts = [
+            f"callbacks ran for {_units.duration(self.callbacks_s)}",
+            f"the thread waited for the GIL for {_units.duration(self.gil_s)}",
+        ]
+        if self.no_cpu_s is not None:
+            parts.append(f"it had no CPU for {_units.duration(self.no_cpu_s)}")
+        if self.holder:
+            name = self.holder.name or f"thread {self.holder.tid}"
+            where = f": {' < '.join(self.holder.stack[:6])}" if self.holder.stack else ""
+            parts.append(f"{name} held the GIL for {_units.duration(self.holder.held_s)}{where}")
+        return f"loop delayed for {_units.duration(self.delay_s)} ({self.cause}): {'; '.join(parts)}"
+
+
+class loop_delay:  # noqa: N801 - lower case, since it is used as a function, like busy.watch
+    """Measure for how long ready callbacks of the running asyncio event loop wait until they run, and why.
+
+    >>> with busy.loop_delay("100ms") as d:  # inside a coroutine
+    ...     await serve()
+    >>> d.slow  # the turns of the loop of 100 ms or longer, each with its cause
+
+    The loop runs in turns: it waits for events, then runs what is ready. A callback that becomes ready in the meantime
+    waits until the end of the turn, at most. The attributes may be read at any time:
+
+    - `turns`: the number of turns;
+    - `delay_s`: the time of all turns. `callbacks_s`, `gil_s` and `no_cpu_s` are its parts: the loop ran callbacks; its
+      thread waited for the GIL; its thread was runnable without a CPU (None where the kernel does not report that);
+    - `longest_s`: the longest turn;
+    - `slow`: the latest turns of the threshold or longer, at most 100, as SlowTurn; with the hold of the GIL, and its
+      stack, that kept the loop from running.
+
+    A turn costs some microseconds more. The loop must be one of asyncio with a selector, as on Linux; uvloop has none.
+    Raises GilNotMeterable, a RuntimeError, if the GIL cannot be metered.
+    """
+
+    def __init__(self, threshold: str | float = "100ms") -> None:
+        self._threshold_s = _bounds.parse_seconds(threshold, "threshold")
+        if not 0.004 <= self._threshold_s < 1e9:
+            raise ValueError(f"threshold: expected at least 4ms, found {threshold!r}")
+        self.turns = 0
+        self.longest_s = 0.0
+        self._delay_ns = self._gil_ns = self._no_cpu_ns = 0
+        self._slow: collections.deque[SlowTurn] = collections.deque(maxlen=_MOST)
+        self._stalls: collections.deque[Stall] = collections.deque(maxlen=_MOST)
+        self._hook: _Hook | None = None
+        self._has_run_delay = True
+        #: The native id of the loop's thread.
+        self._tid = 0
+
+    def __enter__(self) -> "loop_delay":
+        if self._hook:
+            raise RuntimeError("this loop_delay is already open: create another one with busy.loop_delay()")
+        loop = asyncio.get_running_loop()
+        selector = getattr(loop, "_selector", None)
+        if not hasattr(selector, "select"):
+            raise TypeError(
+                f"expected an event loop of asyncio with a selector, found {type(loop).__module__}."
+                f"{type(loop).__name__}: run the program with asyncio's own loop"
+            )
+        self._reporter = Reporter(self._threshold_s / 4, self._take)
+        try:
+            self._hook = _Hook.of(selector)
+        except BaseException:
+            self._reporter.stop()
+            raise
+        self._tid = threading.get_native_id()
+        self._hook.observers.append(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        hook, self._hook = self._hook, None
+        if hook:
+            hook.remove(self)
+            self._reporter.stop()
+
+    def _take(self, stall: Stall | None, _: int) -> None:
+        if stall:
+            self._stalls.append(stall)
+
+    def _turned(self, at_ns: int, delay_ns: int, gil_ns: int, no_cpu_ns: int | None) -> None:
+        """A turn has ended."""
+        self.turns += 1
+        self._delay_ns += delay_ns
+        self._gil_ns += gil_ns
+        self._no_cpu_ns += no_cpu_ns or 0
+        delay_s = delay_ns / 1e9
+        self.longest_s = max(self.longest_s, delay_s)
+        self._has_run_delay = no_cpu_ns is not None
+        if delay_s >= self._threshold_s:
+            self._slow.append(
+                SlowTurn(
+                    at_s=at_ns / 1e9,
+                    delay_s=delay_s,
+                    callbacks_s=(delay_ns - gil_ns - (no_cpu_ns or 0)) / 1e9,
+                    gil_s=gil_ns / 1e9,
+                    no_cpu_s=None if no_cpu_ns is None else no_cpu_ns / 1e9,
+                )
+            )
+
+    @property
+    def delay_s(self) -> float:
+        """The time of all turns."""
+        return self._delay_ns / 1e9
+
+    @property
+    def gil_s(self) -> float:
+        """The part of `delay_s` for which the loop's thread waited for the GIL."""
+        return self._gil_ns / 1e9
+
+    @property
+    def no_cpu_s(self) -> float | None:
+        """The part of `delay_s` for which it was runnable without a CPU."""
+        return self._no_cpu_ns / 1e9 if self._has_run_delay else None
+
+    @property
+    def callbacks_s(self) -> float:
+        """The part of `delay_s` for which it ran callbacks."""
+        return (self._delay_ns - self._gil_ns - self._no_cpu_ns) / 1e9
+
+    @property
+    def slow(self) -> list[SlowTurn]:
+        """The latest turns of the threshold or longer."""
+        return [turn._replace(holder=self._holder(turn)) for turn in tuple(self._slow)]
+
+    def _holder(self, turn: SlowTurn) -> Stall | None:
+        """Returns the stall that overlaps most with the turn, unless the loop's own thread held the GIL."""
+        end_s = turn.at_s + turn.delay_s
+        overlaps = [
+            (min(end_s, stall.at_s + stall.held_s) - max(turn.at_s, stall.at_s), stall)
+            for stall in tuple(self._stalls)
+            if stall.tid != self._tid
+        ]
+        longest = max(overlaps, key=lambda one: one[0], default=(0.0, None))
+        return longest[1] if longest[0] > 0 else None
+
+    def __repr__(self) -> str:
+        return (
+            f"<busy.loop_delay: {self.turns} turns, {_units.duration(self.delay_s)} in all, "
+            f"longest {_units.duration(self.longest_s)}, {len(self._slow)} slow>"
+        )
+
+
+loop_delay.__module__ = SlowTurn.__module__ = "busy"
+
+
+class _Hook:
+    """Replaces the method `select` of a selector, until the last observer is removed."""
+
+    def __init__(self, selector: Any) -> None:
+        self.observers: list[loop_delay] = []
+        self._selector, self._select = selector, selector.select
+        self._schedstat = _open_schedstat()
+        # The start of the turn, and what the thread had waited when the latest wait for events began.
+        self._ready_ns = 0
+        self._waited_ns = own_times()[1]
+        self._run_delay_ns = self._run_delay()
+        selector.select = self.select
+
+    @classmethod
+    def of(cls, selector: Any) -> "_Hook":
+        found = getattr(selector.select, "__self__", None)
+        if isinstance(found, cls):
+            return found
+        try:
+            return cls(selector)
+        except RuntimeError as reason:
+            raise GilNotMeterable(str(reason)) from None
+
+    def remove(self, observer: loop_delay) -> None:
+        self.observers.remove(observer)
+        if not self.observers:
+            del self._selector.select
+            if self._schedstat is not None:
+                os.close(self._schedstat)
+
+    def select(self, timeout: float | None = None) -> Any:
+        """Ends a turn, waits for events, and begins the next turn."""
+        before_ns, waited_ns, run_delay_ns = time.monotonic_ns(), own_times()[1], self._run_delay()
+        if self._ready_ns:
+            gil_ns, no_cpu_ns = self._lost(waited_ns, run_delay_ns)
+            delay_ns = before_ns - self._ready_ns
+            gil_ns = min(gil_ns, delay_ns)
+            no_cpu_ns = None if no_cpu_ns is None else min(no_cpu_ns, delay_ns - gil_ns)
+            for observer in self.observers:
+                observer._turned(self._ready_ns, delay_ns, gil_ns, no_cpu_ns)
+        self._waited_ns, self._run_delay_ns = waited_ns, run_delay_ns
+        events = self._select(timeout)
+        after_ns = time.monotonic_ns()
+        # The events were there before the thread waited for the GIL, and before it got a CPU.
+        gil_ns, no_cpu_ns = self._lost(own_times()[1], self._run_delay())
+        self._ready_ns = max(before_ns, after_ns - gil_ns - (no_cpu_ns or 0))
+        return events
+
+    def _lost(self, waited_ns: int, run_delay_ns: int | None) -> tuple[int, int | None]:
+        """Returns how long the thread waited for the GIL since the latest wait for events began, and how long it had no
+        CPU while it did not wait for the GIL. A run delay may be part of a wait for the GIL; it counts only as far as
+        it is longer."""
+        gil_ns = waited_ns - self._waited_ns
+        if run_delay_ns is None or self._run_delay_ns is None:
+            return gil_ns, None
+        return gil_ns, max(0, run_delay_ns - self._run_delay_ns - gil_ns)
+
+    def _run_delay(self) -> int | None:
+        if self._schedstat is None:
+            return None
+        return int(os.pread(self._schedstat, 64, 0).split()[1])
+
+
+def _open_schedstat() -> int | None:
+    """Opens the file with the run delay of the calling thread (Documentation/scheduler/sched-stats.rst)."""
+    try:
+        return os.open(f"/proc/self/task/{threading.get_native_id()}/schedstat", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None

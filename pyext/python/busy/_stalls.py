@@ -1,0 +1,265 @@
+"""`busy.log_stalls`: a line in the log for each hold of the GIL that made other threads wait for long."""
+
+import atexit
+import collections
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+from busy import _bounds, _ended_threads, _units
+from busy._busy import stalls_next, stalls_open, stalls_stop
+from busy._gil import GilNotMeterable
+
+#: The frames of a stack that a line shows, the innermost ones.
+_FRAMES = 12
+_MINUTE_S = 60.0
+_FOREVER_NS = 2**64 - 1
+
+
+class Stall(NamedTuple):
+    """A hold of the GIL that made other threads wait. A record of the log has it as its attribute `gil_stall`."""
+
+    #: The id of the interpreter to which the GIL belongs; 0 is the main interpreter.
+    interpreter: int
+    #: The native id of the thread that held the GIL.
+    tid: int
+    #: Its name in the threading module; None if threading does not know it.
+    name: str | None
+    #: When the hold began, on the clock of time.monotonic().
+    at_s: float
+    held_s: float
+    #: How many threads waited when the hold ended.
+    waiting: int
+    #: The threads that waited for longest, at most eight: native id, name, and the part of the hold that it waited.
+    waiters: list[tuple[int, str | None, float]]
+    #: The holder's Python stack during the hold, the innermost frame first: `FILE:LINE FUNCTION`.
+    stack: list[str]
+    #: The reason why there is no stack; None if there is one.
+    missing: str | None
+
+
+class Reporter:
+    """Passes stalls on to a function, in a thread of its own, until `stop()`. In a forked child it goes on."""
+
+    def __init__(
+        self,
+        threshold_s: float,
+        take: Callable[[Stall | None, int], None],
+        patience_ns: Callable[[], int] = lambda: _FOREVER_NS,
+    ) -> None:
+        """`take` gets each stall and the number of those that came too fast before it; or None, after the time that
+        `patience_ns` has returned."""
+        self._threshold_s, self._take, self._patience_ns = threshold_s, take, patience_ns
+        self._is_stopped = False
+        self._begin()
+        _reporters.add(self)
+
+    def _begin(self) -> None:
+        try:
+            self._stalls: object = stalls_open(round(self._threshold_s * 1e9))
+        except RuntimeError as reason:
+            raise GilNotMeterable(str(reason)) from None
+        self._ended = _ended_threads.Recorder()
+        self._thread = threading.Thread(
+            target=self._run, args=(self._stalls,), name="busy.stalls", daemon=True
+        )
+        self._thread.start()
+
+    def begin_anew(self) -> None:
+        """Goes on in a forked child, which does not have the thread."""
+        if not self._is_stopped:
+            self._begin()
+
+    def _run(self, stalls: object) -> None:
+        while not self._is_stopped:
+            try:
+                found = stalls_next(stalls, self._patience_ns())
+            except RuntimeError as reason:
+                logging.getLogger("busy").error("stalls of the GIL are no longer reported: %s", reason)
+                return
+            if self._is_stopped:
+                return
+            if found:
+                self._take(_stall(self._names(), *found[:-1]), found[-1])
+            else:
+                self._take(None, 0)
+
+    def _names(self) -> dict[int, str]:
+        """Returns the names of threads by native id. A thread may end right after its hold."""
+        names = {one.tid: one.name for one in tuple(self._ended.ended)}
+        names.update((one.native_id, one.name) for one in threading.enumerate() if one.native_id is not None)
+        names.update((tid, one.name) for tid, one in _forked.items())
+        return names
+
+    def stop(self) -> bool:
+        """Returns false if it was stopped before."""
+        if self._is_stopped:
+            return False
+        self._is_stopped = True
+        _reporters.discard(self)
+        stalls_stop(self._stalls)
+        if self._thread is not threading.current_thread():
+            self._thread.join()
+        self._ended.stop()
+        # The end of the object stops the meter, if nobody else uses it.
+        self._stalls = None
+        return True
+
+
+class StallLog:
+    """Logs stalls until `stop()`, or until the end of the `with` block. log_stalls() returns one."""
+
+    def __init__(self, threshold_s: float, logger: logging.Logger, level: int, per_minute: int) -> None:
+        self._logger, self._level, self._per_minute = logger, level, per_minute
+        # When the latest lines were logged.
+        self._logged: collections.deque[float] = collections.deque(maxlen=per_minute)
+        self._suppressed, self._suppressed_s = 0, 0.0
+        self._reporter = Reporter(threshold_s, self._take, self._patience_ns)
+
+    def _patience_ns(self) -> int:
+        """Returns how long to wait for the next stall: if some were suppressed, until a line may say so."""
+        if not self._suppressed:
+            return _FOREVER_NS
+        return round(max(0.0, self._logged[0] + _MINUTE_S - time.monotonic()) * 1e9)
+
+    def _has_room(self) -> bool:
+        """Returns true if another line may be logged in this minute."""
+        return len(self._logged) < self._per_minute or time.monotonic() - self._logged[0] >= _MINUTE_S
+
+    def _take(self, stall: Stall | None, missed: int) -> None:
+        self._suppressed += missed
+        if not self._has_room():
+            self._suppressed += stall is not None
+            self._suppressed_s += stall.held_s if stall else 0
+            return
+        self._log_suppressed()
+        if stall:
+            self._logged.append(time.monotonic())
+            self._logger.log(self._level, "%s", describe(stall), extra={"gil_stall": stall})
+
+    def _log_suppressed(self) -> None:
+        if self._suppressed:
+            self._logger.log(
+                self._level,
+                "%d more stalls of the GIL were not logged, since %d lines per minute are: they held it for %s in all",
+                self._suppressed,
+                self._per_minute,
+                _units.duration(self._suppressed_s),
+            )
+        self._suppressed, self._suppressed_s = 0, 0.0
+
+    def stop(self) -> None:
+        """Stop logging. Stalls that were suppressed are logged as a number."""
+        if self._reporter.stop():
+            self._log_suppressed()
+
+    def __enter__(self) -> "StallLog":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+
+StallLog.__module__ = Stall.__module__ = "busy"
+
+# A log goes on even if nobody keeps it.
+_reporters: set[Reporter] = set()
+# The thread of a forked child, and its native id: before 3.13, threading knows it by its id in the parent.
+_forked: dict[int, threading.Thread] = {}
+
+
+def log_stalls(
+    threshold: str | float = "100ms",
+    *,
+    logger: logging.Logger | str = "busy",
+    level: int = logging.WARNING,
+    per_minute: int = 60,
+) -> StallLog:
+    """Log each hold of the GIL that lasts for `threshold` or longer and makes other threads wait: the thread's name,
+    how long it held the GIL, which threads waited, and the holder's stack during the hold.
+
+    >>> busy.log_stalls("100ms")
+    >>> with busy.log_stalls("20ms"):
+    ...     work()
+
+    The stack is read by a thread that needs no GIL, while the hold lasts. The line is logged when the hold has ended,
+    by a thread of its own, with the Stall as the attribute `gil_stall` of the record. Of many stalls, `per_minute`
+    lines are logged within a minute; a later line reports the number of the others. In a forked child, the log goes on.
+
+    `threshold` is a time such as "100ms" or "1.5s", or a number of seconds; at least a millisecond. Keep the result in
+    order to stop the log; it goes on until the process ends otherwise.
+
+    Raises GilNotMeterable, a RuntimeError, if the GIL cannot be metered.
+    """
+    threshold_s = _bounds.parse_seconds(threshold, "threshold")
+    if not 0.001 <= threshold_s < 1e9:
+        raise ValueError(f"threshold: expected at least 1ms, found {threshold!r}")
+    if not isinstance(per_minute, int) or per_minute < 1:
+        raise ValueError(f"per_minute: expected a number of lines, at least 1, found {per_minute!r}")
+    log = logging.getLogger(logger) if isinstance(logger, str) else logger
+    return StallLog(threshold_s, log, level, per_minute)
+
+
+def describe(stall: Stall) -> str:
+    """Returns the line for a stall."""
+    waiters = ", ".join(
+        f"{_label(tid, name)} for {_units.duration(waited_s)}" for tid, name, waited_s in stall.waiters
+    )
+    more = stall.waiting - len(stall.waiters)
+    others = [waiters] if waiters else []
+    if more > 0:
+        others.append(f"{more} more" if waiters else f"{more} thread{'' if more == 1 else 's'}")
+    stack = " < ".join(stall.stack[:_FRAMES]) + (" < ..." if len(stall.stack) > _FRAMES else "")
+    where = f"no stack: {stall.missing}" if stall.missing else (stack or "no Python code")
+    return (
+        f"GIL held for {_units.duration(stall.held_s)} by {_label(stall.tid, stall.name)}, "
+        f"while {' and '.join(others)} waited: {where}"
+    )
+
+
+def _label(tid: int, name: str | None) -> str:
+    return f"{name} ({tid})" if name else f"thread {tid}"
+
+
+def _stall(
+    names: dict[int, str],
+    interpreter: int,
+    tid: int,
+    at_ns: int,
+    held_ns: int,
+    waiting: int,
+    waiters: list[tuple[int, int]],
+    has_stack: bool,
+    text: str,
+) -> Stall:
+    return Stall(
+        interpreter=interpreter,
+        tid=tid,
+        name=names.get(tid),
+        at_s=at_ns / 1e9,
+        held_s=held_ns / 1e9,
+        waiting=waiting,
+        waiters=[(waiter, names.get(waiter), waited_ns / 1e9) for waiter, waited_ns in waiters],
+        stack=text.splitlines() if has_stack else [],
+        missing=None if has_stack else text.strip(),
+    )
+
+
+def _begin_anew() -> None:
+    _forked.clear()
+    _forked[threading.get_native_id()] = threading.current_thread()
+    for reporter in tuple(_reporters):
+        reporter.begin_anew()
+
+
+def _end() -> None:
+    for reporter in tuple(_reporters):
+        reporter.stop()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_begin_anew)
+atexit.register(_end)

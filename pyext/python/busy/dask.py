@@ -1,0 +1,194 @@
+"""The GIL meter for the workers of a dask cluster (pip install busy-gil[dask], on each worker).
+
+>>> from busy.dask import GilMeter
+>>> client.register_plugin(GilMeter())
+
+docs/production.md says what it reports.
+"""
+
+import collections
+import logging
+import threading
+import time
+from typing import Any
+
+from busy import _bounds, _stalls
+from busy._counters import Counters, counters
+from busy._gil import GilNotMeterable
+
+try:
+    from distributed.diagnostics.plugin import WorkerPlugin
+except ImportError as error:
+    raise ImportError(
+        f"busy.dask requires the package distributed ({error}): pip install busy-gil[dask]"
+    ) from error
+
+__all__ = ["GilMeter", "KnockKnock"]
+
+_LOG = logging.getLogger("busy.dask")
+#: The number of tasks, the latest ones, that are remembered for the stall log.
+_TASKS = 1000
+
+
+class KnockKnock:
+    """Has the interface of gilknocker's KnockKnock, and is backed by the exact meter.
+
+    gilknocker measures how long a thread of its own waits for the GIL. Here, the metric is the share of time for which
+    any thread held the GIL. It needs no thread, and no interval.
+    """
+
+    def __init__(self, *_: Any, **__: Any) -> None:
+        """Takes the arguments of gilknocker: intervals and a time-out, for which there is nothing to do here."""
+        self._since: Counters | None = None
+        self._metric = 0.0
+
+    def start(self) -> None:
+        """Start measuring. Does nothing if it is measuring already."""
+        self._since = self._since or counters()
+
+    def stop(self) -> None:
+        """Stop measuring. The metric keeps its value."""
+        self._metric, self._since = self.contention_metric, None
+
+    def reset_contention_metric(self) -> None:
+        """Begin anew."""
+        self._metric = 0.0
+        if self._since:
+            self._since = counters()
+
+    @property
+    def contention_metric(self) -> float:
+        """The share of time for which the GIL was held since the start, or since the reset: 0 to 1."""
+        since = self._since
+        if not since:
+            return self._metric
+        now = counters()
+        elapsed_s = now.metered_s - since.metered_s
+        return min(1.0, (now.held_s - since.held_s) / elapsed_s) if elapsed_s > 0 else 0.0
+
+    @property
+    def is_running(self) -> bool:
+        """True between the start and the stop."""
+        return self._since is not None
+
+
+class GilMeter(WorkerPlugin):
+    """Meters the GIL of each worker of a dask cluster.
+
+    - Each worker's metrics get `gil`: the sums of busy.counters().
+    - The worker's page for Prometheus gets the metrics of busy.prometheus, if prometheus_client is installed.
+    - distributed's system monitor shows `gil_contention` as the exact share of time for which the GIL was held.
+    - The worker's log gets a line for each hold of the GIL of `threshold` or longer that made other threads wait, as
+      busy.log_stalls() writes it, with the key of the task.
+
+    A worker whose GIL cannot be metered logs the reason, and runs as before.
+    """
+
+    name = "busy.dask.GilMeter"
+    idempotent = True
+
+    def __init__(self, threshold: str | float = "100ms") -> None:
+        self.threshold_s = _bounds.parse_seconds(threshold, "threshold")
+        if not 0.001 <= self.threshold_s < 1e9:
+            raise ValueError(f"threshold: expected at least 1ms, found {threshold!r}")
+
+    def setup(self, worker: Any) -> None:
+        """Begin to meter. distributed calls it."""
+        self._parts: list[Any] = []
+        try:
+            counters()
+            tasks = _Tasks(worker.active_threads)
+            log = _stalls.Reporter(self.threshold_s, lambda stall, missed: _log(worker, tasks, stall, missed))
+        except GilNotMeterable as reason:
+            _LOG.warning("the GIL of worker %s is not metered: %s", worker.address, reason)
+            return
+        worker.active_threads = tasks
+        worker.metrics["gil"] = _metrics
+        _monitor(worker.monitor)
+        _export()
+        self._log = log
+
+    def teardown(self, worker: Any) -> None:
+        """Stop the log. The metering goes on. distributed calls it."""
+        log = self.__dict__.pop("_log", None)
+        if log:
+            log.stop()
+            worker.active_threads = dict(worker.active_threads)
+            worker.metrics.pop("gil", None)
+
+
+class _Tasks(dict):
+    """The `active_threads` of a worker: the key of the task that each thread runs. distributed changes it under a
+    lock."""
+
+    def __init__(self, active: dict[int, Any]) -> None:
+        super().__init__(active)
+        now = time.monotonic()
+        self._begun = dict.fromkeys(active, now)
+        self._ended: collections.deque[tuple[int, Any, float, float]] = collections.deque(maxlen=_TASKS)
+
+    def __setitem__(self, ident: int, key: Any) -> None:
+        self._begun[ident] = time.monotonic()
+        super().__setitem__(ident, key)
+
+    def __delitem__(self, ident: int) -> None:
+        key = self[ident]
+        super().__delitem__(ident)
+        self._ended.append((ident, key, self._begun.pop(ident), time.monotonic()))
+
+    def during(self, ident: int, at_s: float) -> Any:
+        """Returns the key of the task that the thread ran at that time; None if it ran none."""
+        for other, key, begun_s, ended_s in reversed(tuple(self._ended)):
+            if other == ident and begun_s <= at_s <= ended_s:
+                return key
+        begun = self._begun.get(ident)
+        return self.get(ident) if begun is not None and begun <= at_s else None
+
+
+def _log(worker: Any, tasks: _Tasks, stall: "_stalls.Stall | None", missed: int) -> None:
+    if missed:
+        _LOG.warning("%d stalls of the GIL of worker %s came too fast to be logged", missed, worker.address)
+    if stall:
+        idents = {thread.native_id: thread.ident for thread in threading.enumerate()}
+        ident = idents.get(stall.tid)
+        key = None if ident is None else tasks.during(ident, stall.at_s + stall.held_s / 2)
+        task = f"task {key!r}: " if key is not None else ""
+        _LOG.warning("%s%s", task, _stalls.describe(stall), extra={"gil_stall": stall, "dask_key": key})
+
+
+def _metrics(_: Any) -> dict[str, float]:
+    """Returns the sums for the heartbeat of a worker."""
+    gil = counters()
+    return {
+        "metered_s": gil.metered_s,
+        "held_s": gil.held_s,
+        "waited_s": gil.waited_s,
+        "acquisitions": gil.acquisitions,
+        "forced_drops": gil.forced_drops,
+    }
+
+
+def _monitor(monitor: Any) -> None:
+    """Makes the system monitor of a worker use the exact meter, in place of gilknocker if that is installed."""
+    if monitor.monitor_gil_contention:
+        monitor._gilknocker.stop()
+    else:
+        monitor.quantities["gil_contention"] = collections.deque(maxlen=monitor.maxlen)
+        monitor.cumulative_gil_contention = 0.0
+    monitor._gilknocker = KnockKnock()
+    monitor._gilknocker.start()
+    monitor.monitor_gil_contention = True
+
+
+def _export() -> None:
+    """Adds the metrics to the page for Prometheus, once in a process, which may run several workers."""
+    try:
+        from busy.prometheus import GilCollector
+    except ImportError:
+        return
+    global _collector
+    if not _collector:
+        _collector = GilCollector()
+
+
+_collector: Any = None

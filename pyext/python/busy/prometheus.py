@@ -1,0 +1,182 @@
+"""The counters of the GIL for prometheus_client (pip install busy-gil[prometheus]).
+
+>>> from busy.prometheus import GilCollector
+>>> GilCollector()  # in the default registry
+
+docs/production.md says what each metric means.
+"""
+
+import atexit
+import os
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from busy._counters import Counters, counters
+
+try:
+    from prometheus_client import values
+    from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
+    from prometheus_client.registry import REGISTRY, Collector, CollectorRegistry
+    from prometheus_client.utils import floatToGoString
+except ImportError as error:
+    raise ImportError(
+        f"busy.prometheus requires the package prometheus_client ({error}): pip install busy-gil[prometheus]"
+    ) from error
+
+__all__ = ["GilCollector"]
+
+# A histogram needs a name of its own: in the OpenMetrics format, the counter python_gil_hold_seconds_total belongs to
+# the family python_gil_hold_seconds.
+_COUNTERS: dict[str, tuple[str, Callable[[Counters], float]]] = {
+    "python_gil_hold_seconds": ("Time that threads held the GIL.", lambda gil: gil.held_s),
+    "python_gil_wait_seconds": (
+        "Time that threads waited for the GIL, summed over the threads.",
+        lambda gil: gil.waited_s,
+    ),
+    "python_gil_acquires": ("Number of times that a thread acquired the GIL.", lambda gil: gil.acquisitions),
+    "python_gil_forced_drops": (
+        "Number of times that a thread dropped the GIL because another one requested it.",
+        lambda gil: gil.forced_drops,
+    ),
+}
+_HISTOGRAMS: dict[str, tuple[str, Callable[[Counters], tuple[Iterable[int], float]]]] = {
+    "python_gil_hold_duration_seconds": (
+        "Duration of the holds of the GIL.",
+        lambda gil: (gil.histograms.holds, gil.held_s),
+    ),
+    "python_gil_wait_duration_seconds": (
+        "Duration of the waits for the GIL.",
+        lambda gil: (gil.histograms.waits, gil.waited_s),
+    ),
+}
+
+
+class GilCollector(Collector):
+    """Reports how long threads held the GIL and waited for it, as metrics of a prometheus_client registry.
+
+    The metering begins when the collector is created, and goes on until the process ends. All metrics have one label,
+    `interpreter`: 0 is the main interpreter; other interpreters have a GIL of their own (CPython 3.12 and later).
+
+    In prometheus_client's multi-process mode (PROMETHEUS_MULTIPROC_DIR, for example under gunicorn), each process
+    writes its counters to the files of that mode once per `period_s` seconds, and when it ends; MultiProcessCollector
+    adds them up. Create the collector before or after the fork: a forked child continues to write, with counters of its
+    own.
+
+    Raises GilNotMeterable, a RuntimeError, if the GIL cannot be metered.
+    """
+
+    def __init__(self, registry: CollectorRegistry | None = REGISTRY, *, period_s: float = 1.0) -> None:
+        counters()
+        self._writer = _Writer(period_s) if values.ValueClass._multiprocess else None
+        if registry:
+            registry.register(self)
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield the metrics of this process. In multi-process mode there are none, since those of the files count."""
+        if self._writer:
+            return
+        gils = _gils()
+        for name, (help_text, value) in _COUNTERS.items():
+            family = CounterMetricFamily(name, help_text, labels=["interpreter"])
+            for interpreter, gil in gils.items():
+                family.add_metric([interpreter], value(gil))
+            yield family
+        for name, (help_text, of) in _HISTOGRAMS.items():
+            histogram = HistogramMetricFamily(name, help_text, labels=["interpreter"])
+            for interpreter, gil in gils.items():
+                counts, sum_s = of(gil)
+                histogram.add_metric([interpreter], list(_cumulative(gil, counts)), sum_s)
+            yield histogram
+
+    def describe(self) -> list[Metric]:
+        """Return the names of the metrics, so that a registry does not collect them in order to learn the names."""
+        if self._writer:
+            return []
+        families: list[Metric] = [CounterMetricFamily(name, help) for name, (help, _) in _COUNTERS.items()]
+        return families + [HistogramMetricFamily(name, help) for name, (help, _) in _HISTOGRAMS.items()]
+
+    def stop(self) -> None:
+        """In multi-process mode, write the counters once more, and never again. The metering goes on."""
+        if self._writer:
+            self._writer.stop()
+
+
+def _gils() -> dict[str, Counters]:
+    """Returns the counters of each GIL by its label."""
+    own = counters()
+    others = {str(interpreter): other for interpreter, other in own.others.items() if other}
+    return {"0": own, **others}
+
+
+def _cumulative(gil: Counters, counts: Iterable[int]) -> Iterator[tuple[str, float]]:
+    total = 0
+    for below_s, count in zip(gil.histograms.below_s, counts, strict=True):
+        total += count
+        yield floatToGoString(below_s), total
+
+
+class _Writer:
+    """Writes the counters to the files of the multi-process mode, in a thread of its own."""
+
+    def __init__(self, period_s: float) -> None:
+        self._period_s = period_s
+        # Held while values are written. A fork waits for it: prometheus_client has a lock that a forked child would
+        # inherit from this thread, closed for ever.
+        self._lock = threading.Lock()
+        self._begin()
+        atexit.register(self.write)
+        os.register_at_fork(
+            before=self._lock.acquire, after_in_parent=self._lock.release, after_in_child=self._begin_anew
+        )
+
+    def _begin(self) -> None:
+        self._over = threading.Event()
+        # What was written of each value. A value of prometheus_client starts with what a process with the same id left
+        # in the file, so only differences are added.
+        self._written: dict[tuple[str, ...], float] = {}
+        self._values: dict[tuple[str, ...], Any] = {}
+        self.write()
+        threading.Thread(target=self._run, args=(self._over,), name="busy.prometheus", daemon=True).start()
+
+    def _begin_anew(self) -> None:
+        self._lock.release()
+        if not self._over.is_set():
+            self._begin()
+
+    def _run(self, over: threading.Event) -> None:
+        while not over.wait(self._period_s):
+            self.write()
+
+    def stop(self) -> None:
+        self._over.set()
+        atexit.unregister(self.write)
+        self.write()
+
+    def write(self) -> None:
+        with self._lock:
+            for interpreter, gil in _gils().items():
+                labels = {"interpreter": interpreter}
+                for name, (help_text, value) in _COUNTERS.items():
+                    self._add("counter", name, f"{name}_total", labels, help_text, value(gil))
+                for name, (help_text, of) in _HISTOGRAMS.items():
+                    counts, sum_s = of(gil)
+                    self._add("histogram", name, f"{name}_sum", labels, help_text, sum_s)
+                    # The files have the counts of each bucket alone; MultiProcessCollector adds them up.
+                    for below_s, count in zip(gil.histograms.below_s, counts, strict=True):
+                        bucket = {**labels, "le": floatToGoString(below_s)}
+                        self._add("histogram", name, f"{name}_bucket", bucket, help_text, count)
+
+    def _add(
+        self, kind: str, name: str, sample: str, labels: dict[str, str], help_text: str, now: float
+    ) -> None:
+        key = (sample, *labels.values())
+        if key not in self._values:
+            self._values[key] = values.ValueClass(
+                kind, name, sample, [*labels], [*labels.values()], help_text
+            )
+        more = now - self._written.get(key, 0)
+        # Zero as well, the first time: a series must not appear only when its first event has come.
+        if more > 0 or key not in self._written:
+            self._values[key].inc(more)
+            self._written[key] = now

@@ -1,0 +1,166 @@
+"""busy.loop_delay: why the callbacks of an event loop had to wait."""
+
+import asyncio
+import os
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+
+import busy
+import pytest
+
+if not getattr(sys, "_is_gil_enabled", lambda: True)():
+    pytest.skip("there is no GIL to meter in this interpreter", allow_module_level=True)
+
+
+def measured(coroutine, threshold="50ms", tries=5, wanted=lambda delay: delay.slow):
+    """Returns the figures of a loop that runs a coroutine beside a ticker. On a loaded machine, it may take several
+    tries."""
+
+    async def tick():
+        while True:
+            await asyncio.sleep(0.005)
+
+    async def main():
+        with busy.loop_delay(threshold) as delay:
+            ticker = asyncio.ensure_future(tick())
+            await asyncio.sleep(0.02)
+            await coroutine()
+            await asyncio.sleep(0.1)
+            ticker.cancel()
+        return delay
+
+    for _ in range(tries):
+        delay = asyncio.run(main())
+        if wanted(delay):
+            break
+    return delay
+
+
+def slowest(delay):
+    assert delay.slow, delay
+    return max(delay.slow, key=lambda turn: turn.delay_s)
+
+
+def test_a_callback_that_computes_is_named_as_the_cause():
+    async def compute():
+        end = time.thread_time() + 0.2
+        while time.thread_time() < end:
+            pass
+
+    delay = measured(compute, wanted=lambda delay: delay.slow and slowest(delay).cause == "callbacks")
+    turn = slowest(delay)
+    assert turn.callbacks_s >= 0.15 and f"({turn.cause})" in str(turn), turn
+    # On a loaded machine, the thread may lose its core for longer than it computes.
+    assert turn.cause == "callbacks" or turn.no_cpu_s > turn.callbacks_s, turn
+
+
+def test_a_callback_that_blocks_is_named_as_the_cause():
+    async def block():
+        time.sleep(0.2)
+
+    delay = measured(block, wanted=lambda delay: delay.slow and slowest(delay).cause == "callbacks")
+    turn = slowest(delay)
+    assert turn.cause == "callbacks" and 0.15 < turn.callbacks_s <= turn.delay_s, turn
+    assert turn.callbacks_s + turn.gil_s + (turn.no_cpu_s or 0) == pytest.approx(turn.delay_s)
+
+
+def hold_the_gil():
+    busy.with_lock(0.25)
+
+
+def test_another_thread_that_holds_the_gil_is_named_with_its_stack():
+    async def be_stalled():
+        await asyncio.get_running_loop().run_in_executor(None, hold_the_gil)
+
+    def is_found(delay):
+        return any(
+            turn.cause == "gil" and turn.holder and "hold_the_gil" in str(turn.holder) for turn in delay.slow
+        )
+
+    delay = measured(be_stalled, wanted=is_found)
+    assert is_found(delay), [str(turn) for turn in delay.slow]
+    turn = slowest(delay)
+    assert 0.15 < turn.gil_s <= turn.delay_s, turn
+    assert turn.holder.held_s >= 0.25 and turn.holder.name.startswith(("asyncio_", "ThreadPool")), turn
+    assert "hold_the_gil" in str(turn)
+
+
+@pytest.mark.skipif(
+    not os.path.exists("/proc/thread-self/schedstat"), reason="the kernel reports no run delay"
+)
+def test_a_loop_without_a_cpu_is_named_so():
+    """The loop's thread shares one core with a process that spins, and has the lowest priority of all."""
+    code = """
+        import asyncio, busy, os, subprocess, sys
+        core = min(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, {core})
+        spinner = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+        async def main():
+            with busy.loop_delay("20ms") as delay:
+                os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+                for _ in range(100):
+                    # More than the slice of the other process.
+                    for _ in range(20):
+                        sum(range(20000))
+                    await asyncio.sleep(0)
+                    if any(turn.cause == "no-cpu" for turn in delay.slow):
+                        break
+            return delay
+        try:
+            delay = asyncio.run(asyncio.wait_for(main(), 40))
+        finally:
+            spinner.kill()
+            spinner.wait()
+        assert any(turn.cause == "no-cpu" for turn in delay.slow), [str(turn) for turn in delay.slow]
+    """
+    run(code)
+
+
+def run(code):
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", textwrap.dedent(code)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_an_idle_loop_has_short_turns_and_their_parts_add_up():
+    async def idle():
+        await asyncio.sleep(0.2)
+
+    delay = measured(idle, threshold="10s", tries=1)
+    assert delay.turns > 10 and not delay.slow
+    assert 0 < delay.longest_s <= delay.delay_s < 0.3
+    assert delay.callbacks_s + delay.gil_s + (delay.no_cpu_s or 0) == pytest.approx(delay.delay_s)
+    assert f"{delay.turns} turns" in repr(delay)
+
+
+def test_several_nest_and_leave_nothing_behind():
+    async def main():
+        selector = asyncio.get_running_loop()._selector
+        with busy.loop_delay() as outer:
+            await asyncio.sleep(0.01)
+            with busy.loop_delay() as inner:
+                await asyncio.sleep(0.01)
+            await asyncio.sleep(0.01)
+            assert "select" in vars(selector)
+            with pytest.raises(RuntimeError, match="already open"):
+                outer.__enter__()
+        assert "select" not in vars(selector)
+        return outer, inner
+
+    outer, inner = asyncio.run(main())
+    assert 0 < inner.turns < outer.turns
+    assert not [thread for thread in threading.enumerate() if thread.name == "busy.stalls"]
+
+
+def test_it_needs_a_running_loop_of_asyncio():
+    with pytest.raises(RuntimeError, match="no running event loop"):
+        busy.loop_delay().__enter__()
+    with pytest.raises(ValueError, match="threshold"):
+        busy.loop_delay("1ms")

@@ -1,0 +1,186 @@
+"""busy.prometheus, with the real prometheus_client and a scrape over loopback."""
+
+import os
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+pytest.importorskip("prometheus_client")
+if not getattr(sys, "_is_gil_enabled", lambda: True)():
+    pytest.skip("there is no GIL to meter in this interpreter", allow_module_level=True)
+
+SCRAPE = """
+import busy, os, time, threading, urllib.request
+from prometheus_client import CollectorRegistry, multiprocess, start_http_server
+from prometheus_client.parser import text_string_to_metric_families
+
+def parsed(text):
+    return {
+        (sample.name, *(f"{key}={value}" for key, value in sorted(sample.labels.items()))): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+def scrape(registry, accept="text/plain"):
+    server, thread = start_http_server(0, addr="127.0.0.1", registry=registry)
+    try:
+        request = urllib.request.Request(f"http://127.0.0.1:{server.server_port}/metrics", headers={"Accept": accept})
+        return urllib.request.urlopen(request, timeout=30).read().decode()
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+def contend():
+    gate = threading.Barrier(2)
+    def waits():
+        gate.wait()
+        busy.without_lock(0.01)
+    thread = threading.Thread(target=waits)
+    thread.start()
+    gate.wait()
+    time.sleep(0.002)
+    busy.with_lock(0.1)
+    thread.join()
+"""
+
+
+def run(code, **environment):
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", SCRAPE + textwrap.dedent(code)],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_a_scrape_has_the_counters_and_the_histograms():
+    run("""
+        from busy.prometheus import GilCollector
+        registry = CollectorRegistry()
+        GilCollector(registry)
+        contend()
+        before = busy.counters()
+        found = parsed(scrape(registry))
+        after = busy.counters()
+        main = "interpreter=0"
+        for name, one, other in [
+            ("python_gil_hold_seconds_total", before.held_s, after.held_s),
+            ("python_gil_wait_seconds_total", before.waited_s, after.waited_s),
+            ("python_gil_acquires_total", before.acquisitions, after.acquisitions),
+            ("python_gil_forced_drops_total", before.forced_drops, after.forced_drops),
+            ("python_gil_hold_duration_seconds_count", sum(before.histograms.holds), sum(after.histograms.holds)),
+            ("python_gil_wait_duration_seconds_count", sum(before.histograms.waits), sum(after.histograms.waits)),
+            ("python_gil_hold_duration_seconds_sum", before.held_s, after.held_s),
+        ]:
+            assert one <= found[name, main] <= other, (name, one, found[name, main], other)
+        assert found["python_gil_hold_seconds_total", main] >= 0.1
+        buckets = {
+            float(key[2].removeprefix("le=")): value
+            for key, value in found.items() if key[0] == "python_gil_hold_duration_seconds_bucket"
+        }
+        assert len(buckets) == 26 and list(buckets.values()) == sorted(buckets.values()), buckets
+        # The hold of 0.1 s is above 0.065536 s.
+        assert buckets[float("inf")] - buckets[0.065536] >= 1, buckets
+        # No label has a value that grows without bound.
+        assert {part for key in found for part in key[1:] if not part.startswith("le=")} == {main}
+    """)
+
+
+def test_a_scrape_in_the_openmetrics_format_is_valid():
+    run("""
+        from busy.prometheus import GilCollector
+        from prometheus_client.openmetrics.parser import text_string_to_metric_families
+        registry = CollectorRegistry()
+        GilCollector(registry)
+        text = scrape(registry, accept="application/openmetrics-text; version=1.0.0")
+        families = {family.name for family in text_string_to_metric_families(text)}
+        assert families == {
+            "python_gil_hold_seconds", "python_gil_wait_seconds", "python_gil_acquires", "python_gil_forced_drops",
+            "python_gil_hold_duration_seconds", "python_gil_wait_duration_seconds",
+        }, families
+    """)
+
+
+def test_a_collector_is_in_the_default_registry_once():
+    run("""
+        from busy.prometheus import GilCollector
+        from prometheus_client import REGISTRY
+        collector = GilCollector()
+        assert REGISTRY.get_sample_value("python_gil_acquires_total", {"interpreter": "0"}) is not None
+        try:
+            GilCollector()
+        except ValueError as error:
+            assert "Duplicated" in str(error)
+        else:
+            raise AssertionError("expected a refusal by the registry")
+        REGISTRY.unregister(collector)
+    """)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork(2)")
+@pytest.mark.parametrize("created", ["before the fork", "after the fork"])
+def test_in_multi_process_mode_a_scrape_of_one_process_adds_up_all(created, tmp_path):
+    run(
+        """
+        from busy.prometheus import GilCollector
+        before = os.environ["CREATED"] == "before the fork"
+        collector = GilCollector(period_s=0.05) if before else None
+        workers = []
+        for _ in range(2):
+            reading, writing = os.pipe()
+            child = os.fork()
+            if child == 0:
+                try:
+                    collector = collector or GilCollector(period_s=0.05)
+                    contend()
+                    busy.with_lock(0.2)
+                    collector.stop()
+                    os.write(writing, f"{busy.counters().held_s} {busy.counters().acquisitions}".encode())
+                finally:
+                    os._exit(0)
+            os.close(writing)
+            workers.append((child, reading))
+        own = busy.counters().held_s if before else 0
+        held = [own]
+        for child, reading in workers:
+            assert os.waitpid(child, 0)[1] == 0
+            held.append(float(os.read(reading, 100).split()[0]))
+        registry = CollectorRegistry()
+        multiprocess.MultiProcessCollector(registry)
+        time.sleep(0.2)
+        found = parsed(scrape(registry))
+        main = "interpreter=0"
+        total = found["python_gil_hold_seconds_total", main]
+        most = sum(held) + (busy.counters().held_s - own if before else 0)
+        assert 2 * 0.3 <= total <= most, (total, held, most)
+        assert found["python_gil_hold_duration_seconds_bucket", main, "le=+Inf"] == \
+            found["python_gil_hold_duration_seconds_count", main] > 0
+        assert found["python_gil_wait_seconds_total", main] > 0
+        # A registry with both collectors has each metric once.
+        if before:
+            assert not list(collector.collect())
+        """,
+        PROMETHEUS_MULTIPROC_DIR=str(tmp_path),
+        CREATED=created,
+    )
+
+
+def test_without_prometheus_client_the_error_names_the_extra():
+    run("""
+        import sys
+        sys.modules["prometheus_client"] = None
+        for name in [name for name in sys.modules if name.startswith("prometheus_client.")]:
+            sys.modules[name] = None
+        try:
+            import busy.prometheus
+        except ImportError as error:
+            assert "busy-gil[prometheus]" in str(error)
+        else:
+            raise AssertionError("expected an ImportError")
+    """)

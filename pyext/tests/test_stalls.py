@@ -1,0 +1,276 @@
+"""busy.log_stalls: a line for each hold of the GIL that made other threads wait for long."""
+
+import json
+import logging
+import os
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+
+import busy
+import pytest
+
+if not getattr(sys, "_is_gil_enabled", lambda: True)():
+    pytest.skip("there is no GIL to meter in this interpreter", allow_module_level=True)
+
+
+class Lines(logging.Handler):
+    """Keeps the records, and lets a test wait for one."""
+
+    def __init__(self):
+        super().__init__()
+        self.records, self.came = [], threading.Condition()
+
+    def emit(self, record):
+        with self.came:
+            self.records.append(record)
+            self.came.notify_all()
+
+    def wait_for(self, wanted, seconds=20):
+        with self.came:
+            self.came.wait_for(lambda: any(map(wanted, self.records)), seconds)
+            return [record for record in self.records if wanted(record)]
+
+    def stalls_of(self, name):
+        return self.wait_for(
+            lambda record: getattr(record, "gil_stall", None) and record.gil_stall.name == name
+        )
+
+
+@pytest.fixture
+def lines():
+    """The lines of a logger of this test alone."""
+    logger = logging.getLogger(f"busy.test.{time.monotonic_ns()}")
+    logger.propagate = False
+    handler = Lines()
+    handler.logger = logger
+    logger.addHandler(handler)
+    yield handler
+    logger.removeHandler(handler)
+
+
+class Waiting:
+    """A thread that wants the GIL all the time."""
+
+    def __enter__(self):
+        self.over = False
+        self.thread = threading.Thread(target=self.run, name="waiting")
+        self.thread.start()
+        return self
+
+    def run(self):
+        while not self.over:
+            time.sleep(0.001)
+
+    def __exit__(self, *_):
+        self.over = True
+        self.thread.join()
+
+
+def hold_for(seconds):
+    busy.with_lock(seconds)
+
+
+def dump_for(seconds):
+    """Holds the GIL in the C code of json for about that long."""
+    data, start = [0] * 100_000, time.perf_counter()
+    json.dumps(data)
+    each_s = (time.perf_counter() - start) / len(data)
+    data *= max(1, round(seconds / each_s / len(data)))
+    json.dumps(data)
+
+
+def named(target, *args):
+    thread = threading.Thread(target=target, args=args, name=f"holder of {target.__name__}")
+    thread.start()
+    thread.join()
+    return thread.name
+
+
+def test_a_stall_is_logged_with_its_thread_its_length_its_waiters_and_its_stack(lines):
+    with busy.log_stalls("100ms", logger=lines.logger), Waiting():
+        # The thread ends before its line is logged.
+        thread = threading.Thread(target=hold_for, args=(0.3,), name="holder")
+        thread.start()
+        found = lines.stalls_of("holder")
+        thread.join()
+    assert found, [record.getMessage() for record in lines.records]
+    stall = found[0].gil_stall
+    assert stall.held_s >= 0.3 and stall.waiting >= 1 and stall.tid == thread.native_id
+    waits = {name: waited_s for _, name, waited_s in stall.waiters}
+    assert 0.1 < waits["waiting"] <= stall.held_s, waits
+    assert stall.missing is None and "hold_for" in stall.stack[0] and "run" in stall.stack[1], stall
+    assert __file__ in stall.stack[0]
+    assert found[0].levelno == logging.WARNING and found[0].name == lines.logger.name
+    message = found[0].getMessage()
+    assert "GIL held for " in message and f"holder ({thread.native_id})" in message and "waiting (" in message
+    assert "hold_for" in message and "\n" not in message
+
+
+def test_a_call_of_c_code_is_named_by_the_function_that_calls_it(lines):
+    with busy.log_stalls("50ms", logger=lines.logger), Waiting():
+        for _ in range(5):
+            named(dump_for, 0.4)
+            found = lines.wait_for(
+                lambda record: (
+                    hasattr(record, "gil_stall")
+                    and any("dump_for" in frame for frame in record.gil_stall.stack[1:])
+                ),
+                5,
+            )
+            if found:
+                break
+    assert found, [record.getMessage() for record in lines.records]
+    assert any("json" in frame for frame in found[0].gil_stall.stack), found[0].gil_stall
+
+
+def test_a_hold_that_makes_nobody_wait_is_no_stall(lines):
+    with busy.log_stalls("20ms", logger=lines.logger):
+        others = [thread.name for thread in threading.enumerate()]
+        time.sleep(0.05)
+        hold_for(0.2)
+        time.sleep(0.1)
+    if set(others) == {"MainThread", "busy.stalls"}:
+        assert not lines.records, [record.getMessage() for record in lines.records]
+
+
+def test_a_hold_below_the_threshold_is_no_stall(lines):
+    with busy.log_stalls("10s", logger=lines.logger), Waiting():
+        hold_for(0.2)
+        time.sleep(0.1)
+    assert not lines.records
+
+
+def test_of_many_stalls_few_lines_are_logged_and_the_others_are_counted(lines):
+    with busy.log_stalls("1ms", logger=lines.logger, per_minute=5) as log, Waiting():
+        for _ in range(100):
+            hold_for(0.004)
+            time.sleep(0.002)
+        time.sleep(0.1)
+        log.stop()
+    stalls = [record for record in lines.records if hasattr(record, "gil_stall")]
+    assert len(stalls) == 5, len(stalls)
+    [summary] = [record for record in lines.records if not hasattr(record, "gil_stall")]
+    assert summary.args[0] >= 10 and "not logged" in summary.getMessage(), summary.getMessage()
+
+
+def test_logs_of_two_thresholds_do_not_disturb_each_other(lines):
+    with busy.log_stalls("50ms", logger=lines.logger), Waiting():
+        with busy.log_stalls("5s", logger=lines.logger) as coarse:
+            time.sleep(0.01)
+        coarse.stop()
+        name = named(hold_for, 0.2)
+        found = lines.wait_for(
+            lambda record: hasattr(record, "gil_stall") and "hold_for" in str(record.gil_stall)
+        )
+    assert len(found) == 1, (name, [record.getMessage() for record in lines.records])
+
+
+def test_after_the_stop_there_is_no_thread_and_no_meter():
+    code = """
+import busy, threading, ctypes
+log = busy.log_stalls("10ms")
+assert [one.name for one in threading.enumerate()] == ["MainThread", "busy.stalls"]
+library = ctypes.PyDLL(f"{busy.get_library()}/libbusy.so.1")
+log.stop()
+log.stop()
+assert [one.name for one in threading.enumerate()] == ["MainThread"]
+assert library.busy_gil_stop() == 10, "BUSY_GIL_OFF"
+"""
+    run(code)
+
+
+def run(code):
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", textwrap.dedent(code)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stderr
+
+
+def test_a_program_that_never_stops_the_log_ends():
+    found = run("""
+        import busy, logging, threading, time
+        logging.basicConfig()
+        busy.log_stalls("20ms")
+        over = []
+        def wait():
+            while not over:
+                time.sleep(0.001)
+        threading.Thread(target=wait, name="waiting").start()
+        time.sleep(0.01)
+        busy.with_lock(0.3)
+        time.sleep(0.3)
+        over.append(True)
+    """)
+    assert "WARNING:busy:GIL held for " in found and "by MainThread" in found, found
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork(2)")
+def test_a_forked_child_goes_on_with_a_log_of_its_own():
+    run("""
+        import busy, logging, os, sys, threading, time
+        class Lines(logging.Handler):
+            found = []
+            def emit(self, record):
+                self.found.append(record.gil_stall)
+        logging.getLogger("busy").addHandler(Lines())
+        logging.getLogger("busy").propagate = False
+        log = busy.log_stalls("20ms")
+
+        def stalls(name):
+            over = []
+            def wait():
+                while not over:
+                    time.sleep(0.001)
+            thread = threading.Thread(target=wait, name=name)
+            thread.start()
+            for _ in range(10):
+                time.sleep(0.01)
+                busy.with_lock(0.2)
+                time.sleep(0.3)
+                # On a loaded machine, a thread that loses its core in the middle of a hold is a stall, too.
+                found = [
+                    stall for stall in Lines.found
+                    if stall.name == "MainThread" and name in [waiter for _, waiter, _ in stall.waiters]
+                ]
+                if found:
+                    break
+            over.append(True)
+            thread.join()
+            return found
+
+        for _ in range(2):
+            child = os.fork()
+            if child == 0:
+                found = stalls("in the child")
+                log.stop()
+                os._exit(0 if found and "<module>" in found[0].stack[-1] else 1)
+            assert os.waitpid(child, 0)[1] == 0
+        assert stalls("in the parent")
+        log.stop()
+        child = os.fork()
+        if child == 0:
+            os._exit(len(threading.enumerate()) - 1)
+        assert os.waitpid(child, 0)[1] == 0, "a log that was stopped must not go on in a child"
+    """)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        ({"threshold": "0.5ms"}, ValueError),
+        ({"threshold": "soon"}, ValueError),
+        ({"threshold": None}, TypeError),
+        ({"per_minute": 0}, ValueError),
+        ({"per_minute": 1.5}, ValueError),
+    ],
+)
+def test_wrong_arguments_are_refused(arguments, error):
+    with pytest.raises(error, match=next(iter(arguments))):
+        busy.log_stalls(**arguments)

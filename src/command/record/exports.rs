@@ -1,0 +1,95 @@
+//! The recording in the formats of other viewers, each in its file.
+
+use super::super::output::note;
+use crate::command::arguments::RecordArguments;
+use crate::results::{NewFile, NewFileError};
+use crate::trace::{Recording, chrome, firefox, perfetto};
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+/// Writes a recording in one format.
+type Format = fn(&Recording, &mut dyn Write) -> io::Result<()>;
+
+/// The reason why a file is not possible.
+#[derive(Debug, thiserror::Error)]
+pub enum ExportError {
+    /// It can't be written.
+    #[error(transparent)]
+    File(#[from] NewFileError),
+    /// stdout is the program's.
+    #[error("--{0} expects the name of a file, found -: stdout is the program's own; use ./- for a file of that name")]
+    Stdout(&'static str),
+    /// One would overwrite the other.
+    #[error("{0} is named for two outputs; give each a file of its own")]
+    Twice(PathBuf),
+    /// It can't be read again.
+    #[error(
+        "{0} is not a regular file, but --perfetto, --firefox and --chrome are made from the recording; name a regular \
+         file with -o"
+    )]
+    Unreadable(PathBuf),
+}
+
+/// The files that were requested. They are opened before the program starts, so that a missing permission is known early.
+pub struct Exports {
+    files: Vec<(Format, NewFile)>,
+}
+
+impl Exports {
+    /// Opens the files.
+    ///
+    /// # Errors
+    /// One can't be written, or is named twice.
+    pub fn open(arguments: &RecordArguments, recording: &Path) -> Result<Self, ExportError> {
+        let requested: [(&'static str, Format, &Option<PathBuf>); 3] = [
+            ("perfetto", |recording, to| perfetto(recording, to), &arguments.perfetto),
+            ("firefox", |recording, to| firefox(recording, to), &arguments.firefox),
+            ("chrome", |recording, to| chrome(recording, to), &arguments.chrome),
+        ];
+        let mut taken: Vec<&Path> = vec![recording];
+        taken.extend(arguments.json.as_deref());
+        let mut files = Vec::new();
+        for (option, format, path) in requested {
+            let Some(path) = path else { continue };
+            if path == Path::new("-") {
+                return Err(ExportError::Stdout(option));
+            }
+            if taken.contains(&path.as_path()) {
+                return Err(ExportError::Twice(path.clone()));
+            }
+            taken.push(path);
+            files.push((format, NewFile::open(path)?));
+        }
+        Ok(Self { files })
+    }
+
+    /// Returns an error if the exports could not be made from the file of the recording, which is not a regular one.
+    ///
+    /// # Errors
+    /// See above.
+    pub fn check(&self, path: &Path, file: &File) -> Result<(), ExportError> {
+        let is_regular = file.metadata().is_ok_and(|metadata| metadata.is_file());
+        if self.files.is_empty() || is_regular { Ok(()) } else { Err(ExportError::Unreadable(path.to_path_buf())) }
+    }
+
+    /// Writes the files from the recording at `path`. Whatever fails is reported on stderr.
+    pub fn write(self, path: &Path) {
+        if self.files.is_empty() {
+            return;
+        }
+        let recording = match Recording::read(path) {
+            Ok(recording) => recording,
+            Err(error) => return note(&format!("busy: nothing was exported: {error}")),
+        };
+        if recording.end.is_none() {
+            let until = recording.known_until_ns as f64 / 1e9;
+            note(&format!("busy: the exports end at {until:.3} s, where {} does", path.display()));
+        }
+        for (format, file) in self.files {
+            if let Err(error) = file.replace_by(|to| format(&recording, to)) {
+                note(&format!("busy: {error}"));
+            }
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! `busy report`: one page, or one picture, of recordings, checks and runs.
+
+use super::arguments::ReportArguments;
+use crate::results::{AnyResult, NewFile, NewFileError, ReadError, RecordResult, read_results};
+use crate::show::html::{self, Recorded, Results};
+use crate::trace::{self, FileError, Recording};
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// The reason why no page was written.
+#[derive(Debug, thiserror::Error)]
+pub enum ReportError {
+    /// A recording can't be read.
+    #[error(transparent)]
+    Recording(#[from] FileError),
+    /// A file of results can't be read.
+    #[error(transparent)]
+    Results(#[from] ReadError),
+    /// The page can't be written.
+    #[error(transparent)]
+    Page(#[from] NewFileError),
+    /// The part has no time in it.
+    #[error(
+        "the recording {0} has nothing from {1:.3} s to {2:.3} s: expected a part of its {3:.3} s with --from and --to"
+    )]
+    NoPart(PathBuf, f64, f64, f64),
+    /// There is no picture without a recording.
+    #[error("no picture can be drawn: expected a recording (FILE.busy) with threads among the files")]
+    NoPicture,
+}
+
+/// What one file has.
+enum Source {
+    Recording(Box<(Recording, RecordResult)>),
+    Results(Vec<AnyResult>),
+}
+
+/// Writes the page, and the picture of the first recording, if they are wanted.
+///
+/// # Errors
+/// See [`ReportError`].
+pub fn report(arguments: &ReportArguments) -> Result<ExitCode, ReportError> {
+    let page = arguments.output.as_deref().map(NewFile::open).transpose()?;
+    let svg = arguments.svg.as_deref().map(NewFile::open).transpose()?;
+    let sources = arguments.files.iter().map(|path| Ok((path.as_path(), source(path)?)));
+    let sources = sources.collect::<Result<Vec<_>, ReportError>>()?;
+    let nanoseconds = |seconds: std::time::Duration| u64::try_from(seconds.as_nanos()).unwrap_or(u64::MAX);
+    let part = (arguments.from.map_or(0, nanoseconds), arguments.to.map_or(u64::MAX, nanoseconds));
+    let mut all = Results::default();
+    for (path, source) in &sources {
+        match source {
+            Source::Recording(read) => all.recorded.push(pictured(path, &read.0, &read.1, part)?),
+            Source::Results(results) => results.iter().for_each(|result| match result {
+                AnyResult::Record(result) => all.recorded.push(Recorded { result, recording: None, picture: None }),
+                AnyResult::Run(result) => all.runs.push(result),
+                AnyResult::Check(result) => all.checks.push(result),
+            }),
+        }
+    }
+    if let Some(svg) = svg {
+        let picture = all.recorded.iter().find_map(html::picture_svg).ok_or(ReportError::NoPicture)?;
+        svg.replace(picture.as_bytes())?;
+    }
+    if let Some(page) = page {
+        page.replace(html::page(&title(&arguments.files), &all).as_bytes())?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Returns the page of one recording.
+///
+/// # Errors
+/// See [`ReportError`].
+pub fn recording_page(path: &Path, title: &str) -> Result<String, ReportError> {
+    let recording = Recording::read(path)?;
+    let result = trace::result(&recording);
+    let recorded = vec![pictured(path, &recording, &result, (0, u64::MAX))?];
+    Ok(html::page(title, &Results { recorded, ..Results::default() }))
+}
+
+fn pictured<'a>(
+    path: &Path,
+    recording: &'a Recording,
+    result: &'a RecordResult,
+    (from, to): (u64, u64),
+) -> Result<Recorded<'a>, ReportError> {
+    let known = recording.known_until_ns;
+    let is_whole = (from, to) == (0, u64::MAX);
+    if !is_whole && from.max(1) >= to.min(known) {
+        let seconds = |ns: u64| ns as f64 / 1e9;
+        return Err(ReportError::NoPart(path.to_path_buf(), seconds(from), seconds(to.min(known)), seconds(known)));
+    }
+    let has_threads = recording.processes.values().any(|process| !process.threads.is_empty());
+    let picture = has_threads.then(|| trace::picture(recording, from, to));
+    Ok(Recorded { result, recording: Some(recording), picture })
+}
+
+fn source(path: &Path) -> Result<Source, ReportError> {
+    if is_recording(path).map_err(|error| FileError::Unreadable(path.to_path_buf(), error))? {
+        let recording = Recording::read(path)?;
+        let result = trace::result(&recording);
+        return Ok(Source::Recording(Box::new((recording, result))));
+    }
+    Ok(Source::Results(read_results(path)?))
+}
+
+/// Returns true if the file begins as a recording does, of this or another version of the format.
+fn is_recording(path: &Path) -> io::Result<bool> {
+    let mark = &trace::HEAD[..14];
+    let mut head = Vec::new();
+    File::open(path)?.take(mark.len() as u64).read_to_end(&mut head)?;
+    Ok(head == mark)
+}
+
+fn title(files: &[PathBuf]) -> String {
+    let name = |path: &PathBuf| path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
+    files.iter().map(name).collect::<Vec<_>>().join(", ")
+}

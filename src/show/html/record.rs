@@ -1,0 +1,313 @@
+//! A recording as a section of the page.
+
+use super::{flame, lanes, svg};
+use crate::results::{Host, RecordResult, RecordedProcess, RecordedStall, RecordedThread};
+use crate::show::stalls::{self, calls, meaning};
+use crate::trace::{Node, Picture, ProcessRecord, Recording, held_by, recorded_stall};
+use crate::units::duration;
+use askama::Template;
+
+/// The number of threads in the table, of calls, and of frames of a stack.
+const THREADS: usize = 200;
+/// See `THREADS`.
+const CALLS: usize = 20;
+/// See `THREADS`. The number of processes with a flame graph.
+const FLAMES: usize = 20;
+/// See `THREADS`.
+const FRAMES: usize = 16;
+/// The number of stalls in the table, if there is no picture.
+const STALLS: usize = 200;
+
+/// A recording, with its picture if the recording itself was read and not only its figures.
+pub struct Recorded<'a> {
+    /// The figures.
+    pub result: &'a RecordResult,
+    /// The recording.
+    pub recording: Option<&'a Recording>,
+    /// Its picture.
+    pub picture: Option<Picture>,
+}
+
+/// The section.
+#[derive(Template)]
+#[template(path = "record.html")]
+pub(super) struct RecordSection {
+    command: String,
+    summary: String,
+    missing: Vec<(String, String)>,
+    facts: Vec<(&'static str, String)>,
+    picture: Option<PictureSection>,
+    /// The flame graph of each process that was sampled, with its title.
+    flames: Vec<(String, String)>,
+    calls: Vec<CallRow>,
+    stalls: Vec<StallRow>,
+    stalls_note: String,
+    threads: Vec<ThreadRow>,
+    threads_note: String,
+}
+
+struct PictureSection {
+    note: String,
+    svg: String,
+    alternative: String,
+    data: String,
+}
+
+struct CallRow {
+    lost: String,
+    stalls: usize,
+    frame: String,
+    meaning: &'static str,
+}
+
+struct StallRow {
+    at: String,
+    lost: String,
+    held: String,
+    holder: String,
+    waiters: String,
+    cause: String,
+    call: String,
+    frames: Vec<String>,
+}
+
+struct ThreadRow {
+    process: String,
+    name: String,
+    held: String,
+    waited: String,
+    cpu: String,
+    longest_hold: String,
+    longest_wait: String,
+    acquires: String,
+}
+
+impl Recorded<'_> {
+    /// Returns the name of a thread: its native name and its ids.
+    pub(super) fn label(&self, process: u32, row: u64) -> String {
+        let thread = || Some(&self.recording?.processes.get(&process)?.threads.get(&row)?.thread);
+        thread().map_or_else(String::new, |thread| format!("{} {}", thread.title(), thread.tid))
+    }
+
+    /// Returns what was recorded, in a sentence.
+    pub(super) fn summary(&self) -> String {
+        let result = self.result;
+        let threads: usize = result.processes.iter().map(|process| process.threads.len()).sum();
+        let count = |number: usize, one: &str, many: &str| format!("{number} {}", if number == 1 { one } else { many });
+        // The sum of no numbers is -0.
+        let lost = all_stalls(result).fold(0.0, |sum, stall| sum + stall.lost_s);
+        let (processes, threads) =
+            (count(result.processes.len(), "process", "processes"), count(threads, "thread", "threads"));
+        let stalls = count(all_stalls(result).count(), "stall", "stalls");
+        let time = duration(result.duration_s);
+        let Some(threshold) = result.stall_threshold_s.map(duration) else {
+            return format!(
+                "{processes} with {threads} sampled for {time}: times are estimates, and no stalls are known."
+            );
+        };
+        format!(
+            "{processes} with {threads} recorded for {time}: {stalls} with waits of {threshold} or more, in which other \
+             threads lost {}.",
+            duration(lost)
+        )
+    }
+}
+
+impl RecordSection {
+    /// Returns the HTML.
+    pub(super) fn html(recorded: &Recorded<'_>) -> String {
+        Self::new(recorded).render().expect("writing to a string")
+    }
+
+    fn new(recorded: &Recorded<'_>) -> Self {
+        let result = recorded.result;
+        let picture = recorded.picture.as_ref().zip(recorded.recording);
+        let picture = picture.map(|(picture, recording)| PictureSection {
+            note: note(picture, recording),
+            svg: svg::element(picture, recorded),
+            alternative: format!("Timeline of {}", recorded.summary()),
+            data: lanes::data(picture, recording),
+        });
+        let (stalls, stalls_note) = stall_rows(recorded);
+        let (threads, threads_note) = thread_rows(result);
+        Self {
+            command: result.command.join(" "),
+            summary: recorded.summary(),
+            missing: missing(result),
+            facts: facts(result),
+            picture,
+            flames: flames(recorded),
+            calls: call_rows(result),
+            stalls,
+            stalls_note,
+            threads,
+            threads_note,
+        }
+    }
+}
+
+fn all_stalls(result: &RecordResult) -> impl Iterator<Item = &RecordedStall> {
+    result.processes.iter().flat_map(|process| process.stalls.iter().flatten())
+}
+
+/// Returns what the picture shows exactly, and where it shows shares.
+fn note(picture: &Picture, recording: &Recording) -> String {
+    let exact = picture.lanes.iter().filter(|lane| lane.overview.is_empty()).count();
+    let length = (picture.to_ns - picture.from_ns) as f64 / 1e9;
+    let bucket = |count: usize| duration(length / count as f64);
+    let mut note = String::new();
+    if exact == picture.lanes.len() {
+        note += "All events are exact.";
+    } else {
+        note += &format!(
+            "{exact} of {} threads are exact. The others have too many events for a page: they are exact around the worst \
+             stalls, and elsewhere a column shows the shares of the states in {}; {} for the busiest threads.",
+            picture.lanes.len(),
+            bucket(crate::trace::OVERVIEW),
+            bucket(crate::trace::FINE),
+        );
+    }
+    if picture.lanes.iter().any(|lane| !lane.released.is_empty()) {
+        note += " What a thread did while released follows from its CPU time, read some ten times per second.";
+    }
+    if picture.from_ns > 0 || picture.to_ns < recording.known_until_ns {
+        let seconds = |ns: u64| ns as f64 / 1e9;
+        note += &format!(
+            " The picture is from {:.3} s to {:.3} s; the tables are those of the whole recording.",
+            seconds(picture.from_ns),
+            seconds(picture.to_ns)
+        );
+    }
+    note
+}
+
+fn missing(result: &RecordResult) -> Vec<(String, String)> {
+    let own = result.missing.iter().map(|(key, reason)| (key.to_string(), reason.clone()));
+    let of_processes = result.processes.iter().flat_map(|process| {
+        process.missing.iter().map(|(key, reason)| (format!("Process {}, {key}", process.pid), reason.clone()))
+    });
+    own.chain(of_processes).take(20).collect()
+}
+
+fn facts(result: &RecordResult) -> Vec<(&'static str, String)> {
+    let mut facts = vec![("command", result.command.join(" ")), ("started", result.started_at.clone())];
+    let ended = match (result.exit_code, result.signal) {
+        (Some(code), _) => format!("exit code {code}"),
+        (None, Some(signal)) => format!("signal {signal}"),
+        (None, None) => "unknown".into(),
+    };
+    facts.push(("end", ended));
+    if let Some(host) = &result.host {
+        facts.push(("machine", Host::title(host)));
+        facts.push(("other processes", format!("{:.1} % of a core during the recording", host.others_percent)));
+    }
+    for process in &result.processes {
+        let interpreter = &process.interpreter;
+        facts.push(("process", format!("{}: {}, {}", process.pid, interpreter.path, interpreter.build)));
+    }
+    facts.truncate(60);
+    facts
+}
+
+fn flames(recorded: &Recorded<'_>) -> Vec<(String, String)> {
+    let processes = recorded
+        .recording
+        .into_iter()
+        .flat_map(|recording| recording.processes.values().map(move |process| (process, held_by(recording, process))));
+    let flame = |(process, root): (&ProcessRecord, Node)| {
+        let title = format!("Process {}: the GIL was held for {}", process.process.pid, duration(root.held_s));
+        Some((title, flame::svg(&root))).filter(|(_, svg)| !svg.is_empty())
+    };
+    processes.filter_map(flame).take(FLAMES).collect()
+}
+
+fn call_rows(result: &RecordResult) -> Vec<CallRow> {
+    let all: Vec<&RecordedStall> = all_stalls(result).collect();
+    let row = |(frame, call): (&str, stalls::Call<'_>)| CallRow {
+        lost: duration(call.lost_s),
+        stalls: call.stalls.len(),
+        frame: frame.to_owned(),
+        meaning: meaning(&call),
+    };
+    calls(&all).into_iter().take(CALLS).map(row).collect()
+}
+
+/// Returns a row for each of the worst stalls, in the order of the picture if there is one.
+fn stall_rows(recorded: &Recorded<'_>) -> (Vec<StallRow>, String) {
+    let result = recorded.result;
+    let name = |process: &RecordedProcess, tid: u32| {
+        let thread = process.threads.iter().find(|thread| thread.tid == tid);
+        thread.map_or_else(|| tid.to_string(), |thread| format!("{} {tid}", thread.title()))
+    };
+    let row = |process: &RecordedProcess, stall: &RecordedStall| StallRow {
+        at: format!("{:.4} s", stall.at_s),
+        lost: duration(stall.lost_s),
+        held: duration(stall.held_s),
+        holder: name(process, stall.holder),
+        waiters: match stall.waiters.as_slice() {
+            [one] => name(process, *one),
+            more => format!("{} threads", more.len()),
+        },
+        cause: stall.cause.as_deref().unwrap_or("uncertain").to_owned(),
+        call: stalls::called(stall),
+        frames: stall.stack.iter().take(FRAMES).cloned().collect(),
+    };
+    let total = all_stalls(result).count();
+    let rows: Vec<StallRow> = match (&recorded.picture, recorded.recording) {
+        (Some(picture), Some(recording)) => {
+            let processes: Vec<_> = recording.processes.keys().zip(&result.processes).collect();
+            let stall = |index: &usize| {
+                let stall = &recording.stalls.found()[*index];
+                let (_, process) = processes.iter().find(|(number, _)| **number == stall.process)?;
+                Some(row(process, &recorded_stall(recording, stall)?))
+            };
+            picture.stalls.iter().filter_map(stall).collect()
+        }
+        _ => {
+            let mut all: Vec<_> = result
+                .processes
+                .iter()
+                .flat_map(|process| process.stalls.iter().flatten().map(move |stall| (process, stall)))
+                .collect();
+            all.sort_by(|(_, one), (_, other)| other.lost_s.total_cmp(&one.lost_s));
+            all.into_iter().take(STALLS).map(|(process, stall)| row(process, stall)).collect()
+        }
+    };
+    let Some(threshold) = result.stall_threshold_s.map(duration) else {
+        return (rows, "Samples do not show where a hold begins and ends, so no stalls are known.".into());
+    };
+    let shown = if rows.len() < total { format!("The worst {} of {total}", rows.len()) } else { "All".to_owned() };
+    (rows, format!("{shown} stalls with a wait of {threshold} or more. A button shows the stall in the picture."))
+}
+
+fn thread_rows(result: &RecordResult) -> (Vec<ThreadRow>, String) {
+    let mut all: Vec<(&RecordedProcess, &RecordedThread)> = result
+        .processes
+        .iter()
+        .flat_map(|process| process.threads.iter().map(move |thread| (process, thread)))
+        .collect();
+    let used = |thread: &RecordedThread| thread.held_s + thread.waited_s;
+    all.sort_by(|(_, one), (_, other)| used(other).total_cmp(&used(one)));
+    let share = |process: &RecordedProcess, seconds: f64| {
+        let percent = process.metered_s.map(|metered| 100.0 * (seconds / metered).min(1.0));
+        percent.map_or_else(|| duration(seconds), |percent| format!("{} ({percent:.1} %)", duration(seconds)))
+    };
+    let row = |(process, thread): &(&RecordedProcess, &RecordedThread)| ThreadRow {
+        process: process.pid.to_string(),
+        name: match thread.gil {
+            0 => format!("{} {}", thread.title(), thread.tid),
+            gil => format!("{} {} (GIL {gil})", thread.title(), thread.tid),
+        },
+        held: share(process, thread.held_s),
+        waited: share(process, thread.waited_s),
+        cpu: thread.cpu_s.map_or_else(|| "-".into(), duration),
+        longest_hold: thread.longest_hold_s.map_or_else(|| "-".into(), duration),
+        longest_wait: thread.longest_wait_s.map_or_else(|| "-".into(), duration),
+        acquires: thread.acquisitions.map_or_else(|| "-".into(), |number| number.to_string()),
+    };
+    let note = match all.len().saturating_sub(THREADS) {
+        0 => String::new(),
+        more => format!("{more} more threads are in the recording."),
+    };
+    (all.iter().take(THREADS).map(row).collect(), note)
+}

@@ -1,0 +1,183 @@
+//! `busy report`: the page of a recording, its data, and what it refuses.
+
+use crate::harness::{Sandbox, real_python, stderr};
+use busy_lab::trace::{Block, Event, HEAD, Kind, Process, Start, Thread};
+use serde_json::Value;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// A program whose thread `hold` holds the GIL for 40 ms, three times, while its main thread waits. The thread's argument
+/// and the program's name could be taken for HTML.
+const PROGRAM: &str = "
+import ctypes, sys, threading, time
+nap = ctypes.PyDLL(None).usleep
+def hold():
+    for _ in range(3):
+        nap(40000)
+        time.sleep(0.05)
+thread = threading.Thread(target=hold)
+thread.start()
+while thread.is_alive():
+    time.sleep(0.001)
+";
+
+fn recorded(sandbox: &Sandbox, options: &[&str]) -> PathBuf {
+    let (script, file) = (sandbox.path("<b>&.py"), sandbox.path("r.busy"));
+    fs::write(&script, PROGRAM).unwrap();
+    let python = real_python();
+    let head = ["record", "-o", file.to_str().unwrap()];
+    let output = sandbox.run(&[&head[..], options, &["--", &python, script.to_str().unwrap()]].concat());
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    file
+}
+
+fn data(page: &str) -> Value {
+    let (_, rest) = page.split_once("<script type=\"application/json\" class=\"data\">").unwrap();
+    serde_json::from_str(rest.split_once("</script>").unwrap().0).unwrap()
+}
+
+#[test]
+fn a_recording_becomes_one_page_that_loads_nothing_and_escapes_everything() {
+    let sandbox = Sandbox::new();
+    let (file, page, svg) = (recorded(&sandbox, &[]), sandbox.path("r.html"), sandbox.path("r.svg"));
+    let [file, page_name, svg_name] = [&file, &page, &svg].map(|path| path.to_str().unwrap());
+    let output = sandbox.run(&["report", file, "-o", page_name, "--svg", svg_name]);
+    assert_eq!((output.status.code(), stderr(&output).as_str()), (Some(0), ""));
+    let text = fs::read_to_string(&page).unwrap();
+    assert!(text.contains("default-src &#39;none&#39;") || text.contains("default-src 'none'"));
+    assert!(
+        !text.contains("http://")
+            || text.matches("http://").count() == text.matches("http://www.w3.org/2000/svg").count()
+    );
+    assert!(!text.contains("https://") && !text.contains("<b>&.py"), "something from outside is not escaped");
+    assert!(text.contains("&#60;b&#62;&#38;.py") && text.contains("Worst stalls"));
+    let data = data(&text);
+    let lanes = data["lanes"].as_array().unwrap();
+    assert_eq!(lanes.len(), 2);
+    assert!(lanes.iter().all(|lane| lane["overview"].is_null() && lane["exact"].as_array().unwrap().len() == 1));
+    // The flame graph names the function, since its holds are most of the time that the GIL was held.
+    assert!(text.contains("class=\"flame\"") && text.contains(" hold: held the GIL for "));
+    // An embedded picture, and the same as a file.
+    let picture = fs::read_to_string(&svg).unwrap();
+    assert!(
+        picture.starts_with("<svg ") && picture.contains("class=\"holds\"") && text.contains("class=\"holds\" d=\"M")
+    );
+}
+
+#[test]
+fn the_ending_html_makes_record_write_the_page_itself() {
+    let sandbox = Sandbox::new();
+    let page = sandbox.path("r.html");
+    let python = real_python();
+    let output = sandbox.run(&["record", "-o", page.to_str().unwrap(), "--", &python, "-c", "import json"]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert!(fs::read_to_string(&page).unwrap().contains("Threads over time"));
+    assert!(!sandbox.path("r.busy").exists(), "the recording was only wanted for the page");
+}
+
+#[test]
+fn the_json_of_a_recording_becomes_a_page_without_a_picture() {
+    let sandbox = Sandbox::new();
+    let (json, page) = (sandbox.path("r.json"), sandbox.path("r.html"));
+    recorded(&sandbox, &["--json", json.to_str().unwrap()]);
+    let output = sandbox.run(&["report", json.to_str().unwrap(), "-o", page.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let text = fs::read_to_string(&page).unwrap();
+    assert!(text.contains("Worst stalls") && !text.contains("<canvas"));
+}
+
+#[test]
+fn what_is_no_result_is_refused_and_leaves_an_earlier_page_whole() {
+    let sandbox = Sandbox::new();
+    let (page, wrong) = (sandbox.path("r.html"), sandbox.path("wrong"));
+    fs::write(&page, "earlier").unwrap();
+    let refused = |content: &[u8], options: &[&str], reason: &str| {
+        fs::write(&wrong, content).unwrap();
+        let head = ["report", wrong.to_str().unwrap(), "-o", page.to_str().unwrap()];
+        let output = sandbox.run(&[&head[..], options].concat());
+        assert_eq!(output.status.code(), Some(2), "{output:?}");
+        assert!(stderr(&output).contains(reason), "{output:?}");
+        assert_eq!(fs::read_to_string(&page).unwrap(), "earlier");
+    };
+    refused(b"", &[], "is not a file of results");
+    refused(b"{\"schema\": 99, \"results\": []}", &[], "schema 99");
+    refused(b"{\"schema\": 1, \"results\": [{\"kind\": \"poem\"}]}", &[], "poem");
+    refused(b"busy recording\x09\n", &[], "not a recording of this version");
+    refused(b"busy recording\x01\n", &[], "before its first block");
+    let recording = fs::read(recorded(&sandbox, &[])).unwrap();
+    refused(&recording, &["--from", "1h"], "--from and --to");
+    let output = sandbox.run(&["report", "/nowhere/r.busy", "-o", page.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    let output = sandbox.run(&["report", wrong.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+}
+
+/// Returns the bytes of a recording of so many threads, with so many events each, in which the GIL goes round.
+fn large(threads: u64, events: u64) -> Vec<u8> {
+    let mut bytes = HEAD.to_vec();
+    let mut add = |block: Block| block.append(&mut bytes);
+    let (busy, started_at, command) = ("0".into(), "2026-01-01T00:00:00Z".into(), vec!["large".to_owned()]);
+    add(Block::Start(Start { busy, started_at, monotonic_ns: 0, command, stall_ns: 10_000_000 }));
+    let (executable, python) = ("python3".into(), "3.11.7".into());
+    add(Block::Process(Process { number: 0, pid: 1, parent: 0, executable, python }));
+    let mut random = fastrand::Rng::with_seed(7);
+    for row in 0..threads {
+        let (tid, name) = (100 + row as u32, format!("worker-{row}"));
+        add(Block::Thread(Thread { process: 0, row, tid, gil: 0, name, runs: None, ended_ns: None }));
+        let mut at = row * 1000;
+        let mut list = Vec::new();
+        while (list.len() as u64) < events {
+            let (wait, hold) = (random.u64(..400_000), random.u64(..100_000));
+            for (kind, after) in
+                [(Kind::WaitBegan, random.u64(..400_000)), (Kind::Acquired, wait), (Kind::Released, hold)]
+            {
+                at += after;
+                list.push(Event { kind, at });
+            }
+        }
+        add(Block::Events { process: 0, row, events: list });
+    }
+    bytes
+}
+
+#[test]
+fn the_page_of_ten_million_events_is_small() {
+    let sandbox = Sandbox::new();
+    let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join("large.busy");
+    fs::write(&file, large(1000, 10_000)).unwrap();
+    let page = file.with_extension("html");
+    let output = sandbox.run(&["report", file.to_str().unwrap(), "-o", page.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let length = fs::metadata(&page).unwrap().len();
+    assert!((100_000..1_500_000).contains(&length), "{length} bytes");
+}
+
+#[test]
+fn checks_become_a_table_with_what_was_expected_and_their_place() {
+    let sandbox = Sandbox::new();
+    let (json, page) = (sandbox.path("c.json"), sandbox.path("c.html"));
+    let [json, page_name] = [&json, &page].map(|path| path.to_str().unwrap());
+    let python = real_python();
+    let statement = "a < b or time.sleep(0.01)";
+    sandbox.run(&[
+        "check",
+        "-s",
+        "import time; a = b = 1",
+        statement,
+        "-p",
+        &python,
+        "--expect",
+        "holds",
+        "--json",
+        json,
+    ]);
+    let result = &crate::harness::json(Path::new(json))["results"][0];
+    let output = sandbox.run(&["report", json, "-o", page_name]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let text = fs::read_to_string(&page).unwrap();
+    // On a loaded machine, the verdict may be another one.
+    let found = result["verdict"].as_str().unwrap();
+    for part in ["a &#60; b or time.sleep(0.01)", "<td>holds</td>", found, &python, "<dt>machine</dt>"] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+}
