@@ -1,7 +1,8 @@
 //! The blocks of a recording, and their bytes. docs/record.md describes the format.
 
 use super::blame::{NewStack, Sighting};
-use super::held_by::HolderSample;
+use super::holder_sample::HolderSample;
+use super::leb128::{put, take};
 use super::usage::{Cores, Usage};
 use crate::results::Host;
 use busy_gil::log::Kind;
@@ -322,26 +323,4 @@ fn decode_events(mut content: &[u8]) -> Option<Block> {
         events.push(Event { kind, at: if kind == Kind::Lost { value } else { before } });
     }
     Some(Block::Events { process, row, events })
-}
-
-/// Appends a number in groups of 7 bits, the lowest first; the eighth bit of a byte says that more follow (LEB128).
-pub(super) fn put(bytes: &mut Vec<u8>, mut number: u64) {
-    while number >= 0x80 {
-        bytes.push(number as u8 | 0x80);
-        number >>= 7;
-    }
-    bytes.push(number as u8);
-}
-
-pub(super) fn take(bytes: &mut &[u8]) -> Option<u64> {
-    let mut number = 0u64;
-    for shift in (0..64).step_by(7) {
-        let (byte, rest) = bytes.split_first()?;
-        *bytes = rest;
-        number |= u64::from(byte & 0x7f).checked_shl(shift)?;
-        if byte & 0x80 == 0 {
-            return Some(number);
-        }
-    }
-    None
 }

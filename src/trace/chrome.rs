@@ -5,7 +5,7 @@
 
 use super::lane::State;
 use super::recording::{ProcessRecord, Recording};
-use super::stalls::Stall;
+use super::stall::Stall;
 use super::timeline::{Timeline, cause_name, missing, process_name, stall_name, timelines, waiters};
 use serde_json::{Value, json};
 use std::io::{self, Write};

@@ -3,7 +3,7 @@
 use super::blame::Sighting;
 use super::cause::{Cause, stack_of};
 use super::row::{Row, Span};
-use super::stalls::Stall;
+use super::stall::Stall;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// Waits that overlap, and the holds in them.

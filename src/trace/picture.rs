@@ -6,7 +6,7 @@
 
 use super::lane::{Lane, State, Stretch, lane};
 use super::recording::{ProcessRecord, Recording, ThreadRecord};
-use super::stalls::Stall;
+use super::stall::Stall;
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;

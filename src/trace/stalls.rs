@@ -6,9 +6,10 @@
 
 use super::blame::Sighting;
 use super::block::{Event, Thread};
-use super::cause::{Cause, of_hold, stack_of};
+use super::cause::{of_hold, stack_of};
 use super::convoy::Convoy;
 use super::row::{Row, Span};
+use super::stall::Stall;
 use std::collections::{BTreeMap, VecDeque};
 
 /// How much later than another thread's an event may arrive, beside two thresholds for a sighting that is not confirmed
@@ -18,29 +19,6 @@ const LAG_NS: u64 = 1_000_000_000;
 const STEP_NS: u64 = 50_000_000;
 /// The number of sightings that a GIL keeps at most.
 const MOST_SIGHTINGS: usize = 4096;
-
-/// A wait longer than the threshold, and the hold or holds that caused it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Stall {
-    /// The process, by its number.
-    pub process: u32,
-    /// The start of the hold; with many short holds, of the first wait.
-    pub at_ns: u64,
-    /// The end of the hold; with many short holds, of the last wait.
-    pub end_ns: u64,
-    /// The length of the hold; with many short holds, how long the holder held the GIL meanwhile.
-    pub held_ns: u64,
-    /// The row of the holder; with many short holds, of the one that held the GIL longest.
-    pub holder: u64,
-    /// The rows that waited, each once.
-    pub waiters: Vec<u64>,
-    /// How long they waited meanwhile, in all.
-    pub lost_ns: u64,
-    /// The stack of the holder that was found most often, by its number; None if none was read.
-    pub stack: Option<u32>,
-    /// The cause, if it is certain.
-    pub cause: Option<Cause>,
-}
 
 /// Finds the stalls.
 #[derive(Debug, Clone, PartialEq, Default)]

@@ -5,7 +5,7 @@ use super::block::Thread;
 use super::cause::Cause;
 use super::lane::{Lane, State, Stretch, lane};
 use super::recording::{ProcessRecord, Recording, ThreadRecord};
-use super::stalls::Stall;
+use super::stall::Stall;
 use std::collections::BTreeSet;
 use std::path::Path;
 

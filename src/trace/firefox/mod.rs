@@ -6,7 +6,7 @@ mod markers;
 
 use super::lane::State;
 use super::recording::{ProcessRecord, Recording};
-use super::stalls::Stall;
+use super::stall::Stall;
 use super::timeline::{Timeline, cause_name, missing, process_name, stall_name, timelines, waiters};
 use fxprof_processed_profile::{
     CategoryColor, CategoryHandle, CpuDelta, Frame, FrameFlags, FrameInfo, MarkerTiming, ProcessHandle, Profile,

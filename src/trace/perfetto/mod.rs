@@ -7,7 +7,7 @@ mod packets;
 use super::block::Start;
 use super::lane::State;
 use super::recording::{ProcessRecord, Recording};
-use super::stalls::Stall;
+use super::stall::Stall;
 use super::timeline::{Place, ThreadLane, Timeline, cause_name, missing, process_name, stall_name, timelines, waiters};
 use message::{
     CounterDescriptor, DebugAnnotation, EventType, ProcessDescriptor, ThreadDescriptor, TrackDescriptor, TrackEvent,
