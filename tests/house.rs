@@ -175,7 +175,7 @@ fn folders_import_only_the_folders_below_them() {
     const LEAVES: [&str; 3] = ["results", "units", "paths"];
     let below: BTreeMap<&str, &[&str]> = BTreeMap::from([
         ("command", &["show", "experiments", "trace", "measure", "provision", "interpreter", "process"][..]),
-        ("show", &["experiments"]),
+        ("show", &["experiments", "trace"]),
         ("experiments", &["measure", "provision", "interpreter"]),
         ("measure", &["provision", "interpreter", "process"]),
         ("provision", &["interpreter", "process"]),

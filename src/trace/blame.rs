@@ -1,6 +1,6 @@
 //! What the recorder has seen of a hold while other threads waited for its end: the Python stacks of the holder.
 
-use super::numbers::{put, take};
+use super::leb128::{put, take};
 use std::collections::HashMap;
 
 /// A stack of a thread that held a GIL.

@@ -1,8 +1,8 @@
 //! The blocks of a recording, and their bytes. docs/record.md describes the format.
 
 use super::blame::{NewStack, Sighting};
-use super::held_by::HolderSample;
-use super::numbers::{put, take};
+use super::holder_sample::HolderSample;
+use super::leb128::{put, take};
 use super::usage::{Cores, Usage};
 use crate::results::Host;
 use busy_gil::log::Kind;

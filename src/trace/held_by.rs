@@ -1,26 +1,7 @@
 //! Which functions held the GIL: samples of the holders' stacks, scaled to the exact time that each thread held it.
 
-use super::numbers::{put, take};
 use super::recording::{ProcessRecord, Recording};
 use std::collections::BTreeMap;
-
-/// The Python stack of the thread that held a GIL at a regular moment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct HolderSample {
-    /// The process, by its number.
-    pub process: u32,
-    /// The index of the GIL.
-    pub gil: u32,
-    /// The holder.
-    pub tid: u32,
-    /// The time.
-    pub at_ns: u64,
-    /// The number of the stack in this recording.
-    pub stack: u32,
-}
-
-/// How often each thread was found with each stack while it held the GIL: by process, GIL and thread id.
-pub(super) type Counts = BTreeMap<(u32, u32, u32), BTreeMap<u32, u64>>;
 
 /// A function, with the time for which it, and what it called, held the GIL.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -31,23 +12,6 @@ pub struct Node {
     pub held_s: f64,
     /// The functions that it called, those that held the GIL the longest come first.
     pub calls: Vec<Node>,
-}
-
-impl HolderSample {
-    pub(super) fn encode(&self) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(20);
-        [u64::from(self.process), self.gil.into(), self.tid.into(), self.at_ns, self.stack.into()]
-            .iter()
-            .for_each(|number| put(&mut bytes, *number));
-        bytes
-    }
-
-    pub(super) fn decode(mut content: &[u8]) -> Option<Self> {
-        let rest = &mut content;
-        let short = |number: u64| u32::try_from(number).ok();
-        let (process, gil, tid) = (short(take(rest)?)?, short(take(rest)?)?, short(take(rest)?)?);
-        Some(Self { process, gil, tid, at_ns: take(rest)?, stack: short(take(rest)?)? })
-    }
 }
 
 /// Returns what held the GILs of a process, by thread and then by function from the outermost one on. A thread without a
@@ -109,7 +73,7 @@ fn without_line(frame: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::trace::{Block, NewStack, Process, Thread, Totals};
+    use crate::trace::{Block, HolderSample, NewStack, Process, Thread, Totals};
 
     #[test]
     fn the_time_of_a_thread_is_that_of_its_functions_by_their_samples() {

@@ -3,7 +3,7 @@
 use super::blame::Stacks;
 use super::block::{Block, End, Event, Process, ProcessEnd, Start, Thread, Totals};
 use super::file::{FileError, HEAD, blocks};
-use super::held_by::{Counts, HolderSample};
+use super::holder_sample::{Counts, HolderSample};
 use super::stalls::Stalls;
 use super::usage::{Cores, Usage};
 use crate::results::Host;

@@ -1,6 +1,7 @@
 //! The joining of holds, waits and stacks.
 
 use super::super::blame::Sample;
+use super::super::cause::Cause;
 use super::*;
 use crate::trace::Cause;
 use busy_gil::log::Kind;

@@ -1,6 +1,6 @@
 //! The CPU time of a recorded program: of its threads and of the cores, some ten times per second.
 
-use super::numbers::{put, take};
+use super::leb128::{put, take};
 
 /// How much CPU time the threads of one process used since the previous block of this process.
 #[derive(Debug, Clone, PartialEq, Eq)]

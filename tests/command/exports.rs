@@ -205,6 +205,7 @@ fn a_file_that_can_not_be_written_is_wrong_usage_before_the_program_starts() {
         (["-o", file, "--chrome=-"], "--chrome expects the name of a file"),
         (["-o", file, &format!("--chrome={file}")], "is named for two outputs"),
         (["-o", "/dev/null", &format!("--chrome={file}")], "/dev/null is not a regular file"),
+        (["-o", &format!("{file}.html"), &format!("--chrome={file}.html")], "is named for two outputs"),
     ] {
         let program = ["--", "touch", started.to_str().unwrap()];
         let output = sandbox.run(&[&["record"], &arguments[..], &program].concat());

@@ -48,7 +48,7 @@ impl Exports {
             ("chrome", |recording, to| chrome(recording, to), &arguments.chrome),
         ];
         let mut taken: Vec<&Path> = vec![recording];
-        taken.extend(arguments.json.as_deref());
+        taken.extend(arguments.json.iter().chain(&arguments.output).map(PathBuf::as_path));
         let mut files = Vec::new();
         for (option, format, path) in requested {
             let Some(path) = path else { continue };

@@ -94,7 +94,7 @@ pub(super) fn data(picture: &Picture, recording: &Recording) -> String {
         cores,
         bytes: STANDARD.encode(compressed(&bytes)),
     };
-    super::inside_script(&serde_json::to_string(&data).expect("plain data"))
+    inside_script(&serde_json::to_string(&data).expect("plain data"))
 }
 
 fn lane_data(lane: &LanePicture, picture: &Picture, recording: &Recording, bytes: &mut Vec<u8>) -> Option<LaneData> {
@@ -169,4 +169,9 @@ fn put(bytes: &mut Vec<u8>, mut number: u64) {
 fn compressed(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = DeflateEncoder::new(Vec::new(), Compression::best());
     encoder.write_all(bytes).and_then(|()| encoder.finish()).expect("writing to a vector")
+}
+
+/// Returns JSON that may stand in a script element: there, `<` could begin a tag.
+fn inside_script(json: &str) -> String {
+    json.replace('<', "\\u003c")
 }

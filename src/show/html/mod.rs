@@ -6,10 +6,11 @@ mod flame;
 mod lanes;
 mod places;
 mod record;
+mod recorded;
 mod run;
 mod svg;
 
-pub use record::Recorded;
+pub use recorded::Recorded;
 
 use crate::results::{CheckResult, RunResult};
 use askama::Template;
@@ -73,9 +74,4 @@ pub fn picture_svg(recorded: &Recorded<'_>) -> Option<String> {
 /// Returns the source expression that allows this text inline (Content Security Policy Level 3, "hash-source").
 fn source_hash(text: &str) -> String {
     format!("sha256-{}", STANDARD.encode(Sha256::digest(text)))
-}
-
-/// Returns JSON that may stand in a script element: there, `<` could begin a tag.
-fn inside_script(json: &str) -> String {
-    json.replace('<', "\\u003c")
 }

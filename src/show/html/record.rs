@@ -1,5 +1,6 @@
 //! A recording as a section of the page.
 
+use super::recorded::{Recorded, all_stalls};
 use super::{flame, lanes, svg};
 use crate::results::{Host, RecordResult, RecordedProcess, RecordedStall, RecordedThread};
 use crate::show::stalls::{self, calls, meaning};
@@ -17,16 +18,6 @@ const FLAMES: usize = 20;
 const FRAMES: usize = 16;
 /// The number of stalls in the table, if there is no picture.
 const STALLS: usize = 200;
-
-/// A recording, with its picture if the recording itself was read and not only its figures.
-pub struct Recorded<'a> {
-    /// The figures.
-    pub result: &'a RecordResult,
-    /// The recording.
-    pub recording: Option<&'a Recording>,
-    /// Its picture.
-    pub picture: Option<Picture>,
-}
 
 /// The section.
 #[derive(Template)]
@@ -82,37 +73,6 @@ struct ThreadRow {
     acquires: String,
 }
 
-impl Recorded<'_> {
-    /// Returns the name of a thread: its native name and its ids.
-    pub(super) fn label(&self, process: u32, row: u64) -> String {
-        let thread = || Some(&self.recording?.processes.get(&process)?.threads.get(&row)?.thread);
-        thread().map_or_else(String::new, |thread| format!("{} {}", thread.title(), thread.tid))
-    }
-
-    /// Returns what was recorded, in a sentence.
-    pub(super) fn summary(&self) -> String {
-        let result = self.result;
-        let threads: usize = result.processes.iter().map(|process| process.threads.len()).sum();
-        let count = |number: usize, one: &str, many: &str| format!("{number} {}", if number == 1 { one } else { many });
-        // The sum of no numbers is -0.
-        let lost = all_stalls(result).fold(0.0, |sum, stall| sum + stall.lost_s);
-        let (processes, threads) =
-            (count(result.processes.len(), "process", "processes"), count(threads, "thread", "threads"));
-        let stalls = count(all_stalls(result).count(), "stall", "stalls");
-        let time = duration(result.duration_s);
-        let Some(threshold) = result.stall_threshold_s.map(duration) else {
-            return format!(
-                "{processes} with {threads} sampled for {time}: times are estimates, and no stalls are known."
-            );
-        };
-        format!(
-            "{processes} with {threads} recorded for {time}: {stalls} with waits of {threshold} or more, in which other \
-             threads lost {}.",
-            duration(lost)
-        )
-    }
-}
-
 impl RecordSection {
     /// Returns the HTML.
     pub(super) fn html(recorded: &Recorded<'_>) -> String {
@@ -144,10 +104,6 @@ impl RecordSection {
             threads_note,
         }
     }
-}
-
-fn all_stalls(result: &RecordResult) -> impl Iterator<Item = &RecordedStall> {
-    result.processes.iter().flat_map(|process| process.stalls.iter().flatten())
 }
 
 /// Returns what the picture shows exactly, and where it shows shares.

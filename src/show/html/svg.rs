@@ -1,6 +1,6 @@
 //! The picture without a script: the busiest lanes, each state as one path.
 
-use super::record::Recorded;
+use super::recorded::Recorded;
 use crate::trace::{LanePicture, Picture, Released};
 use askama::Template;
 

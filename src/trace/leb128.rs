@@ -1,4 +1,4 @@
-//! Numbers in the blocks of a recording: LEB128.
+//! Numbers in as few bytes as they need (LEB128).
 
 /// Appends a number in groups of 7 bits, the lowest first; the eighth bit of a byte says that more follow (LEB128).
 pub(super) fn put(bytes: &mut Vec<u8>, mut number: u64) {
@@ -9,6 +9,7 @@ pub(super) fn put(bytes: &mut Vec<u8>, mut number: u64) {
     bytes.push(number as u8);
 }
 
+/// Takes a number from the start of `bytes`. Returns None if there is none.
 pub(super) fn take(bytes: &mut &[u8]) -> Option<u64> {
     let mut number = 0u64;
     for shift in (0..64).step_by(7) {
