@@ -635,7 +635,7 @@ busy_status busy_gil_counters_read(struct busy_gil_counters *counters);
 /**
  * Begins to report stalls: the holds that last for `threshold_ns` or longer and make other threads wait. Writes a new
  * object to `*stalls`, which busy_gil_stalls_close() frees. Any number of objects may exist. As long as one does, a hold of
- * at least its threshold costs about 100 ns more when it ends; shorter ones cost nothing more.
+ * at least its threshold costs some 30 ns more when it ends; shorter ones cost nothing more.
  *
  * - `threshold_ns`: at least 1,000,000, a millisecond.
  * - `stalls`: receives the object; must not be NULL.
@@ -661,7 +661,7 @@ busy_status busy_gil_stalls_open(uint64_t threshold_ns,
  * Waits for the next stall to end, and writes it to `*stall`, and the holder's Python stack during the hold to `text`: a
  * line for each frame, the innermost first, in the form `FILE:LINE FUNCTION`. As many frames as fit are written. A stack is
  * read while the thread holds the GIL, so call the function in a thread of its own and all the time: between two calls,
- * no stacks are read, and at most 16 stalls are kept. While it waits, it looks at the GIL four times per threshold, but
+ * no stacks are read, and at most 16 stalls are kept. In CPython 2.7 no stacks are read. While it waits, it looks at the GIL four times per threshold, but
  * 40 to 1000 times per second.
  *
  * - `stalls`: an open object; must not be NULL.

@@ -61,7 +61,7 @@ pub struct busy_gil_stall {
 
 /// Begins to report stalls: the holds that last for `threshold_ns` or longer and make other threads wait. Writes a new
 /// object to `*stalls`, which busy_gil_stalls_close() frees. Any number of objects may exist. As long as one does, a hold of
-/// at least its threshold costs about 100 ns more when it ends; shorter ones cost nothing more.
+/// at least its threshold costs some 30 ns more when it ends; shorter ones cost nothing more.
 ///
 /// - `threshold_ns`: at least 1,000,000, a millisecond.
 /// - `stalls`: receives the object; must not be NULL.
@@ -113,7 +113,7 @@ pub unsafe extern "C" fn busy_gil_stalls_open(threshold_ns: u64, stalls: *mut *m
 /// Waits for the next stall to end, and writes it to `*stall`, and the holder's Python stack during the hold to `text`: a
 /// line for each frame, the innermost first, in the form `FILE:LINE FUNCTION`. As many frames as fit are written. A stack is
 /// read while the thread holds the GIL, so call the function in a thread of its own and all the time: between two calls,
-/// no stacks are read, and at most 16 stalls are kept. While it waits, it looks at the GIL four times per threshold, but
+/// no stacks are read, and at most 16 stalls are kept. In CPython 2.7 no stacks are read. While it waits, it looks at the GIL four times per threshold, but
 /// 40 to 1000 times per second.
 ///
 /// - `stalls`: an open object; must not be NULL.
@@ -290,5 +290,32 @@ fn converted(size: usize, stall: &Stall) -> busy_gil_stall {
         listed: stall.waiters.len().min(BUSY_GIL_WAITERS) as u32,
         waiter_tids,
         waiter_ns,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::ffi::CStr;
+
+    #[test]
+    fn as_many_whole_lines_are_written_as_fit() {
+        let lines = ["a.py:1 f".to_owned(), "b.py:2 g\nh".to_owned()];
+        let written = |capacity: usize| {
+            let mut text = [b'#'; 30];
+            // SAFETY: the text has space for 30 bytes.
+            unsafe { write_text(&lines, text.as_mut_ptr().cast(), capacity) };
+            assert!(text[capacity..].iter().all(|byte| *byte == b'#'), "{capacity}");
+            if capacity == 0 {
+                return None;
+            }
+            Some(CStr::from_bytes_until_nul(&text).unwrap().to_str().unwrap().to_owned())
+        };
+        assert_eq!(written(0), None);
+        for (capacity, expected) in
+            [(1, ""), (9, ""), (10, "a.py:1 f\n"), (20, "a.py:1 f\n"), (21, "a.py:1 f\nb.py:2 g h\n")]
+        {
+            assert_eq!(written(capacity).unwrap(), expected, "{capacity}");
+        }
     }
 }

@@ -91,11 +91,15 @@ def named(target, *args):
 
 def test_a_stall_is_logged_with_its_thread_its_length_its_waiters_and_its_stack(lines):
     with busy.log_stalls("100ms", logger=lines.logger), Waiting():
-        # The thread ends before its line is logged.
-        thread = threading.Thread(target=hold_for, args=(0.3,), name="holder")
-        thread.start()
-        found = lines.stalls_of("holder")
-        thread.join()
+        # On a loaded machine, the thread that reads the stack may get no core.
+        for attempt in range(5):
+            # The thread ends before its line is logged.
+            thread = threading.Thread(target=hold_for, args=(0.3,), name=f"holder {attempt}")
+            thread.start()
+            found = lines.stalls_of(thread.name)
+            thread.join()
+            if found and found[0].gil_stall.stack and found[0].gil_stall.waiters:
+                break
     assert found, [record.getMessage() for record in lines.records]
     stall = found[0].gil_stall
     assert stall.held_s >= 0.3 and stall.waiting >= 1 and stall.tid == thread.native_id
@@ -105,7 +109,11 @@ def test_a_stall_is_logged_with_its_thread_its_length_its_waiters_and_its_stack(
     assert __file__ in stall.stack[0]
     assert found[0].levelno == logging.WARNING and found[0].name == lines.logger.name
     message = found[0].getMessage()
-    assert "GIL held for " in message and f"holder ({thread.native_id})" in message and "waiting (" in message
+    assert (
+        "GIL held for " in message
+        and f"{thread.name} ({thread.native_id})" in message
+        and "waiting (" in message
+    )
     assert "hold_for" in message and "\n" not in message
 
 
@@ -162,10 +170,8 @@ def test_logs_of_two_thresholds_do_not_disturb_each_other(lines):
             time.sleep(0.01)
         coarse.stop()
         name = named(hold_for, 0.2)
-        found = lines.wait_for(
-            lambda record: hasattr(record, "gil_stall") and "hold_for" in str(record.gil_stall)
-        )
-    assert len(found) == 1, (name, [record.getMessage() for record in lines.records])
+        found = lines.stalls_of(name)
+    assert len(found) == 1, [record.getMessage() for record in lines.records]
 
 
 def test_after_the_stop_there_is_no_thread_and_no_meter():
@@ -221,8 +227,6 @@ def test_a_forked_child_goes_on_with_a_log_of_its_own():
                 self.found.append(record.gil_stall)
         logging.getLogger("busy").addHandler(Lines())
         logging.getLogger("busy").propagate = False
-        log = busy.log_stalls("20ms")
-
         def stalls(name):
             over = []
             def wait():
@@ -237,7 +241,8 @@ def test_a_forked_child_goes_on_with_a_log_of_its_own():
                 # On a loaded machine, a thread that loses its core in the middle of a hold is a stall, too.
                 found = [
                     stall for stall in Lines.found
-                    if stall.name == "MainThread" and name in [waiter for _, waiter, _ in stall.waiters]
+                    if stall.name == "MainThread" and stall.stack
+                    and name in [waiter for _, waiter, _ in stall.waiters]
                 ]
                 if found:
                     break
@@ -245,9 +250,12 @@ def test_a_forked_child_goes_on_with_a_log_of_its_own():
             thread.join()
             return found
 
-        for _ in range(2):
+        # The first child begins the log, the second one goes on with that of its parent.
+        for is_inherited in (False, True):
+            log = busy.log_stalls("20ms") if is_inherited else None
             child = os.fork()
             if child == 0:
+                log = log or busy.log_stalls("20ms")
                 found = stalls("in the child")
                 log.stop()
                 os._exit(0 if found and "<module>" in found[0].stack[-1] else 1)

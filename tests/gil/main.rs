@@ -120,6 +120,13 @@ fn the_counters_are_the_sums_of_all_threads() {
 }
 
 #[test]
+fn a_hold_that_makes_another_thread_wait_is_reported_with_its_stack() {
+    for python in metered((2, 7)) {
+        assert_eq!(printed(&mut script(python, "stalls.py")).trim(), "stalls", "{}", python.name);
+    }
+}
+
+#[test]
 fn short_threads_without_number_are_metered_in_bounded_memory() {
     let prefix = Prefix::new();
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/gil/short_threads.c");

@@ -71,8 +71,8 @@ fn the_versions_are_those_of_this_source() {
 
 #[test]
 fn every_status_has_a_text_and_unknown_ones_too() {
-    let mut known: Vec<_> = (OK..=NO_WINDOWS).map(|status| busy().text(status)).collect();
-    let unknown = busy().text(NO_WINDOWS + 1);
+    let mut known: Vec<_> = (OK..=TIMED_OUT).map(|status| busy().text(status)).collect();
+    let unknown = busy().text(TIMED_OUT + 1);
     for status in [-1, 1000, i32::MIN, i32::MAX] {
         assert_eq!(busy().text(status), unknown);
     }

@@ -91,7 +91,8 @@ class Reporter:
         """Returns the names of threads by native id. A thread may end right after its hold."""
         names = {one.tid: one.name for one in tuple(self._ended.ended)}
         names.update((one.native_id, one.name) for one in threading.enumerate() if one.native_id is not None)
-        names.update((tid, one.name) for tid, one in _forked.items())
+        # Before 3.13, threading knows the main thread of a forked child by its native id in the parent.
+        names[os.getpid()] = threading.main_thread().name
         return names
 
     def stop(self) -> bool:
@@ -167,8 +168,6 @@ StallLog.__module__ = Stall.__module__ = "busy"
 
 # A log goes on even if nobody keeps it.
 _reporters: set[Reporter] = set()
-# The thread of a forked child, and its native id: before 3.13, threading knows it by its id in the parent.
-_forked: dict[int, threading.Thread] = {}
 
 
 def log_stalls(
@@ -249,8 +248,6 @@ def _stall(
 
 
 def _begin_anew() -> None:
-    _forked.clear()
-    _forked[threading.get_native_id()] = threading.current_thread()
     for reporter in tuple(_reporters):
         reporter.begin_anew()
 

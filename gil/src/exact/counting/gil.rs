@@ -55,6 +55,7 @@ impl Gil {
         static PLACED: AtomicU64 = AtomicU64::new(0);
         let number = PLACED.fetch_add(1, Relaxed) + 1;
         self.interpreter.store(interpreter, Relaxed);
+        self.long_holds.reset();
         self.reset();
         self.ended.store(0, Relaxed);
         self.id.store(number * GILS as u64 + index as u64, Release);
@@ -423,6 +424,18 @@ mod tests {
         assert!(gil.is_at(0x1000));
         gil.moved_to(0x2000, &open, 1, 150);
         assert!(gil.is_at(0x2000));
+    }
+
+    #[test]
+    fn a_gil_in_the_place_of_another_one_has_none_of_its_long_holds() {
+        let (open, gil, account) = (Slots::new(), Gil::new(), Account::leak(3, 7));
+        gil.place(3, 0x1000, 5);
+        open.note_holds(Some(10), || 1000);
+        gil.acquired(account, &open, 10_000);
+        gil.released(&open, 1, 10_050, false);
+        assert_eq!(gil.noted_so_far(), 1);
+        gil.place(3, 0x2000, 6);
+        assert_eq!(gil.noted_so_far(), 0);
     }
 
     #[test]

@@ -45,6 +45,11 @@ impl LongHolds {
         self.written.store(written + 1, Release);
     }
 
+    /// Empties the ring. No thread holds the GIL.
+    pub(super) fn reset(&self) {
+        self.written.store(0, Release);
+    }
+
     /// Returns the number of holds that were ever written.
     pub(super) fn written(&self) -> u64 {
         self.written.load(Acquire)
