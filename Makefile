@@ -50,7 +50,7 @@ FUZZ_SECONDS ?= 30
 FUZZ := build/fuzz
 FUZZ_TARGETS := $(basename $(notdir $(wildcard ffi/fuzz/fuzz_targets/*.rs)))
 
-.PHONY: help run test soak check loom sanitizers regrtest bench verdicts fuzz wheels interpreters generate build install uninstall clean FORCE
+.PHONY: help run test soak check loom sanitizers regrtest bench verdicts fuzz screenshots wheels interpreters generate build install uninstall clean FORCE
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -103,6 +103,9 @@ loom: ## run the accounts of the GIL meter in all orders of their memory accesse
 verdicts: build $(BENCH)/venv/ready ## count wrong verdicts on 90 known calls, TIMES (20) each, with and without load
 	$(PYTHON) -m pip --python $(BENCH)/venv/bin/python install --quiet -r benches/requirements-verdicts.txt
 	$(BENCH)/venv/bin/python -B benches/python/verdicts.py $(RELEASE)/libbusy.so $(TIMES) 0 1 3
+
+screenshots: build $(VENV)/ready-to-check ## make the pictures of docs/images, with the Chromium on PATH
+	$(TOOL)/python docs/screenshots.py $(RELEASE)/busy "$$(command -v chromium || command -v google-chrome)"
 
 wheels: $(WHEELS)/venv/ready build ## build the wheels for PyPI into build/wheels/dist, check them, and try them on each Python
 	packaging/wheels.sh $(WHEELS)
