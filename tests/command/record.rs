@@ -237,10 +237,12 @@ fn ctrl_c_and_sigterm_are_the_programs() {
     let sandbox = Sandbox::new();
     let python = real_python();
     let file = sandbox.path("r.busy").display().to_string();
+    // Short sleeps: a signal that arrives just before a sleep does not end it.
     let text = "import signal, sys, time\n\
                 signal.signal(signal.SIGTERM, lambda *_: sys.exit(6))\n\
-                print('ready', flush=True)\n\
-                try: time.sleep(60)\nexcept KeyboardInterrupt: sys.exit(7)\n";
+                try:\n    print('ready', flush=True)\n\
+                \x20   while True: time.sleep(0.1)\n\
+                except KeyboardInterrupt: sys.exit(7)\n";
     for (number, code) in [(Signal::INT, 7), (Signal::TERM, 6)] {
         let ready = sandbox.path("ready");
         let mut command = sandbox.command(&["record", "-o", &file, "--", &python, "-c", text]);
