@@ -172,7 +172,7 @@ pub struct RecordArguments {
     /// Sample the running Python with this process id, until Ctrl-C or the end of --for
     ///
     /// Shares and states are estimates then. Longest holds and stalls, and a file of the events, can't be had.
-    #[arg(long, value_name = "PID", conflicts_with_all = ["command", "output", "stall"])]
+    #[arg(long, value_name = "PID", conflicts_with_all = ["command", "output", "stall", "rate", "perfetto", "firefox", "chrome"])]
     pub pid: Option<u32>,
 
     /// How long the process is sampled

@@ -3,7 +3,6 @@
 use super::super::blame::Sample;
 use super::super::cause::Cause;
 use super::*;
-use crate::trace::Cause;
 use busy_gil::log::Kind;
 
 const MS: u64 = 1_000_000;

@@ -76,7 +76,7 @@ fn process(pid: u32, parent: u32, interpreter: RecordedInterpreter, window: &Win
         let reason = format!("{} interpreters with a GIL of their own are not sampled", window.other_gils.len());
         missing.insert("other_gils".into(), reason);
     }
-    let has_ended = window.ended.as_ref().is_some_and(|why| matches!(**why, RemoteError::Ended { .. }));
+    let has_ended = window.ended.as_ref().is_some_and(|why| is_end(pid, why));
     if let Some(why) = window.ended.as_ref().filter(|_| !has_ended) {
         missing.insert("samples".into(), format!("the sampling stopped before the end: {why}"));
     }
@@ -99,6 +99,17 @@ fn process(pid: u32, parent: u32, interpreter: RecordedInterpreter, window: &Win
         threads,
         missing,
     }
+}
+
+/// Returns true if sampling has stopped since the process has ended. Python finalises itself some time before.
+fn is_end(pid: u32, why: &RemoteError) -> bool {
+    const PATIENCE: Duration = Duration::from_secs(1);
+    let start = Instant::now();
+    let lives = || fs::metadata(format!("/proc/{pid}/exe")).is_ok();
+    while matches!(why, RemoteError::NotInitialised { .. }) && lives() && start.elapsed() < PATIENCE {
+        sleep(STEP);
+    }
+    matches!(why, RemoteError::Ended { .. }) || matches!(why, RemoteError::NotInitialised { .. }) && !lives()
 }
 
 fn thread(tid: u32, sums: &ThreadWindow) -> RecordedThread {

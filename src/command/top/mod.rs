@@ -44,7 +44,10 @@ pub fn top(arguments: &TopArguments) -> Result<ExitCode, TopError> {
             None => loops::as_lines(&mut source),
         };
         return match shown {
-            Err(TopError::Ended(end)) if matches!(*end, RemoteError::Ended { .. }) => {
+            // Python finalises itself before its process ends.
+            Err(TopError::Ended(end))
+                if matches!(*end, RemoteError::Ended { .. } | RemoteError::NotInitialised { .. }) =>
+            {
                 note(&format!("busy: {end}"));
                 Ok(ExitCode::SUCCESS)
             }
