@@ -17,6 +17,7 @@ mod thread;
 pub use arrival::on_python;
 pub use clock::clock_is_tsc;
 pub(crate) use clock::{base, reading, ticks};
+pub(crate) use counting::gils::GILS;
 pub use counting::read::own_thread;
 #[cfg(test)]
 pub(crate) use counting::sink::TestRow;

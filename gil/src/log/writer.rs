@@ -5,7 +5,7 @@ use super::layout::{
     slot, slot_at,
 };
 use super::mapping::{Mapping, inside_hook, thread_name};
-use crate::exact::{Event, Row, Sink, base, clock_is_tsc};
+use crate::exact::{Event, GILS, Row, Sink, base, clock_is_tsc};
 use crate::refusal::Refusal;
 use busy_core::cpu::{current_thread, own_thread};
 use std::fs::{File, OpenOptions};
@@ -295,7 +295,7 @@ fn write_holder(words: &[AtomicU64], kind: Kind, row: Row<'_>, time: u64) {
         Kind::Acquired => {
             words[holder::TID].store(u64::from(row.tid()), Relaxed);
             words[holder::SINCE].store(time, Relaxed);
-            let [interval, state] = row.holder_words();
+            let [interval, state] = GILS.holder_words(row.gil_id());
             words[holder::STATE].store(state, Relaxed);
             words[holder::INTERVAL].store(interval, Relaxed);
             words[holder::SEQUENCE].store(sequence.wrapping_add(1) | 1, Release);

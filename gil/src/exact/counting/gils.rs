@@ -114,9 +114,11 @@ impl Gils {
         self.are_structs.store(are_structs, Relaxed);
     }
 
-    /// Returns `interval` and `last_holder` of `gil`, which the calling thread holds; zeros if it is no struct.
+    /// Returns `interval`, in microseconds, and `last_holder`, a PyThreadState, of the GIL with this id, which the calling
+    /// thread holds; zeros if they are unknown.
     #[inline]
-    pub(super) fn holder_words(&self, gil: &Gil) -> [u64; 2] {
+    pub(crate) fn holder_words(&self, id: u64) -> [u64; 2] {
+        let Some(gil) = self.by_id(id) else { return [0; 2] };
         let cond = gil.address();
         if cond == 0 || !self.are_structs.load(Relaxed) {
             return [0; 2];

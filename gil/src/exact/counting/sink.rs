@@ -6,7 +6,6 @@ use super::atomic::Ordering::{Acquire, Release};
 use super::atomic::{AtomicPtr, AtomicU32};
 use super::capacity;
 use super::figures::Figures;
-use super::gils::GILS;
 use std::ptr::null_mut;
 
 /// What a thread has done with a GIL.
@@ -61,11 +60,10 @@ impl Row<'_> {
         (self.0.gil() % capacity::GILS as u64) as usize
     }
 
-    /// Returns the switch interval in microseconds, and the address of the PyThreadState of the thread that holds the GIL
-    /// or held it last; zeros if they are unknown. The thread of the row calls it while it holds the GIL.
+    /// Returns the id of the GIL, which no other GIL of the process has had.
     #[inline]
-    pub fn holder_words(&self) -> [u64; 2] {
-        GILS.by_id(self.0.gil()).map_or([0; 2], |gil| GILS.holder_words(gil))
+    pub(crate) fn gil_id(&self) -> u64 {
+        self.0.gil()
     }
 
     /// Returns a number that belongs to the sink, and is 0 at the row's first event.
