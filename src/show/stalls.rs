@@ -72,7 +72,7 @@ pub(super) fn meaning(call: &Call<'_>) -> &'static str {
         own.map(|stall| stall.lost_s).sum::<f64>() > 0.8 * call.lost_s
     };
     if by("native call") {
-        "in a native call that keeps the GIL: `busy check` can confirm it"
+        "in a native call that keeps the GIL: busy check can confirm it"
     } else if by("holder off CPU") {
         "while the holder was runnable without a CPU"
     } else if by("many short holds") {
@@ -85,10 +85,16 @@ pub(super) fn meaning(call: &Call<'_>) -> &'static str {
 /// Returns the innermost frame and the innermost one outside of the library.
 pub(super) fn called(stall: &RecordedStall) -> String {
     let Some(innermost) = stall.stack.first() else { return NO_STACK.into() };
-    match stall.stack.iter().find(|frame| !is_library(frame)) {
-        Some(own) if own != innermost => format!("{}, called from {}", short(innermost), short(own)),
-        _ => short(innermost).into(),
+    match caller(stall) {
+        Some(own) => format!("{}, called from {}", short(innermost), short(own)),
+        None => short(innermost).into(),
     }
+}
+
+/// Returns the innermost frame outside of the library; None if it is the innermost one, or if there is none.
+pub(super) fn caller(stall: &RecordedStall) -> Option<&str> {
+    let own = stall.stack.iter().find(|frame| !is_library(frame))?;
+    (Some(own) != stall.stack.first()).then_some(own)
 }
 
 /// Returns true if the frame belongs to Python's own library or to an installed package.

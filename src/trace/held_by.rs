@@ -14,26 +14,28 @@ pub struct Node {
     pub calls: Vec<Node>,
 }
 
-/// Returns what held the GILs of a process, by thread and then by function from the outermost one on. A thread without a
-/// sample has no functions.
+/// Returns what held the GILs of a process, by thread and then by function from the outermost one on. Threads of the same
+/// name are one. A thread without a sample has no functions.
 pub fn held_by(recording: &Recording, process: &ProcessRecord) -> Node {
-    let mut threads: BTreeMap<(u32, u32), (String, f64)> = BTreeMap::new();
+    let mut threads: BTreeMap<(u32, u32), (&str, f64)> = BTreeMap::new();
     for thread in process.threads.values() {
-        let title = format!("{} {}", thread.thread.title(), thread.thread.tid);
-        let entry = threads.entry((thread.thread.gil, thread.thread.tid)).or_insert((title, 0.0));
+        let entry = threads.entry((thread.thread.gil, thread.thread.tid)).or_insert((thread.thread.title(), 0.0));
         entry.1 += recording.figures(process, thread).held_s;
     }
-    let mut root = Node::default();
-    for ((gil, tid), (name, held_s)) in threads {
-        root.held_s += held_s;
-        let mut node = Node { name, held_s, calls: Vec::new() };
+    let mut groups: BTreeMap<(u32, &str), (Node, u32)> = BTreeMap::new();
+    for ((gil, tid), (title, held_s)) in threads {
+        let (node, count) = groups.entry((gil, title)).or_default();
+        *count += 1;
+        node.name = if *count == 1 { format!("{title} {tid}") } else { format!("{title} ({count} threads)") };
+        node.held_s += held_s;
         let counts = recording.holder_samples.get(&(process.process.number, gil, tid));
         let all: u64 = counts.iter().flat_map(|counts| counts.values()).sum();
         for (stack, count) in counts.into_iter().flatten() {
             node.add(&recording.stacks.frames(*stack), held_s * *count as f64 / all as f64);
         }
-        root.calls.push(node);
     }
+    let calls: Vec<Node> = groups.into_values().map(|(node, _)| node).collect();
+    let mut root = Node { name: String::new(), held_s: calls.iter().map(|thread| thread.held_s).sum(), calls };
     root.sort();
     root
 }
@@ -80,8 +82,8 @@ mod tests {
         let mut recording = Recording::new(false);
         let (executable, python) = ("python3".into(), "3.11.7".into());
         recording.apply(Block::Process(Process { number: 0, pid: 1, parent: 0, executable, python }));
-        for (row, held_ns) in [(0, 8_000_000_000), (1, 1_000_000_000)] {
-            let (tid, name) = (row as u32 + 7, "python3".into());
+        for (row, held_ns, name) in [(0, 8_000_000_000, "work"), (1, 1_000_000_000, "idle"), (2, 500_000_000, "idle")] {
+            let (tid, name) = (row as u32 + 7, name.into());
             recording.apply(Block::Thread(Thread { process: 0, row, tid, gil: 0, name, runs: None, ended_ns: None }));
             recording.apply(Block::Totals { process: 0, row, totals: Totals { held_ns, ..Totals::default() } });
         }
@@ -95,7 +97,8 @@ mod tests {
             recording.apply(Block::HolderSample(sample));
         }
         let root = held_by(&recording, &recording.processes[&0]);
-        assert_eq!((root.held_s, root.calls.len(), root.calls[1].calls.len()), (9.0, 2, 0));
+        assert_eq!((root.held_s, root.calls.len(), root.calls[1].calls.len()), (9.5, 2, 0));
+        assert_eq!([&root.calls[0].name, &root.calls[1].name], ["work 7", "idle (2 threads)"]);
         let module = &root.calls[0].calls[0];
         assert_eq!((module.name.as_str(), module.held_s, module.own_s()), ("/a b.py <module>", 8.0, 2.0));
         assert_eq!((module.calls[0].name.as_str(), module.calls[0].held_s), ("/a b.py f", 6.0));

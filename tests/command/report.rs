@@ -67,12 +67,19 @@ fn a_recording_becomes_one_page_that_loads_nothing_and_escapes_everything() {
 #[test]
 fn the_ending_html_makes_record_write_the_page_itself() {
     let sandbox = Sandbox::new();
-    let page = sandbox.path("r.html");
+    let (page, earlier) = (sandbox.path("r.html"), sandbox.path("r.busy"));
+    fs::write(&earlier, "an earlier recording").unwrap();
     let python = real_python();
     let output = sandbox.run(&["record", "-o", page.to_str().unwrap(), "--", &python, "-c", "import json"]);
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     assert!(fs::read_to_string(&page).unwrap().contains("Threads over time"));
-    assert!(!sandbox.path("r.busy").exists(), "the recording was only wanted for the page");
+    // The recording was only wanted for the page.
+    let names = fs::read_dir(page.parent().unwrap()).unwrap().flatten().map(|entry| entry.path());
+    assert_eq!(
+        names.filter(|name| name.extension().is_some_and(|end| end == "busy")).collect::<Vec<_>>(),
+        [earlier.clone()]
+    );
+    assert_eq!(fs::read_to_string(earlier).unwrap(), "an earlier recording");
 }
 
 #[test]

@@ -160,7 +160,7 @@ def test_the_boundaries_of_a_hold_are_exact_where_it_is_zoomed_in(open_page, rec
     box = page.locator("canvas").bounding_box()
     x = shown["label"] + (begin - shown["from"]) / column + 20
     page.mouse.move(box["x"] + x, box["y"] + shown["head"] + 8)
-    length = page.locator(".tip").inner_text().splitlines()[1].split("s: ")[1]
+    length = page.locator(".tip").inner_text().splitlines()[1].split("s: for ")[1]
     assert length.endswith(" ms") and abs(float(length[:-3]) / 1e3 - stall["held_s"]) < 0.0001
     # The program itself has seen the hold then.
     assert any(abs(one[0] - begin) < 0.02 and abs(one[1] - end) < 0.02 for one in recorded.holds)
@@ -201,6 +201,7 @@ def test_the_keys_zoom_move_search_and_return(open_page):
     frame(page)
     assert page.evaluate("document.activeElement.type") == "search"
     assert pixel(page, (whole["from"] + whole["to"]) / 2, 0) == (255, 255, 255)
+    assert page.locator(".found").inner_text() == "no thread has this name or id"
     page.keyboard.press("Escape")
     frame(page)
     assert page.evaluate("document.activeElement.tagName") == "CANVAS"

@@ -81,8 +81,9 @@ pub fn record(arguments: &RecordArguments) -> Result<ExitCode, RecordError> {
     installation::record_library().map_err(ProgramError::from)?;
     let output = arguments.output.clone().unwrap_or_else(|| format!("busy-{}.busy", std::process::id()).into());
     let page = is_page(&output).then(|| NewFile::open(&output)).transpose().map_err(OutputError::from)?;
-    // The page is made from the recording, which stays if that fails.
-    let path = if page.is_some() { output.with_extension("busy") } else { output.clone() };
+    // The page is made from the recording, which stays if that fails. Its name is none that the user has given to another.
+    let beside = || output.with_extension(format!("{}.busy", std::process::id()));
+    let path = if page.is_some() { beside() } else { output.clone() };
     let unwritable = |error| RecordError::File(path.clone(), error);
     let exports = Exports::open(arguments, &path)?;
     let file = File::create(&path).map_err(unwritable)?;

@@ -11,7 +11,7 @@ const ROW: usize = 17;
 /// The width of a letter of the labels.
 const LETTER: f64 = 6.7;
 /// A function with a smaller share than this is left out.
-const SMALLEST: f64 = 0.001;
+const SMALLEST: f64 = 0.005;
 /// The number of functions below each other, beside the thread.
 const DEPTH: usize = 40;
 

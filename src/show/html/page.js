@@ -156,6 +156,7 @@ class Timeline {
     this.top = 0;
     this.range = null;
     this.chosen = null;
+    this.pointer = null;
     this.filter();
     this.listen();
     this.resize();
@@ -166,7 +167,9 @@ class Timeline {
     const stall = this.chosen === null ? null : this.stalls[this.chosen];
     const first = stall ? [stall.holder, ...stall.waiters].map((index) => this.all[index]) : [];
     this.lanes = [...first, ...this.all.filter((lane) => !first.includes(lane) && (!words || lane.text.includes(words)))];
+    this.section.querySelector(".found").textContent = this.lanes.length ? "" : "no thread has this name or id";
     this.top = 0;
+    this.tip.hidden = true;
     this.draw();
   }
 
@@ -327,7 +330,7 @@ class Timeline {
         const [left, right] = [Math.max(label, this.x(bucket * step)), Math.min(width, this.x((bucket + 1) * step))];
         if (right <= left) continue;
         const share = busy === UNKNOWN ? 0 : busy / LEVELS;
-        context.fillStyle = this.colour("dim");
+        context.fillStyle = this.colour("core");
         context.fillRect(left, y + CORE * (1 - share), right - left, CORE * share);
       }
     });
@@ -381,7 +384,9 @@ class Timeline {
     context.restore();
   }
 
-  zoom(factor, centre = (this.from + this.to) / 2) {
+  // Where the pointer is, or in the middle.
+  centre() { return this.pointer === null ? (this.from + this.to) / 2 : this.time(this.pointer); }
+  zoom(factor, centre = this.centre()) {
     const length = Math.min(this.length, Math.max(10, (this.to - this.from) * factor));
     this.show(centre - (centre - this.from) / (this.to - this.from) * length, length);
   }
@@ -389,6 +394,7 @@ class Timeline {
   show(from, length) {
     this.from = Math.max(0, Math.min(from, this.length - length));
     this.to = this.from + length;
+    this.tip.hidden = true;
     this.draw();
   }
   scroll(pixels) {
@@ -456,6 +462,7 @@ class Timeline {
   hover(event) {
     const { left, top } = this.canvas.getBoundingClientRect();
     const x = event.clientX - left, y = event.clientY - top;
+    this.pointer = Math.max(x, this.label);
     const lane = y < this.head ? null : this.lanes[Math.floor((y - this.head + this.top) / (LANE + GAP))];
     this.tip.hidden = !lane || x < this.label;
     if (this.tip.hidden) return;
@@ -475,12 +482,12 @@ class Timeline {
       const i = part.at(time), [from, to] = [part.ends[i], part.ends[i + 1]];
       if (to - from >= step) {
         lane.shares(from, to, shares);
-        return `${at}${part.states[i] ? "" : "of "}${duration(to - from)}\n${list()}`;
+        return `${at}for ${duration(to - from)}\n${list()}`;
       }
     }
     const length = part instanceof Shares ? Math.max(step, part.step) : step;
     lane.shares(time - length / 2, time + length / 2, shares);
-    return `${at}shares of ${duration(length)}\n${list()}`;
+    return `${at}shares in ${duration(length)}\n${list()}`;
   }
 
   key(event) {
@@ -530,7 +537,10 @@ class Timeline {
       if (start !== null && event.offsetY < AXIS) this.pick(event.offsetX);
       start = null;
     });
-    canvas.addEventListener("pointerleave", () => { this.tip.hidden = true; });
+    canvas.addEventListener("pointerleave", () => {
+      this.tip.hidden = true;
+      this.pointer = null;
+    });
     canvas.addEventListener("dblclick", (event) => {
       const time = this.time(event.offsetX);
       if (this.range && time >= this.range[0] && time <= this.range[1]) this.show(this.range[0], Math.max(10, this.range[1] - this.range[0]));

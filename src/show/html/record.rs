@@ -2,16 +2,19 @@
 
 use super::recorded::{Recorded, all_stalls};
 use super::{flame, lanes, svg};
-use crate::results::{Host, RecordResult, RecordedProcess, RecordedStall, RecordedThread};
+use crate::results::{Host, RecordResult, RecordedProcess, RecordedStall, RecordedThread, TOO_LOADED_PERCENT};
 use crate::show::stalls::{self, calls, meaning};
 use crate::trace::{Node, Picture, ProcessRecord, Recording, held_by, recorded_stall};
 use crate::units::duration;
 use askama::Template;
+use std::collections::BTreeMap;
 
 /// The number of threads in the table, of calls, and of frames of a stack.
 const THREADS: usize = 200;
 /// See `THREADS`.
 const CALLS: usize = 20;
+/// The share of all waiting from which on that in no stall is described.
+const SHORT_WAITS: f64 = 0.1;
 /// See `THREADS`. The number of processes with a flame graph.
 const FLAMES: usize = 20;
 /// See `THREADS`.
@@ -25,6 +28,8 @@ const STALLS: usize = 200;
 pub(super) struct RecordSection {
     command: String,
     summary: String,
+    /// A warning, if other programs used the CPUs.
+    load: String,
     missing: Vec<(String, String)>,
     facts: Vec<(&'static str, String)>,
     picture: Option<PictureSection>,
@@ -33,6 +38,8 @@ pub(super) struct RecordSection {
     calls: Vec<CallRow>,
     stalls: Vec<StallRow>,
     stalls_note: String,
+    /// How much of the waiting was in no stall, and by whose many holds.
+    short_waits: String,
     threads: Vec<ThreadRow>,
     threads_note: String,
 }
@@ -45,6 +52,8 @@ struct PictureSection {
 }
 
 struct CallRow {
+    /// The innermost frame outside of libraries, if it is another one.
+    from: String,
     lost: String,
     stalls: usize,
     frame: String,
@@ -71,6 +80,7 @@ struct ThreadRow {
     longest_hold: String,
     longest_wait: String,
     acquires: String,
+    mean_hold: String,
 }
 
 impl RecordSection {
@@ -93,6 +103,7 @@ impl RecordSection {
         Self {
             command: result.command.join(" "),
             summary: recorded.summary(),
+            load: load(result),
             missing: missing(result),
             facts: facts(result),
             picture,
@@ -100,6 +111,7 @@ impl RecordSection {
             calls: call_rows(result),
             stalls,
             stalls_note,
+            short_waits: short_waits(result),
             threads,
             threads_note,
         }
@@ -135,6 +147,56 @@ fn note(picture: &Picture, recording: &Recording) -> String {
         );
     }
     note
+}
+
+fn load(result: &RecordResult) -> String {
+    match &result.host {
+        Some(host) if host.others_percent > TOO_LOADED_PERCENT => format!(
+            "Other programs used {:.0} % of a core during the recording: some threads may have waited longer, or lacked a CPU, \
+             for that reason.",
+            host.others_percent
+        ),
+        _ => String::new(),
+    }
+}
+
+fn mean_hold(thread: &RecordedThread) -> Option<f64> {
+    let count = thread.acquisitions.filter(|count| *count > 0)?;
+    Some(thread.held_s / count as f64)
+}
+
+/// Returns what the stalls do not show: how much of the waiting was shorter, and which threads took the GIL most often.
+fn short_waits(result: &RecordResult) -> String {
+    let Some(threshold_s) = result.stall_threshold_s else { return String::new() };
+    let threads = || result.processes.iter().flat_map(|process| &process.threads);
+    let waited = threads().fold(0.0, |sum, thread| sum + thread.waited_s);
+    let rest = waited - all_stalls(result).fold(0.0, |sum, stall| sum + stall.lost_s);
+    if rest < SHORT_WAITS * waited || rest <= 0.0 {
+        return String::new();
+    }
+    // Threads of the same name do the same.
+    let mut groups: BTreeMap<&str, (usize, u64, f64)> = BTreeMap::new();
+    for thread in threads() {
+        let group = groups.entry(thread.title()).or_default();
+        *group = (group.0 + 1, group.1 + thread.acquisitions.unwrap_or(0), group.2 + thread.held_s);
+    }
+    let most = groups.into_iter().max_by_key(|(_, (_, acquires, _))| *acquires);
+    let mut text = format!(
+        "{:.0} % of the waiting ({} of {}) was in waits shorter than {}, which are no stalls.",
+        100.0 * rest / waited,
+        duration(rest),
+        duration(waited),
+        duration(threshold_s)
+    );
+    if let Some((name, (count, acquires, held_s))) = most.filter(|(_, (_, acquires, _))| *acquires > 0) {
+        let threads = if count == 1 { "1 thread".to_owned() } else { format!("{count} threads") };
+        text += &format!(
+            " {name} took the GIL most often: {acquires} times in {threads}, for {} on average. Many short holds in turn cost \
+             a wait each (a convoy), for example around small system calls.",
+            duration(held_s / acquires as f64)
+        );
+    }
+    text
 }
 
 fn missing(result: &RecordResult) -> Vec<(String, String)> {
@@ -180,6 +242,7 @@ fn flames(recorded: &Recorded<'_>) -> Vec<(String, String)> {
 fn call_rows(result: &RecordResult) -> Vec<CallRow> {
     let all: Vec<&RecordedStall> = all_stalls(result).collect();
     let row = |(frame, call): (&str, stalls::Call<'_>)| CallRow {
+        from: call.stalls.iter().find_map(|stall| stalls::caller(stall)).unwrap_or_default().to_owned(),
         lost: duration(call.lost_s),
         stalls: call.stalls.len(),
         frame: frame.to_owned(),
@@ -233,7 +296,7 @@ fn stall_rows(recorded: &Recorded<'_>) -> (Vec<StallRow>, String) {
         return (rows, "Samples do not show where a hold begins and ends, so no stalls are known.".into());
     };
     let shown = if rows.len() < total { format!("The worst {} of {total}", rows.len()) } else { "All".to_owned() };
-    (rows, format!("{shown} stalls with a wait of {threshold} or more. A button shows the stall in the picture."))
+    (rows, format!("{shown} stalls with a wait of {threshold} or more."))
 }
 
 fn thread_rows(result: &RecordResult) -> (Vec<ThreadRow>, String) {
@@ -260,6 +323,7 @@ fn thread_rows(result: &RecordResult) -> (Vec<ThreadRow>, String) {
         longest_hold: thread.longest_hold_s.map_or_else(|| "-".into(), duration),
         longest_wait: thread.longest_wait_s.map_or_else(|| "-".into(), duration),
         acquires: thread.acquisitions.map_or_else(|| "-".into(), |number| number.to_string()),
+        mean_hold: mean_hold(thread).map_or_else(|| "-".into(), duration),
     };
     let note = match all.len().saturating_sub(THREADS) {
         0 => String::new(),
