@@ -165,6 +165,7 @@ fn assert_whole(sandbox: &Sandbox, path: &Path) -> Option<String> {
     let content = fs::read(path).unwrap();
     let name = path.file_name().unwrap().to_str().unwrap();
     let is_whole = || serde_json::from_slice(&content).is_ok_and(|json: serde_json::Value| json["schema"] == 1);
+    let is_page = || content.starts_with(b"<!DOCTYPE html>") && content.trim_ascii_end().ends_with(b"</html>");
     let repository = Path::new(env!("CARGO_MANIFEST_DIR"));
     let cache = sandbox.path(".cache/busy");
     if path.starts_with(cache.join("packages")) {
@@ -194,9 +195,14 @@ fn assert_whole(sandbox: &Sandbox, path: &Path) -> Option<String> {
             Some("results: new".into())
         }
         // In results/new_file.rs, a file is whole under its temporary name between its link and its rename.
-        _ if name.starts_with(".busy-") && is_whole() => Some("a whole file under its temporary name".into()),
+        _ if name.starts_with(".busy-") && (is_whole() || is_page()) => {
+            Some("a whole file under its temporary name".into())
+        }
         _ if path.parent().unwrap().ends_with("runs") && name.ends_with(".json") && is_whole() => {
             Some("a kept copy".into())
+        }
+        _ if path.parent().unwrap().ends_with("runs") && name.ends_with(".html") && is_page() => {
+            Some("its page".into())
         }
         _ => panic!("unexpected or damaged file {}: {}", path.display(), String::from_utf8_lossy(&content)),
     }
