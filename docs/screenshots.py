@@ -41,9 +41,9 @@ asyncio.run(tick())
 
 # The name of each picture, its width and height, the colours, and the stall that is shown, if one is.
 PICTURES = [
-    ("page", 1200, 700, "light", None),
-    ("page-dark", 1200, 700, "dark", 0),
-    ("page-narrow", 420, 700, "light", None),
+    ("page", 1200, 450, "light", None),
+    ("page-dark", 1200, 450, "dark", 0),
+    ("page-narrow", 420, 600, "light", None),
 ]
 
 
