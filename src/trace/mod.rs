@@ -35,6 +35,7 @@ pub use firefox::firefox;
 pub use held_by::{Node, held_by};
 pub use holder_sample::HolderSample;
 pub use lane::{Lane, State, Stretch, lane};
+pub use leb128::put as put_leb128;
 pub use perfetto::perfetto;
 pub use picture::{CorePicture, FINE, LanePicture, OVERVIEW, Picture, Released, Times, picture};
 pub use recording::{ProcessRecord, Recording, ThreadFigures, ThreadRecord};

@@ -151,7 +151,7 @@ impl Stalls {
         }
         let stack = match (&mut self.reader, GILS.thread_state(gil)) {
             (Err(reason), _) => Err(reason.clone()),
-            (_, None) => Err("this CPython does not tell which thread state holds the GIL".into()),
+            (_, None) => Err("this CPython does not show which thread state holds the GIL".into()),
             (Ok(reader), Some(state)) => reader
                 .read(state)
                 .map(|stack| stack.frames.iter().map(line).collect())

@@ -75,7 +75,7 @@ impl Lately {
         }
     }
 
-    /// Returns the longest stall of late that a thread has waited for, and the call that held the GIL.
+    /// Returns the longest recent stall that a thread has waited for, and the call that held the GIL.
     pub fn longest(&self, key: Key) -> Option<&(Wait, Option<String>)> {
         self.longest.get(&key)
     }

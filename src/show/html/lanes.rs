@@ -1,6 +1,6 @@
 //! The lanes of a picture as data for the page's script (page.js reads it).
 
-use crate::trace::{LanePicture, Picture, Recording, Released, State, Stretch, Times};
+use crate::trace::{LanePicture, Picture, Recording, Released, State, Stretch, Times, put_leb128};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use flate2::Compression;
@@ -9,7 +9,7 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 use std::io::Write;
 
-/// The largest value of a share in a byte. More levels than this are not to be told apart on a screen, and take more
+/// The largest value of a share in a byte. More levels than this can't be distinguished on a screen, and take more
 /// space.
 const LEVELS: f64 = 63.0;
 /// The byte of a share that is unknown.
@@ -136,7 +136,7 @@ fn exact(part: &[Stretch], from_ns: u64, bytes: &mut Vec<u8>) -> (u64, usize, us
     for stretch in part {
         let end = rounded(stretch.to_ns);
         if end > before {
-            put(bytes, (end - before) << 3 | code(stretch.state));
+            put_leb128(bytes, (end - before) << 3 | code(stretch.state));
             count += 1;
             before = end;
         }
@@ -156,14 +156,6 @@ fn code(state: State) -> u64 {
 
 fn level(share: f64) -> u8 {
     (share.clamp(0.0, 1.0) * LEVELS).round() as u8
-}
-
-fn put(bytes: &mut Vec<u8>, mut number: u64) {
-    while number >= 0x80 {
-        bytes.push(number as u8 | 0x80);
-        number >>= 7;
-    }
-    bytes.push(number as u8);
 }
 
 fn compressed(bytes: &[u8]) -> Vec<u8> {

@@ -9,18 +9,18 @@ use crate::units::duration;
 use askama::Template;
 use std::collections::BTreeMap;
 
-/// The number of threads in the table, of calls, and of frames of a stack.
+/// The number of threads in the table.
 const THREADS: usize = 200;
-/// See `THREADS`.
+/// The number of calls.
 const CALLS: usize = 20;
-/// The share of all waiting from which on that in no stall is described.
-const SHORT_WAITS: f64 = 0.1;
-/// See `THREADS`. The number of processes with a flame graph.
+/// The number of processes with a flame graph.
 const FLAMES: usize = 20;
-/// See `THREADS`.
+/// The number of frames of a stack.
 const FRAMES: usize = 16;
 /// The number of stalls in the table, if there is no picture.
 const STALLS: usize = 200;
+/// The share of the waiting from which on short waits, which are no stalls, are described.
+const SHORT_WAITS: f64 = 0.1;
 
 /// The section.
 #[derive(Template)]

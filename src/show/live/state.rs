@@ -24,7 +24,7 @@ pub struct State {
     pub processes: Vec<Process>,
     /// The threads of all processes.
     pub threads: Vec<Thread>,
-    /// The worst stalls of late, the worst first. None with samples, which can't tell where a hold begins and ends.
+    /// The recent stalls, the worst first. None with samples, which do not show where a hold begins and ends.
     pub stalls: Option<Vec<Stall>>,
     /// The length from which on a wait is a stall, in seconds.
     pub threshold_s: f64,
@@ -69,7 +69,7 @@ pub struct Thread {
     pub held: Option<f64>,
     /// The share of the time in which it waited for the GIL.
     pub waiting: Option<f64>,
-    /// The longest stall of late that it waited for.
+    /// The longest recent stall that it waited for.
     pub stall: Option<Wait>,
     /// The call that held the GIL in that stall, as `file:line function`. With samples, the call in which this thread was
     /// last seen holding the GIL.

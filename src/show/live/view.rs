@@ -10,7 +10,7 @@ pub enum Sort {
     Held,
     /// The time that they waited for the GIL.
     Waiting,
-    /// The longest stall of late.
+    /// The longest recent stall.
     Stall,
     /// The name.
     Name,
