@@ -50,8 +50,9 @@ class Counters:
         acquisitions, forced_drops = now.acquisitions, now.forced_drops
         if base:
             # Not below zero: another thread may have read the base after `now`, in the first call.
-            metered_ns = max(0, metered_ns - base.metered_ns)
             held_ns = max(0, held_ns - base.held_ns)
+            # Each sum was rounded separately, so the held time could exceed the metered time by a nanosecond.
+            metered_ns = max(held_ns, metered_ns - base.metered_ns)
             waited_ns = max(0, waited_ns - base.waited_ns)
             acquisitions = max(0, acquisitions - base.acquisitions)
             forced_drops = max(0, forced_drops - base.forced_drops)
