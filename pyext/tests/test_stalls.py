@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import re
 import subprocess
 import sys
 import textwrap
@@ -111,9 +112,10 @@ def test_a_stall_is_logged_with_its_thread_its_length_its_waiters_and_its_stack(
     message = found[0].getMessage()
     assert (
         "GIL held for " in message
-        and f"{thread.name} ({thread.native_id})" in message
-        and "waiting (" in message
-    )
+        and f" by {thread.name} ({thread.native_id}), while " in message
+        and re.search(r"\bwaiting \(\d+\)( waited)? for \d", message)
+        and message.count(" waited ") == 1
+    ), message
     assert "hold_for" in message and "\n" not in message
 
 
@@ -282,3 +284,20 @@ def test_a_forked_child_goes_on_with_a_log_of_its_own():
 def test_wrong_arguments_are_refused(arguments, error):
     with pytest.raises(error, match=next(iter(arguments))):
         busy.log_stalls(**arguments)
+
+
+def test_a_line_says_who_waited_for_how_long():
+    from busy._stalls import Stall, describe
+
+    def line(waiting, waiters):
+        return describe(Stall(0, 7, None, 0.0, 0.3, waiting, waiters, ["a.py:1 work"], None))
+
+    a, b = (8, "a for b", 0.2), (9, None, 0.1)
+    begin = "GIL held for 300 ms by thread 7, while "
+    assert line(1, []) == begin + "1 thread waited: a.py:1 work"
+    assert line(3, []) == begin + "3 threads waited: a.py:1 work"
+    assert line(1, [a]) == begin + "a for b (8) waited for 200 ms: a.py:1 work"
+    assert (
+        line(4, [a, b])
+        == begin + "a for b (8) waited for 200 ms, thread 9 for 100 ms and 2 more: a.py:1 work"
+    )

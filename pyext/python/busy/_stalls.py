@@ -204,19 +204,24 @@ def log_stalls(
 
 def describe(stall: Stall) -> str:
     """Returns the line for a stall."""
-    waiters = ", ".join(
-        f"{_label(tid, name)} for {_units.duration(waited_s)}" for tid, name, waited_s in stall.waiters
-    )
-    more = stall.waiting - len(stall.waiters)
-    others = [waiters] if waiters else []
-    if more > 0:
-        others.append(f"{more} more" if waiters else f"{more} thread{'' if more == 1 else 's'}")
     stack = " < ".join(stall.stack[:_FRAMES]) + (" < ..." if len(stall.stack) > _FRAMES else "")
     where = f"no stack: {stall.missing}" if stall.missing else (stack or "no Python code")
     return (
         f"GIL held for {_units.duration(stall.held_s)} by {_label(stall.tid, stall.name)}, "
-        f"while {' and '.join(others)} waited: {where}"
+        f"while {_who_waited(stall)}: {where}"
     )
+
+
+def _who_waited(stall: Stall) -> str:
+    unnamed = stall.waiting - len(stall.waiters)
+    if not stall.waiters:
+        return f"{unnamed} thread{'' if unnamed == 1 else 's'} waited"
+    # Only the first one has the verb: "A waited for 30 ms, B for 20 ms and 2 more".
+    waits = ", ".join(
+        f"{_label(tid, name)}{'' if index else ' waited'} for {_units.duration(waited_s)}"
+        for index, (tid, name, waited_s) in enumerate(stall.waiters)
+    )
+    return f"{waits} and {unnamed} more" if unnamed > 0 else waits
 
 
 def _label(tid: int, name: str | None) -> str:
