@@ -64,21 +64,19 @@ run: build ## run the talk's experiments on this machine's Python (e.g. ARGS="ct
 test: build $(VENV)/ready-to-check ## run all tests: Rust, C, Python, the command, the page
 	@command -v chromium google-chrome >/dev/null || test "$$(id -u)" != 0 || \
 		apt-get install --yes --quiet chromium >/dev/null 2>&1 || true
-	cargo test --release --workspace
+	$(LIBCLANG) cargo test --release --workspace
 	PYTHONPATH=$(RELEASE)/python $(TOOL)/pytest
 
 soak: build ## kill the lab, its supervisor or both 500 times at random moments (KILLS=...); takes ten minutes
 	BUSY_KILLS=$(KILLS) cargo test --release --test command killing_lab_supervisor_or_both -- --nocapture
 
-check: build $(VENV)/ready-to-check ## check formatting, lints, stubs, and that the generated files match the code
+check: build $(VENV)/ready-to-check ## check formatting, lints, stubs, and that the ABI is the committed one
 	cargo fmt --all --check
 	cargo clippy --release --workspace --all-targets -- -D warnings
 	$(TOOL)/ruff check
 	$(TOOL)/ruff format --check
 	$(TOOL)/shellcheck interpreters/debian.sh packaging/*.sh
 	MYPYPATH=$(RELEASE)/python PYTHONPATH=$(RELEASE)/python $(TOOL)/python -m mypy.stubtest --mypy-config-file pyext/mypy.ini --allowlist pyext/stubtest.txt busy
-	$(LIBCLANG) cargo build --release --features bindgen
-	cargo test --release -p busy-ffi --test abi
 	@command -v abidiff >/dev/null || test "$$(id -u)" != 0 || apt-get install --yes --quiet abigail-tools >/dev/null || true
 	packaging/abidiff.sh compare
 
@@ -137,7 +135,8 @@ $(FUZZ)/cargo-fuzz/bin/cargo-fuzz:
 	cargo install --quiet --root $(FUZZ)/cargo-fuzz --locked --version 0.13.2 cargo-fuzz
 
 generate: $(VENV)/ready-to-check ## regenerate busy.h, busy_gil.h, the loader and ffi/abi after a change of the C ABI
-	BUSY_GENERATE=1 $(LIBCLANG) cargo build --release --features bindgen
+	BUSY_GENERATE=1 $(LIBCLANG) cargo test --quiet --release --workspace --test abi generated
+	cargo build --release
 	packaging/abidiff.sh write
 
 # No path of the builder in the files, so that two folders give the same ones. As a file, so that cargo by hand and make

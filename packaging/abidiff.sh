@@ -1,6 +1,6 @@
 #!/bin/sh
 # Compares the ABI of libbusy with the committed one by libabigail, or writes the committed one: abidiff.sh compare|write.
-# `make check` and `make generate` call it. It sees what the headers don't show, such as how a function really takes its
+# `make check` and `make generate` call it after a build. It sees what the headers don't show, such as how a function really takes its
 # parameters. Skipped where abidiff(1) is not installed.
 
 set -eu
@@ -11,9 +11,7 @@ if ! command -v abidiff >/dev/null; then
     echo "abidiff is not installed (package abigail-tools): skipped the comparison of libbusy with $committed." >&2
     exit 0
 fi
-# abidiff finds types in full debug information only. The linker must not drop it.
-cargo build --quiet --release --package busy-ffi --target-dir build/abi --config 'profile.release.debug=2'
-library=build/abi/release/libbusy.so
+library=target/release/libbusy.so
 case ${1:-} in
 write)
     abidw --no-corpus-path --no-comp-dir-path --no-show-locs --drop-undefined-syms --no-elf-needed --type-id-style hash \
