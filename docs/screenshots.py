@@ -1,13 +1,22 @@
-"""Makes the pictures of docs/images: records a program with three planted problems, and takes pictures of its page.
+"""Makes the pictures of docs/images: a program with three planted problems in `busy top`, and the page of its record.
 
 python docs/screenshots.py BUSY CHROMIUM
 """
 
+import contextlib
+import fcntl
+import html
+import itertools
+import os
 import pathlib
+import struct
 import subprocess
 import sys
 import tempfile
+import termios
+import time
 
+import pyte
 from playwright.sync_api import sync_playwright
 
 IMAGES = pathlib.Path(__file__).parent / "images"
@@ -46,13 +55,67 @@ PICTURES = [
     ("page-narrow", 420, 600, "light", None),
 ]
 
+# The size of the terminal of `busy top`, and when its picture is taken: the first stalls have been listed.
+LINES, COLUMNS, TOP_S = 20, 80, 3.5
+FRONT, BACK = "#d8d8d8", "#1e1e1e"
+
+
+def screen_of(command, folder):
+    """Returns the screen that `command` has drawn on a terminal after TOP_S seconds."""
+    screen = pyte.Screen(COLUMNS, LINES)
+    stream = pyte.ByteStream(screen)
+    master, terminal = os.openpty()
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("4H", LINES, COLUMNS, 0, 0))
+    child = subprocess.Popen(
+        command, cwd=folder, stdin=terminal, stdout=terminal, stderr=terminal, start_new_session=True
+    )
+    os.close(terminal)
+    end = time.monotonic() + TOP_S
+    # It draws ten times a second.
+    while time.monotonic() < end:
+        stream.feed(os.read(master, 65536))
+    child.terminate()
+    # What it writes to leave the screen is no longer shown. A terminal that nobody has open gives an error (EIO).
+    with contextlib.suppress(OSError):
+        while os.read(master, 65536):
+            pass
+    child.wait()
+    os.close(master)
+    return screen
+
+
+def as_html(screen):
+    """Returns the screen as a page. Neighbours of the same style share an element."""
+
+    def style(cell):
+        # ratatui numbers its colours, and pyte returns those of the table as RRGGBB.
+        front, back = FRONT if cell.fg == "default" else f"#{cell.fg}", BACK
+        if cell.reverse:
+            front, back = back, front
+        return f"color:{front};background:{back};font-weight:{'bold' if cell.bold else 'normal'}"
+
+    def line(number):
+        cells = [screen.buffer[number][column] for column in range(COLUMNS)]
+        runs = itertools.groupby(cells, style)
+        return "".join(
+            f'<span style="{one}">{html.escape("".join(c.data for c in run))}</span>' for one, run in runs
+        )
+
+    lines = "\n".join(line(number) for number in range(LINES))
+    return (
+        f'<meta charset="utf-8"><body style="margin:0;background:{BACK}"><pre style="margin:0;padding:8px;'
+        f'display:inline-block;font:14px/1.25 monospace;color:{FRONT}">{lines}</pre>'
+    )
+
 
 def main(busy, chromium):
+    busy = pathlib.Path(busy).resolve()
     with tempfile.TemporaryDirectory() as folder:
         script, page = pathlib.Path(folder, "app.py"), pathlib.Path(folder, "app.html")
         script.write_text(PROGRAM)
+        top = as_html(screen_of([busy, "top", "--", "python3", "app.py"], folder))
         subprocess.run(
-            [pathlib.Path(busy).resolve(), "record", "-o", page, "--", sys.executable, "app.py"],
+            [busy, "record", "-o", page, "--", sys.executable, "app.py"],
             cwd=folder,
             check=True,
         )
@@ -68,6 +131,9 @@ def main(busy, chromium):
                 shown.evaluate("scrollTo(0, document.querySelector('h3').offsetTop - 8)")
                 shown.wait_for_timeout(300)
                 shown.screenshot(path=IMAGES / f"{name}.png")
+            shown = browser.new_page()
+            shown.set_content(top)
+            shown.locator("pre").screenshot(path=IMAGES / "top.png")
             browser.close()
 
 

@@ -15,7 +15,10 @@ trap 'rm -rf -- "$folder"' EXIT
 
 sed 's/^/-u /' "$symbols" >"$folder/needed"
 "${LD:-ld}" -r --gc-sections "@$folder/needed" -o "$folder/all.o" "$1"
-"${OBJCOPY:-objcopy}" --keep-global-symbols="$symbols" --strip-debug --remove-section=.llvmbc --remove-section=.llvmcmd \
+# ld makes a weak reference of a function that it has dropped a local one, and objcopy would make that a global one.
+readelf --wide --symbols "$folder/all.o" | awk '$5 == "LOCAL" && $7 == "UND" && $8 { print $8 }' >"$folder/unreferenced"
+"${OBJCOPY:-objcopy}" --strip-unneeded-symbols="$folder/unreferenced" --keep-global-symbols="$symbols" \
+    --strip-debug --remove-section=.llvmbc --remove-section=.llvmcmd \
     --redefine-sym rust_eh_personality=busy_rust_eh_personality \
     --redefine-sym DW.ref.rust_eh_personality=DW.ref.busy_rust_eh_personality "$folder/all.o" "$folder/busy.o"
 rm -f -- "$2"

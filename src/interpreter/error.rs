@@ -13,6 +13,12 @@ pub enum InterpreterError {
         /// The reason, such as its answer or its exit code.
         reason: String,
     },
+    /// There is no such file or folder, nor a command on PATH.
+    #[error(
+        "there is no file, folder or command \"{0}\"; -p takes a version, the path of an interpreter, or the folder of a \
+         virtual environment, and `busy pythons` lists the interpreters of this machine"
+    )]
+    NoSuchFile(String),
     /// The folder is no virtual environment.
     #[error(
         "{0} has no bin/python; -p takes the folder of a virtual environment, the path of an interpreter, or a version"

@@ -60,8 +60,13 @@ pub(super) fn exact<'a, D: Deserializer<'a>>(deserializer: D) -> Result<PathBuf,
     bytes.map(|bytes| OsString::from_vec(bytes).into()).map_err(serde::de::Error::custom)
 }
 
-/// Variables for the query: with PYTHONINSPECT set, the interpreter would go on with a prompt. An empty value turns it off.
-const VARIABLES: [(&str, &str); 1] = [("PYTHONINSPECT", "")];
+/// Runs the query. What is no Python may show its arguments in an error message, which this keeps short.
+const RUN: &str = "import os; exec(os.environ['BUSY_QUERY'])";
+
+/// Variables for `query`: with PYTHONINSPECT set, the interpreter would go on with a prompt. An empty value turns it off.
+fn variables(query: &str) -> [(&str, &str); 2] {
+    [("BUSY_QUERY", query), ("PYTHONINSPECT", "")]
+}
 
 /// Identifies the interpreter at `command`, an absolute path.
 pub(super) fn identify(command: &Path) -> Result<Interpreter, InterpreterError> {
@@ -83,7 +88,7 @@ pub(super) fn identify_all(commands: &[PathBuf]) -> Result<Vec<Result<Interprete
         [command] => return Ok(vec![alone(command)?]),
         _ => {}
     }
-    let outputs = batch(commands, &["-c".as_ref(), QUERY.as_ref()], &VARIABLES, PATIENCE_S)?;
+    let outputs = batch(commands, &["-c".as_ref(), RUN.as_ref()], &variables(QUERY), PATIENCE_S)?;
     let answers = commands.iter().zip(outputs).map(|(command, output)| match output {
         Some(output) => Ok(answer::<Answer>(output).map(|answer| answer.interpreter(command))),
         // Another one of the batch broke its bounds, and this one was ended with it.
@@ -94,8 +99,8 @@ pub(super) fn identify_all(commands: &[PathBuf]) -> Result<Vec<Result<Interprete
 
 /// Returns the answer of `command` to `query`, a script that writes its answer after [`MARK`].
 pub(super) fn ask<A: DeserializeOwned>(command: &Path, query: &str) -> Result<A, InterpreterError> {
-    let mut spec = Spec::new([command.as_os_str(), "-c".as_ref(), query.as_ref()], PATIENCE_S);
-    spec.env.extend(VARIABLES.map(|(name, value)| (name.to_owned(), value.into())));
+    let mut spec = Spec::new([command.as_os_str(), "-c".as_ref(), RUN.as_ref()], PATIENCE_S);
+    spec.env.extend(variables(query).map(|(name, value)| (name.to_owned(), value.into())));
     let output = Supervised::start(&spec)?.output()?;
     answer(output).map_err(|reason| InterpreterError::NoAnswer { name: path_text(command), reason })
 }

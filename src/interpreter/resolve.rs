@@ -65,9 +65,13 @@ fn resolve_one(name: &OsStr) -> Result<Vec<Interpreter>, InterpreterError> {
 ///
 /// # Errors
 /// [`InterpreterError::NoAnswer`] if it can't be started, fails, hangs, or answers something else;
-/// [`InterpreterError::NoEnvironment`] if a folder has no interpreter.
+/// [`InterpreterError::NoSuchFile`] if there is none of that name; [`InterpreterError::NoEnvironment`] if a folder has no
+/// interpreter.
 pub fn identify(command: &OsStr) -> Result<Interpreter, InterpreterError> {
     let path = absolute(command);
+    if !path.exists() {
+        return Err(InterpreterError::NoSuchFile(path_text(Path::new(command))));
+    }
     query::identify(&if path.is_dir() { python_of(&path)? } else { path })
 }
 

@@ -40,9 +40,9 @@ fn the_headers_the_loader_and_the_abi_match_the_code() {
 
 fn render_header(config: &str, sources: &[&str]) -> String {
     let config = cbindgen::Config::from_file(config).unwrap_or_else(|error| panic!("{config}: {error}"));
-    let builder = sources
-        .iter()
-        .fold(cbindgen::Builder::new().with_config(config), |builder, source| builder.with_src(format!("src/{source}")));
+    let builder = sources.iter().fold(cbindgen::Builder::new().with_config(config), |builder, source| {
+        builder.with_src(format!("src/{source}"))
+    });
     let mut header = Vec::new();
     builder.generate().unwrap().write(&mut header);
     // cbindgen ends these lines with comments of C99.

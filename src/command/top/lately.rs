@@ -4,6 +4,7 @@ use crate::command::recording::Recorder;
 use crate::show::live::{Stall, Wait};
 use crate::trace;
 use std::collections::HashMap;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 /// How long a stall is shown.
@@ -24,7 +25,7 @@ pub struct Lately {
     /// The stalls, with the times at which they were found, and the threads that waited.
     found: Vec<(Instant, Stall, Vec<Key>)>,
     /// The longest stall of each thread, as an index of `found`, and the time at which this was summed up.
-    longest: HashMap<Key, (Wait, Option<String>)>,
+    longest: HashMap<Key, (Wait, Rc<[String]>)>,
     summed_up: Option<Instant>,
 }
 
@@ -68,15 +69,16 @@ impl Lately {
         self.longest.clear();
         self.found.sort_by(|(_, one, _), (_, other, _)| other.held_s.total_cmp(&one.held_s));
         for (_, stall, waiters) in &self.found {
+            let stack: Rc<[String]> = stall.stack.as_slice().into();
             for waiter in waiters {
                 let wait = Wait { length_s: stall.held_s, goes_on: false };
-                self.longest.entry(*waiter).or_insert_with(|| (wait, stall.stack.first().cloned()));
+                self.longest.entry(*waiter).or_insert_with(|| (wait, stack.clone()));
             }
         }
     }
 
-    /// Returns the longest recent stall that a thread has waited for, and the call that held the GIL.
-    pub fn longest(&self, key: Key) -> Option<&(Wait, Option<String>)> {
+    /// Returns the longest recent stall that a thread has waited for, and the stack of its holder.
+    pub fn longest(&self, key: Key) -> Option<&(Wait, Rc<[String]>)> {
         self.longest.get(&key)
     }
 

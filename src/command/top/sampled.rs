@@ -12,6 +12,7 @@ use rustix::process::Signal;
 use std::collections::HashMap;
 use std::num::NonZero;
 use std::os::fd::BorrowedFd;
+use std::rc::Rc;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -67,7 +68,7 @@ impl Sampled {
                 cpu: (sums.seen_ns > 0).then(|| sums.cpu_ns as f64 / sums.seen_ns as f64),
                 held: share(sums.held_ns),
                 waiting: share(sums.waiting_ns),
-                call: self.calls.last_seen(*tid).map(str::to_owned),
+                stack: self.calls.last_seen(*tid),
                 ..Thread::default()
             }
         };
@@ -131,7 +132,7 @@ struct Calls {
     reason: Option<String>,
     /// The addresses of the threads' states.
     states: HashMap<u32, u64>,
-    seen: HashMap<u32, (String, Instant)>,
+    seen: HashMap<u32, (Rc<[String]>, Instant)>,
 }
 
 impl Calls {
@@ -144,8 +145,8 @@ impl Calls {
         Ok(Self { gil, stacks, reason, states: HashMap::new(), seen: HashMap::new() })
     }
 
-    fn last_seen(&self, tid: u32) -> Option<&str> {
-        self.seen.get(&tid).map(|(call, _)| call.as_str())
+    fn last_seen(&self, tid: u32) -> Rc<[String]> {
+        self.seen.get(&tid).map(|(stack, _)| stack.clone()).unwrap_or_default()
     }
 
     /// Reads the call of the thread that holds the GIL now, if it still does after that.
@@ -153,13 +154,13 @@ impl Calls {
         self.seen.retain(|_, (_, at)| now.duration_since(*at) < LATE);
         // The process's end is noticed by the recorder.
         let Ok(Holder::Thread(tid)) = self.gil.sample().map(|sample| sample.holder) else { return };
-        let Some(call) = self.call(tid) else { return };
+        let Some(stack) = self.stack(tid) else { return };
         if self.gil.sample().is_ok_and(|after| after.holder == Holder::Thread(tid)) {
-            self.seen.insert(tid, (call, now));
+            self.seen.insert(tid, (stack, now));
         }
     }
 
-    fn call(&mut self, tid: u32) -> Option<String> {
+    fn stack(&mut self, tid: u32) -> Option<Rc<[String]>> {
         let stacks = self.stacks.as_mut()?;
         let known = self.states.get(&tid).and_then(|state| stacks.read(*state).ok());
         let stack = match known {
@@ -169,8 +170,8 @@ impl Calls {
                 stacks.read(*self.states.get(&tid)?).ok()?
             }
         };
-        let frame = stack.frames.first()?;
-        let line = frame.line.map_or_else(|| "?".into(), |line| line.to_string());
-        Some(format!("{}:{line} {}", frame.file, frame.function))
+        let line = |line: Option<u32>| line.map_or_else(|| "?".into(), |line| line.to_string());
+        let frames = stack.frames.iter();
+        Some(frames.map(|frame| format!("{}:{} {}", frame.file, line(frame.line), frame.function)).collect())
     }
 }

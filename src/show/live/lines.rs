@@ -1,9 +1,8 @@
 //! The state as lines of text, for a file or a pipe.
 
-use super::one_line;
+use super::{call, one_line};
 use super::state::{Meter, State, Thread};
 use super::table::{name, share, stall};
-use crate::show::stalls::short;
 use std::fmt::Write;
 
 /// The number of threads.
@@ -50,8 +49,7 @@ fn line(thread: &Thread, meter: Meter, width: usize) -> String {
         share(thread.held),
         share(thread.waiting)
     );
-    let call = thread.call.as_deref().map(|call| one_line(short(call)));
-    match (meter, call) {
+    match (meter, call(&thread.stack)) {
         (Meter::Exact, call) if thread.stall.is_some() => {
             let by = call.map_or_else(String::new, |call| format!(" {call}"));
             write!(text, "  stall {}{by}", stall(thread)).unwrap();

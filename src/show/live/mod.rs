@@ -10,6 +10,7 @@ mod state;
 mod table;
 mod view;
 
+use super::stalls::{is_library, short};
 pub use lines::lines;
 pub use order::Order;
 pub use screen::{Shown, draw};
@@ -19,4 +20,14 @@ pub use view::{Question, Sort, View};
 /// Returns text from outside as one line, with its control characters shown and not obeyed.
 fn one_line(text: &str) -> String {
     super::visible(text).replace('\n', " ")
+}
+
+/// Returns the call in which a thread with `stack` is: the innermost frame outside of the library, which a narrow screen must
+/// not cut off, and the innermost one. None without a stack.
+fn call(stack: &[String]) -> Option<String> {
+    let innermost = stack.first()?;
+    Some(one_line(&match stack.iter().find(|frame| !is_library(frame)) {
+        Some(own) if own != innermost => format!("{}, in {}", short(own), short(innermost)),
+        _ => short(innermost).into(),
+    }))
 }

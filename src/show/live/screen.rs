@@ -2,11 +2,11 @@
 
 use super::cores::cores;
 use super::help::help;
-use super::one_line;
+use super::{call, one_line};
 use super::state::{Meter, Process, Stall, State};
 use super::table::table;
 use super::view::{Question, View};
-use crate::show::stalls::{NO_STACK, is_library, short};
+use crate::show::stalls::NO_STACK;
 use crate::units::duration;
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
@@ -126,17 +126,9 @@ fn stall(stall: &Stall) -> Line<'static> {
         more => format!("{more} lost {}", duration(stall.lost_s)),
     };
     let held = duration(stall.held_s) + if stall.goes_on { "+" } else { "" };
+    let call = call(&stall.stack).unwrap_or_else(|| NO_STACK.into());
     let held = Span::styled(format!("{held:>8} "), Style::new().fg(Color::Yellow));
-    Line::from(vec![held, Span::raw(format!("by {}, {waited}: {}", stall.holder, call(&stall.stack)))])
-}
-
-/// Returns the innermost frame outside of the library, which a narrow screen must not cut off, and the innermost one.
-fn call(stack: &[String]) -> String {
-    let Some(innermost) = stack.first() else { return NO_STACK.into() };
-    one_line(&match stack.iter().find(|frame| !is_library(frame)) {
-        Some(own) if own != innermost => format!("{}, in {}", short(own), short(innermost)),
-        _ => short(innermost).into(),
-    })
+    Line::from(vec![held, Span::raw(format!("by {}, {waited}: {call}", stall.holder))])
 }
 
 fn footer(state: &State, view: &View, shown: Shown) -> Line<'static> {

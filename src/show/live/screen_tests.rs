@@ -2,6 +2,7 @@ use super::*;
 use crate::show::live::{Core, Sort, Thread, Wait};
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
+use std::rc::Rc;
 
 fn drawn(state: &State, view: &View, width: u16, height: u16) -> TestBackend {
     let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
@@ -20,17 +21,17 @@ fn thread(tid: u32, name: &str, figures: [f64; 3]) -> Thread {
 
 fn exact() -> State {
     let stall = |length_s, goes_on| Some(Wait { length_s, goes_on });
-    let call = Some("/usr/lib/python3.11/json/encoder.py:258 JSONEncoder.iterencode".to_owned());
-    let blamed = |stall| Thread { stall, call: call.clone(), ..Thread::default() };
+    let frames = ["/usr/lib/python3.11/json/encoder.py:258 JSONEncoder.iterencode", "/home/me/app.py:41 dump"];
+    let held: Rc<[String]> = frames.map(str::to_owned).into();
+    let blamed = |stall| Thread { stall, stack: held.clone(), ..Thread::default() };
     let mut threads = vec![
         thread(1234, "python3", [0.981, 0.962, 0.001]),
-        Thread { stall: stall(0.312, false), call: call.clone(), ..thread(1236, "worker", [0.003, 0.002, 0.45]) },
+        Thread { stall: stall(0.312, false), stack: held.clone(), ..thread(1236, "worker", [0.003, 0.002, 0.45]) },
         Thread { ..blamed(stall(2.1, true)) },
         Thread { held: None, waiting: None, ..thread(1238, "OpenBLAS", [0.5, 0.0, 0.0]) },
     ];
     threads[2] = Thread { pid: 1234, tid: 1237, name: "evil\x1b[31m\nname \u{202e}".into(), ..threads[2].clone() };
     (threads[2].cpu, threads[2].held, threads[2].waiting) = (Some(0.0), Some(0.0), Some(0.999));
-    let frames = ["/usr/lib/python3.11/json/encoder.py:258 JSONEncoder.iterencode", "/home/me/app.py:41 dump"];
     let stall = |held_s: f64, goes_on, stack: &[&str]| Stall {
         held_s,
         goes_on,
@@ -72,7 +73,7 @@ fn a_narrow_screen_leaves_out_ids_and_calls() {
 fn without_stalls_and_stacks_their_places_are_empty() {
     let mut state = exact();
     state.stalls = Some(Vec::new());
-    state.threads.iter_mut().for_each(|thread| (thread.stall, thread.call) = (None, None));
+    state.threads.iter_mut().for_each(|thread| (thread.stall, thread.stack) = (None, Rc::default()));
     insta::assert_snapshot!(text(&state, &View { is_paused: true, ..View::default() }, 80, 18));
 }
 

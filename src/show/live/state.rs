@@ -1,5 +1,7 @@
 //! The state of a program's threads at one moment.
 
+use std::rc::Rc;
+
 /// How the figures were obtained.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Meter {
@@ -71,9 +73,9 @@ pub struct Thread {
     pub waiting: Option<f64>,
     /// The longest recent stall that it waited for.
     pub stall: Option<Wait>,
-    /// The call that held the GIL in that stall, as `file:line function`. With samples, the call in which this thread was
-    /// last seen holding the GIL.
-    pub call: Option<String>,
+    /// The stack of the thread that held the GIL in that stall, the innermost frame first, as `file:line function`. With
+    /// samples, the stack of this thread when it was last seen holding the GIL. Empty if none was read.
+    pub stack: Rc<[String]>,
 }
 
 /// A stall that a thread waited for.

@@ -1,9 +1,8 @@
 //! The table of the threads.
 
-use super::one_line;
+use super::{call, one_line};
 use super::state::{Meter, State, Thread};
 use super::view::Sort;
-use crate::show::stalls::short;
 use crate::units::duration;
 use ratatui::layout::Constraint;
 use ratatui::style::{Color, Style};
@@ -92,7 +91,7 @@ fn cell<'a>(column: Column, thread: &Thread) -> Cell<'a> {
         Column::Held => (share(thread.held), Style::new()),
         Column::Waiting => (share(thread.waiting), warning(thread.waiting.is_some_and(|waiting| waiting >= 0.1))),
         Column::Stall => (stall(thread), warning(true)),
-        Column::Call => (thread.call.as_deref().map_or_else(String::new, |call| one_line(short(call))), Style::new()),
+        Column::Call => (call(&thread.stack).unwrap_or_default(), Style::new()),
     };
     let text = Text::styled(text, style);
     Cell::new(if is_number(column) { text.right_aligned() } else { text })
