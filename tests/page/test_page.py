@@ -225,6 +225,61 @@ def test_a_hover_describes_what_is_under_it(open_page, recorded):
     )
 
 
+def test_a_mark_describes_its_stall(open_page):
+    page = open_page()
+    box, shown = page.locator("canvas").bounding_box(), view(page)
+    rows = page.locator("table.stalls tbody tr")
+    for row in range(3):
+        at, _, held = rows.nth(row).locator("td").all_inner_texts()[:3]
+        place = (float(at.split()[0]) - shown["from"]) / (shown["to"] - shown["from"])
+        page.mouse.move(box["x"] + shown["label"] + place * (box["width"] - shown["label"]), box["y"] + 20)
+        assert page.locator(".tip").inner_text().startswith(f"stall at {at}: ")
+        assert f"held the GIL for {held}" in page.locator(".tip").inner_text()
+
+
+def test_a_table_is_sorted_by_the_column_that_is_clicked(open_page):
+    page = open_page()
+    table = page.locator("table.stalls")
+    column = table.locator("tbody td:nth-child(3)")
+    texts = column.all_inner_texts()
+    lengths = sorted(float(text.split()[0]) * {"s": 1e3, "ms": 1}[text.split()[1]] for text in texts)
+    title = table.locator("th", has_text="held for")
+
+    def shown():
+        return [
+            float(text.split()[0]) * {"s": 1e3, "ms": 1}[text.split()[1]] for text in column.all_inner_texts()
+        ]
+
+    title.locator("button").click()
+    assert shown() == lengths[::-1] and title.get_attribute("aria-sort") == "descending"
+    title.locator("button").click()
+    assert shown() == lengths and title.get_attribute("aria-sort") == "ascending"
+    # A row still shows its own stall.
+    row = table.locator("tbody tr").last
+    row.locator(".go").click()
+    assert "chosen" in row.get_attribute("class")
+    at = float(row.locator(".go").inner_text().split()[0])
+    frame(page)
+    assert view(page)["from"] < at < view(page)["to"]
+
+
+def test_a_function_of_the_flame_graph_is_enlarged_and_shrinks_again(open_page):
+    page = open_page(viewport={"width": 420, "height": 700})
+    flame = page.locator("svg.flame").first
+    width = flame.bounding_box()["width"]
+    # A label is as large as elsewhere on the page.
+    assert flame.evaluate("(svg) => svg.viewBox.baseVal.width / svg.clientWidth") == pytest.approx(1)
+    boxes = flame.locator("rect")
+    before = [
+        box["width"] for box in (boxes.nth(index).bounding_box() for index in range(boxes.count())) if box
+    ]
+    small = next(index for index, one in enumerate(before) if 5 < one < 0.9 * width)
+    boxes.nth(small).click()
+    assert boxes.nth(small).bounding_box()["width"] > 0.98 * width
+    boxes.nth(small).click()
+    assert boxes.nth(small).bounding_box()["width"] == pytest.approx(before[small], abs=1)
+
+
 def test_names_from_outside_are_text(open_page):
     page = open_page()
     assert page.locator("h2").first.inner_text().count("<script>alert(1)<_script>") == 1

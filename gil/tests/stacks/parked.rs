@@ -65,7 +65,7 @@ pub fn threads(reader: &mut StackReader) -> Vec<PythonThread> {
     let start = Instant::now();
     loop {
         match reader.threads() {
-            Err(StackError::NoHolder { .. }) if start.elapsed() < Duration::from_secs(10) => {
+            Err(StackError::NoHolder { .. }) if start.elapsed() < Duration::from_secs(60) => {
                 sleep(Duration::from_micros(50));
             }
             other => return other.unwrap(),

@@ -80,7 +80,8 @@ fn the_end_of_a_thread_and_of_the_process_is_reported() {
     for python in with_gil() {
         let mut talker = Talker::script(
             &python,
-            "import sys, time\nsys.stdout.write('ready\\n'); sys.stdout.flush()\nwhile True: time.sleep(0.001)",
+            // It holds the GIL most of the time: up to 3.6, threads can be listed only then.
+            "import sys, time\nsys.stdout.write('ready\\n'); sys.stdout.flush()\nwhile True: sum(range(100000)); time.sleep(0.0001)",
             &[],
         );
         let mut reader = StackReader::attach(talker.pid()).unwrap();

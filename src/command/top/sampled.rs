@@ -12,8 +12,8 @@ use rustix::process::Signal;
 use std::collections::HashMap;
 use std::num::NonZero;
 use std::os::fd::BorrowedFd;
-use std::rc::Rc;
 use std::process::ExitCode;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! The lanes of a picture as data for the page's script (page.js reads it).
+//! The lanes of a picture as data for the page's script (lanes.js reads it).
 
 use crate::trace::{LanePicture, Picture, Recording, Released, State, Stretch, Times, put_leb128};
 use base64::Engine;

@@ -22,7 +22,13 @@ use run::RunSection;
 use sha2::{Digest, Sha256};
 
 const STYLE: &str = include_str!("page.css");
-const SCRIPT: &str = include_str!("page.js");
+const SCRIPT: &str = concat!(
+    include_str!("lanes.js"),
+    include_str!("timeline.js"),
+    include_str!("flame.js"),
+    include_str!("tables.js"),
+    include_str!("page.js")
+);
 
 /// The whole page.
 #[derive(Template)]
