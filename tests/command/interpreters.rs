@@ -56,7 +56,7 @@ fn the_path_of_an_interpreter_may_contain_any_bytes() {
     fs::remove_file(&python).unwrap();
     let output = sandbox.command(&["run", "-p"]).arg(&python).output().unwrap();
     assert_eq!(output.status.code(), Some(2));
-    assert!(stderr(&output).contains("/café \\xff/python3 is not a Python"), "{}", stderr(&output));
+    assert!(stderr(&output).contains("/café \\xff/python3\"; -p takes"), "{}", stderr(&output));
 }
 
 #[test]

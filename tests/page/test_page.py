@@ -17,6 +17,7 @@ playwright = pytest.importorskip("playwright.sync_api", reason="playwright is no
 
 CHROMIUM = os.environ.get("BUSY_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
 BUSY = pathlib.Path(__file__).parents[2] / "target" / "release" / "busy"
+LIBBUSY = BUSY.with_name("libbusy.so")
 COLOURS = {"holds": (0, 114, 178), "waits": (213, 94, 0)}
 
 pytestmark = [
@@ -44,12 +45,53 @@ while thread.is_alive():
 """
 
 
+# The talk's experiments: a Python thread beside a native call that releases the GIL, and beside one that holds it.
+TALK = {
+    "ctypes": """
+import ctypes, sys, threading, time
+wait = ctypes.CDLL(sys.argv[1]).busy_wait
+def internal():
+    end = time.monotonic() + 1.4
+    while time.monotonic() < end:
+        pass
+thread = threading.Thread(target=internal)
+thread.start()
+wait(1)
+thread.join()
+""",
+    "extension": """
+import busy, threading, time
+def internal():
+    end = time.monotonic() + 1.4
+    while time.monotonic() < end:
+        pass
+thread = threading.Thread(target=internal)
+thread.start()
+for _ in range(2):
+    busy.with_lock(0.3)
+    busy.without_lock(0.3)
+thread.join()
+""",
+}
+
+
 class Recorded:
-    def __init__(self, folder):
+    def __init__(self, folder, program):
         script = folder / "<script>alert(1)</script>.py".replace("/", "_")
-        script.write_text(PROGRAM)
+        script.write_text(program)
         recording, self.page = folder / "r.busy", folder / "r.html"
-        command = [BUSY, "record", "-o", recording, "--json", folder / "r.json", "--", sys.executable, script]
+        command = [
+            BUSY,
+            "record",
+            "-o",
+            recording,
+            "--json",
+            folder / "r.json",
+            "--",
+            sys.executable,
+            script,
+            LIBBUSY,
+        ]
         done = subprocess.run(command, check=True, capture_output=True, text=True)
         subprocess.run([BUSY, "report", recording, "-o", self.page], check=True)
         start = json.loads(recording.read_bytes()[16 + 9 :].split(b"}", 1)[0] + b"}")["monotonic_ns"]
@@ -61,7 +103,7 @@ class Recorded:
 
 @pytest.fixture(scope="module")
 def recorded(tmp_path_factory):
-    return Recorded(tmp_path_factory.mktemp("page"))
+    return Recorded(tmp_path_factory.mktemp("page"), PROGRAM)
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +120,7 @@ def open_page(browser, recorded):
     """Opens the page. At the end, nothing may have been requested, and no error may have been reported."""
     contexts, wrong = [], []
 
-    def open_page(**options):
+    def open_page(path=recorded.page, **options):
         context = browser.new_context(**{"viewport": {"width": 1000, "height": 800}, **options})
         contexts.append(context)
         page = context.new_page()
@@ -86,7 +128,7 @@ def open_page(browser, recorded):
         page.on("pageerror", lambda error: wrong.append(str(error)))
         page.on("dialog", lambda dialog: wrong.append(dialog.message))
         page.on("request", lambda request: request.url.startswith("file:") or wrong.append(request.url))
-        page.goto(recorded.page.as_uri())
+        page.goto(path.as_uri())
         if options.get("java_script_enabled", True):
             # The page's policy forbids the evaluation that wait_for_function needs.
             page.locator("canvas[data-to]").wait_for()
@@ -137,6 +179,38 @@ def test_the_pixels_are_those_of_the_program(open_page, recorded):
         assert pixel(page, middle, holder) == COLOURS["holds"]
         assert pixel(page, middle, 1 - holder) == COLOURS["waits"]
         assert pixel(page, end + 0.02, holder) not in COLOURS.values()
+
+
+@pytest.mark.parametrize("experiment", TALK)
+def test_the_lanes_of_the_talks_programs_have_the_times_of_the_json(open_page, tmp_path, experiment):
+    talk = Recorded(tmp_path, TALK[experiment])
+    page = open_page(talk.page)
+    lanes = page.evaluate(
+        "JSON.parse(document.querySelector('script.data').textContent).lanes.map((lane) => lane.tid)"
+    )
+    # For each colour of a lane: the number of its pixels, in columns of the whole height.
+    script = """([lane, colours]) => {
+        const canvas = document.querySelector("canvas"), { label, head } = canvas.dataset, ratio = devicePixelRatio;
+        const [left, top, height] = [label, Number(head) + lane * 20, 18].map((place) => Math.round(place * ratio));
+        const { data } = canvas.getContext("2d").getImageData(left, top, canvas.width - left, height);
+        return colours.map((colour) => {
+            let count = 0;
+            for (let place = 0; place < data.length; place += 4) {
+                if (colour.every((part, index) => data[place + index] === part)) count++;
+            }
+            return count / height;
+        });
+    }"""
+    shown = view(page)
+    columns = page.evaluate("document.querySelector('canvas').width") - shown["label"]
+    threads = {thread["tid"]: thread for thread in talk.result["processes"][0]["threads"]}
+    assert len(lanes) == len(threads) == 2
+    for lane, tid in enumerate(lanes):
+        drawn = page.evaluate(script, [lane, [list(COLOURS["holds"]), list(COLOURS["waits"])]])
+        for pixels, figure in zip(drawn, ("held_s", "waited_s"), strict=True):
+            expected = threads[tid][figure] / (shown["to"] - shown["from"]) * columns
+            # In the mean, a column of 18 pixels differs by less than one.
+            assert abs(pixels - expected) < columns / 18, (experiment, tid, figure, pixels, expected)
 
 
 def test_the_boundaries_of_a_hold_are_exact_where_it_is_zoomed_in(open_page, recorded):
