@@ -105,6 +105,10 @@ pub struct RunArguments {
     #[arg(long, value_name = "N", default_value = "10", value_parser = hz)]
     pub hz: NonZero<u32>,
 
+    /// The longest wait for a quiet machine before the first row
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = time)]
+    pub patience: Duration,
+
     /// Resume the latest run, or the one kept in FILE: take over its results and measure the rest
     ///
     /// Results that failed, were skipped, were interrupted or are inconclusive are measured again.

@@ -2,7 +2,7 @@
 
 use super::arguments::RunArguments;
 use super::output::{OutputError, note, print};
-use super::session::{PATIENCE, Session, SessionError};
+use super::session::{Session, SessionError};
 use crate::experiments::{self, Bench, Experiment};
 use crate::measure::{MeasureError, Schedule};
 use crate::process::interrupt;
@@ -54,7 +54,7 @@ pub fn run(arguments: &RunArguments) -> Result<ExitCode, RunError> {
     }
     // Before any interpreter is started, which takes a while.
     let mut earlier = arguments.resume.as_ref().map(|file| Earlier::read(file.as_deref())).transpose()?;
-    let mut session = Session::open(&arguments.python, arguments.json.as_deref(), PATIENCE)?;
+    let mut session = Session::open(&arguments.python, arguments.json.as_deref(), arguments.patience)?;
     session.host.time_reads_per_s = Some(session.libbusy.time_reads_per_second());
     earlier.as_ref().map_or(Ok(()), |earlier| earlier.check_host(&session.host))?;
     let schedule = Schedule { seconds: arguments.seconds, hz: arguments.hz };

@@ -14,9 +14,6 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// The default of the longest wait for other processes to be quiet.
-pub const PATIENCE: Duration = Duration::from_secs(5);
-
 /// What is there before the first measurement.
 pub struct Session {
     /// The interpreters to measure.

@@ -36,7 +36,12 @@ impl Sandbox {
 
     /// Returns the command with `arguments`, started by `wrapper` (env, unshare, ...).
     pub fn command_under(&self, wrapper: &[&str], arguments: &[&str]) -> Command {
-        let words = [wrapper, &[BUSY], arguments].concat();
+        // No test of `busy run` needs a quiet machine, and beside other tests it would wait in vain.
+        let arguments = match arguments {
+            ["run", rest @ ..] => [&["run", "--patience=1ms"], rest].concat(),
+            other => other.to_vec(),
+        };
+        let words = [wrapper, &[BUSY], &arguments].concat();
         let mut command = Command::new(words[0]);
         command.args(&words[1..]).env("HOME", self.home.path()).env(MARK, &self.mark);
         for variable in ["XDG_CACHE_HOME", "XDG_STATE_HOME", "BUSY_LIBDIR", "CC", "VIRTUAL_ENV", "COLUMNS"] {
@@ -127,11 +132,17 @@ pub fn signal(pid: u32, signal: Signal) {
 
 /// Waits until `has_happened` returns true. Fails after 20 s.
 pub fn wait_for(event: &str, mut has_happened: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(20);
+    let deadline = Instant::now() + Duration::from_secs(60);
     while !has_happened() {
         assert!(Instant::now() < deadline, "timed out waiting for {event}");
         sleep(Duration::from_millis(10));
     }
+}
+
+/// Waits until `busy load` with the process id `pid` has started its threads, and handles signals.
+pub fn wait_for_load(pid: u32) {
+    let threads = format!("/proc/{pid}/task");
+    wait_for("the threads of the load", || fs::read_dir(&threads).is_ok_and(|threads| threads.count() > 1));
 }
 
 /// Waits for `child` to end, and returns its output. If it runs for longer than `limit`, kills it and fails.

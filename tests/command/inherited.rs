@@ -1,8 +1,7 @@
 //! The state that the command inherits from its parent: ignored and blocked signals, and another namespace's /proc.
 
-use crate::harness::{Sandbox, finish, signal, stderr};
+use crate::harness::{Sandbox, finish, signal, stderr, wait_for_load};
 use rustix::process::Signal;
-use std::thread::sleep;
 use std::time::Duration;
 
 #[test]
@@ -37,7 +36,7 @@ fn load_completes(wrapper: &[&str], sent: Signal) -> serde_json::Value {
     let sandbox = Sandbox::new();
     let load =
         sandbox.command_under(wrapper, &["load", "--load", "1%", "--for", "1500ms", "--json", "-"]).spawn().unwrap();
-    sleep(Duration::from_millis(500));
+    wait_for_load(load.id());
     signal(load.id(), sent);
     let output = finish(load, Duration::from_secs(30));
     let document: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{output:?}"));

@@ -1,9 +1,8 @@
 //! `busy load`: the load that it achieves, and how it ends.
 
-use crate::harness::{Sandbox, json, stderr, stdout};
+use crate::harness::{Sandbox, json, stderr, stdout, wait_for_load};
 use rustix::process::{Pid, Signal, kill_process};
 use std::process::Output;
-use std::time::Duration;
 
 #[test]
 fn the_achieved_load_is_reported() {
@@ -25,7 +24,7 @@ fn the_achieved_load_is_reported() {
 fn ctrl_c_ends_a_load_without_duration_which_still_reports() {
     let sandbox = Sandbox::new();
     let child = sandbox.spawn(&["load", "--load", "5%"]);
-    std::thread::sleep(Duration::from_millis(300));
+    wait_for_load(child.id());
     kill_process(Pid::from_raw(child.id() as i32).unwrap(), Signal::INT).unwrap();
     let output = child.wait_with_output().unwrap();
     assert!(matches!(output.status.code(), Some(0 | 1)), "{output:?}");
@@ -63,7 +62,7 @@ fn a_load_that_misses_its_target_gives_the_reason() {
 fn sigterm_and_sighup_end_a_load_with_their_exit_codes() {
     for (signal, code) in [(Signal::TERM, 143), (Signal::HUP, 129)] {
         let child = Sandbox::new().spawn(&["load", "--load", "5%"]);
-        std::thread::sleep(Duration::from_millis(300));
+        wait_for_load(child.id());
         kill_process(Pid::from_raw(child.id() as i32).unwrap(), signal).unwrap();
         let output = child.wait_with_output().unwrap();
         assert_eq!(output.status.code(), Some(code), "{output:?}");

@@ -3,6 +3,7 @@
 use crate::command::recording::Recorder;
 use crate::show::live::{Stall, Wait};
 use crate::trace;
+use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -67,7 +68,9 @@ impl Lately {
 
     fn sum_up(&mut self) {
         self.longest.clear();
-        self.found.sort_by(|(_, one, _), (_, other, _)| other.held_s.total_cmp(&one.held_s));
+        // Of stalls of the same length within a percent, one whose stack was read says more.
+        let rank = |stall: &Stall| ((100.0 * stall.held_s.ln()).round() as i64, !stall.stack.is_empty());
+        self.found.sort_by_key(|(_, stall, _)| Reverse(rank(stall)));
         for (_, stall, waiters) in &self.found {
             let stack: Rc<[String]> = stall.stack.as_slice().into();
             for waiter in waiters {
