@@ -30,13 +30,7 @@ pub fn stalls(result: &RecordResult) -> String {
     let count = format!("{} {}", all.len(), if all.len() == 1 { "stall" } else { "stalls" });
     let threshold = duration(result.stall_threshold_s.unwrap_or(0.0));
     line(&mut text, &format!("{count} with waits of {threshold} or more: other threads lost {}", duration(total)));
-    let cause = worst.cause.as_deref().unwrap_or("cause uncertain");
-    let (at, held, lost) = (worst.at_s, duration(worst.held_s), duration(worst.lost_s));
-    let waiters = match worst.waiters.len() {
-        1 => "1 thread lost".to_owned(),
-        more => format!("{more} threads lost"),
-    };
-    line(&mut text, &format!("worst, at {at:.3} s: {} held for {held}, {waiters} {lost} ({cause})", worst.holder));
+    line(&mut text, &described(worst));
     line(&mut text, &format!("  {}", called(worst)));
 
     let calls = calls(&all);
@@ -50,6 +44,21 @@ pub fn stalls(result: &RecordResult) -> String {
         line(&mut text, &format!("  {meaning}"));
     }
     text
+}
+
+/// Returns when a stall was, how long it was, and whom it cost how much.
+fn described(stall: &RecordedStall) -> String {
+    let (at, holder, held, lost) = (stall.at_s, stall.holder, duration(stall.held_s), duration(stall.lost_s));
+    let lost = match stall.waiters.len() {
+        1 => format!("1 thread lost {lost}"),
+        more => format!("{more} threads lost {lost}"),
+    };
+    let what = match stall.cause.as_deref() {
+        // They are those of several threads.
+        Some("many short holds") => format!("{lost} to many short holds, {held} of them by {holder}"),
+        cause => format!("{holder} held for {held}, {lost} ({})", cause.unwrap_or("cause uncertain")),
+    };
+    format!("worst, at {at:.3} s: {what}")
 }
 
 /// Returns the innermost frames of the stalls, each with its stalls; the one that cost other threads most comes first.
@@ -139,6 +148,16 @@ mod tests {
         assert_eq!(called(&stall(0.1, &stack, None)), "encoder.py:258 iterencode, called from app.py:41 dump");
         assert_eq!(called(&stall(0.1, &stack[1..], None)), "app.py:41 dump");
         assert_eq!(called(&stall(0.1, &[], None)), NO_STACK);
+    }
+
+    #[test]
+    fn of_many_short_holds_the_holder_has_a_part() {
+        let of = |cause| described(&RecordedStall { held_s: 0.3, ..stall(0.5, &[], cause) });
+        assert_eq!(of(Some("native call")), "worst, at 1.500 s: 7 held for 300 ms, 1 thread lost 500 ms (native call)");
+        assert_eq!(
+            of(Some("many short holds")),
+            "worst, at 1.500 s: 1 thread lost 500 ms to many short holds, 300 ms of them by 7"
+        );
     }
 
     #[test]
