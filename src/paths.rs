@@ -19,6 +19,11 @@ pub fn runs() -> Option<PathBuf> {
     project().and_then(|project| Some(project.state_dir()?.join("runs")))
 }
 
+/// Returns the folder with the results of earlier runs on several hosts. They can't be resumed.
+pub fn runs_on_hosts() -> Option<PathBuf> {
+    runs().map(|folder| folder.join("hosts"))
+}
+
 fn project() -> Option<ProjectDirs> {
     ProjectDirs::from("", "", "busy")
 }

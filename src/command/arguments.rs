@@ -112,12 +112,31 @@ pub struct RunArguments {
     /// Resume the latest run, or the one kept in FILE: take over its results and measure the rest
     ///
     /// Results that failed, were skipped, were interrupted or are inconclusive are measured again.
-    #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true)]
+    #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true, conflicts_with = "scheduler")]
     pub resume: Option<Option<PathBuf>>,
+
+    /// The hosts.
+    #[command(flatten)]
+    pub hosts: HostsArguments,
 
     /// Write the results as JSON to FILE as well, or to stdout (-) instead of the table
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
+}
+
+/// The arguments of a measurement on several hosts.
+#[derive(Debug, Args)]
+pub struct HostsArguments {
+    /// Measure on one worker of each host of a dask cluster; ADDRESS is that of its scheduler, such as tcp://10.0.0.2:8786
+    ///
+    /// If all workers are on one host, each of them measures. busy-gil must be installed for the workers; here, a Python with
+    /// distributed is needed. Interpreters (-p) are those of the workers' hosts; the default is the worker's own (docs/production.md).
+    #[arg(long = "dask", value_name = "ADDRESS")]
+    pub scheduler: Option<String>,
+
+    /// The time-out for each host, for each experiment there
+    #[arg(long, value_name = "TIME", default_value = "10min", value_parser = time, requires = "scheduler")]
+    pub host_timeout: Duration,
 }
 
 /// The arguments of `busy check`.
@@ -159,6 +178,10 @@ pub struct CheckArguments {
     /// The time-out for each interpreter
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = time)]
     pub timeout: Duration,
+
+    /// The hosts.
+    #[command(flatten)]
+    pub hosts: HostsArguments,
 
     /// Write the results as JSON to FILE as well, or to stdout (-) instead of the table
     #[arg(long, value_name = "FILE")]

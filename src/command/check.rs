@@ -1,12 +1,13 @@
-//! `busy check`: does a statement release the GIL? One row for each interpreter.
+//! `busy check`: does a statement release the GIL? One row for each interpreter on each host.
 
 use super::arguments::CheckArguments;
-use super::output::{OutputError, note};
+use super::hosts::{self, HostsError};
+use super::output::{Output, OutputError, note};
 use super::session::{Session, SessionError};
 use crate::measure::{self, Answer, MeasureError};
 use crate::process::{SupervisorError, interrupt};
 use crate::provision::scripts;
-use crate::results::{CheckResult, Document, Interpreter, Name, Status, exit_code, now};
+use crate::results::{CheckResult, Document, Host, Interpreter, Name, Status, exit_code, now};
 use crate::show::{self, visible};
 use indicatif::ProgressBar;
 use std::collections::BTreeMap;
@@ -19,6 +20,9 @@ pub enum CheckError {
     /// Something that every measurement needs is not there.
     #[error(transparent)]
     Session(#[from] SessionError),
+    /// The cluster can't be used.
+    #[error(transparent)]
+    Hosts(#[from] HostsError),
     /// The command was interrupted, or a supervisor was lost.
     #[error(transparent)]
     Supervisor(#[from] SupervisorError),
@@ -32,7 +36,49 @@ pub enum CheckError {
 /// # Errors
 /// See [`CheckError`]. What goes wrong on one interpreter is a row.
 pub fn check(arguments: &CheckArguments) -> Result<ExitCode, CheckError> {
-    let mut session = Session::open(&arguments.python, arguments.json.as_deref(), arguments.patience)?;
+    let (document, mut output) = match &arguments.hosts.scheduler {
+        Some(scheduler) => on_cluster(arguments, scheduler)?,
+        None => here(arguments)?,
+    };
+    let interrupted = interrupt::exit_code();
+    if interrupted.is_some() {
+        let rows = document.results.len();
+        note(&format!("busy: interrupted, with {rows} {} checked", if rows == 1 { "row" } else { "rows" }));
+    }
+    if document.results.is_empty() {
+        return Ok(ExitCode::from(interrupted.unwrap_or_default()));
+    }
+    output.write(&document, || show::checks(&document))?;
+    let code = exit_code(document.results.iter().map(CheckResult::row));
+    Ok(ExitCode::from(interrupted.unwrap_or(code)))
+}
+
+/// Checks the statement on one worker of each host of the cluster with this scheduler.
+fn on_cluster(arguments: &CheckArguments, scheduler: &str) -> Result<(Document<CheckResult>, Output), CheckError> {
+    let output = Output::open(arguments.json.as_deref())?;
+    let seconds = |time: Duration| format!("{}s", time.as_secs_f64());
+    let mut options: Vec<String> = ["check", "--json", "-"].map(str::to_owned).into();
+    options.extend([
+        format!("--patience={}", seconds(arguments.patience)),
+        format!("--retries={}", arguments.retries),
+        format!("--timeout={}", seconds(arguments.timeout)),
+    ]);
+    options.extend(arguments.setup.iter().map(|line| format!("--setup={line}")));
+    options.extend(arguments.expect.iter().map(|verdict| format!("--expect={verdict}")));
+    options.extend(arguments.max_stall.map(|most| format!("--max-stall={}", seconds(most))));
+    let operands = ["--".to_owned()].into_iter().chain(arguments.statement.iter().cloned()).collect();
+    let order = hosts::Order {
+        scheduler,
+        timeout: arguments.hosts.host_timeout,
+        units: vec![hosts::unit(options, &arguments.python, operands)],
+    };
+    let blank = |_| blank(arguments, Host::default(), String::new(), Interpreter::default());
+    Ok((hosts::on_hosts(&order, blank, |_| ())?, output))
+}
+
+/// Checks the statement on each interpreter of this machine.
+fn here(arguments: &CheckArguments) -> Result<(Document<CheckResult>, Output), CheckError> {
+    let session = Session::open(&arguments.python, arguments.json.as_deref(), arguments.patience)?;
     let mut document = Document::new();
     let progress = ProgressBar::new_spinner();
     progress.enable_steady_tick(Duration::from_millis(250));
@@ -46,33 +92,19 @@ pub fn check(arguments: &CheckArguments) -> Result<ExitCode, CheckError> {
         }
     }
     progress.finish_and_clear();
-    let interrupted = interrupt::exit_code();
-    if interrupted.is_some() {
-        let rows = document.results.len();
-        note(&format!("busy: interrupted, with {rows} {} checked", if rows == 1 { "row" } else { "rows" }));
-    }
-    if document.results.is_empty() {
-        return Ok(ExitCode::from(interrupted.unwrap_or_default()));
-    }
-    session.output.write(&document, || show::checks(&document))?;
-    let code = exit_code(document.results.iter().map(CheckResult::row));
-    Ok(ExitCode::from(interrupted.unwrap_or(code)))
+    Ok((document, session.output))
 }
 
-/// Checks the statement on one interpreter.
-fn row(
-    arguments: &CheckArguments,
-    interpreter: &Interpreter,
-    session: &Session,
-) -> Result<CheckResult, SupervisorError> {
-    let mut result = CheckResult {
+/// Returns the result of a check that has not begun.
+fn blank(arguments: &CheckArguments, host: Host, libbusy: String, interpreter: Interpreter) -> CheckResult {
+    CheckResult {
         kind: "check".into(),
         setup: arguments.setup.join("\n"),
         statement: arguments.statement.join("\n"),
         started_at: now(),
-        host: session.host.clone(),
-        libbusy: session.libbusy.version(),
-        interpreter: interpreter.clone(),
+        host,
+        libbusy,
+        interpreter,
         status: Status::Ok,
         verdict: None,
         expected: arguments.expect.clone(),
@@ -84,7 +116,16 @@ fn row(
         calls: None,
         reason: None,
         missing: BTreeMap::new(),
-    };
+    }
+}
+
+/// Checks the statement on one interpreter.
+fn row(
+    arguments: &CheckArguments,
+    interpreter: &Interpreter,
+    session: &Session,
+) -> Result<CheckResult, SupervisorError> {
+    let mut result = blank(arguments, session.host.clone(), session.libbusy.version(), interpreter.clone());
     let script = session.scripts.join(scripts::CHECK);
     let check = || {
         let (setup, statement) = (&result.setup, &result.statement);

@@ -1,16 +1,21 @@
-//! `busy run`: experiments on interpreters, their tables, and a kept copy of the results.
+//! `busy run`: experiments on interpreters, of this machine or of several hosts, their tables, and a kept copy of the results.
 
 use super::arguments::RunArguments;
-use super::output::{OutputError, note, print};
+use super::hosts::{self, HostsError};
+use super::output::{Output, OutputError, note, print};
 use super::session::{Session, SessionError};
 use crate::experiments::{self, Bench, Experiment};
 use crate::measure::{MeasureError, Schedule};
 use crate::process::interrupt;
-use crate::results::{Document, Earlier, NewFile, NewFileError, ResumeError, RunResult, exit_code, path_text};
+use crate::results::{
+    Document, Earlier, Host, Interpreter, NewFile, NewFileError, ResumeError, RunResult, Status, exit_code, now,
+    path_text,
+};
 use crate::show::html::Results;
 use crate::show::visible;
 use crate::{paths, show};
 use indicatif::ProgressBar;
+use std::collections::BTreeMap;
 use std::fs;
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
@@ -32,6 +37,9 @@ pub enum RunError {
     /// Something that every measurement needs is not there.
     #[error(transparent)]
     Session(#[from] SessionError),
+    /// The cluster can't be used.
+    #[error(transparent)]
+    Hosts(#[from] HostsError),
     /// The command was interrupted before there was a result, or a supervisor was lost.
     #[error(transparent)]
     Measure(#[from] MeasureError),
@@ -52,6 +60,80 @@ pub fn run(arguments: &RunArguments) -> Result<ExitCode, RunError> {
     if arguments.seconds * arguments.hz.get() > MOST_SAMPLES {
         return Err(RunError::Samples(arguments.seconds, arguments.hz));
     }
+    let (document, mut output, kept) = match &arguments.hosts.scheduler {
+        Some(scheduler) => on_cluster(arguments, scheduler, &chosen)?,
+        None => here(arguments, &chosen)?,
+    };
+    let interrupted = interrupt::exit_code();
+    if interrupted.is_some() {
+        let rows: usize = document.results.iter().map(|result| result.cases.len()).sum();
+        note(&format!("busy: interrupted, with {rows} {} measured", if rows == 1 { "row" } else { "rows" }));
+    }
+    // Without results, an earlier file is not replaced.
+    if document.results.is_empty() {
+        return Ok(ExitCode::from(interrupted.unwrap_or_default()));
+    }
+    let written = output.write(&document, || show::run(&document));
+    for warning in show::warnings(&document) {
+        note(&warning);
+    }
+    // The results have been shown already, so a copy that can't be kept is a warning only.
+    match kept {
+        Ok(path) if output.has_text() => {
+            print(&format!("Kept as {}\n", path.display()))?;
+            match write_page(&document, &path) {
+                Ok(page) => print(&format!("The page of these results: {}\n", page.display()))?,
+                Err(error) => note(&format!("warning: these results have no page: {error}")),
+            }
+        }
+        Ok(_) => {}
+        Err(error) => note(&format!("warning: these results are not kept: {error}")),
+    }
+    written?;
+    let code = exit_code(document.results.iter().map(RunResult::row));
+    Ok(ExitCode::from(interrupted.unwrap_or(code)))
+}
+
+/// The results, their destination, and the file in which they are kept.
+type Measured = (Document, Output, Result<PathBuf, Box<dyn std::error::Error>>);
+
+/// Runs the experiments on one worker of each host of the cluster with this scheduler.
+fn on_cluster(arguments: &RunArguments, scheduler: &str, chosen: &[&'static Experiment]) -> Result<Measured, RunError> {
+    let output = Output::open(arguments.json.as_deref())?;
+    let unit = |experiment: &&'static Experiment| {
+        let mut options: Vec<String> = ["run", "--json", "-"].map(str::to_owned).into();
+        options.extend([
+            format!("--duration={}s", arguments.seconds),
+            format!("--hz={}", arguments.hz),
+            format!("--patience={}s", arguments.patience.as_secs_f64()),
+        ]);
+        hosts::unit(options, &arguments.python, vec!["--".into(), experiment.name.into()])
+    };
+    let order =
+        hosts::Order { scheduler, timeout: arguments.hosts.host_timeout, units: chosen.iter().map(unit).collect() };
+    let blank = |unit: usize| RunResult {
+        kind: "run".into(),
+        experiment: chosen[unit].name.into(),
+        started_at: now(),
+        status: Status::Ok,
+        reason: None,
+        outcome: None,
+        headline: None,
+        host: Host::default(),
+        libbusy: String::new(),
+        interpreter: Interpreter::default(),
+        seconds: arguments.seconds,
+        cases: Vec::new(),
+        missing: BTreeMap::new(),
+    };
+    let keep = Keep::new(paths::runs_on_hosts(), &now());
+    let mut kept = Err("nothing was measured".into());
+    let document = hosts::on_hosts(&order, blank, |document| kept = keep.write(document))?;
+    Ok((document, output, kept))
+}
+
+/// Runs the experiments on the interpreters of this machine.
+fn here(arguments: &RunArguments, chosen: &[&'static Experiment]) -> Result<Measured, RunError> {
     // Before any interpreter is started, which takes a while.
     let mut earlier = arguments.resume.as_ref().map(|file| Earlier::read(file.as_deref())).transpose()?;
     let mut session = Session::open(&arguments.python, arguments.json.as_deref(), arguments.patience)?;
@@ -61,7 +143,7 @@ pub fn run(arguments: &RunArguments) -> Result<ExitCode, RunError> {
     let mut document = Document::new();
     let progress = ProgressBar::new_spinner();
     progress.enable_steady_tick(Duration::from_millis(250));
-    let keep = Keep::new(&document.started_at);
+    let keep = Keep::new(paths::runs(), &document.started_at);
     let mut kept = Err("nothing was measured".into());
     let mut taken_over: Vec<String> = Vec::new();
     let Session { interpreters, libbusy, scripts, host, .. } = &session;
@@ -92,34 +174,7 @@ pub fn run(arguments: &RunArguments) -> Result<ExitCode, RunError> {
     if let Some(earlier) = &earlier {
         note(&report_of_resume(earlier, &taken_over, document.results.len()));
     }
-    let interrupted = interrupt::exit_code();
-    if interrupted.is_some() {
-        let rows: usize = document.results.iter().map(|result| result.cases.len()).sum();
-        note(&format!("busy: interrupted, with {rows} {} measured", if rows == 1 { "row" } else { "rows" }));
-    }
-    // Without results, an earlier file is not replaced.
-    if document.results.is_empty() {
-        return Ok(ExitCode::from(interrupted.unwrap_or_default()));
-    }
-    let written = session.output.write(&document, || show::run(&document));
-    for warning in show::warnings(&document) {
-        note(&warning);
-    }
-    // The results have been shown already, so a copy that can't be kept is a warning only.
-    match kept {
-        Ok(path) if session.output.has_text() => {
-            print(&format!("Kept as {}\n", path.display()))?;
-            match write_page(&document, &path) {
-                Ok(page) => print(&format!("The page of these results: {}\n", page.display()))?,
-                Err(error) => note(&format!("warning: these results have no page: {error}")),
-            }
-        }
-        Ok(_) => {}
-        Err(error) => note(&format!("warning: these results are not kept: {error}")),
-    }
-    written?;
-    let code = exit_code(document.results.iter().map(RunResult::row));
-    Ok(ExitCode::from(interrupted.unwrap_or(code)))
+    Ok((document, session.output, kept))
 }
 
 /// Returns a sentence on the results that were taken over, by the times at which their measurements started.
@@ -150,10 +205,10 @@ fn chosen(names: &[String]) -> Result<Vec<&'static Experiment>, RunError> {
 struct Keep(Result<PathBuf, String>);
 
 impl Keep {
-    fn new(started_at: &str) -> Self {
+    fn new(folder: Option<PathBuf>, started_at: &str) -> Self {
         // Without colons, which some shells and tools treat specially in file names.
         let name = format!("{}.json", started_at.replace(':', "-"));
-        Self(paths::runs().map(|folder| folder.join(name)).ok_or_else(|| "there is no home folder".into()))
+        Self(folder.map(|folder| folder.join(name)).ok_or_else(|| "there is no home folder".into()))
     }
 
     fn write(&self, document: &Document) -> Result<PathBuf, Box<dyn std::error::Error>> {

@@ -34,13 +34,14 @@ pub fn describe(others_percent: f64) -> io::Result<Host> {
     let topology = allowed_cpus().and_then(|cpus| topology(Path::new("/sys/devices/system/cpu"), &cpus));
     let topology = topology.map_err(|reason| missing.insert("topology".into(), reason)).ok();
     Ok(Host {
+        worker: None,
         cpu: model.map_or_else(|| text(uname.machine()), |(_, name)| name.trim().to_owned()),
         cores: thread::available_parallelism()?.get(),
         topology,
         kernel: format!("{} {}", text(uname.sysname()), text(uname.release())),
         machine: text(uname.machine()),
         clocksource: clocksource.map_or_else(|_| "unknown".into(), |name| name.trim().to_owned()),
-        others_percent,
+        others_percent: Some(others_percent),
         time_reads_per_s: None,
         missing,
     })

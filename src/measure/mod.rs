@@ -1,8 +1,9 @@
 //! Measures one case: an experiment's script in a supervised child interpreter, either watched from outside (its
-//! threads' CPU time) or self-reported (the script measures itself); or checks one statement. Also describes the host
+//! threads' CPU time) or self-reported (the script measures itself); or checks one statement. Has the workers of a cluster do the same. Also describes the host
 //! and measures its load.
 
 mod check;
+mod cluster;
 mod figures;
 pub mod host;
 mod sampling;
@@ -10,6 +11,7 @@ mod self_reported;
 mod watched;
 
 pub use check::{Answer, check};
+pub use cluster::{ClusterError, Heard, Unit, run_on_cluster};
 pub use self_reported::{Bounds, measure_self_reported};
 pub use watched::measure_watched;
 

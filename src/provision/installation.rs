@@ -88,6 +88,11 @@ fn packages() -> Vec<PathBuf> {
     folders
 }
 
+/// Returns the Python of the environment into which pip installed the executable, if it did.
+pub fn python() -> Option<PathBuf> {
+    own_folder().map(|own| own.join("python")).filter(|path| path.is_file())
+}
+
 /// Returns the folder of the executable, without symbolic links.
 fn own_folder() -> Option<PathBuf> {
     env::current_exe().ok()?.parent().map(Path::to_path_buf)

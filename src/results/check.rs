@@ -20,9 +20,11 @@ pub struct CheckResult {
     pub started_at: String,
     /// The machine, and how loaded it was.
     pub host: Host,
-    /// The release of libbusy, whose GIL meter was used, as busy_version() returns it.
+    /// The release of libbusy, whose GIL meter was used, as busy_version() returns it; absent if unknown.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub libbusy: String,
-    /// The interpreter.
+    /// The interpreter; absent in the JSON if it is unknown.
+    #[serde(default, skip_serializing_if = "Interpreter::is_unknown")]
     pub interpreter: Interpreter,
     /// Whether it could be checked.
     pub status: Status,

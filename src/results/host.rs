@@ -7,30 +7,49 @@ use std::collections::BTreeMap;
 pub const TOO_LOADED_PERCENT: f64 = 10.0;
 
 /// A machine, and how loaded it was.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Host {
-    /// The processor's own name.
+    /// The worker of a dask cluster that measured (`--dask`); absent if the command itself did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub worker: Option<Worker>,
+    /// The processor's own name. This and the fields below are empty, and absent in the JSON, if the worker gave no result.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub cpu: String,
     /// The number of cores that this process may use.
+    #[serde(default, skip_serializing_if = "is_zero")]
     pub cores: usize,
     /// How the CPUs that this process may use share cores and sockets, as the kernel reports it. A hypervisor may present
     /// the two threads of one core as two cores.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub topology: Option<Topology>,
     /// The kernel's name and release.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub kernel: String,
     /// The machine type, such as x86_64.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub machine: String,
     /// The clock source behind CLOCK_MONOTONIC: tsc, kvm-clock, hpet, ...
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub clocksource: String,
     /// The CPU utilization of other processes just before the first measurement, in percent of one core.
-    pub others_percent: f64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub others_percent: Option<f64>,
     /// The number of times per second that time(2), the clock of the talk's native loop, can be read here.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub time_reads_per_s: Option<f64>,
     /// The figures that could not be had, with the reasons.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub missing: BTreeMap<String, String>,
+}
+
+/// A worker of a dask cluster.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Worker {
+    /// The address at which the scheduler knows it: tcp://10.0.0.3:40123.
+    pub address: String,
+    /// Its machine's own name; absent if it did not answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host_name: Option<String>,
 }
 
 /// How CPUs share cores and sockets.
@@ -55,9 +74,24 @@ impl Topology {
 }
 
 impl Host {
+    /// Returns the machine of a worker that gave no result, for this reason.
+    pub fn unknown(worker: Worker, reason: &str) -> Self {
+        let figures = ["cpu", "cores", "topology", "kernel", "machine", "clocksource", "others_percent"];
+        let missing = figures.map(|figure| (figure.to_owned(), reason.to_owned())).into();
+        Self { worker: Some(worker), missing, ..Self::default() }
+    }
+
+    /// Returns false for the machine of a worker that gave no result.
+    pub fn is_known(&self) -> bool {
+        !self.cpu.is_empty()
+    }
+
     /// Returns the machine in one line, for the foot of a table.
     pub fn title(&self) -> String {
         let Self { cpu, cores, kernel, clocksource, .. } = self;
+        if !self.is_known() {
+            return "unknown, since its worker gave no result.".into();
+        }
         let cpus = counted(*cores, "CPU");
         let topology = self.topology_title();
         format!("{cpu}, {cpus} ({topology}), {kernel}, clock source {clocksource}.")
@@ -77,6 +111,10 @@ impl Host {
     }
 }
 
+fn is_zero(number: &usize) -> bool {
+    *number == 0
+}
+
 fn counted(number: usize, what: &str) -> String {
     format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }
@@ -86,13 +124,14 @@ impl Host {
     /// Returns a quiet machine with two cores.
     pub(crate) fn example() -> Self {
         Self {
+            worker: None,
             cpu: "Some CPU".into(),
             cores: 2,
             topology: Some(Topology { sockets: 1, cores: 2, threads: 2, siblings: Vec::new() }),
             kernel: "Linux 6.1".into(),
             machine: "x86_64".into(),
             clocksource: "tsc".into(),
-            others_percent: 0.0,
+            others_percent: Some(0.0),
             time_reads_per_s: Some(450e6),
             missing: BTreeMap::new(),
         }

@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 /// An interpreter, by its own account.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Interpreter {
     /// The exact version, such as "3.11.7". For implementations other than CPython, the version of the language.
     pub version: String,
@@ -60,6 +60,11 @@ impl Interpreter {
             (true, true) => "t with its GIL switched on",
         };
         format!("{name} {version}{gil}")
+    }
+
+    /// Returns true if nothing is known of it: the worker of a dask cluster that was to run it gave no result.
+    pub fn is_unknown(&self) -> bool {
+        self.version.is_empty()
     }
 
     /// Returns true before CPython 3.2, whose GIL is the talk's: released every 100 bytecodes, with a signal to all waiters.

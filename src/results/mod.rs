@@ -5,6 +5,7 @@
 
 mod any;
 mod check;
+mod cluster;
 mod document;
 mod host;
 mod interpreter;
@@ -17,8 +18,9 @@ mod run;
 
 pub use any::{AnyResult, ReadError, read_results};
 pub use check::{CheckResult, Verdict};
+pub use cluster::{Merged, OnHost};
 pub use document::{Document, SCHEMA, now};
-pub use host::{Host, TOO_LOADED_PERCENT, Topology};
+pub use host::{Host, TOO_LOADED_PERCENT, Topology, Worker};
 pub use interpreter::{Interpreter, path_text};
 pub use labels::Labels;
 pub use new_file::{NewFile, NewFileError};

@@ -3,6 +3,7 @@
 use super::{Host, Interpreter, Name, Row, Status};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::path::Path;
 
 /// The metric of a watched case: the CPU utilization of a process that ran beside the threads as a control, in percent of one core.
 pub const CONTROL_CPU: &str = "control_cpu_percent";
@@ -30,9 +31,11 @@ pub struct RunResult {
     pub headline: Option<String>,
     /// The machine, and how loaded it was.
     pub host: Host,
-    /// The release of the libbusy that did the native waits, as busy_version() returns it.
+    /// The release of the libbusy that did the native waits, as busy_version() returns it; absent if unknown.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub libbusy: String,
-    /// The interpreter.
+    /// The interpreter; absent in the JSON if it is unknown.
+    #[serde(default, skip_serializing_if = "Interpreter::is_unknown")]
     pub interpreter: Interpreter,
     /// The requested duration of each case, in seconds.
     pub seconds: u32,
@@ -207,6 +210,11 @@ impl RunResult {
     /// Returns the Python version since which one of the cases differs from the talk's.
     pub fn changed_since(&self) -> Option<&str> {
         self.cases.iter().find_map(|case| case.judgement.as_ref()?.changed_since.as_deref())
+    }
+
+    /// Returns what distinguishes the interpreters on all hosts: the worker's address, and the command.
+    pub fn place(&self) -> (Option<&str>, &Path) {
+        (self.host.worker.as_ref().map(|worker| worker.address.as_str()), &self.interpreter.command)
     }
 
     /// Returns how this result counts for the exit code.

@@ -1,4 +1,4 @@
-//! The results of a check: a row for each interpreter, and the reasons below.
+//! The results of a check: a row for each interpreter on each host, and the reasons below.
 
 use super::{BOLD, foot, indented, table, visible, wrapped};
 use crate::results::{CheckResult, Document, Labels, Row, Status, Verdict};
@@ -14,9 +14,9 @@ pub fn checks(document: &Document<CheckResult>) -> String {
     let mut text = String::new();
     let statement = &document.results[0].statement;
     writeln!(text, "{}", wrapped(&format!("{BOLD}check{BOLD:#} {}", visible(statement)))).unwrap();
-    let interpreters = document.results.iter().map(|result| &result.interpreter);
-    let labels = Labels::new(interpreters.clone());
-    let label = |result: &CheckResult| visible(&labels.of(&result.interpreter));
+    let places = document.results.iter().map(|result| (&result.host, &result.interpreter));
+    let labels = Labels::new(places.clone());
+    let label = |result: &CheckResult| visible(&labels.of(&result.host, &result.interpreter));
     let mut table = table(["", "verdict", "held", "longest hold", "longest stall\nof others", "calls"]);
     for result in &document.results {
         table.add_row([
@@ -36,7 +36,7 @@ pub fn checks(document: &Document<CheckResult>) -> String {
         }
     }
     writeln!(text, "{}", wrapped(CAUTION)).unwrap();
-    writeln!(text, "{}", foot(&document.results[0].host.title(), interpreters)).unwrap();
+    writeln!(text, "{}", foot(places)).unwrap();
     text
 }
 

@@ -133,7 +133,11 @@ fn cases<'a>(results: &[&'a RunResult], belongs: fn(&Case) -> bool) -> Vec<(&'a 
 
 /// Returns the interpreter's label, indented below the title of the case, if there are several; else the title.
 fn first_cell(result: &RunResult, results: &[&RunResult], labels: &Labels, title: &str) -> String {
-    if results.len() > 1 { format!("  {}", visible(&labels.of(&result.interpreter))) } else { title.to_owned() }
+    if results.len() > 1 {
+        format!("  {}", visible(&labels.of(&result.host, &result.interpreter)))
+    } else {
+        title.to_owned()
+    }
 }
 
 /// Formats a metric: numbers with three digits, lists with commas.
@@ -172,7 +176,7 @@ mod tests {
             "libbusy": "0.1.0", "interpreter": Interpreter::example("3", (3, 11)),
         }))
         .unwrap();
-        let labels = Labels::new([&result.interpreter]);
+        let labels = Labels::new([(&result.host, &result.interpreter)]);
         let names: &[&str] = &["in-turn", "beside-computing", "(generators)", "(threads)"];
         let (heads, no_heads): (&[&str], &[&str]) = (&["switches", "compute", "longest"], &[]);
         for (width, heads) in [(87, heads), (80, no_heads), (60, no_heads)] {

@@ -1,11 +1,11 @@
-//! A matrix of experiments by interpreters: each cell has the most important figure, and a mark that compares it with the talk's.
+//! A matrix of experiments by interpreters, and by hosts if there are several: each cell has the most important figure, and a
+//! mark that compares it with the talk's.
 
 use super::{BOLD, indented, table, visible, width, wrapped};
 use crate::experiments;
 use crate::results::{Document, Labels, Outcome, RunResult, Status};
 use std::collections::HashSet;
 use std::fmt::Write;
-use std::path::Path;
 
 /// The meaning of the marks in the cells, below the matrix.
 pub(super) const LEGEND: &str = "= as in the talk; >V changed since Python V, as expected; ? inconclusive; ! not as expected. The reasons \
@@ -14,19 +14,23 @@ pub(super) const LEGEND: &str = "= as in the talk; >V changed since Python V, as
 /// The largest number of experiments that get a table each, with all their figures.
 const FEW: usize = 3;
 
-/// Returns true if there are several interpreters and more than a few experiments.
+/// Returns true if there are several interpreters, or hosts, and more than a few experiments.
 pub(super) fn fits(document: &Document) -> bool {
-    let paths: HashSet<_> = document.results.iter().map(|result| &result.interpreter.command).collect();
+    let places: HashSet<_> = document.results.iter().map(RunResult::place).collect();
     let experiments: HashSet<_> = document.results.iter().map(|result| &result.experiment).collect();
-    paths.len() > 1 && experiments.len() > FEW
+    places.len() > 1 && experiments.len() > FEW
 }
 
 /// Returns the matrix, in as many parts as the terminal's width needs, and the explanations below it.
 pub(super) fn render(document: &Document, labels: &Labels) -> String {
-    let mut interpreters: Vec<&RunResult> = Vec::new();
+    // Of each interpreter on each host, the first result.
+    let mut places: Vec<&RunResult> = Vec::new();
     for result in &document.results {
-        if !interpreters.iter().any(|known| known.interpreter.command == result.interpreter.command) {
-            interpreters.push(result);
+        // What failed without an interpreter is in each column of its host.
+        let is_in_others = result.interpreter.is_unknown()
+            && document.results.iter().any(|other| is_of_host(other, result) && !other.interpreter.is_unknown());
+        if !is_in_others && !places.iter().any(|known| known.place() == result.place()) {
+            places.push(result);
         }
     }
     let rows: Vec<_> = experiments::ALL
@@ -34,16 +38,18 @@ pub(super) fn render(document: &Document, labels: &Labels) -> String {
         .filter(|experiment| document.results.iter().any(|result| result.experiment == experiment.name))
         .collect();
     let mut text = String::new();
-    for part in interpreters.chunks(columns(document, labels)) {
-        let names = part.iter().map(|result| visible(&labels.of(&result.interpreter)));
+    for part in places.chunks(columns(document, labels)) {
+        let names = part.iter().map(|result| visible(&labels.of(&result.host, &result.interpreter)));
         let mut table = table([String::new()].into_iter().chain(names));
         for experiment in &rows {
-            let of = |path: &Path| {
-                let is_it =
-                    |result: &&RunResult| result.experiment == experiment.name && result.interpreter.command == path;
+            let of = |column: &RunResult| {
+                let is_it = |result: &&RunResult| {
+                    let is_of_all = result.interpreter.is_unknown() && is_of_host(result, column);
+                    result.experiment == experiment.name && (is_of_all || result.place() == column.place())
+                };
                 document.results.iter().find(is_it).map_or_else(String::new, cell)
             };
-            let cells = part.iter().map(|result| of(&result.interpreter.command));
+            let cells = part.iter().map(|column| of(column));
             table.add_row([experiment.name.to_owned()].into_iter().chain(cells));
         }
         writeln!(text, "{table}\n").unwrap();
@@ -53,10 +59,15 @@ pub(super) fn render(document: &Document, labels: &Labels) -> String {
     text
 }
 
-/// Returns the number of interpreters that fit side by side.
+fn is_of_host(one: &RunResult, other: &RunResult) -> bool {
+    one.host.worker == other.host.worker
+}
+
+/// Returns the number of columns that fit side by side.
 fn columns(document: &Document, labels: &Labels) -> usize {
     let widest = |texts: &mut dyn Iterator<Item = String>| texts.map(|text| text.chars().count()).max().unwrap_or(0);
-    let heads = widest(&mut document.results.iter().map(|result| visible(&labels.of(&result.interpreter))));
+    let heads =
+        widest(&mut document.results.iter().map(|result| visible(&labels.of(&result.host, &result.interpreter))));
     let cells = widest(&mut document.results.iter().map(cell)).max(heads) + 3;
     let names = widest(&mut document.results.iter().map(|result| result.experiment.to_string())) + 3;
     (width().saturating_sub(names) / cells).max(1)
@@ -82,7 +93,7 @@ pub(super) fn cell(result: &RunResult) -> String {
 fn explanations(document: &Document, labels: &Labels) -> String {
     let mut reasons: Vec<(String, String, Vec<String>)> = Vec::new();
     let mut add = |result: &RunResult, what: String, reason: &str| {
-        let name = visible(&labels.of(&result.interpreter));
+        let name = visible(&labels.of(&result.host, &result.interpreter));
         let known = reasons.iter_mut().find(|(known, other, _)| *known == what && other == reason);
         match known {
             Some((.., names)) if !names.contains(&name) => names.push(name),

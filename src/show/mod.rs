@@ -13,7 +13,7 @@ pub use check::checks;
 pub use record::record;
 pub use run::{run, warnings};
 
-use crate::results::{Interpreter, Labels, path_text};
+use crate::results::{Host, Interpreter, Labels, path_text};
 use anstyle::Style;
 use comfy_table::{ContentArrangement, LineStyle, Table, TableStyle, presets};
 use textwrap::{WordSeparator, WordSplitter};
@@ -75,10 +75,12 @@ fn at_blanks() -> textwrap::Options<'static> {
     textwrap::Options::new(width()).word_splitter(WordSplitter::NoHyphenation).word_separator(WordSeparator::AsciiSpace)
 }
 
-/// Returns the line that names the machine of the results, after one for the interpreter if there is only one.
-fn foot<'a>(host: &str, interpreters: impl Iterator<Item = &'a Interpreter> + Clone) -> String {
+/// Returns a line for each machine of the results, after one for the interpreter if there is only one.
+fn foot<'a>(places: impl Iterator<Item = (&'a Host, &'a Interpreter)> + Clone) -> String {
     let mut text = String::new();
-    if let (Some(one), true) = (interpreters.clone().next(), Labels::new(interpreters).is_single()) {
+    let labels = Labels::new(places.clone());
+    let interpreters = places.clone().map(|(_, interpreter)| interpreter);
+    if let (Some(one), true) = (interpreters.clone().find(|one| !one.is_unknown()), labels.is_single()) {
         let launched = if one.path == one.command || one.path.as_os_str().is_empty() {
             String::new()
         } else {
@@ -87,7 +89,8 @@ fn foot<'a>(host: &str, interpreters: impl Iterator<Item = &'a Interpreter> + Cl
         let line = format!("{}: {}{launched}", one.title(), path_text(&one.command));
         text = format!("{}\n", wrapped(&visible(&line)));
     }
-    text + &wrapped(&visible(host))
+    let titles = labels.host_titles(places.map(|(host, _)| host));
+    text + &titles.iter().map(|title| wrapped(&visible(title))).collect::<Vec<_>>().join("\n")
 }
 
 /// Wraps a line of explanation below a table.

@@ -2,14 +2,17 @@
 
 use super::{BOLD, figures, foot, indented, matrix, visible, wrapped};
 use crate::experiments::{self, Experiment, title};
-use crate::results::{Case, Document, Host, Labels, Outcome, RunResult, Status, TOO_LOADED_PERCENT, Topology};
+use crate::results::{
+    Case, Document, Host, Interpreter, Labels, Outcome, RunResult, Status, TOO_LOADED_PERCENT, Topology,
+};
+use std::collections::HashSet;
 use std::fmt::Write;
 
 /// Returns the whole text, with ANSI styles that the writer may have to strip: a table for each experiment over all
 /// interpreters, or one matrix if there are several of both.
 pub fn run(document: &Document) -> String {
     let mut text = String::new();
-    let labels = Labels::new(document.results.iter().map(|result| &result.interpreter));
+    let labels = Labels::new(places(document));
     if matrix::fits(document) {
         text = matrix::render(document, &labels);
         text.push_str(&footnotes(document));
@@ -28,7 +31,7 @@ pub fn run(document: &Document) -> String {
             writeln!(text, "{table}\n").unwrap();
         }
         for result in &results {
-            let name = (results.len() > 1).then(|| visible(&labels.of(&result.interpreter)));
+            let name = (results.len() > 1).then(|| visible(&labels.of(&result.host, &result.interpreter)));
             text.push_str(&sentences(result, name.as_deref(), explains(result, &results)));
         }
         text.push('\n');
@@ -37,11 +40,20 @@ pub fn run(document: &Document) -> String {
     text
 }
 
+/// Yields the host and the interpreter of each result.
+fn places(document: &Document) -> impl Iterator<Item = (&Host, &Interpreter)> + Clone {
+    document.results.iter().map(|result| (&result.host, &result.interpreter))
+}
+
 fn heading(experiment: &Experiment, results: &[&RunResult]) -> String {
     let (name, slides, shows) = (experiment.name, experiment.slides, experiment.shows);
-    let on = match results {
-        [result] => visible(&result.interpreter.title()),
-        _ => format!("{} interpreters", results.len()),
+    let hosts: HashSet<_> = results.iter().map(|result| result.place().0).collect();
+    let on = match (results, hosts.len()) {
+        ([result], _) if result.interpreter.is_unknown() => "an unknown interpreter".into(),
+        ([result], _) => visible(&result.interpreter.title()),
+        (_, 1) => format!("{} interpreters", results.len()),
+        (_, hosts) if hosts == results.len() => format!("{hosts} hosts"),
+        (_, hosts) => format!("{hosts} hosts, {} interpreters", results.len()),
     };
     let seconds = results[0].seconds;
     let slides = if slides.contains('-') { format!("slides {slides}") } else { format!("slide {slides}") };
@@ -89,13 +101,10 @@ fn sentences(result: &RunResult, interpreter: Option<&str>, explains: bool) -> S
 }
 
 fn footnotes(document: &Document) -> String {
-    let mut hosts: Vec<&Host> = document.results.iter().map(|result| &result.host).collect();
-    hosts.dedup_by(|one, other| one.title() == other.title());
     let mut notes = String::new();
-    let titles = hosts.iter().map(|host| host.title()).collect::<Vec<_>>().join("\n");
-    let interpreters = document.results.iter().map(|result| &result.interpreter);
-    writeln!(notes, "{}", foot(&titles, interpreters)).unwrap();
-    if let Some(rate) = hosts.first().and_then(|host| host.time_reads_per_s).filter(|_| has_watched(document)) {
+    writeln!(notes, "{}", foot(places(document))).unwrap();
+    let mut rates = document.results.iter().filter_map(|result| result.host.time_reads_per_s);
+    if let Some(rate) = rates.next().filter(|_| has_watched(document)) {
         let line = format!(
             "Native counts are polls of CLOCK_MONOTONIC; the talk's were polls of time(2), which this machine can read \
              {:.0} M times per second. The talk's figures: CPython 2.7, two cores, 10 s per row.",
@@ -110,8 +119,8 @@ fn footnotes(document: &Document) -> String {
 pub fn warnings(document: &Document) -> Vec<String> {
     let mut warnings = Vec::new();
     let hosts = document.results.iter().map(|result| &result.host);
-    let others_percent = hosts.clone().map(|host| host.others_percent).fold(0.0, f64::max);
-    let cores = hosts.map(|host| host.cores).min().unwrap_or(0);
+    let others_percent = hosts.clone().filter_map(|host| host.others_percent).fold(0.0, f64::max);
+    let cores = hosts.filter(|host| host.is_known()).map(|host| host.cores).min().unwrap_or(0);
     if !has_watched(document) {
         return warnings;
     }
@@ -163,7 +172,7 @@ fn worst(document: &Document, percent: fn(&Case) -> Option<f64>) -> Option<(f64,
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::results::{CpuFigures, Interpreter, Judgement, Name, SamplerFigures, ThreadFigures};
+    use crate::results::{CpuFigures, Judgement, Name, OnHost, SamplerFigures, ThreadFigures, Worker};
     use std::collections::BTreeMap;
 
     fn case(case: &'static str, variant: Option<&'static str>, counts: &[(&str, u64)], outcome: Outcome) -> Case {
@@ -260,6 +269,49 @@ mod tests {
         assert!(text.contains("two-internal") && text.contains("CPU %"), "{text}");
         let row = text.lines().find(|line| line.contains("collect+with_lock ")).expect("a row of its own");
         assert!(text.contains("gc.collect(), s") && row.contains("1.25") && !row.contains("NaN"), "{text}");
+    }
+
+    /// Returns results of so many experiments on each of two hosts. The last one of the second host has failed.
+    fn on_two_hosts(experiments: usize) -> Document {
+        let mut results = Vec::new();
+        for number in [1, 2] {
+            let worker =
+                Worker { address: format!("tcp://10.0.0.{number}:4000"), host_name: Some(format!("node{number}")) };
+            results.extend(experiments::ALL[..experiments].iter().map(|experiment| {
+                let mut result = document().results.swap_remove(0);
+                (result.experiment, result.outcome) = (experiment.name.into(), Some(Outcome::AsExpected));
+                result.host.worker = Some(worker.clone());
+                result
+            }));
+        }
+        let last = results.last_mut().unwrap();
+        last.cases.clear();
+        last.outcome = None;
+        last.fail(last.host.worker.clone().unwrap(), "the worker was killed");
+        Document { results, ..document() }
+    }
+
+    #[test]
+    fn hosts_are_the_columns_of_a_matrix_and_a_host_that_failed_has_its_cell() {
+        let document = on_two_hosts(5);
+        let text = anstream::adapter::strip_str(&run(&document)).to_string();
+        let header = text.lines().nth(1).unwrap();
+        // One interpreter on each host, so that the host is enough.
+        assert_eq!(header.split_whitespace().collect::<Vec<_>>(), ["node1", "node2"], "{text}");
+        let last = text.lines().find(|line| line.trim_start().starts_with(experiments::ALL[4].name)).unwrap();
+        assert!(last.trim_end().ends_with("failed"), "{text}");
+        assert!(
+            text.contains(&format!("{} failed on node2: the worker was killed", experiments::ALL[4].name)),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn hosts_are_the_rows_of_a_table_and_a_host_that_failed_has_its_reason() {
+        let text = anstream::adapter::strip_str(&run(&on_two_hosts(1))).to_string();
+        assert!(text.contains("on 2 hosts, 2 s per row") && text.contains("  node1 "), "{text}");
+        assert!(text.contains("node2 failed: the worker was killed"), "{text}");
+        assert!(text.contains("node1: Some CPU") && text.contains("node2: unknown"), "{text}");
     }
 
     #[test]

@@ -13,7 +13,7 @@ macro_rules! texts {
     };
 }
 
-/// The scripts of the experiments and of `busy check`, and the modules that they import.
+/// The scripts of the experiments, of `busy check` and of `--dask`, and the modules that they import.
 const SCRIPTS: &[Text] = texts![
     "reporting.py" in "experiments",
     "slide04_csp.py" in "experiments",
@@ -36,6 +36,8 @@ const SCRIPTS: &[Text] = texts![
     "interpreter_loops.py" in "experiments",
     "slide02_no_gil.py" in "experiments",
     "check.py" in "src/provision/scripts",
+    "dask_hosts.py" in "src/provision/scripts",
+    "dask_worker.py" in "src/provision/scripts",
     "_verdict.py" in "pyext/python/busy",
     "_background.py" in "pyext/python/busy",
     "_units.py" in "pyext/python/busy",
@@ -45,6 +47,9 @@ const SCRIPTS: &[Text] = texts![
 
 /// The script of `busy check`.
 pub const CHECK: &str = "check.py";
+
+/// The script that has the workers of a dask cluster run busy.
+pub const DASK_HOSTS: &str = "dask_hosts.py";
 
 /// Unpacks the scripts and returns their folder.
 ///

@@ -13,27 +13,27 @@ pub(super) struct Places {
 
 impl Places {
     pub(super) fn new<'a>(all: impl Iterator<Item = (&'a Host, &'a Interpreter)> + Clone) -> Self {
-        let labels = Labels::new(all.clone().map(|(_, interpreter)| interpreter));
-        let (mut hosts, mut interpreters) = (Vec::new(), Vec::new());
+        let labels = Labels::new(all.clone());
+        let hosts = labels.host_titles(all.clone().map(|(host, _)| host));
+        let mut interpreters = Vec::new();
         for (host, interpreter) in all {
-            let title = host.title();
-            if !hosts.contains(&title) {
-                hosts.push(title);
-            }
             let title =
-                (labels.of(interpreter), format!("{}: {}", interpreter.title(), path_text(&interpreter.command)));
-            if !interpreters.contains(&title) {
+                (labels.of(host, interpreter), format!("{}: {}", interpreter.title(), path_text(&interpreter.command)));
+            if !interpreter.is_unknown() && !interpreters.contains(&title) {
                 interpreters.push(title);
             }
         }
         Self { labels, hosts, interpreters }
     }
 
-    /// Returns the name of the interpreter, with the number of the machine if there are several.
+    /// Returns the name of the interpreter, with the name of the host or the number of the machine if there are several.
     pub(super) fn of(&self, host: &Host, interpreter: &Interpreter) -> String {
-        let name = self.labels.of(interpreter);
-        match self.hosts.iter().position(|title| *title == host.title()) {
-            Some(place) if self.hosts.len() > 1 => format!("{name} on machine {}", place + 1),
+        let name = self.labels.of(host, interpreter);
+        let title = self.labels.host_title(host);
+        match self.hosts.iter().position(|known| *known == title) {
+            Some(place) if self.hosts.len() > 1 && self.labels.host(host).is_none() => {
+                format!("{name} on machine {}", place + 1)
+            }
             _ => name,
         }
     }

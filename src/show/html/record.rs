@@ -151,10 +151,10 @@ fn note(picture: &Picture, recording: &Recording) -> String {
 
 fn load(result: &RecordResult) -> String {
     match &result.host {
-        Some(host) if host.others_percent > TOO_LOADED_PERCENT => format!(
+        Some(Host { others_percent: Some(others), .. }) if *others > TOO_LOADED_PERCENT => format!(
             "Other programs used {:.0} % of a core during the recording: some threads may have waited longer, or lacked a CPU, \
              for that reason.",
-            host.others_percent
+            others
         ),
         _ => String::new(),
     }
@@ -217,7 +217,9 @@ fn facts(result: &RecordResult) -> Vec<(&'static str, String)> {
     facts.push(("end", ended));
     if let Some(host) = &result.host {
         facts.push(("machine", Host::title(host)));
-        facts.push(("other processes", format!("{:.1} % of a core during the recording", host.others_percent)));
+        if let Some(others) = host.others_percent {
+            facts.push(("other processes", format!("{others:.1} % of a core during the recording")));
+        }
     }
     for process in &result.processes {
         let interpreter = &process.interpreter;
