@@ -214,12 +214,14 @@ class Running:
 
 
 def test_a_worker_that_is_killed_meanwhile_is_a_failed_row_and_the_rest_goes_on(tmp_path):
-    flag = tmp_path / "flag"
-    statement = f"sum(range(300000)) if os.path.exists({str(flag)!r}) else time.sleep(3000)"
+    begun, flag = tmp_path / "begun", tmp_path / "flag"
+    endless = f"[open({str(begun)!r}, 'w').close(), time.sleep(3000)]"
+    statement = f"sum(range(300000)) if os.path.exists({str(flag)!r}) else {endless}"
     with local() as cluster:
         before = workers_of(cluster)
         pids = {nanny.worker_address: nanny.pid for nanny in cluster.workers.values()}
         with Running(cluster, tmp_path, statement) as running:
+            until(begun.exists)
             flag.touch()
             # Workers of one machine take turns, in this order.
             os.kill(pids[before[0]], signal.SIGKILL)

@@ -52,6 +52,18 @@ pub struct Worker {
     pub host_name: Option<String>,
 }
 
+impl Worker {
+    /// Returns the name of its machine, or else its place: the address without the protocol.
+    pub fn name(&self) -> &str {
+        self.host_name.as_deref().unwrap_or_else(|| self.place())
+    }
+
+    /// Returns the address without the protocol.
+    pub fn place(&self) -> &str {
+        self.address.split_once("://").map_or(&*self.address, |(_, place)| place)
+    }
+}
+
 /// How CPUs share cores and sockets.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Topology {

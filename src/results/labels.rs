@@ -52,7 +52,7 @@ impl Labels {
         match self.host(host) {
             Some(host) if self.is_by_host || name.is_empty() => host.to_owned(),
             Some(host) => format!("{host}: {name}"),
-            None if name.is_empty() => "unknown".into(),
+            None if name.is_empty() => host.worker.as_ref().map_or("unknown", Worker::name).to_owned(),
             None => name,
         }
     }
@@ -62,9 +62,9 @@ impl Labels {
         self.hosts.get(host.worker.as_ref()?).map(String::as_str)
     }
 
-    /// Returns the machine in one line, with the host's name before it if there are several.
+    /// Returns the machine in one line, with the host's name before it if it is not this machine.
     pub fn host_title(&self, host: &Host) -> String {
-        match self.host(host) {
+        match self.host(host).or_else(|| host.worker.as_ref().map(Worker::name)) {
             Some(name) => format!("{name}: {}", host.title()),
             None => host.title(),
         }
@@ -96,7 +96,7 @@ fn host_labels<'a>(workers: impl Iterator<Item = &'a Worker> + Clone) -> BTreeMa
         let with_its_name = workers.clone().filter(|other| other.host_name == worker.host_name).count();
         match &worker.host_name {
             Some(name) if with_its_name == 1 => name.clone(),
-            _ => worker.address.split_once("://").map_or(&*worker.address, |(_, place)| place).to_owned(),
+            _ => worker.place().to_owned(),
         }
     };
     workers.clone().map(|worker| (worker.clone(), label(worker))).collect()
@@ -167,7 +167,8 @@ mod tests {
         let python = Some(("3.11.7", "/a/python"));
         let found = on_hosts(&[("node", "127.0.0.1:4", python), ("node", "127.0.0.1:5", python), ("", "2:4", None)]);
         assert_eq!(found, ["127.0.0.1:4", "127.0.0.1:5", "2:4"]);
-        assert_eq!(on_hosts(&[("", "2:4", None)]), ["unknown"]);
+        assert_eq!(on_hosts(&[("", "2:4", None)]), ["2:4"]);
+        assert_eq!(on_hosts(&[("node", "2:4", None)]), ["node"]);
     }
 
     #[test]
