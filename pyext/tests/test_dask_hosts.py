@@ -97,7 +97,9 @@ def test_a_check_has_a_row_of_each_worker_with_its_host(cluster, tmp_path):
 
 
 def test_a_run_has_a_row_of_each_worker_and_is_kept_apart_from_runs_of_this_machine(cluster, tmp_path):
-    code, document, errors = busy(tmp_path, "run", "ctypes", "-d", "1", "--dask", cluster.scheduler_address)
+    code, document, errors = busy(
+        tmp_path, "run", "ctypes", "-d", "1", "--patience", "10ms", "--dask", cluster.scheduler_address
+    )
     # What the experiment shows on a loaded machine is no matter of this test.
     assert code in (0, 1, 3), errors
     assert addresses(document) == workers_of(cluster)

@@ -84,10 +84,10 @@ def work(order):
         stderr.seek(0)
         document, notes = stdout.read().decode(errors="replace"), stderr.read().decode(errors="replace")
     if not document.strip():
-        last = (notes.strip().splitlines() or ["it printed nothing"])[-1]
-        return {
-            "failed": last if last.startswith("busy: ") else f"busy ended with {process.returncode}: {last}"
-        }
+        lines = notes.strip().splitlines() or ["it printed nothing"]
+        # An option that an older release does not know has its reason in the first line.
+        reason = next((line for line in lines if line.startswith(("busy: ", "error: "))), lines[-1])
+        return {"failed": f"on the worker, busy ended with {process.returncode}: {reason}"}
     return {
         "document": document,
         "notes": [line for line in notes.splitlines() if line.startswith("skipped: ")],
