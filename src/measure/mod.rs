@@ -1,6 +1,6 @@
 //! Measures one case: an experiment's script in a supervised child interpreter, either watched from outside (its
-//! threads' CPU time) or self-reported (the script measures itself); or checks one statement. Has the workers of a cluster do the same. Also describes the host
-//! and measures its load.
+//! threads' CPU time) or self-reported (the script measures itself); or checks one statement. Has the workers of a cluster
+//! do the same. Also describes the host and measures its load.
 
 mod check;
 mod cluster;
