@@ -11,7 +11,8 @@ pub enum Cause {
     /// The holder was in a call that did not return to the interpreter, and did not release the GIL.
     #[serde(rename = "native call")]
     NativeCall,
-    /// The holder ran Python code. It was not requested to drop the GIL yet, since the switch interval is long.
+    /// The holder ran Python code. It dropped the GIL only on request, and got it back; or it was not requested yet, since
+    /// the switch interval is long.
     #[serde(rename = "Python code")]
     PythonCode,
     /// Other threads held the GIL in turn, each for a short time.

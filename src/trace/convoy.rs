@@ -12,14 +12,35 @@ pub(super) struct Convoy {
     pub(super) span: Span,
     waiters: BTreeSet<u64>,
     lost_ns: u64,
-    /// How long each row held the GIL meanwhile, and its thread.
-    held: BTreeMap<u64, (u64, u32)>,
+    /// What each row did meanwhile.
+    holders: BTreeMap<u64, Holder>,
+}
+
+/// A thread that held the GIL in turn with others.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+struct Holder {
+    tid: u32,
+    held_ns: u64,
+    /// How long were the holds that it ended on request, and their number.
+    dropped_ns: u64,
+    drops: u64,
+}
+
+impl Holder {
+    /// Returns true if it held the GIL for most of `span_ns`, as Python code does: for a switch interval each time, since it
+    /// drops the GIL on request, and often gets it back. It would be dropped later by native calls, and earlier by waits.
+    fn runs_python(&self, span_ns: u64, interval_ns: u64) -> bool {
+        let mean_ns = self.dropped_ns / self.drops.max(1);
+        self.held_ns > span_ns / 2
+            && self.dropped_ns > self.held_ns / 5 * 4
+            && (interval_ns / 2..interval_ns / 2 * 3).contains(&mean_ns)
+    }
 }
 
 impl Convoy {
     pub(super) fn new(from: u64) -> Self {
         let span = Span { from, to: from };
-        Self { span, waiters: BTreeSet::new(), lost_ns: 0, held: BTreeMap::new() }
+        Self { span, waiters: BTreeSet::new(), lost_ns: 0, holders: BTreeMap::new() }
     }
 
     /// Adds a wait. The waits come in the order of their starts.
@@ -29,26 +50,33 @@ impl Convoy {
         // The part before is counted already.
         let rest = Span { from: wait.from.max(self.span.to), to: wait.to };
         for (row, thread) in rows {
-            self.held.entry(*row).or_insert((0, thread.tid)).0 += thread.holds_in(rest).map(Span::length).sum::<u64>();
+            let holder = self.holders.entry(*row).or_default();
+            let (dropped_ns, drops) = thread.drops_in(rest);
+            holder.tid = thread.tid;
+            holder.held_ns += thread.holds_in(rest).map(Span::length).sum::<u64>();
+            (holder.dropped_ns, holder.drops) = (holder.dropped_ns + dropped_ns, holder.drops + drops);
         }
         self.span.to = self.span.to.max(wait.to);
     }
 
     /// Returns the stall.
     pub(super) fn stall(self, process: u32, sightings: &VecDeque<Sighting>) -> Stall {
-        let (holder, (held_ns, tid)) = self.held.into_iter().max_by_key(|(_, (held, _))| *held).unwrap_or_default();
-        let own = sightings.iter().filter(|seen| seen.tid == tid).flat_map(|seen| &seen.samples);
-        let stack = stack_of(own.filter(|sample| self.span.contains(sample.at_ns)).map(|sample| sample.stack));
+        let (row, holder) = self.holders.into_iter().max_by_key(|(_, holder)| holder.held_ns).unwrap_or_default();
+        let own = || sightings.iter().filter(|seen| seen.tid == holder.tid);
+        let samples = own().flat_map(|seen| &seen.samples).filter(|sample| self.span.contains(sample.at_ns));
+        let stack = stack_of(samples.map(|sample| sample.stack));
+        let interval_ns = own().find_map(|seen| seen.interval_ns);
+        let runs_python = interval_ns.is_some_and(|interval_ns| holder.runs_python(self.span.length(), interval_ns));
         Stall {
             process,
             at_ns: self.span.from,
             end_ns: self.span.to,
-            held_ns,
-            holder,
+            held_ns: holder.held_ns,
+            holder: row,
             waiters: self.waiters.into_iter().collect(),
             lost_ns: self.lost_ns,
             stack,
-            cause: Some(Cause::ManyShortHolds),
+            cause: Some(if runs_python { Cause::PythonCode } else { Cause::ManyShortHolds }),
         }
     }
 }

@@ -29,6 +29,14 @@ impl Span {
     }
 }
 
+/// A hold of the GIL.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Hold {
+    span: Span,
+    /// The thread dropped the GIL on request.
+    is_dropped: bool,
+}
+
 /// A thread with a GIL.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Row {
@@ -39,7 +47,7 @@ pub(super) struct Row {
     waits_since: Option<u64>,
     /// The latest wait was one for the hand-over.
     handed_over: bool,
-    holds: VecDeque<Span>,
+    holds: VecDeque<Hold>,
     /// Those that were not passed on by `waits_until`.
     waits: VecDeque<Span>,
 }
@@ -72,14 +80,14 @@ impl Row {
                 self.ends_wait(event.at, true);
                 None
             }
-            _ => self.ends_hold(event.at),
+            kind => self.ends_hold(event.at, kind == Kind::Dropped),
         }
     }
 
     /// Ends what goes on, as its process has ended. Returns the hold.
     pub(super) fn end(&mut self, at: u64) -> Option<Span> {
         self.ends_wait(at, false);
-        self.ends_hold(at)
+        self.ends_hold(at, false)
     }
 
     fn begins_wait(&mut self, at: u64) {
@@ -96,14 +104,14 @@ impl Row {
         }
     }
 
-    fn ends_hold(&mut self, at: u64) -> Option<Span> {
+    fn ends_hold(&mut self, at: u64, is_dropped: bool) -> Option<Span> {
         let from = self.holds_since.take()?;
-        let hold = Span { from, to: at.max(from) };
+        let span = Span { from, to: at.max(from) };
         if self.holds.len() == MOST_HOLDS {
             self.holds.pop_front();
         }
-        self.holds.push_back(hold);
-        Some(hold)
+        self.holds.push_back(Hold { span, is_dropped });
+        Some(span)
     }
 
     /// Takes the waits that ended before `until`.
@@ -119,7 +127,7 @@ impl Row {
 
     /// Forgets the holds that ended before `needed`.
     pub(super) fn forget_holds(&mut self, needed: u64) {
-        let count = self.holds.partition_point(|hold| hold.to < needed);
+        let count = self.holds.partition_point(|hold| hold.span.to < needed);
         self.holds.drain(..count);
     }
 
@@ -143,9 +151,23 @@ impl Row {
 
     /// Returns the parts of the holds that are inside `span`.
     pub(super) fn holds_in(&self, span: Span) -> impl Iterator<Item = Span> {
-        let first = self.holds.partition_point(|hold| hold.to <= span.from);
         let current = self.holds_since.map(|from| Span { from, to: u64::MAX });
-        let holds = self.holds.range(first..).copied().chain(current);
+        let holds = self.ended_holds_in(span).map(|hold| hold.span).chain(current);
         holds.take_while(move |hold| hold.from < span.to).map(move |hold| hold.within(span))
+    }
+
+    /// Returns the parts inside `span` of the holds that the thread ended on request, and how many ended there.
+    pub(super) fn drops_in(&self, span: Span) -> (u64, u64) {
+        let drops =
+            self.ended_holds_in(span).take_while(|hold| hold.span.from < span.to).filter(|hold| hold.is_dropped);
+        drops.fold((0, 0), |(sum, count), hold| {
+            (sum + hold.span.within(span).length(), count + u64::from(hold.span.to <= span.to))
+        })
+    }
+
+    /// Returns the holds that ended after the start of `span`.
+    fn ended_holds_in(&self, span: Span) -> impl Iterator<Item = Hold> {
+        let first = self.holds.partition_point(|hold| hold.span.to <= span.from);
+        self.holds.range(first..).copied()
     }
 }

@@ -113,6 +113,29 @@ fn many_short_holds_are_one_stall_while_the_waits_overlap() {
 }
 
 #[test]
+fn python_code_that_gets_the_gil_back_is_told_from_calls_that_are_longer_or_shorter() {
+    // Row 1 drops the GIL on request, row 2 takes it for a moment, and row 3 waits.
+    let cause = |length: u64, end: Kind| {
+        let turns = 40 / (length + 1);
+        let holder: Vec<_> = (0..turns)
+            .flat_map(|turn| [(Kind::Acquired, 100 + turn * (length + 1)), (end, 100 + turn * (length + 1) + length)])
+            .collect();
+        let other: Vec<_> = (0..turns)
+            .flat_map(|turn| {
+                let at = 100 + turn * (length + 1) + length;
+                [(Kind::Acquired, at), (Kind::Released, at + 1)]
+            })
+            .collect();
+        let waiter = [(Kind::WaitBegan, 100), (Kind::Acquired, 100 + turns * (length + 1))];
+        found(&[(1, &holder), (2, &other), (3, &waiter)], &[seen(&[(102, 1), (112, 2)], Some(0))])[0].cause
+    };
+    assert_eq!(cause(5, Kind::Dropped), Some(Cause::PythonCode));
+    assert_eq!(cause(5, Kind::Released), Some(Cause::ManyShortHolds), "it waits between");
+    assert_eq!(cause(9, Kind::Dropped), Some(Cause::ManyShortHolds), "a native call keeps the GIL for longer");
+    assert_eq!(cause(1, Kind::Dropped), Some(Cause::ManyShortHolds), "no switch interval had passed");
+}
+
+#[test]
 fn a_wait_that_begins_with_the_hand_over_counts_from_there() {
     // Row 2 drops the GIL on request, and waits for the hand-over first.
     let holder: &[_] = &[(Kind::WaitBegan, 90), (Kind::Acquired, 100), (Kind::Released, 130)];

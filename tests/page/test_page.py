@@ -284,6 +284,20 @@ def test_the_keys_zoom_move_search_and_return(open_page):
     assert view(page) == whole
 
 
+def test_the_keys_are_those_of_the_picture_after_a_click_on_a_stall(open_page):
+    page = open_page()
+    whole = view(page)
+    page.locator(".go").first.click()
+    frame(page)
+    assert view(page) != whole and page.locator(".legend").first.bounding_box()["y"] > -1
+    page.keyboard.press("0")
+    frame(page)
+    assert view(page) == whole
+    page.locator("[data-do=in]").click()
+    page.keyboard.press("Escape")
+    assert page.locator("tr.chosen").count() == 0 and page.locator(".range").inner_text() == ""
+
+
 def test_a_hover_describes_what_is_under_it(open_page, recorded):
     page = open_page()
     box, shown = page.locator("canvas").bounding_box(), view(page)

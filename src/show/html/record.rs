@@ -128,8 +128,8 @@ fn note(picture: &Picture, recording: &Recording) -> String {
         note += "All events are exact.";
     } else {
         note += &format!(
-            "{exact} of {} threads are exact. The others have too many events for a page: they are exact around the worst \
-             stalls, and elsewhere a column shows the shares of the states in {}; {} for the busiest threads.",
+            "{exact} of {} threads are exact. The others have too many events for a page: they are exact around stalls, \
+             unless too many events are there too, and elsewhere a column shows the shares of the states in {}; {} for the busiest threads.",
             picture.lanes.len(),
             bucket(crate::trace::OVERVIEW),
             bucket(crate::trace::FINE),

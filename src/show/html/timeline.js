@@ -99,11 +99,13 @@ class Timeline {
     this.paintCores();
     this.paintArrows();
     if (this.range) {
-      const [from, to] = this.range.map((time) => this.x(time));
-      context.globalAlpha = 0.2;
+      // Not over the lanes, whose colours have a meaning.
+      const [from, to] = this.range.map((time) => Math.min(width, Math.max(label, this.x(time))));
       context.fillStyle = this.colour("mark");
-      context.fillRect(Math.max(label, from), 0, Math.min(width, to) - Math.max(label, from), height);
+      context.globalAlpha = 0.25;
+      context.fillRect(from, 0, to - from, AXIS);
       context.globalAlpha = 1;
+      for (const x of [from, to]) context.fillRect(x - 0.5, 0, 1, height);
     }
     // For whoever reads the page by a program.
     Object.assign(this.canvas.dataset, { from: (this.base + this.from) / 1e6, to: (this.base + this.to) / 1e6, label, head: this.head });
@@ -225,17 +227,22 @@ class Timeline {
 
   // The arrows from a hold to the next one of the same GIL by a thread that waited, if both are exact and not too many.
   handovers() {
-    const gils = new Map();
-    for (const [lane, y] of this.visible()) {
-      const part = lane.part(this.from, this.to);
-      if (!(part instanceof Exact)) continue;
-      const gil = `${lane.pid} ${lane.gil}`;
+    const gils = new Map(), places = new Map(this.visible()), gilOf = (lane) => `${lane.pid} ${lane.gil}`;
+    const inexact = (lanes) => lanes.filter((lane) => !(lane.part(this.from, this.to) instanceof Exact)).map(gilOf);
+    // Without the holds of all threads, the one before is unknown. Most often, a lane that is visible shows that already.
+    const visible = [...places.keys()], shown = new Set(visible.map(gilOf)), unknown = new Set(inexact(visible));
+    const lanes = this.all.filter((lane) => shown.has(gilOf(lane)) && !unknown.has(gilOf(lane)));
+    inexact(lanes).forEach((gil) => unknown.add(gil));
+    for (const lane of lanes) {
+      const gil = gilOf(lane), part = lane.part(this.from, this.to);
+      if (unknown.has(gil)) continue;
+      const y = places.has(lane) ? places.get(lane) + LANE / 2 : null;
       const last = part.at(this.to);
       for (let i = part.at(this.from); i <= last; i++) {
         if (part.states[i] !== 1) continue;
         const waited = i > 0 && part.states[i - 1] === 2;
         if (!gils.has(gil)) gils.set(gil, []);
-        gils.get(gil).push({ from: part.ends[i], to: part.ends[i + 1], y: y + LANE / 2, lane, waited });
+        gils.get(gil).push({ from: part.ends[i], to: part.ends[i + 1], y, lane, waited });
         if (gils.get(gil).length > MOST_ARROWS) return [];
       }
     }
@@ -243,7 +250,8 @@ class Timeline {
     for (const holds of gils.values()) {
       holds.sort((one, other) => one.from - other.from);
       for (let i = 1; i < holds.length; i++) {
-        if (holds[i].waited && holds[i].lane !== holds[i - 1].lane) found.push([holds[i - 1], holds[i]]);
+        const isShown = holds[i].y !== null && holds[i - 1].y !== null;
+        if (isShown && holds[i].waited && holds[i].lane !== holds[i - 1].lane) found.push([holds[i - 1], holds[i]]);
       }
     }
     return found;
@@ -299,7 +307,10 @@ class Timeline {
     this.show((at + end - length) / 2, Math.min(length, this.length));
     this.rows.forEach((row, i) => row.classList.toggle("chosen", i === index));
     this.measure(at, end);
-    this.canvas.scrollIntoView({ block: "nearest" });
+    // The keys are then those of the picture.
+    this.canvas.focus({ preventScroll: true });
+    const { top, bottom } = this.canvas.getBoundingClientRect();
+    if (top < 0 || bottom > window.innerHeight) this.section.querySelector(".legend").scrollIntoView();
   }
 
   // Shows what each thread did in a range.
@@ -363,7 +374,7 @@ class Timeline {
   }
 
   describe(lane, time, step) {
-    const at = `${lane.name}, thread ${lane.tid}, process ${lane.pid}\n${((this.base + time) / 1e6).toFixed(6)} s: `;
+    const heading = (at) => `${lane.name}, thread ${lane.tid}, process ${lane.pid}\n${((this.base + at) / 1e6).toFixed(6)} s: `;
     const shares = new Float64Array(STATES.length), part = lane.part(time, time);
     const list = () => STATES.map((state, i) => [shares[i], NAMES[state]]).filter(([share]) => share >= 0.005)
       .map(([share, name]) => `${name} ${(100 * share).toFixed(0)} %`).join("\n") || "not there";
@@ -371,12 +382,12 @@ class Timeline {
       const i = part.at(time), [from, to] = [part.ends[i], part.ends[i + 1]];
       if (to - from >= step) {
         lane.shares(from, to, shares);
-        return `${at}for ${duration(to - from)}\n${list()}`;
+        return `${heading(from)}for ${duration(to - from)}\n${list()}`;
       }
     }
     const length = part instanceof Shares ? Math.max(step, part.step) : step;
     lane.shares(time - length / 2, time + length / 2, shares);
-    return `${at}shares in ${duration(length)}\n${list()}`;
+    return `${heading(time)}shares in ${duration(length)}\n${list()}`;
   }
 
   describeStall(index) {
@@ -444,7 +455,11 @@ class Timeline {
     });
     const actions = { in: "w", out: "s", left: "a", right: "d", all: "0" };
     this.section.querySelectorAll("[data-do]").forEach((button) => {
-      button.addEventListener("click", () => this.key(new KeyboardEvent("keydown", { key: actions[button.dataset.do] })));
+      button.addEventListener("click", (event) => {
+        this.key(new KeyboardEvent("keydown", { key: actions[button.dataset.do] }));
+        // Not after the Enter key, with which one goes from button to button.
+        if (event.detail) canvas.focus({ preventScroll: true });
+      });
     });
     this.section.querySelectorAll(".stalls .go").forEach((button, index) => button.addEventListener("click", () => this.choose(index)));
     new ResizeObserver(() => this.resize()).observe(canvas.parentElement);
