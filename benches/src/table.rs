@@ -132,7 +132,7 @@ pub fn warnings(document: &Document) -> Vec<String> {
             .push("warning: this process may use only one core, so the observer disturbs the measured program.".into());
     }
     let others = document.host.others_percent;
-    if others > TOO_LOADED_PERCENT {
+    if let Some(others) = others.filter(|percent| *percent > TOO_LOADED_PERCENT) {
         warnings.push(format!("warning: other processes used {others:.0} % of a core before the first row."));
     }
     let mut groups: Vec<(&str, usize)> = Vec::new();
