@@ -2,6 +2,7 @@
 
 use crate::harness::{Sandbox, json, stderr, stdout};
 use std::fs;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 #[test]
@@ -49,7 +50,11 @@ fn every_case_is_measured_printed_and_kept() {
 
     assert!(cases[3]["metrics"]["control_cpu_percent"].as_f64().unwrap() > 1.0, "{:#}", cases[3]);
 
-    let kept = sandbox.files().into_iter().find(|path| path.parent().unwrap().ends_with("runs")).expect("a kept copy");
+    // The page of the run is beside it.
+    let is_kept = |path: &PathBuf| {
+        path.extension().is_some_and(|name| name == "json") && path.parent().unwrap().ends_with("runs")
+    };
+    let kept = sandbox.files().into_iter().find(is_kept).expect("a kept copy");
     assert_eq!(json(&kept), document);
     sandbox.assert_no_process_left("a run");
 }
