@@ -197,7 +197,7 @@ fn a_process_is_sampled_and_goes_on_after_the_screen() {
         let mut terminal = Terminal::run(&sandbox, &format!("$BUSY top --pid {}", child.id()));
         terminal.wait_for("planted.py:9 planted");
         let text = terminal.text();
-        assert!(text.contains("200 samples/s") && text.contains("last seen holding in"), "{text}");
+        assert!(text.contains("150 samples/s") && text.contains("last seen holding in"), "{text}");
         assert!(!text.contains("stall"), "{text}");
         match number {
             Some(number) => signal(command_pid(&sandbox), number),
@@ -217,7 +217,7 @@ fn a_closed_terminal_ends_the_command() {
     sandbox.assert_no_process_left("the terminal was closed");
     let child = running(&sandbox);
     let mut terminal = Terminal::run(&sandbox, &format!("$BUSY top --pid {}", child.id()));
-    terminal.wait_for("200 samples/s");
+    terminal.wait_for("150 samples/s");
     terminal.close();
     let is_top = |pid: &u32| command_line(*pid).get(1).is_some_and(|word| word == "top");
     wait_for("the end of busy top", || !sandbox.processes().iter().any(is_top));
@@ -250,7 +250,7 @@ fn lines_of_a_process_end_with_it() {
     let output = finish(top, Duration::from_secs(20));
     let text = stdout(&output);
     assert_eq!(output.status.code(), Some(0), "{output:?}");
-    assert!(text.contains("200 samples/s") && text.contains("seen holding in planted.py:9 planted"), "{text}");
+    assert!(text.contains("150 samples/s") && text.contains("seen holding in planted.py:9 planted"), "{text}");
     assert!(stderr(&output).contains("has ended"), "{output:?}");
 }
 

@@ -18,8 +18,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// The samples per second, and the readings of the states of the threads.
-const HZ: u32 = 200;
-const STATES_HZ: u32 = 16;
+const HZ: u32 = 150;
+const STATES_HZ: u32 = 10;
 /// How long the call is shown in which a thread was seen holding the GIL.
 const LATE: Duration = Duration::from_secs(10);
 
