@@ -75,7 +75,7 @@ def screen_of(command, folder):
     while time.monotonic() < end:
         stream.feed(os.read(master, 65536))
     child.terminate()
-    # What it writes to leave the screen is no longer shown. A terminal that nobody has open gives an error (EIO).
+    # What it draws at its end is not part of the picture. Reading fails (EIO) once it has closed the terminal.
     with contextlib.suppress(OSError):
         while os.read(master, 65536):
             pass

@@ -61,7 +61,7 @@ pub enum Heard {
         unit: usize,
         /// The document that the worker's busy wrote, or the reason why it wrote none.
         found: Result<Value, String>,
-        /// What it reported as skipped.
+        /// The lines in which it names what it skipped.
         notes: Vec<String>,
     },
 }

@@ -10,7 +10,7 @@ pub struct Labels {
     hosts: BTreeMap<Worker, String>,
     /// The names of the interpreters, by the host and the command.
     interpreters: BTreeMap<(Option<Worker>, PathBuf), String>,
-    /// True if a host is enough to tell the interpreter.
+    /// True if each host has one interpreter, so that the name of the host is enough.
     is_by_host: bool,
 }
 

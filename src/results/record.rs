@@ -152,11 +152,11 @@ pub struct RecordedStates {
 /// A wait longer than the threshold, and the hold or holds that caused it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct RecordedStall {
-    /// The start of the hold, since the start of the recording; with many short holds, that of the first wait.
+    /// The start of the hold, since the start of the recording; with several holds, that of the first wait.
     pub at_s: f64,
-    /// The length of the hold; with many short holds, how long the holder held the GIL meanwhile.
+    /// The length of the hold; with several holds, how long the holder held the GIL meanwhile.
     pub held_s: f64,
-    /// The native thread id of the holder; with many short holds, of the one that held the GIL longest.
+    /// The native thread id of the holder; with several holds, of the one that held the GIL longest.
     pub holder: u32,
     /// The native thread ids of the threads that waited.
     pub waiters: Vec<u32>,

@@ -27,8 +27,8 @@ struct Holder {
 }
 
 impl Holder {
-    /// Returns true if it held the GIL for most of `span_ns`, as Python code does: for a switch interval each time, since it
-    /// drops the GIL on request, and often gets it back. It would be dropped later by native calls, and earlier by waits.
+    /// Returns true if it held the GIL for most of `span_ns`, and as Python code does: in holds of about a switch interval,
+    /// each of which it ended on request. A native call holds for longer, and what waits releases the GIL without a request.
     fn runs_python(&self, span_ns: u64, interval_ns: u64) -> bool {
         let mean_ns = self.dropped_ns / self.drops.max(1);
         self.held_ns > span_ns / 2

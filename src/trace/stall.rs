@@ -7,13 +7,13 @@ use super::cause::Cause;
 pub struct Stall {
     /// The process, by its number.
     pub process: u32,
-    /// The start of the hold; with many short holds, of the first wait.
+    /// The start of the hold; with several holds, of the first wait.
     pub at_ns: u64,
-    /// The end of the hold; with many short holds, of the last wait.
+    /// The end of the hold; with several holds, of the last wait.
     pub end_ns: u64,
-    /// The length of the hold; with many short holds, how long the holder held the GIL meanwhile.
+    /// The length of the hold; with several holds, how long the holder held the GIL meanwhile.
     pub held_ns: u64,
-    /// The row of the holder; with many short holds, of the one that held the GIL longest.
+    /// The row of the holder; with several holds, of the one that held the GIL longest.
     pub holder: u64,
     /// The rows that waited, each once.
     pub waiters: Vec<u64>,

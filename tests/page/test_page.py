@@ -46,27 +46,25 @@ while thread.is_alive():
 
 
 # The talk's experiments: a Python thread beside a native call that releases the GIL, and beside one that holds it.
-TALK = {
-    "ctypes": """
-import ctypes, sys, threading, time
-wait = ctypes.CDLL(sys.argv[1]).busy_wait
+INTERNAL = """
+import threading, time
 def internal():
     end = time.monotonic() + 1.4
     while time.monotonic() < end:
         pass
 thread = threading.Thread(target=internal)
 thread.start()
-wait(1)
+"""
+TALK = {
+    "ctypes": INTERNAL
+    + """
+import ctypes, sys
+ctypes.CDLL(sys.argv[1]).busy_wait(1)
 thread.join()
 """,
-    "extension": """
-import busy, threading, time
-def internal():
-    end = time.monotonic() + 1.4
-    while time.monotonic() < end:
-        pass
-thread = threading.Thread(target=internal)
-thread.start()
+    "extension": INTERNAL
+    + """
+import busy
 for _ in range(2):
     busy.with_lock(0.3)
     busy.without_lock(0.3)

@@ -61,7 +61,7 @@ class Cluster:
         return sorted(addresses[0] for addresses in by_host.values())
 
     async def named(self, address):
-        """Return what the worker tells of its machine, or the reason why it does not."""
+        """Return the names of the worker's machine, or the reason why they are unknown."""
         try:
             asked = self.client.run(eval, LOOK, {"source": self.source}, workers=[address], nanny=False)
             answer = await asyncio.wait_for(asked, NAME_S)

@@ -15,7 +15,7 @@ import time
 
 # The largest number of bytes of a document.
 MOST = 256 << 20
-# The time that the command has to end what it has started, once it was asked to, in seconds.
+# How long the command may take to end what it has started, after SIGTERM.
 END_S = 10
 POLL_S = 0.1
 # Becomes the command, once the kernel has been asked to kill it with the thread that waits for it (prctl(2),
