@@ -61,6 +61,7 @@ ONE_PIECE = 0.5  # of the time held: a call whose longest hold is at least this 
 PAUSE_S = 0.05  # gives other processes time to finish
 PATIENCE_S = 5.0
 BASELINE_S = 0.03  # of threads that hold the GIL without the call
+CALM = 0.01  # the disturbance up to which a call is as good as any other
 WORKER_SHARE = 0.1  # of the time held: a thread that holds more is named in the reason
 
 _DISTURBED = "other processes took the CPU %s, so busy could not determine %s: stop them, then retry"
@@ -312,8 +313,8 @@ class _Check(object):
         while True:
             samples += [self.sample() for _ in range(wanted)]
             best = _least_disturbed(samples)
-            share, hold = _typical(best, upper=True)
-            least_share, least_hold = _typical(best, upper=False)
+            share, least_share = _typical_share(samples, upper=True), _typical_share(samples, upper=False)
+            hold, least_hold = _typical_hold(best, upper=True), _typical_hold(best, upper=False)
             if share <= MAX_HELD_SHARE and hold <= MAX_HOLD_S:
                 return self.probed(length, "releases", None, share, self.of_one_call(hold, least_hold))
             if least_share >= MIN_HELD_SHARE:
@@ -558,8 +559,14 @@ def _disturbance(samples):
     return _median([sample.disturbance() for sample in _least_disturbed(samples)])
 
 
-def _typical(samples, upper):
-    """Returns the held share and the longest hold. A longest hold that one of several samples shows and no other is due
-    to the machine, and is left out."""
+def _typical_share(samples, upper):
+    """Returns the median held share of the least disturbed calls, and of those that are as calm. The more, the better,
+    since the kernel reports neither a cold cache nor a core that the host of a virtual machine takes away."""
+    limit = max(CALM, _least_disturbed(samples)[-1].disturbance())
+    return _median([sample.held_share(upper) for sample in samples if sample.disturbance() <= limit])
+
+
+def _typical_hold(samples, upper):
+    """Returns the longest hold. One that only one of several calls shows is due to the machine, and is left out."""
     longest = sorted(sample.longest_hold(upper) for sample in samples)
-    return _median([sample.held_share(upper) for sample in samples]), longest[-2 if len(longest) > 2 else -1]
+    return longest[-2 if len(longest) > 2 else -1]
