@@ -22,6 +22,7 @@ TOOL := $(VENV)/bin
 RELEASE := target/release
 BENCH := build/bench
 WHEELS := build/wheels
+PRODUCTION := PYTHONPATH=$(abspath $(RELEASE)/python) $(BENCH)/venv/bin/python -B benches/python/production
 # The Python module for child interpreters. The command looks for it in its own folder.
 MODULE := $(RELEASE)/python/busy
 # The static library that links beside other Rust libraries.
@@ -50,7 +51,7 @@ FUZZ_SECONDS ?= 30
 FUZZ := build/fuzz
 FUZZ_TARGETS := $(basename $(notdir $(wildcard ffi/fuzz/fuzz_targets/*.rs)))
 
-.PHONY: help run test soak check loom sanitizers regrtest bench verdicts fuzz screenshots wheels interpreters generate build install uninstall clean FORCE
+.PHONY: help run test soak check loom sanitizers regrtest bench verdicts production fuzz screenshots wheels interpreters generate build install uninstall clean FORCE
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -101,6 +102,15 @@ loom: ## run the accounts of the GIL meter in all orders of their memory accesse
 verdicts: build $(BENCH)/venv/ready ## count wrong verdicts on 90 known calls, TIMES (20) each, with and without load
 	$(PYTHON) -m pip --python $(BENCH)/venv/bin/python install --quiet -r benches/requirements-verdicts.txt
 	$(BENCH)/venv/bin/python -B benches/python/verdicts.py $(RELEASE)/libbusy.so $(TIMES) 0 1 3
+
+production: build $(BENCH)/venv/ready ## measure how exact, how soon and how costly the tools of docs/production.md are; nine minutes
+	$(PYTHON) -m pip --python $(BENCH)/venv/bin/python install --quiet -r benches/requirements-production.txt
+	cc -O2 -shared -fPIC -pthread -o $(BENCH)/libgil_threads.so benches/c/gil_threads.c
+	$(PRODUCTION)/counters.py $(BENCH)/libgil_threads.so
+	$(PRODUCTION)/knockknock.py
+	$(PRODUCTION)/loop_delay.py
+	$(PRODUCTION)/stall_log.py
+	$(PRODUCTION)/services.py $(RELEASE)/busy
 
 screenshots: build $(VENV)/ready-to-check ## make the pictures of docs/images, with the Chromium on PATH
 	$(TOOL)/python docs/screenshots.py $(RELEASE)/busy "$$(command -v chromium || command -v google-chrome)"

@@ -31,7 +31,7 @@ use std::time::{Duration, Instant};
 /// Compares busy with its peers and saves the figures as JSON.
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// Groups of rows to measure: waits, cancel, load, calls, import, sampler, gil [default: all]
+    /// Groups of rows to measure: waits, cancel, load, calls, import, sampler, gil, record [default: all]
     #[arg(value_name = "GROUP")]
     groups: Vec<String>,
 

@@ -52,6 +52,8 @@ pub enum Unit {
     Ns,
     /// Microseconds.
     Us,
+    /// Milliseconds.
+    Ms,
     /// Events per second.
     PerSecond,
     /// Percentage points of a core.

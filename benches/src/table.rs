@@ -105,6 +105,7 @@ fn number(value: f64, unit: Unit) -> String {
     match unit {
         Unit::Ns => duration(value / 1e9),
         Unit::Us => duration(value / 1e6),
+        Unit::Ms => duration(value / 1e3),
         Unit::PerSecond => format!("{}/s", per_second(value)),
         Unit::Points => plain(value),
         Unit::Percent => format!("{} %", plain(value)),

@@ -305,7 +305,9 @@ WAITED_BETWEEN = _background.Contender.waited_between
         ([(10, 14, 3), (14, 20, 5)], 5),
         # The waits were before and after the call.
         ([(0, 9, 9), (21, 30, 9)], 0),
-        ([(0, 11, 11)], 1),
+        # Most of the wait was before the call, so the contender did not acquire the GIL although it was free.
+        ([(0, 11, 11)], 0),
+        ([(5, 16, 11)], 6),
     ],
 )
 def test_only_a_wait_during_the_call_proves_that_the_call_holds(rounds, waited):

@@ -231,6 +231,10 @@ pub struct RecordArguments {
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(0..=1000))]
     pub rate: u32,
 
+    /// Record the Python stacks of the threads that wait in a stall as well
+    #[arg(long, conflicts_with = "pid")]
+    pub waiters: bool,
+
     /// The program and its arguments
     #[arg(value_name = "CMD", required_unless_present = "pid", last = true)]
     pub command: Vec<OsString>,

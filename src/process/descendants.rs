@@ -1,4 +1,4 @@
-//! Finds every descendant of this process, and ends them all.
+//! Finds every descendant of this process, and can end them all.
 
 use rustix::process::{Pid, Signal, WaitOptions, getpgid, getpgrp, kill_process, kill_process_group, wait};
 use serde::{Deserialize, Serialize};
@@ -29,6 +29,23 @@ pub fn are_more_than(most: usize) -> bool {
         count <= most
     });
     count > most
+}
+
+/// Returns every process that descends from this one, zombies included.
+pub fn descendants() -> Vec<u32> {
+    let mut all = Vec::new();
+    walk(|pid| {
+        all.push(pid);
+        true
+    });
+    all
+}
+
+/// Returns the process id of the parent, from /proc/PID/status; 0 if it is unknown, as for a process without one.
+pub fn parent(pid: u32) -> u32 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let parent = status.lines().find_map(|line| line.strip_prefix("PPid:"));
+    parent.and_then(|parent| parent.trim().parse().ok()).unwrap_or(0)
 }
 
 /// Visits every process that descends from this one, zombies included, and orphans if this process is their subreaper.

@@ -41,7 +41,7 @@ mod supervisor;
 mod sweeper;
 
 pub use batch::batch;
-pub use descendants::Process;
+pub use descendants::{Process, descendants, parent};
 pub use event::{Ended, Event, How};
 pub use foreground::Foreground;
 pub use spec::Spec;

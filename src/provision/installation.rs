@@ -35,14 +35,16 @@ pub fn python_module() -> Result<PathBuf, NotInstalled> {
     find("the Python module `busy`", folders, |folder| folder.join("busy/_lib").is_dir().then(|| folder.to_path_buf()))
 }
 
+/// The name of the library that `busy record` preloads.
+pub const RECORD_LIBRARY: &str = "libbusy_record.so";
+
 /// Returns the library that `busy record` preloads.
 ///
 /// # Errors
 /// None of the folders contains it.
 pub fn record_library() -> Result<PathBuf, NotInstalled> {
-    const NAME: &str = "libbusy_record.so";
     let folders = folders().into_iter().chain(packages().into_iter().map(|folder| folder.join("busy/_lib")));
-    find(NAME, folders, |folder| Some(folder.join(NAME)).filter(|file| file.is_file()))
+    find(RECORD_LIBRARY, folders, |folder| Some(folder.join(RECORD_LIBRARY)).filter(|file| file.is_file()))
 }
 
 fn find(

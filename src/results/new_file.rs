@@ -60,17 +60,46 @@ impl NewFile {
         }
         let mode = earlier.map_or(0o644, |earlier| earlier.permissions().mode() & 0o7777);
         // O_TMPFILE (open(2)): a file without a name, in that folder's file system.
-        let flags = OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC;
+        let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
         let (file, kind) = match open(folder_of(&path), flags, Mode::from_raw_mode(0o600)) {
             Ok(file) => (file.into(), Kind::Unnamed),
             Err(Errno::OPNOTSUPP | Errno::ISDIR) => {
                 let temporary = temporary_name(&path);
-                (File::create(&temporary)?, Kind::Temporary(temporary))
+                let file = OpenOptions::new().read(true).write(true).create_new(true).open(&temporary)?;
+                (file, Kind::Temporary(temporary))
             }
             Err(error) => return Err(error.into()),
         };
         file.set_permissions(Permissions::from_mode(mode))?;
         Ok(Self { file, path, kind })
+    }
+
+    /// Appends what `write` writes, in pieces.
+    ///
+    /// # Errors
+    /// That of `write`, or a full disk.
+    pub fn append_by(&self, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
+        let mut file = BufWriter::new(&self.file);
+        write(&mut file)?;
+        file.flush()
+    }
+
+    /// Waits until the content is on the disk.
+    ///
+    /// # Errors
+    /// A full disk, most likely.
+    pub fn sync(&self) -> io::Result<()> {
+        if let Kind::Stream = self.kind { Ok(()) } else { self.file.sync_all() }
+    }
+
+    /// Gives the file its name, in place of an earlier file of that name, and returns it, for more to be appended.
+    ///
+    /// # Errors
+    /// The folder is not writable any more; an earlier file is left as it was.
+    pub fn into_named(mut self) -> io::Result<File> {
+        let file = self.file.try_clone()?;
+        self.give_name()?;
+        Ok(file)
     }
 
     /// Writes `content` and gives the file its name, in place of an earlier file of that name. Returns the path.
@@ -93,14 +122,12 @@ impl NewFile {
     }
 
     fn try_replace(&mut self, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
-        let mut file = BufWriter::new(&self.file);
-        write(&mut file)?;
-        file.flush()?;
-        drop(file);
-        if let Kind::Stream = self.kind {
-            return Ok(());
-        }
-        self.file.sync_all()?;
+        self.append_by(write)?;
+        self.sync()?;
+        self.give_name()
+    }
+
+    fn give_name(&mut self) -> io::Result<()> {
         if let Kind::Unnamed = self.kind {
             // linkat(2) refuses an existing name, so the complete file gets a temporary name first, which is then renamed.
             let own = format!("/proc/self/fd/{}", self.file.as_raw_fd());

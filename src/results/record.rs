@@ -160,6 +160,9 @@ pub struct RecordedStall {
     pub holder: u32,
     /// The native thread ids of the threads that waited.
     pub waiters: Vec<u32>,
+    /// Their stacks while they waited, by native thread id, as `stack`, if these were recorded.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub waiter_stacks: BTreeMap<u32, Vec<String>>,
     /// How long they waited meanwhile, in all.
     pub lost_s: f64,
     /// The holder's stack, the innermost frame first, as `file:line function`. Empty if none was read.

@@ -56,14 +56,18 @@ pub fn record(result: &RecordResult, path: Option<&Path>) -> String {
     }
     let why = |process: &RecordedProcess, key: &str, what: &str| {
         let reason = process.missing.get(key)?;
-        Some(format!("process {}: {what}{reason}", process.pid))
+        Some(format!("{}: {what}{reason}", name(process)))
     };
-    let reasons = result
-        .processes
-        .iter()
-        .filter_map(|process| why(process, "held_share", "").or_else(|| why(process, "stack", "no stacks: ")));
-    for reason in reasons.take(REASONS) {
-        writeln!(text, "{}", visible(&reason)).unwrap();
+    let not_recorded = |process: &RecordedProcess| if process.metered_s.is_none() { "not recorded: " } else { "" };
+    let reasons = result.processes.iter().filter_map(|process| {
+        why(process, "held_share", not_recorded(process)).or_else(|| why(process, "stack", "no stacks: "))
+    });
+    let reasons: Vec<String> = reasons.collect();
+    for reason in reasons.iter().take(REASONS) {
+        writeln!(text, "{}", wrapped(&visible(reason))).unwrap();
+    }
+    if let Some(more) = reasons.len().checked_sub(REASONS).filter(|more| *more > 0) {
+        writeln!(text, "and {more} more; the JSON (--json) has all").unwrap();
     }
     if result.processes.is_empty() && !result.sampled {
         text += "no Python was recorded: the program started none, or gave it an environment without LD_PRELOAD\n";
@@ -94,6 +98,14 @@ fn row(process: &RecordedProcess, thread: &RecordedThread) -> [String; 7] {
         second,
         third,
     ]
+}
+
+/// Returns the name of a process for people.
+fn name(process: &RecordedProcess) -> String {
+    match Path::new(&process.interpreter.path).file_name() {
+        Some(file) => format!("process {} ({})", process.pid, file.to_string_lossy()),
+        None => format!("process {}", process.pid),
+    }
 }
 
 fn count(number: usize, one: &str, many: &str) -> String {

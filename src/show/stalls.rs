@@ -138,6 +138,7 @@ mod tests {
             held_s: lost_s,
             holder: 7,
             waiters: vec![8],
+            waiter_stacks: BTreeMap::new(),
             lost_s,
             stack: stack.iter().map(|frame| (*frame).to_owned()).collect(),
             cause: cause.map(Into::into),

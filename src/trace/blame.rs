@@ -1,7 +1,7 @@
 //! What the recorder has seen of a hold while other threads waited for its end: the Python stacks of the holder.
 
 use super::leb128::{put, take};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 /// A stack of a thread that held a GIL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,6 +27,8 @@ pub struct Sighting {
     pub run_delay_ns: Option<u64>,
     /// The stacks, in order. There is at least one.
     pub samples: Vec<Sample>,
+    /// The last stack of each thread that waited, by its row, if these are recorded.
+    pub waiters: BTreeMap<u64, u32>,
 }
 
 impl Sighting {
@@ -49,6 +51,7 @@ impl Sighting {
             put(&mut bytes, sample.stack.into());
             before = before.max(sample.at_ns);
         }
+        put_stacks(&mut bytes, &self.waiters);
         bytes
     }
 
@@ -62,8 +65,27 @@ impl Sighting {
             at_ns = at_ns.checked_add(take(rest)?)?;
             samples.push(Sample { at_ns, stack: short(take(rest)?)? });
         }
-        Some(Self { process, gil, tid, interval_ns, run_delay_ns, samples })
+        let waiters = take_stacks(rest)?;
+        Some(Self { process, gil, tid, interval_ns, run_delay_ns, samples, waiters })
     }
+}
+
+/// Appends the stacks of some threads, by their rows.
+pub(super) fn put_stacks(bytes: &mut Vec<u8>, stacks: &BTreeMap<u64, u32>) {
+    put(bytes, stacks.len() as u64);
+    for (row, stack) in stacks {
+        put(bytes, *row);
+        put(bytes, u64::from(*stack));
+    }
+}
+
+/// Takes what [`put_stacks`] has appended.
+pub(super) fn take_stacks(rest: &mut &[u8]) -> Option<BTreeMap<u64, u32>> {
+    let mut stacks = BTreeMap::new();
+    for _ in 0..take(rest)? {
+        stacks.insert(take(rest)?, u32::try_from(take(rest)?).ok()?);
+    }
+    Some(stacks)
 }
 
 /// The stacks of a recording, each once: by number, the frames as `file:line function`, the innermost first.
@@ -187,8 +209,8 @@ mod tests {
     #[test]
     fn a_sighting_is_read_as_it_was_written() {
         let samples = vec![Sample { at_ns: 5_000_000, stack: 0 }, Sample { at_ns: 15_000_000, stack: 300 }];
-        let sighting =
-            Sighting { process: 1, gil: 0, tid: 99, interval_ns: Some(5_000_000), run_delay_ns: None, samples };
+        let (interval_ns, waiters) = (Some(5_000_000), [(7, 300), (1 << 40, 0)].into());
+        let sighting = Sighting { process: 1, gil: 0, tid: 99, interval_ns, run_delay_ns: None, samples, waiters };
         let bytes = sighting.encode();
         assert_eq!(Sighting::decode(&bytes).unwrap(), sighting);
         assert!((0..bytes.len()).all(|end| Sighting::decode(&bytes[..end]).is_none()));

@@ -1,8 +1,11 @@
 //! The blocks of a recording, and their bytes. docs/record.md describes the format.
 
 use super::blame::{NewStack, Sighting};
+use super::event::Event;
 use super::holder_sample::HolderSample;
 use super::leb128::{put, take};
+use super::merged::Merged;
+use super::stall::Stall;
 use super::usage::{Cores, Usage};
 use crate::results::Host;
 use busy_gil::log::Kind;
@@ -26,6 +29,10 @@ pub enum Block {
         /// The events, in order.
         events: Vec<Event>,
     },
+    /// What is left of the old events of a thread, in a long recording. It comes before its events.
+    Merged(Merged),
+    /// A stall whose events were merged.
+    Stall(Stall),
     /// The figures of a thread so far.
     Totals {
         /// The process, by its number.
@@ -102,15 +109,6 @@ pub struct Thread {
     /// The time at which its end was noticed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended_ns: Option<u64>,
-}
-
-/// One event of a thread.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Event {
-    /// What happened.
-    pub kind: Kind,
-    /// The time; the number of missing events if the kind is [`Kind::Lost`].
-    pub at: u64,
 }
 
 /// The figures of a thread. Its current hold and wait are not part of the sums.
@@ -193,6 +191,8 @@ impl Block {
             Self::ProcessEnd(end) => json(b'X', serde_json::to_vec(end)),
             Self::End(end) => json(b'Z', serde_json::to_vec(end)),
             Self::Events { process, row, events } => (b'E', encode_events(*process, *row, events)),
+            Self::Merged(merged) => (b'A', merged.encode()),
+            Self::Stall(stall) => (b'L', stall.encode()),
             Self::Stack(stack) => (b'K', stack.encode()),
             Self::Sighting(sighting) => (b'H', sighting.encode()),
             Self::HolderSample(sample) => (b'G', sample.encode()),
@@ -216,6 +216,8 @@ impl Block {
             b'X' => Self::ProcessEnd(serde_json::from_slice(content).ok()?),
             b'Z' => Self::End(serde_json::from_slice(content).ok()?),
             b'E' => decode_events(content)?,
+            b'A' => Self::Merged(Merged::decode(content)?),
+            b'L' => Self::Stall(Stall::decode(content)?),
             b'K' => Self::Stack(NewStack::decode(content)?),
             b'H' => Self::Sighting(Sighting::decode(content)?),
             b'G' => Self::HolderSample(HolderSample::decode(content)?),

@@ -24,6 +24,9 @@ pub enum Cause {
 }
 
 impl Cause {
+    /// All causes, in the order of their numbers in a file.
+    pub(super) const ALL: [Self; 4] = [Self::NativeCall, Self::PythonCode, Self::ManyShortHolds, Self::OffCpu];
+
     /// Returns the name.
     pub fn name(self) -> &'static str {
         match self {

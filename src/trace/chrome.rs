@@ -157,7 +157,7 @@ fn name_of(state: State) -> &'static str {
         State::Holds => "holds the GIL",
         State::Waits => "waits for the GIL",
         State::Released => "released",
-        State::Unknown => "unknown: events are missing",
+        State::Unknown | State::Merged(_) => "unknown: events are missing or merged",
     }
 }
 

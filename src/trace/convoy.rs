@@ -74,6 +74,7 @@ impl Convoy {
             held_ns: holder.held_ns,
             holder: row,
             waiters: self.waiters.into_iter().collect(),
+            waiter_stacks: BTreeMap::new(),
             lost_ns: self.lost_ns,
             stack,
             cause: Some(if runs_python { Cause::PythonCode } else { Cause::ManyShortHolds }),

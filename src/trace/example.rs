@@ -1,10 +1,12 @@
 //! A recording for the tests of the exports.
 
 use super::blame::{NewStack, Sample, Sighting};
-use super::block::{Block, End, Ending, Event, Process, ProcessEnd, Start, Thread, Totals};
+use super::block::{Block, End, Ending, Process, ProcessEnd, Start, Thread, Totals};
+use super::event::Event;
 use super::recording::Recording;
 use super::usage::Cores;
 use busy_gil::log::Kind;
+use std::collections::BTreeMap;
 
 pub(super) const MS: u64 = 1_000_000;
 /// The start of the recording, on CLOCK_MONOTONIC.
@@ -46,6 +48,7 @@ pub(super) fn example() -> Recording {
         interval_ns: Some(5 * MS),
         run_delay_ns: Some(0),
         samples: vec![Sample { at_ns: 110 * MS, stack: 0 }],
+        waiters: BTreeMap::new(),
     }));
     let cores = |at: u64, busy: u16| Block::Cores(Cores { at_ns: at * MS, busy: vec![(3, busy)] });
     blocks.extend([cores(50, 0), cores(150, 1000), cores(250, 495)]);

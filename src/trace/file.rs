@@ -1,8 +1,8 @@
-//! The file of a recording: a mark, and one block after the other. It is only ever appended to, so whatever was written
-//! before a kill can be read.
+//! The file of a recording: a mark, and one block after the other. It is only ever appended to, or replaced by a shorter one
+//! (`shorten`), so whatever was written before a kill can be read.
 
 use super::block::Block;
-use std::io;
+use std::io::{self, Read};
 use std::path::PathBuf;
 
 /// The bytes at the start of each file: a mark, and the version of the format.
@@ -38,28 +38,60 @@ impl Block {
     }
 }
 
-/// Returns the blocks of a file's bytes after [`HEAD`], up to the first one that is incomplete or damaged, and the number
-/// of bytes that are left from there.
-pub fn blocks(bytes: &[u8]) -> (Vec<Block>, usize) {
-    let mut found = Vec::new();
-    let mut rest = bytes;
-    while let Some((block, length)) = first(rest) {
-        found.push(block);
-        rest = &rest[length..];
-    }
-    (found, rest.len())
+/// The blocks of a file after [`HEAD`], up to the first one that is incomplete or damaged.
+pub struct Blocks<R> {
+    reader: R,
+    /// The number of bytes of the block that is incomplete or damaged.
+    bad: u64,
+    error: Option<io::Error>,
 }
 
-/// Returns the first block of `bytes`, and its length.
-fn first(bytes: &[u8]) -> Option<(Block, usize)> {
-    let head = bytes.get(..BLOCK_HEAD)?;
-    let number = |from: usize| u32::from_le_bytes(head[from..from + 4].try_into().expect("four bytes"));
-    let length = usize::try_from(number(1)).ok().filter(|length| *length <= LARGEST)?;
-    let content = bytes.get(BLOCK_HEAD..BLOCK_HEAD + length)?;
-    if checksum(head[0], content) != number(5) {
-        return None;
+impl<R: Read> Blocks<R> {
+    /// Reads the blocks of what `reader` reads.
+    pub fn new(reader: R) -> Self {
+        Self { reader, bad: 0, error: None }
     }
-    Some((Block::decode(head[0], content)?, BLOCK_HEAD + length))
+
+    /// Returns the number of bytes that are left after the last block.
+    ///
+    /// # Errors
+    /// That of the reader.
+    pub fn rest(mut self) -> io::Result<u64> {
+        match self.error {
+            Some(error) => Err(error),
+            None => Ok(self.bad + io::copy(&mut self.reader, &mut io::sink())?),
+        }
+    }
+
+    /// Reads up to `length` bytes.
+    fn read(&mut self, length: usize) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        self.error = self.reader.by_ref().take(length as u64).read_to_end(&mut bytes).err();
+        self.bad += bytes.len() as u64;
+        bytes
+    }
+}
+
+impl<R: Read> Iterator for Blocks<R> {
+    type Item = Block;
+
+    fn next(&mut self) -> Option<Block> {
+        // After a damaged block, nothing is read as one.
+        if self.bad > 0 {
+            return None;
+        }
+        let head = self.read(BLOCK_HEAD);
+        let number = |from: usize| Some(u32::from_le_bytes(head.get(from..from + 4)?.try_into().ok()?));
+        let (length, sum) = (number(1)?, number(5)?);
+        let length = usize::try_from(length).ok().filter(|length| *length <= LARGEST)?;
+        let content = self.read(length);
+        if content.len() < length || checksum(head[0], &content) != sum {
+            return None;
+        }
+        let block = Block::decode(head[0], &content)?;
+        self.bad = 0;
+        Some(block)
+    }
 }
 
 /// FNV-1a, 32 bits (draft-eastlake-fnv).
@@ -70,7 +102,8 @@ fn checksum(kind: u8, content: &[u8]) -> u32 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::block::{Event, Thread, Totals};
+    use super::super::block::{Thread, Totals};
+    use super::super::event::Event;
     use super::*;
     use busy_gil::log::Kind;
 
@@ -95,6 +128,13 @@ mod tests {
             Block::Events { process: 1, row: 7, events },
             Block::Totals { process: 1, row: u64::MAX, totals },
         ]
+    }
+
+    /// Returns the blocks, and the number of bytes that are left.
+    fn blocks(bytes: &[u8]) -> (Vec<Block>, usize) {
+        let mut blocks = Blocks::new(bytes);
+        let found = blocks.by_ref().collect();
+        (found, blocks.rest().unwrap() as usize)
     }
 
     fn bytes(blocks: &[Block]) -> Vec<u8> {

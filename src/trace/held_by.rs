@@ -92,7 +92,7 @@ mod tests {
         recording.apply(Block::Stack(NewStack { names: Vec::new(), frames: vec![2, 0] }));
         recording.apply(Block::Stack(NewStack { names: Vec::new(), frames: vec![0] }));
         for stack in [0, 1, 1, 2] {
-            let sample = HolderSample { process: 0, gil: 0, tid: 7, at_ns: 1 << 33, stack };
+            let sample = HolderSample { process: 0, gil: 0, tid: 7, at_ns: 1 << 33, stack, count: 1 };
             assert_eq!(HolderSample::decode(&sample.encode()), Some(sample));
             recording.apply(Block::HolderSample(sample));
         }

@@ -1,6 +1,6 @@
 //! The states of one thread over time, from its events.
 
-use super::block::Event;
+use super::event::Event;
 use busy_gil::log::Kind;
 
 /// What a thread does with its GIL.
@@ -14,6 +14,33 @@ pub enum State {
     Released,
     /// Events are missing.
     Unknown,
+    /// Its events were merged: for these shares of the time, it was in the other states.
+    Merged(Shares),
+}
+
+/// The shares of a stretch in which a thread held the GIL, waited for it, and for which events are missing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shares {
+    holds: u16,
+    waits: u16,
+    unknown: u16,
+}
+
+impl Shares {
+    pub(super) fn new(holds: u16, waits: u16, unknown: u16) -> Self {
+        Self { holds, waits, unknown }
+    }
+
+    /// Returns a part of `whole` as a share.
+    pub(super) fn share(part: u64, whole: u64) -> u16 {
+        (u128::from(part) * u128::from(u16::MAX) / u128::from(whole.max(1))) as u16
+    }
+
+    /// Returns how much of `ns` is in each of these states. Their sum is at most `ns`.
+    pub fn of(self, ns: u64) -> [(State, u64); 3] {
+        let part = |share: u16| (u128::from(ns) * u128::from(share) / u128::from(u16::MAX)) as u64;
+        [(State::Holds, part(self.holds)), (State::Waits, part(self.waits)), (State::Unknown, part(self.unknown))]
+    }
 }
 
 /// An uninterrupted state, in nanoseconds since the start of the recording.
@@ -30,13 +57,14 @@ pub struct Stretch {
 /// The states of one thread, without gaps, from its first event on.
 pub type Lane = Vec<Stretch>;
 
-/// Returns the lane of the thread with these events, up to `end_ns`.
+/// Returns the lane of the thread with these events, after the `earlier` ones, up to `end_ns`.
 ///
 /// A thread that was forced to drop the GIL first waits until another thread has acquired it (`drop_gil`,
 /// FORCE_SWITCHING), then for the GIL: both are one wait, as in the meter's accounts.
-pub fn lane(events: &[Event], end_ns: u64) -> Lane {
-    let mut lane = Lane::new();
-    let mut now: Option<(State, u64)> = None;
+pub(super) fn lane(earlier: Lane, events: &[Event], end_ns: u64) -> Lane {
+    let mut lane = earlier;
+    // Nothing is known of the time between them.
+    let mut now: Option<(State, u64)> = lane.last().map(|last| (State::Unknown, last.to_ns));
     for event in events {
         let (state, at) = match event.kind {
             Kind::Acquired => (State::Holds, event.at),
@@ -81,7 +109,7 @@ mod tests {
 
     fn of(events: &[(Kind, u64)]) -> Vec<(State, u64, u64)> {
         let events: Vec<Event> = events.iter().map(|(kind, at)| Event { kind: *kind, at: *at }).collect();
-        lane(&events, 1_000_000).iter().map(|one| (one.state, one.from_ns, one.to_ns)).collect()
+        lane(Lane::new(), &events, 1_000_000).iter().map(|one| (one.state, one.from_ns, one.to_ns)).collect()
     }
 
     #[test]

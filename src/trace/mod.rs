@@ -1,5 +1,5 @@
 //! A recorded program: the file of a recording ([`Block`], [`FileError`]), what it says about each process and thread
-//! ([`Recording`]), the states of a thread over time ([`lane`]), and the stalls with their causes and stacks ([`Stalls`]). Plain
+//! ([`Recording`]), the states of a thread over time ([`Lane`]), and the stalls with their causes and stacks ([`Stalls`]). Plain
 //! data: no process, no clock.
 
 mod blame;
@@ -7,6 +7,7 @@ mod block;
 mod cause;
 mod chrome;
 mod convoy;
+mod event;
 #[cfg(test)]
 mod example;
 mod file;
@@ -15,31 +16,36 @@ mod held_by;
 mod holder_sample;
 mod lane;
 mod leb128;
+mod merged;
 mod perfetto;
 mod picture;
 mod recording;
 mod result;
 mod row;
+mod shorten;
 mod stall;
 mod stalls;
 mod timeline;
 mod usage;
 
 pub use blame::{NewStack, Sample, Sighting, Stacks};
-pub use block::{Block, End, Ending, Event, Process, ProcessEnd, Start, Thread, Totals};
+pub use block::{Block, End, Ending, Process, ProcessEnd, Start, Thread, Totals};
 pub use busy_gil::log::Kind;
 pub use cause::Cause;
 pub use chrome::chrome;
-pub use file::{FileError, HEAD, blocks};
+pub use event::Event;
+pub use file::{Blocks, FileError, HEAD};
 pub use firefox::firefox;
 pub use held_by::{Node, held_by};
 pub use holder_sample::HolderSample;
-pub use lane::{Lane, State, Stretch, lane};
+pub use lane::{Lane, Shares, State, Stretch};
 pub use leb128::put as put_leb128;
+pub use merged::{Merged, Part};
 pub use perfetto::perfetto;
 pub use picture::{CorePicture, FINE, LanePicture, OVERVIEW, Picture, Released, Times, picture};
 pub use recording::{ProcessRecord, Recording, ThreadFigures, ThreadRecord};
 pub use result::{recorded_stall, result};
+pub use shorten::{Plan, shorten};
 pub use stall::Stall;
 pub use stalls::Stalls;
 pub use usage::{Cores, ThreadUsage, Usage};

@@ -4,7 +4,7 @@
 //! in equal buckets ([`LanePicture::overview`]), in more of them for the busiest lanes ([`LanePicture::fine`]), and the
 //! states themselves where they are few, and around the worst stalls ([`LanePicture::exact`]).
 
-use super::lane::{Lane, State, Stretch, lane};
+use super::lane::{Lane, State, Stretch};
 use super::recording::{ProcessRecord, Recording, ThreadRecord};
 use super::stall::Stall;
 use std::cmp::Reverse;
@@ -105,6 +105,12 @@ impl Times {
             Some(State::Waits) => &mut self.waits,
             Some(State::Released) => &mut self.released,
             Some(State::Unknown) => &mut self.unknown,
+            Some(State::Merged(shares)) => {
+                let parts = shares.of(ns);
+                parts.into_iter().for_each(|(state, part)| self.add(Some(state), part));
+                let rest = ns - parts.iter().map(|(_, part)| part).sum::<u64>();
+                return self.add(Some(State::Released), rest);
+            }
             None => &mut self.absent,
         } += ns;
     }
@@ -138,8 +144,10 @@ pub fn picture(recording: &Recording, from_ns: u64, to_ns: u64) -> Picture {
         .collect();
     let mut found: Vec<(Times, usize, usize)> = Vec::with_capacity(threads.len());
     for (index, (process, thread)) in threads.iter().enumerate() {
-        let lane = cut(&states(recording, process, thread), from_ns, to_ns);
-        found.push((times(&lane, window, 1)[0], lane.len(), index));
+        let lane = cut(&thread.lane(recording.end_of(process)), from_ns, to_ns);
+        // What was merged has only shares, as the buckets of the overview have.
+        let count = if lane.iter().any(is_merged) { WHOLE + 1 } else { lane.len() };
+        found.push((times(&lane, window, 1)[0], count, index));
     }
     found.sort_by_key(|(times, _, index)| (Reverse(times.holds + times.waits), *index));
 
@@ -159,7 +167,7 @@ pub fn picture(recording: &Recording, from_ns: u64, to_ns: u64) -> Picture {
     let mut lanes = Vec::with_capacity(found.len());
     for (totals, _, index) in &found {
         let (process, thread) = threads[*index];
-        let lane = cut(&states(recording, process, thread), from_ns, to_ns);
+        let lane = cut(&thread.lane(recording.end_of(process)), from_ns, to_ns);
         let key = (process.process.number, thread.thread.row);
         let released = released(process, thread, &lane, window);
         let mut picture = LanePicture {
@@ -186,10 +194,8 @@ pub fn picture(recording: &Recording, from_ns: u64, to_ns: u64) -> Picture {
     Picture { from_ns, to_ns, lanes, stalls, cores: cores(recording, window) }
 }
 
-/// Returns the states of a thread until its end.
-fn states(recording: &Recording, process: &ProcessRecord, thread: &ThreadRecord) -> Lane {
-    let end = recording.end_of(process);
-    lane(&thread.events, thread.thread.ended_ns.map_or(end, |ended| ended.min(end)))
+fn is_merged(stretch: &Stretch) -> bool {
+    matches!(stretch.state, State::Merged(_))
 }
 
 /// Returns the part of a lane from `from_ns` to `to_ns`.
@@ -256,7 +262,7 @@ fn parts(lane: &[Stretch], around: &[(u64, u64)], most: usize) -> Vec<Lane> {
     for (from, to) in around {
         let first = lane.partition_point(|one| one.to_ns <= *from);
         let count = lane.partition_point(|one| one.from_ns < *to).saturating_sub(first);
-        if count > left {
+        if count > left || lane[first..first + count].iter().any(is_merged) {
             continue;
         }
         left -= count;

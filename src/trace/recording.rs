@@ -1,14 +1,18 @@
 //! What a recording says about each process and thread.
 
 use super::blame::Stacks;
-use super::block::{Block, End, Event, Process, ProcessEnd, Start, Thread, Totals};
-use super::file::{FileError, HEAD, blocks};
+use super::block::{Block, End, Process, ProcessEnd, Start, Thread, Totals};
+use super::event::Event;
+use super::file::{Blocks, FileError, HEAD};
 use super::holder_sample::{Counts, HolderSample};
+use super::lane::{Lane, lane};
+use super::merged::Merged;
 use super::stalls::Stalls;
 use super::usage::{Cores, Usage};
 use crate::results::Host;
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::File;
+use std::io::{self, BufReader, Read};
 use std::path::Path;
 
 /// A recording, as far as its blocks are known.
@@ -28,7 +32,7 @@ pub struct Recording {
     pub known_until_ns: u64,
     /// The number of bytes at the end of the file that are no complete block: the recorder was killed, or the file is
     /// damaged there.
-    pub unread_bytes: usize,
+    pub unread_bytes: u64,
     /// The stacks of the stalls.
     pub stacks: Stacks,
     /// How often each thread was found with each stack while it held a GIL.
@@ -58,6 +62,8 @@ pub struct ThreadRecord {
     pub thread: Thread,
     /// Its figures.
     pub totals: Totals,
+    /// What is left of its old events, in a long recording.
+    pub merged: Option<Merged>,
     /// Its events, if they are kept.
     pub events: Vec<Event>,
 }
@@ -88,11 +94,17 @@ impl Recording {
     /// # Errors
     /// It can't be read, or is no recording. A file that was cut off, or is damaged further on, is read up to there.
     pub fn read(path: &Path) -> Result<Self, FileError> {
-        let bytes = fs::read(path).map_err(|error| FileError::Unreadable(path.to_path_buf(), error))?;
-        let bytes = bytes.strip_prefix(&HEAD).ok_or_else(|| FileError::NoRecording(path.to_path_buf()))?;
-        let (blocks, unread_bytes) = blocks(bytes);
-        let mut recording = Self { unread_bytes, ..Self::new(true) };
-        blocks.into_iter().for_each(|block| recording.apply(block));
+        let unreadable = |error| FileError::Unreadable(path.to_path_buf(), error);
+        let mut file = BufReader::new(File::open(path).map_err(unreadable)?);
+        let mut head = [0; HEAD.len()];
+        match file.read_exact(&mut head) {
+            Ok(()) if head == HEAD => {}
+            Err(error) if error.kind() != io::ErrorKind::UnexpectedEof => return Err(unreadable(error)),
+            _ => return Err(FileError::NoRecording(path.to_path_buf())),
+        }
+        let (mut blocks, mut recording) = (Blocks::new(file), Self::new(true));
+        blocks.by_ref().for_each(|block| recording.apply(block));
+        recording.unread_bytes = blocks.rest().map_err(unreadable)?;
         if recording.start.is_none() {
             return Err(FileError::Empty(path.to_path_buf()));
         }
@@ -124,6 +136,7 @@ impl Recording {
                     let record = process.threads.entry(thread.row).or_insert_with(|| ThreadRecord {
                         thread: thread.clone(),
                         totals: Totals::default(),
+                        merged: None,
                         events: Vec::new(),
                     });
                     record.thread = thread;
@@ -145,9 +158,23 @@ impl Recording {
                     thread.totals = totals;
                 }
             }
-            Block::HolderSample(HolderSample { process, gil, tid, at_ns, stack }) => {
+            Block::HolderSample(HolderSample { process, gil, tid, at_ns, stack, count }) => {
                 known = at_ns;
-                *self.holder_samples.entry((process, gil, tid)).or_default().entry(stack).or_default() += 1;
+                *self.holder_samples.entry((process, gil, tid)).or_default().entry(stack).or_default() += count;
+            }
+            Block::Merged(merged) => {
+                known = merged.to_ns().unwrap_or(0);
+                let Some(thread) =
+                    self.processes.get_mut(&merged.process).and_then(|one| one.threads.get_mut(&merged.row))
+                else {
+                    return;
+                };
+                self.stalls.cut(&thread.thread, known);
+                thread.merged = Some(merged);
+            }
+            Block::Stall(stall) => {
+                known = stall.end_ns;
+                self.stalls.add(stall);
             }
             Block::Usage(usage) => {
                 known = usage.at_ns;
@@ -203,6 +230,19 @@ impl Recording {
     }
 }
 
+impl ThreadRecord {
+    /// Returns the states of the thread until its end, or until `end_ns`, if that is earlier.
+    pub fn lane(&self, end_ns: u64) -> Lane {
+        let end_ns = self.thread.ended_ns.map_or(end_ns, |ended| ended.min(end_ns));
+        lane(self.merged.iter().flat_map(Merged::lane).collect(), &self.events, end_ns)
+    }
+
+    fn first_event_ns(&self) -> Option<u64> {
+        let merged = self.merged.as_ref().map(|merged| merged.from_ns);
+        merged.or_else(|| self.events.first().map(|event| event.at))
+    }
+}
+
 impl ProcessRecord {
     /// Returns the time for which the process was metered, in seconds, if it was; `end_ns` is the end of what is known.
     pub fn metered_s(&self, end_ns: u64) -> Option<f64> {
@@ -210,7 +250,8 @@ impl ProcessRecord {
         Some(end_ns.saturating_sub(began) as f64 / 1e9).filter(|seconds| *seconds > 0.0)
     }
 
-    fn first_event_ns(&self) -> Option<u64> {
-        self.threads.values().filter_map(|thread| thread.events.first()).map(|event| event.at).min()
+    /// Returns the time of the first event of any thread.
+    pub fn first_event_ns(&self) -> Option<u64> {
+        self.threads.values().filter_map(ThreadRecord::first_event_ns).min()
     }
 }

@@ -93,15 +93,15 @@ pub fn recorded_stall(recording: &Recording, stall: &Stall) -> Option<RecordedSt
     let process = recording.processes.get(&stall.process)?;
     let tid = |row: &u64| process.threads.get(row).map_or(0, |thread| thread.thread.tid);
     let seconds = |ns: u64| ns as f64 / 1e9;
+    let frames = |stack: u32| recording.stacks.frames(stack).into_iter().map(str::to_owned).collect();
     Some(RecordedStall {
         at_s: seconds(stall.at_ns),
         held_s: seconds(stall.held_ns),
         holder: tid(&stall.holder),
         waiters: stall.waiters.iter().map(tid).collect(),
+        waiter_stacks: stall.waiter_stacks.iter().map(|(row, stack)| (tid(row), frames(*stack))).collect(),
         lost_s: seconds(stall.lost_ns),
-        stack: stall
-            .stack
-            .map_or_else(Vec::new, |stack| recording.stacks.frames(stack).into_iter().map(str::to_owned).collect()),
+        stack: stall.stack.map_or_else(Vec::new, frames),
         cause: stall.cause.map(|cause| cause.name().into()),
     })
 }

@@ -1,6 +1,6 @@
 //! One thread with one GIL: its latest holds and waits.
 
-use super::block::Event;
+use super::event::Event;
 use super::lane::SAME_WAIT_NS;
 use busy_gil::log::Kind;
 use std::collections::VecDeque;
@@ -43,6 +43,8 @@ pub(super) struct Row {
     pub(super) tid: u32,
     /// The time of its latest event.
     pub(super) latest_ns: u64,
+    /// The time before which its events are not known, if they were merged.
+    pub(super) cut_ns: Option<u64>,
     holds_since: Option<u64>,
     waits_since: Option<u64>,
     /// The latest wait was one for the hand-over.
@@ -55,7 +57,7 @@ pub(super) struct Row {
 impl Row {
     pub(super) fn new(tid: u32) -> Self {
         let (holds, waits) = (VecDeque::new(), VecDeque::new());
-        Self { tid, latest_ns: 0, holds_since: None, waits_since: None, handed_over: false, holds, waits }
+        Self { tid, latest_ns: 0, cut_ns: None, holds_since: None, waits_since: None, handed_over: false, holds, waits }
     }
 
     /// Adds an event. Returns the hold that it ends.
@@ -123,6 +125,11 @@ impl Row {
     /// Returns the start of the first wait that was not taken.
     pub(super) fn first_wait(&self) -> Option<u64> {
         self.waits.front().map(|wait| wait.from).or(self.waits_since)
+    }
+
+    /// Returns the start of the hold that goes on.
+    pub(super) fn holds_since(&self) -> Option<u64> {
+        self.holds_since
     }
 
     /// Forgets the holds that ended before `needed`.

@@ -5,11 +5,13 @@
 //! arrived from all of them.
 
 use super::blame::Sighting;
-use super::block::{Event, Thread};
+use super::block::Thread;
 use super::cause::{of_hold, stack_of};
 use super::convoy::Convoy;
+use super::event::Event;
 use super::row::{Row, Span};
 use super::stall::Stall;
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, VecDeque};
 
 /// How much later than another thread's an event may arrive, beside two thresholds for a sighting that is not confirmed
@@ -50,6 +52,31 @@ impl Stalls {
     /// Returns the stalls that are known, in no particular order.
     pub fn found(&self) -> &[Stall] {
         &self.found
+    }
+
+    /// Adds a stall whose events are not known any more.
+    pub fn add(&mut self, stall: Stall) {
+        self.found.push(stall);
+    }
+
+    /// Tells that the events of a thread before `at_ns` are not known.
+    pub fn cut(&mut self, thread: &Thread, at_ns: u64) {
+        let gil = self.gils.entry((thread.process, thread.gil)).or_default();
+        gil.rows.entry(thread.row).or_insert_with(|| Row::new(thread.tid)).cut_ns = Some(at_ns);
+    }
+
+    /// Returns for each of these GILs, given with its process, up to which time its events are not needed any more, at most
+    /// `until`: all stalls that began before are known, and none spans it.
+    pub fn settled(&self, gils: impl Iterator<Item = (u32, u32)>, until: u64) -> BTreeMap<(u32, u32), u64> {
+        let mut latest_first: Vec<&Stall> = self.found.iter().collect();
+        latest_first.sort_by_key(|stall| (stall.process, Reverse(stall.at_ns)));
+        let settled = |(process, gil): (u32, u32)| {
+            let open = self.gils.get(&(process, gil)).map_or(until, |open| until.min(open.settled()));
+            let first = latest_first.partition_point(|stall| stall.process < process);
+            let own = latest_first[first..].iter().take_while(|stall| stall.process == process);
+            own.fold(open, |cut, stall| if stall.at_ns < cut && cut < stall.end_ns { stall.at_ns } else { cut })
+        };
+        gils.map(|gil| (gil, settled(gil))).collect()
     }
 
     /// Returns the stalls that are known, and forgets them.
@@ -95,6 +122,15 @@ impl Stalls {
 }
 
 impl Gil {
+    /// Returns the time before which nothing has begun that may become a part of a stall.
+    fn settled(&self) -> u64 {
+        let holds = self.rows.values().filter_map(Row::holds_since);
+        let waits = self.rows.values().filter_map(Row::first_wait);
+        let pending = self.candidates.iter().map(|(_, hold)| hold.from);
+        let convoy = self.convoy.iter().map(|convoy| convoy.span.from);
+        holds.chain(waits).chain(pending).chain(convoy).min().unwrap_or(u64::MAX).min(self.settled_ns)
+    }
+
     /// Finds the stalls that ended before `until`, and forgets what is not needed any more.
     fn settle(&mut self, (process, threshold): (u32, u64), until: u64, found: &mut Vec<Stall>) {
         self.settled_ns = until;
@@ -108,6 +144,10 @@ impl Gil {
         }
         long.sort_by_key(|(_, wait)| wait.from);
         for (row, wait) in long {
+            // Its beginning was merged: a long hold there may explain it.
+            if self.rows.get(&row).is_some_and(|thread| thread.cut_ns == Some(wait.from)) {
+                continue;
+            }
             self.by_many(process, threshold, row, wait, found);
         }
         if let Some(convoy) = self.convoy.take_if(|convoy| convoy.span.to <= until.saturating_sub(LAG_NS)) {
@@ -144,7 +184,9 @@ impl Gil {
         let cause = seen.first().and_then(|seen| of_hold(seen, hold, longest, samples().map(|sample| sample.stack)));
         let stack = stack_of(samples().map(|sample| sample.stack));
         let (at_ns, end_ns, held_ns) = (hold.from, hold.to, hold.length());
-        Some(Stall { process, at_ns, end_ns, held_ns, holder, waiters, lost_ns, stack, cause })
+        let waiter_stacks = seen.iter().flat_map(|seen| &seen.waiters).map(|(row, stack)| (*row, *stack));
+        let waiter_stacks = waiter_stacks.filter(|(row, _)| waiters.contains(row)).collect();
+        Some(Stall { process, at_ns, end_ns, held_ns, holder, waiters, waiter_stacks, lost_ns, stack, cause })
     }
 
     /// Adds a wait that no single hold explains to the many short holds that do, if others held the GIL for most of it.

@@ -38,6 +38,7 @@ fn seen(at: &[(u64, u32)], run_delay_ms: Option<u64>) -> Sighting {
         interval_ns: Some(5 * MS),
         run_delay_ns: run_delay_ms.map(|delay| delay * MS),
         samples: at.iter().map(|(at, stack)| Sample { at_ns: at * MS, stack: *stack }).collect(),
+        waiters: BTreeMap::new(),
     }
 }
 
@@ -47,7 +48,9 @@ fn a_hold_that_others_wait_for_is_one_stall() {
     let first: &[_] = &[(Kind::WaitBegan, 105), (Kind::Acquired, 150), (Kind::Released, 151)];
     // It waited before, and gets the GIL later only: what counts is the part inside the hold.
     let second: &[_] = &[(Kind::WaitBegan, 90), (Kind::Acquired, 151), (Kind::Released, 152)];
-    let sightings = [seen(&[(95, 3)], Some(0)), seen(&[(110, 7), (120, 7)], Some(0))];
+    // A thread that does not wait for this hold is not part of it.
+    let waited = Sighting { waiters: [(2, 4), (9, 5)].into(), ..seen(&[(110, 7), (120, 7)], Some(0)) };
+    let sightings = [seen(&[(95, 3)], Some(0)), waited];
     let stalls = found(&[(1, holder), (2, first), (3, second)], &sightings);
     let expected = Stall {
         process: 1,
@@ -56,6 +59,7 @@ fn a_hold_that_others_wait_for_is_one_stall() {
         held_ns: 50 * MS,
         holder: 1,
         waiters: vec![2, 3],
+        waiter_stacks: [(2, 4)].into(),
         lost_ns: 95 * MS,
         stack: Some(7),
         cause: Some(Cause::NativeCall),

@@ -3,7 +3,7 @@
 
 use super::block::Thread;
 use super::cause::Cause;
-use super::lane::{Lane, State, Stretch, lane};
+use super::lane::{Lane, State, Stretch};
 use super::recording::{ProcessRecord, Recording, ThreadRecord};
 use super::stall::Stall;
 use std::collections::BTreeSet;
@@ -55,10 +55,15 @@ impl<'a> Timeline<'a> {
     fn new(recording: &'a Recording, process: &'a ProcessRecord, gil: u32) -> Self {
         let end_ns = recording.end_of(process);
         let own = process.threads.values().filter(|record| record.thread.gil == gil);
-        let threads = own.map(|record| {
-            let end_ns = record.thread.ended_ns.map_or(end_ns, |ended| ended.min(end_ns));
-            ThreadLane { record, lane: lane(&record.events, end_ns) }
-        });
+        // Other viewers know one state at a time.
+        let one_state = |mut stretch: Stretch| {
+            if let State::Merged(_) = stretch.state {
+                stretch.state = State::Unknown;
+            }
+            stretch
+        };
+        let lane = |record: &ThreadRecord| record.lane(end_ns).into_iter().map(one_state).collect();
+        let threads = own.map(|record| ThreadLane { record, lane: lane(record) });
         let is_own = |stall: &&Stall| {
             let holder = process.threads.get(&stall.holder);
             stall.process == process.process.number && holder.is_some_and(|record| record.thread.gil == gil)

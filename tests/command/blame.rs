@@ -138,3 +138,36 @@ fn a_longer_threshold_leaves_the_shorter_stalls_out() {
     assert!(!stderr(&output).contains("worst"), "{output:?}");
     assert_eq!(sandbox.run(&["record", "--stall", "0", "--", "true"]).status.code(), Some(2));
 }
+
+#[test]
+fn the_stacks_of_the_threads_that_wait_are_recorded_on_request() {
+    let sandbox = Sandbox::new();
+    let script = sandbox.path("stalls.py");
+    fs::write(&script, STALLS).unwrap();
+    let (file, figures) = (sandbox.path("r.busy"), sandbox.path("r.json"));
+    let (library, python) = (Path::new(BUSY).with_file_name("libbusy.so"), crate::harness::real_python());
+    let options = ["record", "-o", file.to_str().unwrap(), "--json", figures.to_str().unwrap()];
+    let program = ["--", &python, script.to_str().unwrap(), library.to_str().unwrap()];
+    for waiters in [false, true] {
+        let option: &[&str] = if waiters { &["--waiters"] } else { &[] };
+        let output = sandbox.run(&[&options[..], option, &program].concat());
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        let document = json(&figures);
+        let stalls = document["results"][0]["processes"][0]["stalls"].as_array().unwrap().clone();
+        let native = |stall: &&Value| {
+            stall["stack"].as_array().unwrap().iter().any(|frame| frame.as_str().unwrap().ends_with(" native"))
+        };
+        let stacks: Vec<_> =
+            stalls.iter().filter(native).filter_map(|stall| stall["waiter_stacks"].as_object()).collect();
+        let of_victim =
+            |stack: &&Value| stack.as_array().unwrap().iter().any(|frame| frame.as_str().unwrap().ends_with(" victim"));
+        let named = stacks.iter().filter(|stacks| stacks.values().any(|stack| of_victim(&stack))).count();
+        // On a loaded machine, the recorder may come too late for some.
+        assert!(if waiters { named >= 5 } else { stacks.is_empty() }, "{named} of {} {stalls:#?}", stacks.len());
+    }
+    // The page and a reader of the file have them, too.
+    let page = sandbox.path("r.html");
+    let output = sandbox.run(&["report", file.to_str().unwrap(), "-o", page.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert!(fs::read_to_string(&page).unwrap().contains(" waited in</p>"));
+}

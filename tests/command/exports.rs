@@ -1,7 +1,7 @@
 //! `busy record` writes a recording for other viewers, as their own readers see it.
 
 use crate::harness::{Sandbox, json, real_python, stderr};
-use busy_lab::trace::{Recording, State, lane};
+use busy_lab::trace::{Recording, State};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -68,7 +68,7 @@ fn stretches(recording: &Recording, state: State) -> Stretches {
     let mut found = Stretches::new();
     for process in recording.processes.values() {
         for thread in process.threads.values() {
-            let lane = lane(&thread.events, recording.end_of(process)).into_iter();
+            let lane = thread.lane(recording.end_of(process)).into_iter();
             let own = lane.filter(|one| one.state == state).map(|one| (one.from_ns, one.to_ns));
             found.entry(thread.thread.tid.into()).or_default().extend(own);
         }

@@ -1,7 +1,7 @@
 //! `busy record`: the program is not disturbed, its figures are right, and a kill leaves a readable file.
 
 use crate::harness::{BUSY, Sandbox, finish, json, real_python, signal, stderr, stdout, wait_for};
-use busy_lab::trace::{FileError, Kind, Recording, State, lane};
+use busy_lab::trace::{FileError, Kind, Recording, State};
 use rustix::process::Signal;
 use serde_json::Value;
 use std::fs;
@@ -213,7 +213,7 @@ fn assert_lanes_agree(file: &Recording, result: &Value) {
             if thread.events.iter().any(|event| event.kind == Kind::Lost) {
                 continue;
             }
-            let lane = lane(&thread.events, file.end_of(process));
+            let lane = thread.lane(file.end_of(process));
             let sum = |state: State| {
                 let own = lane.iter().filter(|stretch| stretch.state == state);
                 own.map(|stretch| stretch.to_ns - stretch.from_ns).sum::<u64>() as f64 / 1e9
@@ -346,6 +346,26 @@ fn without_shared_memory_the_program_runs_on_and_the_result_says_what_is_missing
         assert_eq!(metered(result).len(), usize::from(is_metered), "{size}: {result:#}");
         assert!(stderr(&output).contains("memory"), "{size}: {output:?}");
     }
+}
+
+#[test]
+fn a_python_that_cannot_be_recorded_is_named_with_the_reason() {
+    let sandbox = Sandbox::new();
+    let text = "
+import subprocess, sys
+other = subprocess.Popen(['sleep', '3'])
+subprocess.run([sys.executable, '-c', 'import time; time.sleep(2.5)'], env={})
+other.kill()
+";
+    let (output, result) = record(&sandbox, &[&real_python(), "-c", text]);
+    let processes = result["processes"].as_array().unwrap();
+    let [named] = &processes.iter().filter(|process| process["metered_s"].is_null()).collect::<Vec<_>>()[..] else {
+        panic!("{result:#}");
+    };
+    let reason = named["missing"]["held_share"].as_str().unwrap();
+    assert!(reason.contains("lacks LD_PRELOAD"), "{reason}");
+    assert_eq!((processes.len(), &named["parent"]), (2, &metered(&result)[0]["pid"]), "{result:#}");
+    assert!(stderr(&output).contains("): not recorded: its environment lacks LD_PRELOAD"), "{output:?}");
 }
 
 #[test]

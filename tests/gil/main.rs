@@ -135,7 +135,7 @@ fn short_threads_without_number_are_metered_in_bounded_memory() {
     for python in metered((3, 8)) {
         let found = figures(script(python, "short_threads.py").arg(&library).arg("3000"));
         eprintln!("{}: {found}", python.name);
-        assert!(found["off"].as_f64().unwrap().abs() < 0.01, "{}: {found}", python.name);
+        assert!(found["off"].as_f64().unwrap() < 0.001, "{}: {found}", python.name);
         assert!(found["growth"].as_i64().unwrap() < 1 << 20, "{}: {found}", python.name);
     }
 }

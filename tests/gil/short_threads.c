@@ -15,7 +15,8 @@ typedef struct {
 
 typedef struct {
     const python *python;
-    uint64_t ns, held, longest;
+    /* `held` at least, and `around` at most, is how long the GIL was held. */
+    uint64_t ns, held, around, longest;
     pthread_barrier_t *gate;
 } work;
 
@@ -27,13 +28,13 @@ static uint64_t now(void)
     return (uint64_t)time.tv_sec * 1000000000u + (uint64_t)time.tv_nsec;
 }
 
-/* The clock is read right beside the acquire and the release. */
+/* The clock is read right before and after the acquire and the release. */
 static void *live(void *argument)
 {
     work *work = argument;
     const python *python = work->python;
     void *state = python->new_state(python->interpreter);
-    uint64_t begin, end;
+    uint64_t before = now(), begin, end;
 
     python->restore(state);
     begin = now();
@@ -41,6 +42,7 @@ static void *live(void *argument)
         end = now();
     while (end - begin < work->ns);
     python->save();
+    work->around += now() - before;
     work->held += end - begin;
     if (end - begin > work->longest)
         work->longest = end - begin;
@@ -53,11 +55,11 @@ static void *live(void *argument)
     return NULL;
 }
 
-/* Runs `count` threads one after the other, each of which holds the GIL for `ns`. Returns the time for which they held
-   it, and writes the longest hold to `longest`. Call it without the GIL. */
-uint64_t one_after_the_other(const python *python, uint64_t count, uint64_t ns, uint64_t *longest)
+/* Runs `count` threads one after the other, each of which holds the GIL for `ns`. Writes to `found` for how long they held
+   it at least, and at most, and the longest hold. Call it without the GIL. Returns 0, or 1 for lack of memory. */
+int one_after_the_other(const python *python, uint64_t count, uint64_t ns, uint64_t found[3])
 {
-    work work = {python, ns, 0, 0, NULL};
+    work work = {python, ns, 0, 0, 0, NULL};
     pthread_attr_t small;
     pthread_t thread;
 
@@ -65,11 +67,13 @@ uint64_t one_after_the_other(const python *python, uint64_t count, uint64_t ns, 
     pthread_attr_setstacksize(&small, 256 * 1024);
     while (count--) {
         if (pthread_create(&thread, &small, live, &work))
-            return 0;
+            return 1;
         pthread_join(thread, NULL);
     }
-    *longest = work.longest;
-    return work.held;
+    found[0] = work.held;
+    found[1] = work.around;
+    found[2] = work.longest;
+    return 0;
 }
 
 static work all[8192];
@@ -86,7 +90,7 @@ int begin_all(const python *python, unsigned count, uint64_t ns)
     pthread_attr_setstacksize(&small, 64 * 1024);
     pthread_barrier_init(&gate, NULL, count + 1);
     for (index = 0; index < count; index++) {
-        work work = {python, ns, 0, 0, &gate};
+        work work = {python, ns, 0, 0, 0, &gate};
         all[index] = work;
         if (pthread_create(&threads[index], &small, live, &all[index]))
             return 1;

@@ -7,6 +7,7 @@ pub mod gil;
 mod gil_truth;
 mod import;
 mod load;
+mod record;
 mod sampler;
 mod waits;
 
@@ -28,7 +29,7 @@ pub struct Group {
 }
 
 /// All groups, in the order of the table.
-pub const ALL: [Group; 7] = [
+pub const ALL: [Group; 8] = [
     Group { name: "waits", rows: waits::rows, measure: waits::measure },
     Group { name: "cancel", rows: cancel::rows, measure: cancel::measure },
     Group { name: "load", rows: load::rows, measure: load::measure },
@@ -36,6 +37,7 @@ pub const ALL: [Group; 7] = [
     Group { name: "import", rows: import::rows, measure: import::measure },
     Group { name: "sampler", rows: sampler::rows, measure: sampler::measure },
     Group { name: "gil", rows: gil::rows, measure: gil::measure },
+    Group { name: "record", rows: record::rows, measure: record::measure },
 ];
 
 impl Group {

@@ -11,7 +11,7 @@ mod sampled;
 
 use super::arguments::RecordArguments;
 use super::output::{OutputError, note, print};
-use super::recording::{Intervals, Program, ProgramError, begin, exit_code, not_started};
+use super::recording::{BoundedFile, Intervals, Program, ProgramError, Sampled, begin, exit_code, not_started};
 use super::report::{ReportError, recording_page};
 use crate::measure::host;
 use crate::process::Foreground;
@@ -21,7 +21,7 @@ use crate::show;
 use crate::trace::{self, Block, End};
 use busy_gil::remote::RemoteError;
 use exports::{ExportError, Exports};
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, Write};
 use std::num::NonZero;
 use std::os::unix::process::ExitStatusExt;
@@ -86,16 +86,17 @@ pub fn record(arguments: &RecordArguments) -> Result<ExitCode, RecordError> {
     let path = if page.is_some() { beside() } else { output.clone() };
     let unwritable = |error| RecordError::File(path.clone(), error);
     let exports = Exports::open(arguments, &path)?;
-    let file = File::create(&path).map_err(unwritable)?;
-    exports.check(&path, &file)?;
+    let file = BoundedFile::create(&path).map_err(unwritable)?;
+    exports.check(&path, file.file())?;
     let load = host::Load::begin().map_err(RecordError::Host)?;
     let mut command = Command::new(&arguments.command[0]);
     command.args(&arguments.command[1..]);
-    let sampled = Duration::from_secs(1).checked_div(arguments.rate).unwrap_or(INTERVAL);
-    let idle = INTERVAL.min(arguments.stall / 2).max(WAITED_FOR).min(sampled);
+    let sample = Duration::from_secs(1).checked_div(arguments.rate).unwrap_or(INTERVAL);
+    let idle = INTERVAL.min(arguments.stall / 2).max(WAITED_FOR).min(sample);
     let intervals = Intervals { collect: INTERVAL, idle, waited_for: WAITED_FOR.min(idle) };
-    let (first, samples) = (begin(&arguments.command, arguments.stall), NonZero::new(arguments.rate));
-    let mut program = match Program::start(&mut command, Foreground::start, first, Some(file), samples, intervals) {
+    let first = begin(&arguments.command, arguments.stall);
+    let sampled = Sampled { holders: NonZero::new(arguments.rate), waiters: arguments.waiters };
+    let mut program = match Program::start(&mut command, Foreground::start, first, Some(file), sampled, intervals) {
         Ok(program) => program,
         Err(ProgramError::NotStarted(error)) => {
             let _ = fs::remove_file(&path);
@@ -115,12 +116,15 @@ pub fn record(arguments: &RecordArguments) -> Result<ExitCode, RecordError> {
     let machine = load.end().and_then(|load| host::describe(load.others_percent));
     let machine = machine.map_err(|error| note(&format!("busy: {}", RecordError::Host(error)))).ok();
     let end = |at_ns| Block::End(End { at_ns, code: status.code(), signal: status.signal() });
-    let (recording, broken) = recorder.end(machine.map(Block::Host), end);
-    if let Some(error) = broken {
+    let ended = recorder.end(machine.map(Block::Host), end);
+    if let Some(error) = ended.broken {
         note(&format!("busy: {} ends too early, but the figures are complete: {error}", path.display()));
     }
+    if let Some(error) = ended.too_long {
+        note(&format!("busy: {} has grown, since its old events could not be merged: {error}", path.display()));
+    }
     // Whatever fails from here on, the exit code is the program's.
-    if let Err(error) = report(trace::result(&recording), Some(&output), json) {
+    if let Err(error) = report(trace::result(&ended.recording), Some(&output), json) {
         note(&format!("busy: {error}"));
     }
     program.return_signals();

@@ -1,6 +1,6 @@
 //! `busy record --pid`: samples a running process.
 
-use crate::process::interrupt;
+use crate::process::{interrupt, parent};
 use crate::results::{
     Host, Name, RecordResult, RecordedInterpreter, RecordedProcess, RecordedSamples, RecordedStates, RecordedThread,
     now,
@@ -26,7 +26,7 @@ pub fn sample(pid: u32, duration: Option<Duration>) -> Result<impl FnOnce(Host) 
     let gil = RemoteGil::attach(pid)?;
     let (started_at, start) = (now(), Instant::now());
     let command = words(&fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default());
-    let parent = parent(&fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default());
+    let parent = parent(pid);
     let path = fs::read_link(format!("/proc/{pid}/exe")).unwrap_or_default();
     let interpreter = RecordedInterpreter {
         version: gil.version().to_owned(),
@@ -144,10 +144,4 @@ fn seconds(ns: u64) -> f64 {
 fn words(line: &[u8]) -> Vec<String> {
     let words = line.strip_suffix(b"\0").unwrap_or(line).split(|byte| *byte == 0);
     words.map(|word| String::from_utf8_lossy(word).into_owned()).filter(|_| !line.is_empty()).collect()
-}
-
-/// Returns the process id of the parent, from /proc/PID/status; 0 if it is unknown, as for a process without one.
-fn parent(status: &str) -> u32 {
-    let parent = status.lines().find_map(|line| line.strip_prefix("PPid:"));
-    parent.and_then(|parent| parent.trim().parse().ok()).unwrap_or(0)
 }

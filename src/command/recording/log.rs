@@ -1,7 +1,7 @@
 //! The log of one process, from its appearance to the end of the process, as blocks of the recording.
 
 use super::usage::ProcessUsage;
-use super::watcher::{GoingOn, Watcher};
+use super::watcher::{GoingOn, Watched, Watcher};
 use crate::trace::{Block, Ending, Event, Process, ProcessEnd, Stacks, Thread, Totals};
 use busy_core::clock::monotonic_ns;
 use busy_gil::log::{Batch, Damaged, Header, Kind, Reader, Status};
@@ -33,7 +33,7 @@ impl Log {
     ///
     /// # Errors
     /// It is damaged.
-    pub fn open(path: &Path, number: u32, start_ns: u64, threshold_ns: u64) -> Result<Option<(Self, Block)>, Damaged> {
+    pub fn open(path: &Path, number: u32, start_ns: u64, watched: Watched) -> Result<Option<(Self, Block)>, Damaged> {
         let Some(reader) = Reader::open(path)? else { return Ok(None) };
         let header = reader.header()?;
         let process = Pid::from_raw(header.pid as i32).and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
@@ -45,7 +45,7 @@ impl Log {
             python: header.python.clone(),
         });
         let path = path.to_path_buf();
-        let watcher = Watcher::new(header.pid, number, start_ns, threshold_ns);
+        let watcher = Watcher::new(header.pid, number, start_ns, watched);
         let (threads, usage) = (BTreeMap::new(), ProcessUsage::new(header.pid, number, start_ns));
         Ok(Some((Self { reader, path, number, start_ns, header, process, threads, watcher, usage }, block)))
     }
@@ -108,7 +108,7 @@ impl Log {
 
     /// Looks at the threads that wait. Returns true if any does.
     pub fn look(&mut self, stacks: &mut Stacks, blocks: &mut Vec<Block>) -> bool {
-        self.watcher.look(&self.reader, monotonic_ns(), stacks, blocks)
+        self.watcher.look(&self.reader, &self.threads, monotonic_ns(), stacks, blocks)
     }
 
     /// Appends samples of what holds its GILs now.

@@ -5,13 +5,17 @@
 //!   started by program.rs                                            log.rs           '--blocks--> FILE.busy, of a record
 //! ```
 
+mod bounded_file;
+mod environment;
 mod folder;
 mod log;
 mod program;
 mod recorder;
+mod unrecorded;
 mod usage;
 mod watcher;
 
+pub use bounded_file::BoundedFile;
 pub use program::{Intervals, Program, ProgramError, begin, exit_code, not_started};
-pub use recorder::Recorder;
+pub use recorder::{Recorder, Sampled};
 pub use watcher::GoingOn;

@@ -1,27 +1,21 @@
 //! Starts a program so that its Pythons log what their threads do with the GIL, and collects the logs while it runs.
 
+use super::bounded_file::BoundedFile;
+use super::environment::{FOLDER, PRELOAD, preload};
 use super::folder::Folder;
-use super::recorder::Recorder;
+use super::recorder::{Recorder, Sampled};
 use crate::command::output::note;
 use crate::process::Foreground;
 use crate::provision::installation::{self, NotInstalled};
 use crate::trace::Start;
 use busy_core::clock::monotonic_ns;
 use std::ffi::{OsStr, OsString};
-use std::fs::File;
 use std::io;
-use std::num::NonZero;
 use std::os::fd::BorrowedFd;
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Command, ExitCode, ExitStatus};
 use std::time::{Duration, Instant};
-
-/// The variable that names the folder to the recorded processes (record/src/lib.rs).
-const FOLDER: &str = "BUSY_RECORD_FOLDER";
-/// The variable by which the dynamic linker loads the library (ld.so(8)).
-const PRELOAD: &str = "LD_PRELOAD";
 
 /// The exit codes for a program that was not found, and for one that can't be executed, as in a shell and in env(1).
 const NOT_FOUND: u8 = 127;
@@ -71,8 +65,8 @@ pub struct Program {
 }
 
 impl Program {
-    /// Starts the program of `command` by `start`. Its recording begins with the block `begin`, has so many samples of the
-    /// holders per second, and is written to `file`, if it is kept.
+    /// Starts the program of `command` by `start`. Its recording begins with the block `begin`, has the stacks of `sampled`,
+    /// and is written to `file`, if it is kept.
     ///
     /// # Errors
     /// See [`ProgramError`].
@@ -80,13 +74,13 @@ impl Program {
         command: &mut Command,
         start: impl FnOnce(&mut Command) -> io::Result<Foreground>,
         begin: Start,
-        file: Option<File>,
-        samples: Option<NonZero<u32>>,
+        file: Option<BoundedFile>,
+        sampled: Sampled,
         intervals: Intervals,
     ) -> Result<Self, ProgramError> {
         let library = installation::record_library()?;
         let folder = Folder::create().map_err(ProgramError::Folder)?;
-        let recorder = Recorder::begin(file, folder.path(), begin, samples).map_err(ProgramError::File)?;
+        let recorder = Recorder::begin(file, folder.path(), begin, sampled).map_err(ProgramError::File)?;
         command.env(FOLDER, folder.path()).env(PRELOAD, preload(&library, folder.path()));
         let foreground = start(command).map_err(ProgramError::NotStarted)?;
         let (now, interval) = (Instant::now(), intervals.idle);
@@ -146,24 +140,6 @@ pub fn begin(command: &[OsString], stall: Duration) -> Start {
         command: command.iter().map(|word| word.to_string_lossy().into_owned()).collect(),
         stall_ns: u64::try_from(stall.as_nanos()).unwrap_or(u64::MAX),
     }
-}
-
-/// Returns the value of LD_PRELOAD: `library`, before what it contains already. A path with a blank or a colon can't stand
-/// there (ld.so(8)): then a link in `folder` stands for it.
-fn preload(library: &Path, folder: &Path) -> OsString {
-    let mut path = library.to_path_buf();
-    if path.as_os_str().as_bytes().iter().any(|byte| b" :".contains(byte)) {
-        let link = folder.join("libbusy_record.so");
-        if std::os::unix::fs::symlink(&path, &link).is_ok() {
-            path = link;
-        }
-    }
-    let mut value = path.into_os_string();
-    if let Some(earlier) = std::env::var_os(PRELOAD).filter(|earlier| !earlier.is_empty()) {
-        value.push(":");
-        value.push(earlier);
-    }
-    value
 }
 
 /// Reports that the program can't be executed. Returns the exit code.

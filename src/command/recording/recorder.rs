@@ -1,14 +1,16 @@
 //! Collects the logs of the recorded processes into the file of the recording.
 
+use super::bounded_file::BoundedFile;
 use super::log::Log;
+use super::unrecorded::{Found, Unrecorded};
 use super::usage::CoreUsage;
-use super::watcher::GoingOn;
+use super::watcher::{GoingOn, Watched};
 use crate::trace::{Block, Cores, Ending, HEAD, Process, ProcessEnd, Recording, Stacks, Stall, Start, ThreadRecord};
 use busy_core::clock::monotonic_ns;
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::fs;
+use std::io;
 use std::num::NonZero;
 use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
@@ -17,6 +19,17 @@ use std::path::{Path, PathBuf};
 const ALL_NS: u64 = 1_000_000_000;
 /// The time between two readings of the CPU times, in nanoseconds.
 const USAGE_NS: u64 = 100_000_000;
+/// The time between two looks for Pythons that are not recorded, in nanoseconds.
+const UNRECORDED_NS: u64 = 500_000_000;
+
+/// The Python stacks that are read, beside those of the holders in stalls.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Sampled {
+    /// How often per second those of the threads that hold a GIL are read; None for never.
+    pub holders: Option<NonZero<u32>>,
+    /// Whether those of the threads that wait in a stall are read.
+    pub waiters: bool,
+}
 
 /// What collects the logs.
 pub struct Recorder {
@@ -28,35 +41,44 @@ pub struct Recorder {
     start_ns: u64,
     next_all_ns: u64,
     next_usage_ns: u64,
+    next_unrecorded_ns: u64,
+    unrecorded: Unrecorded,
     /// The time between two samples of the holders; None without them.
     sample_ns: Option<u64>,
     next_sample_ns: u64,
     cores: CoreUsage,
     /// The file of the recording, if it is kept.
-    file: Option<File>,
-    threshold_ns: u64,
+    file: Option<BoundedFile>,
+    watched: Watched,
     stacks: Stacks,
     /// What the blocks so far say, without the events: its size depends on the number of threads only.
     recording: Recording,
     /// The reason why the file ends too early.
     broken: Option<io::Error>,
+    /// The reason why the file could not be kept short.
+    too_long: Option<io::Error>,
+}
+
+/// What a recorder leaves.
+pub struct Ended {
+    /// What the recording says.
+    pub recording: Recording,
+    /// The reason why the file ends too early, if it does.
+    pub broken: Option<io::Error>,
+    /// The reason why the file could not be kept short, if it was tried.
+    pub too_long: Option<io::Error>,
 }
 
 impl Recorder {
-    /// Begins a recording of the processes that have their logs in `folder`, with so many samples of the holders per second,
+    /// Begins a recording of the processes that have their logs in `folder`, with the stacks of `sampled`,
     /// in `file` if it is to be kept.
     ///
     /// # Errors
     /// The file can't be written.
-    pub fn begin(
-        mut file: Option<File>,
-        folder: &Path,
-        start: Start,
-        samples: Option<NonZero<u32>>,
-    ) -> io::Result<Self> {
+    pub fn begin(mut file: Option<BoundedFile>, folder: &Path, start: Start, sampled: Sampled) -> io::Result<Self> {
         let start_ns = start.monotonic_ns;
         if let Some(file) = &mut file {
-            file.write_all(&HEAD)?;
+            file.append(&HEAD)?;
         }
         let mut recorder = Self {
             folder: folder.to_path_buf(),
@@ -66,14 +88,17 @@ impl Recorder {
             start_ns,
             next_all_ns: start_ns + ALL_NS,
             next_usage_ns: start_ns,
-            sample_ns: samples.map(|rate| 1_000_000_000 / u64::from(rate.get())),
+            next_unrecorded_ns: start_ns + UNRECORDED_NS,
+            unrecorded: Unrecorded::default(),
+            sample_ns: sampled.holders.map(|rate| 1_000_000_000 / u64::from(rate.get())),
             next_sample_ns: start_ns,
             cores: CoreUsage::default(),
             file,
-            threshold_ns: start.stall_ns,
+            watched: Watched { threshold_ns: start.stall_ns, waiters: sampled.waiters },
             stacks: Stacks::default(),
             recording: Recording::new(false),
             broken: None,
+            too_long: None,
         };
         recorder.write(vec![Block::Start(start)]);
         recorder.broken.take().map_or(Ok(recorder), Err)
@@ -117,7 +142,35 @@ impl Recorder {
                 self.logs.push(log);
             }
         }
+        // Only a recording that is kept names them.
+        if self.file.is_some() && now >= self.next_unrecorded_ns {
+            self.name_unrecorded(false, &mut blocks);
+            // With thousands of threads it takes long, and meanwhile no events are read.
+            let took = monotonic_ns().saturating_sub(now);
+            self.next_unrecorded_ns = now + UNRECORDED_NS.max(50 * took);
+        }
         self.write(blocks);
+        if let Some(file) = self.file.as_mut().filter(|_| all && self.broken.is_none()) {
+            let failed = file.keep_short(now.saturating_sub(self.start_ns), &self.recording).err();
+            self.too_long = failed.or(self.too_long.take());
+        }
+    }
+
+    /// Appends the Pythons below this process that have ended without a log; at the end, also those that run.
+    fn name_unrecorded(&mut self, is_end: bool, blocks: &mut Vec<Block>) {
+        let at_ns = monotonic_ns().saturating_sub(self.start_ns);
+        let recorded = self.recording.processes.values().map(|process| process.process.pid);
+        let unread = self.unknown().into_iter().map(|name| numbers(&name)[0] as u32);
+        let known: BTreeSet<u32> = recorded.chain(unread).collect();
+        let has_log = |pid: u32| known.contains(&pid);
+        let mut found = self.unrecorded.look(has_log);
+        if is_end {
+            found.extend(std::mem::take(&mut self.unrecorded).finish(has_log));
+        }
+        for found in found {
+            blocks.extend(not_recorded(self.processes, &found, at_ns));
+            self.processes += 1;
+        }
     }
 
     /// Collects what has happened since the last call, with the figures of all threads.
@@ -176,11 +229,16 @@ impl Recorder {
         any
     }
 
-    /// Ends the recording, with the machine and the last block. Returns what it says, and the reason why the file ends too early, if it
-    /// does.
-    pub fn end(mut self, machine: Option<Block>, end: impl FnOnce(u64) -> Block) -> (Recording, Option<io::Error>) {
+    /// Ends the recording, with the machine and the last block.
+    pub fn end(mut self, machine: Option<Block>, end: impl FnOnce(u64) -> Block) -> Ended {
+        if let Some(file) = &mut self.file {
+            file.stop_shortening();
+        }
         self.collect();
         let (now, mut blocks) = (monotonic_ns(), Vec::new());
+        if self.file.is_some() {
+            self.name_unrecorded(true, &mut blocks);
+        }
         for log in std::mem::take(&mut self.logs) {
             log.end(Ending::Running, now, &mut self.stacks, &mut blocks);
         }
@@ -192,7 +250,7 @@ impl Recorder {
         blocks.extend(machine);
         blocks.push(end(now.saturating_sub(self.start_ns)));
         self.write(blocks);
-        (self.recording, self.broken)
+        Ended { recording: self.recording, broken: self.broken, too_long: self.too_long }
     }
 
     /// Returns the names of the logs that were not opened yet, in the order in which their processes began them.
@@ -206,7 +264,7 @@ impl Recorder {
     fn find_new(&mut self, blocks: &mut Vec<Block>) {
         for name in self.unknown() {
             let number = self.processes;
-            match Log::open(&self.folder.join(&name), number, self.start_ns, self.threshold_ns) {
+            match Log::open(&self.folder.join(&name), number, self.start_ns, self.watched) {
                 Ok(None) => continue,
                 Ok(Some((log, block))) => {
                     blocks.push(block);
@@ -238,7 +296,7 @@ impl Recorder {
         if let Some(file) = self.file.as_mut().filter(|_| self.broken.is_none() && !blocks.is_empty()) {
             let mut bytes = Vec::new();
             blocks.iter().for_each(|block| block.append(&mut bytes));
-            self.broken = file.write_all(&bytes).err();
+            self.broken = file.append(&bytes).err();
         }
         blocks.into_iter().for_each(|block| self.recording.apply(block));
     }
@@ -262,14 +320,21 @@ fn numbers(name: &OsStr) -> [u64; 2] {
 
 /// Returns the blocks of a process whose log can't be read.
 fn unreadable(number: u32, pid: u32, reason: &str, at_ns: u64) -> [Block; 2] {
-    let process = Process { number, pid, parent: 0, executable: String::new(), python: String::new() };
+    let (executable, reason) = (PathBuf::new(), reason.to_owned());
+    not_recorded(number, &Found { pid, parent: 0, executable, reason }, at_ns)
+}
+
+/// Returns the blocks of a process that is not recorded.
+fn not_recorded(number: u32, found: &Found, at_ns: u64) -> [Block; 2] {
+    let executable = found.executable.to_string_lossy().into_owned();
+    let process = Process { number, pid: found.pid, parent: found.parent, executable, python: String::new() };
     let end = ProcessEnd {
         number,
         began_ns: None,
         at_ns,
         how: Ending::Running,
         unlisted: 0,
-        reason: Some(reason.to_owned()),
+        reason: Some(found.reason.clone()),
         no_stacks: None,
     };
     [Block::Process(process), Block::ProcessEnd(end)]

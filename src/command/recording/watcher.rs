@@ -1,7 +1,7 @@
 //! Watches the threads of one process that wait for a GIL. Once one has waited for half of a stall's length, and again
 //! after each further length, the Python stack of the holder is read from outside.
 
-use crate::trace::{Block, HolderSample, Sample, Sighting, Stacks};
+use crate::trace::{Block, HolderSample, Sample, Sighting, Stacks, Thread};
 use busy_core::cpu::run_delay;
 use busy_gil::log::{Holder, Reader, Waiter};
 use busy_gil::remote::{Frame, PythonThread, RemoteError, StackError, StackReader};
@@ -11,8 +11,9 @@ use std::collections::BTreeMap;
 const ATTEMPTS: u32 = 3;
 /// The number of stacks that are kept of one hold.
 const MOST_SAMPLES: usize = 1000;
-/// The number of threads that are named at once.
+/// The number of threads that are named at once, and of those whose stacks are read while they wait.
 const MOST_NAMES: usize = 16;
+const MOST_WAITERS: usize = 16;
 /// Two readings of the same time may differ by the scale of the time stamp counter.
 const SAME_TIME_NS: u64 = 100_000;
 
@@ -23,11 +24,22 @@ pub struct Watcher {
     /// The start of the recording on CLOCK_MONOTONIC.
     start_ns: u64,
     threshold_ns: u64,
+    /// Whether the stacks of the threads that wait are read as well.
+    reads_waiters: bool,
     stacks: Option<StackReader>,
     attempts: u32,
     /// The reason why stacks can't be read.
     reason: Option<String>,
     gils: BTreeMap<u32, Gil>,
+}
+
+/// What is watched.
+#[derive(Debug, Clone, Copy)]
+pub struct Watched {
+    /// The length of a stall.
+    pub threshold_ns: u64,
+    /// Whether the stacks of the threads that wait are read as well.
+    pub waiters: bool,
 }
 
 /// A hold that goes on, for which another thread waits.
@@ -62,6 +74,8 @@ struct Seen {
     run_delay_ns: Option<u64>,
     has_ended: bool,
     samples: Vec<Taken>,
+    /// The last stacks of the threads that waited, by their rows.
+    waiters: BTreeMap<u64, Vec<Frame>>,
 }
 
 /// A stack.
@@ -75,9 +89,10 @@ struct Taken {
 
 impl Watcher {
     /// Watches process `pid`, which has this number in the recording that began at `start_ns`.
-    pub fn new(pid: u32, number: u32, start_ns: u64, threshold_ns: u64) -> Self {
+    pub fn new(pid: u32, number: u32, start_ns: u64, what: Watched) -> Self {
         let (stacks, attempts, reason, gils) = (None, 0, None, BTreeMap::new());
-        Self { pid, number, start_ns, threshold_ns, stacks, attempts, reason, gils }
+        let Watched { threshold_ns, waiters: reads_waiters } = what;
+        Self { pid, number, start_ns, threshold_ns, reads_waiters, stacks, attempts, reason, gils }
     }
 
     /// Returns the reason why stacks could not be read.
@@ -96,7 +111,15 @@ impl Watcher {
     }
 
     /// Looks at the threads that wait now. Returns true if any does.
-    pub fn look(&mut self, log: &Reader, now_ns: u64, stacks: &mut Stacks, blocks: &mut Vec<Block>) -> bool {
+    /// `threads` are those of the process, by row.
+    pub fn look(
+        &mut self,
+        log: &Reader,
+        threads: &BTreeMap<u64, Thread>,
+        now_ns: u64,
+        stacks: &mut Stacks,
+        blocks: &mut Vec<Block>,
+    ) -> bool {
         // A damaged log is noticed when its events are read.
         let waiters = log.waiters().unwrap_or_default();
         if waiters.is_empty() && self.gils.is_empty() {
@@ -119,7 +142,7 @@ impl Watcher {
             if let Some(wait) = wait
                 && self.is_due(gil, now_ns, wait)
             {
-                self.sample(gil, *index, now_ns, wait, log);
+                self.sample(gil, *index, now_ns, wait, (log, threads));
             }
             gil.wait = wait;
         }
@@ -156,12 +179,17 @@ impl Watcher {
     fn write(&self, index: u32, gil: &mut Gil, stacks: &mut Stacks, blocks: &mut Vec<Block>) {
         let is_done = |seen: &mut Seen| seen.has_ended && seen.samples.iter().all(|taken| taken.is_kept);
         for seen in gil.seen.extract_if(.., is_done) {
+            let mut number = |frames: &[Frame]| {
+                let (stack, new) = stacks.number(frames.iter().map(text));
+                blocks.extend(new.map(Block::Stack));
+                stack
+            };
             let mut samples = Vec::with_capacity(seen.samples.len());
             for taken in seen.samples {
-                let (stack, new) = stacks.number(taken.frames.iter().map(text));
-                blocks.extend(new.map(Block::Stack));
+                let stack = number(&taken.frames);
                 samples.push(Sample { at_ns: taken.at_ns.saturating_sub(self.start_ns), stack });
             }
+            let waiters = seen.waiters.iter().map(|(row, frames)| (*row, number(frames))).collect();
             blocks.push(Block::Sighting(Sighting {
                 process: self.number,
                 gil: index,
@@ -169,6 +197,7 @@ impl Watcher {
                 interval_ns: seen.holder.interval_ns,
                 run_delay_ns: seen.run_delay_ns,
                 samples,
+                waiters,
             }));
         }
     }
@@ -182,7 +211,14 @@ impl Watcher {
     }
 
     /// Reads the holder's stack, if it is that of one hold.
-    fn sample(&mut self, gil: &mut Gil, index: u32, now_ns: u64, wait: Waiter, log: &Reader) {
+    fn sample(
+        &mut self,
+        gil: &mut Gil,
+        index: u32,
+        now_ns: u64,
+        wait: Waiter,
+        (log, threads): (&Reader, &BTreeMap<u64, Thread>),
+    ) {
         const TRIES: u32 = 3;
         let holder = || log.holder(index as usize).ok().flatten();
         // If none is had, the next look tries again.
@@ -196,20 +232,44 @@ impl Watcher {
             }
             gil.next_ns = now_ns.saturating_add(self.threshold_ns);
             let at_ns = busy_core::clock::monotonic_ns();
+            let waiters = if self.reads_waiters { self.waiters(index, log, threads) } else { Vec::new() };
             let taken = Taken { at_ns, wait, is_kept: false, frames };
             match gil.seen.iter_mut().find(|seen| seen.holder.sequence == before.sequence) {
-                Some(seen) if seen.samples.len() >= MOST_SAMPLES => {}
-                Some(seen) => seen.samples.push(taken),
+                Some(seen) => {
+                    seen.waiters.extend(waiters);
+                    if seen.samples.len() < MOST_SAMPLES {
+                        seen.samples.push(taken);
+                    }
+                }
                 None => gil.seen.push(Seen {
                     holder: before,
                     delay_before_ns,
                     run_delay_ns: None,
                     has_ended: false,
                     samples: vec![taken],
+                    waiters: waiters.into_iter().collect(),
                 }),
             }
             return;
         }
+    }
+
+    /// Reads the stacks of the threads that wait for a GIL now, by their rows.
+    fn waiters(&mut self, gil: u32, log: &Reader, threads: &BTreeMap<u64, Thread>) -> Vec<(u64, Vec<Frame>)> {
+        let waiting = || log.waiters().unwrap_or_default();
+        let Ok(reader) = self.reader() else { return Vec::new() };
+        let Ok(states) = reader.threads() else { return Vec::new() };
+        let mut found = Vec::new();
+        for waiter in waiting().into_iter().filter(|waiter| waiter.gil == gil).take(MOST_WAITERS) {
+            let tid = threads.get(&waiter.row).map(|thread| thread.tid);
+            let state = states.iter().find(|state| Some(state.tid) == tid).map(|state| state.state);
+            let Some(Ok(stack)) = state.map(|state| reader.read(state)) else { continue };
+            // It may have got the GIL meanwhile.
+            if waiting().iter().any(|after| is_same(*after, waiter)) {
+                found.push((waiter.row, stack.frames));
+            }
+        }
+        found
     }
 
     /// Reads the stacks of the threads that hold a GIL now.
@@ -226,7 +286,7 @@ impl Watcher {
             blocks.extend(new.map(Block::Stack));
             let at_ns = busy_core::clock::monotonic_ns().saturating_sub(self.start_ns);
             let (process, gil, tid) = (self.number, gil as u32, before.tid);
-            blocks.push(Block::HolderSample(HolderSample { process, gil, tid, at_ns, stack }));
+            blocks.push(Block::HolderSample(HolderSample { process, gil, tid, at_ns, stack, count: 1 }));
         }
     }
 

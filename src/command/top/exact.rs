@@ -7,7 +7,7 @@ use super::source::Source;
 use super::usage::{Usage, Used};
 use super::window::Window;
 use crate::command::output::note;
-use crate::command::recording::{GoingOn, Intervals, Program, ProgramError, begin, exit_code};
+use crate::command::recording::{GoingOn, Intervals, Program, ProgramError, Sampled, begin, exit_code};
 use crate::process::Foreground;
 use crate::show::live::{Meter, Process, Stall, State, Thread, Wait};
 use crate::trace::{ProcessRecord, ThreadRecord};
@@ -75,7 +75,7 @@ impl Exact {
         let intervals = Intervals { collect: COLLECT, idle, waited_for: (threshold * 2 / 5).clamp(least, most) };
         let start = if has_screen { Foreground::start_apart } else { Foreground::start };
         Ok(Self {
-            program: Program::start(&mut command, start, first, None, None, intervals)?,
+            program: Program::start(&mut command, start, first, None, Sampled::default(), intervals)?,
             subject,
             started: Instant::now(),
             start_ns,

@@ -150,7 +150,8 @@ fn code(state: State) -> u64 {
         State::Released => 0,
         State::Holds => 1,
         State::Waits => 2,
-        State::Unknown => 3,
+        // An exact part has no merged stretch.
+        State::Unknown | State::Merged(_) => 3,
     }
 }
 

@@ -69,6 +69,8 @@ struct StallRow {
     cause: String,
     call: String,
     frames: Vec<String>,
+    /// Of the threads that waited, by their names.
+    waiter_stacks: Vec<(String, Vec<String>)>,
 }
 
 struct ThreadRow {
@@ -272,6 +274,11 @@ fn stall_rows(recorded: &Recorded<'_>) -> (Vec<StallRow>, String) {
         cause: stall.cause.as_deref().unwrap_or("uncertain").to_owned(),
         call: stalls::called(stall),
         frames: stall.stack.iter().take(FRAMES).cloned().collect(),
+        waiter_stacks: stall
+            .waiter_stacks
+            .iter()
+            .map(|(tid, stack)| (name(process, *tid), stack.iter().take(FRAMES).cloned().collect()))
+            .collect(),
     };
     let total = all_stalls(result).count();
     let rows: Vec<StallRow> = match (&recorded.picture, recorded.recording) {

@@ -21,7 +21,7 @@ const STATES: [(State, &str, CategoryColor); 4] = [
     (State::Holds, "Has GIL", CategoryColor::Green),
     (State::Waits, "Waiting for GIL", CategoryColor::Orange),
     (State::Released, "No GIL", CategoryColor::Gray),
-    (State::Unknown, "Unknown: events are missing", CategoryColor::Yellow),
+    (State::Unknown, "Unknown: events are missing or merged", CategoryColor::Yellow),
 ];
 
 /// Writes the recording, which must have its events, as a profile in JSON. The profile is built in memory first.
@@ -78,7 +78,7 @@ impl Export<'_> {
     fn process(&mut self, record: &ProcessRecord) -> ProcessHandle {
         let missing = missing(record).map_or_else(String::new, |missing| format!(": {missing}"));
         let name = process_name(record) + &missing;
-        let first = record.threads.values().filter_map(|thread| thread.events.first()).map(|event| event.at).min();
+        let first = record.first_event_ns();
         let process = self.profile.add_process(&name, record.process.pid, at(first.unwrap_or(0)));
         self.profile.set_process_end_time(process, at(self.recording.end_of(record)));
         process

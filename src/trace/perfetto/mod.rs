@@ -18,7 +18,7 @@ use std::io::{self, Write};
 
 /// The names of the states, by their numbers among the interned names.
 const NAMES: [(u64, &str); 4] =
-    [(1, "holds the GIL"), (2, "waits for the GIL"), (3, "released"), (4, "unknown: events are missing")];
+    [(1, "holds the GIL"), (2, "waits for the GIL"), (3, "released"), (4, "unknown: events are missing or merged")];
 /// The categories.
 const GIL: (u64, &str) = (1, "gil");
 const STALL: (u64, &str) = (2, "stall");
@@ -207,7 +207,7 @@ fn number_of(state: State) -> u64 {
         State::Holds => 0,
         State::Waits => 1,
         State::Released => 2,
-        State::Unknown => 3,
+        State::Unknown | State::Merged(_) => 3,
     };
     NAMES[index].0
 }

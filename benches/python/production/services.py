@@ -1,0 +1,237 @@
+"""Compares services with the collector of busy.prometheus and without it: gunicorn with 2 x 4 threads, uvicorn, and a
+pool of two workers. Each pair is driven over loopback in turns.
+
+python services.py BUSY [ROUNDS [SECONDS]]
+
+Prints the median ratios of throughput, and of the CPU time that a request costs the service, with their ranges. Then
+drives each service with one process once more, and compares the share of time for which the GIL was held: by the
+scraped counters, and as `busy record --pid` (BUSY is the command) samples it meanwhile.
+"""
+
+import contextlib
+import http.client
+import json
+import os
+import re
+import secrets
+import shutil
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from multiprocessing.connection import Connection, Listener
+
+import psutil
+
+FOLDER = os.path.dirname(os.path.abspath(__file__))
+CLIENTS = 8
+RECORD_S = 20
+
+
+class Service:
+    """A running service: what one request does, how it is scraped, and its processes."""
+
+    def __init__(
+        self, process: "psutil.Popen | None", connect: Callable[[], Callable[[str], bytes]], clients: int
+    ):
+        self.process, self.connect, self.clients = process, connect, clients
+
+    def processes(self) -> list[psutil.Process]:
+        parent = self.process or psutil.Process()
+        return ([parent] if self.process else []) + parent.children(recursive=True)
+
+    def cpu_s(self) -> float:
+        return sum(sum(process.cpu_times()[:2]) for process in self.processes())
+
+    def drive(self, seconds: float) -> tuple[float, float]:
+        """Returns requests per second, and the CPU seconds of a request."""
+        counts, end, before = [0] * self.clients, time.monotonic() + seconds, self.cpu_s()
+
+        def send(index: int) -> None:
+            request = self.connect()
+            while time.monotonic() < end:
+                request("/")
+                counts[index] += 1
+
+        threads = [threading.Thread(target=send, args=(index,)) for index in range(self.clients)]
+        start = time.monotonic()
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        return sum(counts) / (time.monotonic() - start), (self.cpu_s() - before) / sum(counts)
+
+    def scraped(self) -> tuple[float, float]:
+        """Returns the time, and how long the GIL was held. In multi-process mode, the figures are written once per
+        second: then both are those of a moment just after they were written."""
+        request = self.connect()
+        first = None
+        while True:
+            at, text = time.monotonic(), request("/metrics").decode()
+            held_s = float(re.search(r"^python_gil_hold_seconds_total\{.*\} (.*)$", text, re.MULTILINE)[1])
+            first = first or held_s
+            if held_s != first:
+                return at, held_s
+            time.sleep(0.01)
+
+
+def over_http(port: int) -> Callable[[], Callable[[str], bytes]]:
+    def connect() -> Callable[[str], bytes]:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+
+        def request(path: str) -> bytes:
+            connection.request("GET", path)
+            response = connection.getresponse()
+            body = response.read()
+            assert response.status == 200, body
+            return body
+
+        return request
+
+    return connect
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return server.getsockname()[1]
+
+
+def environment(collector: bool, **more: str) -> dict[str, str]:
+    return (
+        {**os.environ, "PYTHONPATH": os.pathsep.join([FOLDER, os.environ.get("PYTHONPATH", "")])}
+        | ({"COLLECTOR": "1"} if collector else {})
+        | more
+    )
+
+
+@contextlib.contextmanager
+def over_server(collector: bool, port: int, *command: str, **more: str) -> Iterator[Service]:
+    process = psutil.Popen(
+        [sys.executable, "-m", *command],
+        env=environment(collector, **more),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        for _ in range(300):
+            with contextlib.suppress(OSError):
+                over_http(port)()("/")
+                break
+            time.sleep(0.1)
+        else:
+            raise RuntimeError(f"{command[0]} did not answer within 30 s")
+        yield Service(process, over_http(port), CLIENTS)
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+@contextlib.contextmanager
+def gunicorn(collector: bool, workers: int = 2) -> Iterator[Service]:
+    port = free_port()
+    command = ["gunicorn", "app:application", "--bind", f"127.0.0.1:{port}", "--worker-class", "gthread"]
+    command += ["--workers", str(workers), "--threads", "4"]
+    with tempfile.TemporaryDirectory() as folder:
+        with over_server(collector, port, *command, PROMETHEUS_MULTIPROC_DIR=folder) as service:
+            yield service
+
+
+@contextlib.contextmanager
+def uvicorn(collector: bool, workers: int = 1) -> Iterator[Service]:
+    port = free_port()
+    command = ["uvicorn", "app:asgi_application", "--port", str(port), "--log-level", "error"]
+    with over_server(collector, port, *command) as service:
+        yield service
+
+
+@contextlib.contextmanager
+def pool(collector: bool, workers: int = 2) -> Iterator[Service]:
+    folder, key = tempfile.mkdtemp(), secrets.token_hex()
+    with Listener(("127.0.0.1", 0), authkey=key.encode()) as listener:
+        more = {"PORT": str(listener.address[1]), "KEY": key, "PROMETHEUS_MULTIPROC_DIR": folder}
+        command = [sys.executable, os.path.join(FOLDER, "app.py")]
+        processes = [psutil.Popen(command, env=environment(collector, **more)) for _ in range(workers)]
+        # A worker that could not start never connects.
+        listener._listener._socket.settimeout(30)  # type: ignore[attr-defined]
+        connections = [listener.accept() for _ in processes]
+    free, lock = list(connections), threading.Semaphore(len(connections))
+
+    def connect() -> Callable[[str], bytes]:
+        def request(task: str) -> bytes:
+            with lock:
+                connection: Connection = free.pop()
+                connection.send(task)
+                body = connection.recv_bytes()
+                free.append(connection)
+                return body
+
+        return request
+
+    try:
+        service = Service(None, connect, workers)
+        service.processes = lambda: processes  # type: ignore[method-assign]
+        yield service
+    finally:
+        for connection in connections:
+            connection.send(None)
+        for process in processes:
+            process.wait(30)
+        shutil.rmtree(folder)
+
+
+def ratios(name: str, service: Callable, rounds: int, seconds: float) -> None:
+    plain: list[tuple[float, float]] = []
+    collecting: list[tuple[float, float]] = []
+    with service(False) as one, service(True) as other:
+        turns = [(one, plain), (other, collecting)]
+        for each, _ in turns:
+            each.drive(1)
+        for _ in range(rounds):
+            turns.reverse()
+            for each, figures in turns:
+                figures.append(each.drive(seconds))
+    for index, figure in enumerate(["throughput", "CPU time of a request"]):
+        values = sorted(on[index] / off[index] for on, off in zip(collecting, plain, strict=True))
+        without = statistics.median(off[index] for off in plain)
+        print(
+            f"{name}: {figure}, with the collector / without: {statistics.median(values):.4f} ({values[0]:.3f} to "
+            f"{values[-1]:.3f}, {rounds} rounds; {without:.4g} without)",
+            flush=True,
+        )
+
+
+def agreement(name: str, service: Callable, busy: str) -> None:
+    with service(True, workers=1) as running, tempfile.TemporaryDirectory() as folder:
+        pid = running.processes()[-1].pid
+        driver = threading.Thread(target=running.drive, args=(RECORD_S + 6,))
+        driver.start()
+        time.sleep(2)
+        before, held_before = running.scraped()
+        file = os.path.join(folder, "r.json")
+        command = [busy, "record", "--pid", str(pid), "--for", str(RECORD_S), "--json", file]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        after, held_after = running.scraped()
+        driver.join()
+        with open(file) as document:
+            [process] = json.load(document)["results"][0]["processes"]
+    scraped = (held_after - held_before) / (after - before)
+    sampled = process["held_share"]
+    print(
+        f"{name}: held for {100 * scraped:.2f} % of the time as scraped, {100 * sampled:.2f} % as sampled by "
+        f"`busy record --pid`: {100 * (scraped / sampled - 1):+.2f} %",
+        flush=True,
+    )
+
+
+def main(busy: str, rounds: str = "10", seconds: str = "3") -> None:
+    for name, service in ("gunicorn", gunicorn), ("uvicorn", uvicorn), ("pool", pool):
+        ratios(name, service, int(rounds), float(seconds))
+        agreement(name, service, busy)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
