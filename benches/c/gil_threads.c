@@ -1,4 +1,6 @@
-/* Threads that come and go, several at a time. Each holds and releases the GIL for known times, some times, and ends. */
+/* Threads that come and go, several at a time. Each holds and releases the GIL for known times, some times, and ends. All of
+ * them acquire it at the same moments, so they wait for each other for long: what lies between a clock read and the acquire
+ * or release beside it, some microseconds, is little beside that. */
 #include "gil_generator.c"
 #include <pthread.h>
 
@@ -8,34 +10,74 @@ void PyThreadState_Delete(void *state);
 
 /* What all threads of one place have done, one after the other. The caller sets the first four. */
 struct place {
-    uint64_t hold_ns, release_ns;
-    uint64_t pairs;    /* of each thread */
-    uint64_t until_ns; /* no thread begins after this */
-    uint64_t threads;  /* how many there were */
+    uint64_t hold_ns;
+    uint64_t period_ns; /* they acquire the GIL at its multiples */
+    uint64_t holds;     /* of each thread */
+    uint64_t until_ns;  /* no thread begins after this */
+    uint64_t threads;   /* how many there were */
     uint64_t held_ns;   /* from the end of an acquire to the beginning of the next release */
     uint64_t waited_ns; /* from the beginning of an acquire to its end */
 };
 
+static void sleep_until(uint64_t ns)
+{
+    const struct timespec end = {(time_t)(ns / 1000000000u), (long)(ns % 1000000000u)};
+
+    while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &end, NULL) != 0)
+        ;
+}
+
 static void *live(void *argument)
 {
     struct place *place = argument;
-    struct gil_truth truth = {0};
     void *state = PyThreadState_New(PyInterpreterState_Head());
-    uint64_t begin, first, last;
+    uint64_t left, before, acquired;
 
-    begin = now();
-    PyEval_RestoreThread(state);
-    first = now();
-    truth.acquired_ns[0] = truth.acquired_ns[1] = first;
-    generate(&truth, place->hold_ns, place->release_ns, place->pairs, 1);
-    last = spin(truth.acquired_ns[1], place->hold_ns);
-    PyEval_SaveThread();
+    for (left = place->holds; left > 0; left--) {
+        sleep_until((now() / place->period_ns + 1) * place->period_ns);
+        before = now();
+        PyEval_RestoreThread(state);
+        acquired = now();
+        place->held_ns += spin(acquired, place->hold_ns) - acquired;
+        place->waited_ns += acquired - before;
+        state = PyEval_SaveThread();
+    }
     /* Without PyThreadState_Clear, which needs the GIL: the state is empty. */
     PyThreadState_Delete(state);
     place->threads++;
-    place->held_ns += last - first - truth.releasing_ns - truth.away_ns - truth.acquiring_ns;
-    place->waited_ns += first - begin + truth.acquiring_ns;
     return NULL;
+}
+
+/* What a thread did in its pauses, summed. */
+struct pauses {
+    uint64_t released_ns; /* without the GIL, waits included */
+    uint64_t waited_ns;
+    uint64_t uncertain_ns; /* by how much `released_ns` may be wrong */
+};
+
+/* Pauses for `ns`, without the GIL. A release or an acquire of some microseconds counts as in its middle. If it takes longer,
+ * another thread is involved: a release wakes that thread after it has happened, and an acquire happens at its end. */
+void pause_without_gil(struct pauses *pauses, uint64_t ns)
+{
+    const uint64_t alone = 5000;
+    uint64_t releasing = now(), released, acquiring, acquired;
+    void *state = PyEval_SaveThread();
+
+    released = now();
+    sleep_until(released + ns);
+    acquiring = now();
+    PyEval_RestoreThread(state);
+    acquired = now();
+    releasing = released - releasing;
+    acquiring = acquired - acquiring;
+    pauses->released_ns += releasing + acquired - released;
+    if (releasing < alone)
+        pauses->released_ns -= releasing / 2;
+    if (acquiring < alone)
+        pauses->released_ns -= acquiring / 2;
+    else
+        pauses->waited_ns += acquiring;
+    pauses->uncertain_ns += ((releasing < alone ? releasing : alone) + (acquiring < alone ? acquiring : alone)) / 2;
 }
 
 static void *one_after_the_other(void *argument)

@@ -129,9 +129,9 @@ assert sum(last.histograms.holds) <= last.acquisitions + 1, last.to_dict()
 
 def test_rounding_never_makes_the_held_time_longer_than_the_metered_time():
     run("""
-from busy._counters import Counters, _Sums
+from busy._counters import Counters
 def sums(metered_ns, held_ns):
-    return _Sums(1, 1, 0, True, metered_ns, held_ns, 0, 0, 0, bytes(416))
+    return 1, 1, 0, True, metered_ns, held_ns, 0, 0, 0, bytes(416)
 found = Counters(sums(1_000_007_999, 500_008_000), sums(1_000_000_000, 500_000_000), {})
 assert (found.metered_s, found.held_s) == (8e-6, 8e-6), found
 """)

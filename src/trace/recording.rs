@@ -208,6 +208,12 @@ impl Recording {
         self.processes.get_mut(&process)?.threads.get_mut(&row)
     }
 
+    /// Returns the time up to which old events were merged, of the thread of which most were; None if none were.
+    pub fn merged_until_ns(&self) -> Option<u64> {
+        let threads = self.processes.values().flat_map(|process| process.threads.values());
+        threads.filter_map(|thread| thread.merged.as_ref()?.to_ns()).max()
+    }
+
     /// Returns the end of what is known about a process.
     pub fn end_of(&self, process: &ProcessRecord) -> u64 {
         process.end.as_ref().map_or(self.known_until_ns, |end| end.at_ns)

@@ -7,6 +7,7 @@ import json
 import os
 import sqlite3
 import threading
+import zlib
 from multiprocessing.connection import Client
 
 import prometheus_client
@@ -21,13 +22,15 @@ _local = threading.local()
 
 
 def work() -> bytes:
-    """About a millisecond: queries, during which sqlite3 releases the GIL, and JSON, which holds it."""
+    """About half a millisecond: a query, during which sqlite3 releases the GIL eight times; JSON, which holds it; and
+    compression, which releases it."""
     if not hasattr(_local, "database"):
         _local.database = sqlite3.connect(":memory:")
-        _local.database.execute("create table t (a integer, b text)")
+        _local.database.execute("create table t (a integer primary key, b text)")
         _local.database.executemany("insert into t values (?, ?)", [(i, str(i)) for i in range(1000)])
-    rows = [_local.database.execute("select a, b from t where a % 7 = ?", (i,)).fetchall() for i in range(4)]
-    return json.dumps(rows).encode()
+    rows = _local.database.execute("select a, b from t where a = 500").fetchall()
+    answer = [{"id": a, "name": b, "tags": ["x", "y"], "score": a / 7} for a, b in rows * 400]
+    return zlib.compress(json.dumps(answer).encode(), 1)
 
 
 def metrics() -> bytes:
@@ -58,8 +61,8 @@ def main() -> None:
     beat = threading.Event()
     threading.Thread(target=lambda: [None for _ in iter(lambda: beat.wait(0.1), True)], daemon=True).start()
     with Client(("127.0.0.1", int(os.environ["PORT"])), authkey=os.environ["KEY"].encode()) as tasks:
-        for task in iter(tasks.recv, None):
-            tasks.send_bytes(metrics() if task == "/metrics" else work())
+        for _ in iter(tasks.recv, None):
+            tasks.send_bytes(work())
 
 
 if __name__ == "__main__":

@@ -1,27 +1,26 @@
-"""Compares busy.counters() with a known truth: 64 native threads that come and go hold and release the GIL for known
-times, while three readers call busy.counters() 1,000 times per second together.
+"""Compares busy.counters() with a known truth, and measures what a reading costs the program.
 
 python counters.py LIBRARY [SECONDS]
 
-LIBRARY is c/gil_threads.c, compiled. Prints how far the sums are from the truth, whether any figure fell, and how long
-each reader held the GIL.
+64 native threads that come and go hold and release the GIL for known times, while three readers call busy.counters()
+1,000 times per second together. LIBRARY is c/gil_threads.c, compiled. Prints how far the sums are from the truth,
+whether any figure fell, and for what share of the time the readings held the GIL. The same threads without the reading
+are the control.
 """
 
 import ctypes
-import os
-import statistics
+import itertools
 import sys
 import threading
 import time
+from collections.abc import Callable
 
 import busy
 
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
-from gil_generator import Generator, Truth
-
 PLACES = 64
-HOLD_NS, RELEASE_NS, PAIRS = 500_000, 60_000_000, 5
-READERS, READER_PAUSE_NS = 3, 2_900_000
+HOLD_NS, PERIOD_NS, HOLDS = 3_000_000, 500_000_000, 2
+# Less than three milliseconds, since they wait for the GIL as well.
+READERS, READER_PAUSE_NS = 3, 1_700_000
 FIGURES = "metered_s", "held_s", "waited_s", "acquisitions", "forced_drops"
 
 
@@ -30,78 +29,84 @@ class Place(ctypes.Structure):
 
     _fields_ = [
         (name, ctypes.c_uint64)
-        for name in "hold_ns release_ns pairs until_ns threads held_ns waited_ns".split()
+        for name in "hold_ns period_ns holds until_ns threads held_ns waited_ns".split()
     ]
 
 
-class Reader(threading.Thread):
-    """Reads the counters, and sleeps in between, in native code that notes when it had the GIL."""
+class Pauses(ctypes.Structure):
+    """The struct pauses of c/gil_threads.c."""
 
-    def __init__(self, generator: Generator) -> None:
+    _fields_ = [(name, ctypes.c_uint64) for name in ("released_ns", "waited_ns", "uncertain_ns")]
+
+
+class Reader(threading.Thread):
+    """Calls `read` and pauses in turns, until it is told to end."""
+
+    def __init__(self, library: str, read: Callable[[], object]) -> None:
         super().__init__()
-        self.generator, self.truth = generator, Truth()
-        self.ended, self.reads, self.fallen, self.calls_ns = False, 0, 0, []
+        # PyDLL leaves the GIL held during a call.
+        self.pause, self.read = ctypes.PyDLL(library).pause_without_gil, read
+        self.pauses, self.found, self.ended = Pauses(), [], False
 
     def run(self) -> None:
-        generator, truth = self.generator, self.truth
-        before = busy.counters()
+        pauses, pause_ns = ctypes.byref(self.pauses), ctypes.c_uint64(READER_PAUSE_NS)
         held_s = busy.thread_times().held_s
         begin_ns = time.monotonic_ns()
-        truth.begin(begin_ns, begin_ns)
         while not self.ended:
-            generator.generate(truth, 0, READER_PAUSE_NS, 1, asleep=True)
-            start_ns = time.monotonic_ns()
-            now = busy.counters()
-            self.calls_ns.append(time.monotonic_ns() - start_ns)
-            self.fallen += any(getattr(before, name) > getattr(now, name) for name in FIGURES)
-            before = now
-            self.reads += 1
-        # With contention, a hold ends before PyEval_SaveThread, and begins after PyEval_RestoreThread.
-        away_ns = truth.releasing_ns + truth.away_ns + truth.acquiring_ns
-        self.held_ns = time.monotonic_ns() - begin_ns - away_ns
+            self.pause(pauses, pause_ns)
+            self.found.append(self.read())
+        self.held_ns = time.monotonic_ns() - begin_ns - self.pauses.released_ns
         self.held_s = busy.thread_times().held_s - held_s
 
 
-def main(library: str, seconds: float = 60) -> None:
-    generator = Generator(library)
-    come_and_go = ctypes.CDLL(library).come_and_go
-    until_ns = generator.now_ns() + int(float(seconds) * 1e9)
-    places = (Place * PLACES)(*[Place(HOLD_NS, RELEASE_NS, PAIRS, until_ns) for _ in range(PLACES)])
-    readers = [Reader(generator) for _ in range(READERS)]
-    busy.counters()
+def measure(
+    library: str, seconds: float, read: Callable[[], object]
+) -> tuple[list[Reader], list[Place], list[float]]:
+    """Returns the readers, the places, and the metered, held and waited seconds by busy.counters()."""
+    readers = [Reader(library, read) for _ in range(READERS)]
+    before = busy.counters()
     for reader in readers:
         reader.start()
-    before = busy.counters()
-    assert come_and_go(places, PLACES) == 0, "not all threads could begin"
-    after = busy.counters()
+    until_ns = time.monotonic_ns() + int(seconds * 1e9)
+    places = (Place * PLACES)(*[Place(HOLD_NS, PERIOD_NS, HOLDS, until_ns) for _ in range(PLACES)])
+    assert ctypes.CDLL(library).come_and_go(places, PLACES) == 0, "not all threads could begin"
     for reader in readers:
         reader.ended = True
         reader.join()
-    threads = sum(place.threads for place in places)
-    held_s = sum(place.held_ns for place in places) / 1e9 + sum(reader.held_ns for reader in readers) / 1e9
-    waited_s = (
-        sum(place.waited_ns for place in places) + sum(reader.truth.acquiring_ns for reader in readers)
-    ) / 1e9
-    elapsed_s = after.metered_s - before.metered_s
-    reads = sum(reader.reads for reader in readers)
-    calls_ns = sorted(ns for reader in readers for ns in reader.calls_ns)
+    after = busy.counters()
+    return readers, list(places), [getattr(after, name) - getattr(before, name) for name in FIGURES[:3]]
+
+
+def held_share(readers: list[Reader], elapsed_s: float) -> float:
+    return sum(reader.held_s for reader in readers) / len(readers) / elapsed_s
+
+
+def main(library: str, seconds: str = "60") -> None:
+    busy.counters()
+    control, _, (control_s, *_) = measure(library, float(seconds) / 3, lambda: None)
+    readers, places, (elapsed_s, held_s, waited_s) = measure(library, float(seconds), busy.counters)
+    threads, reads = sum(place.threads for place in places), sum(len(reader.found) for reader in readers)
     print(
-        f"{threads} threads, {PLACES} at a time, and {reads / elapsed_s:.0f} reads per second, for {elapsed_s:.1f} s"
+        f"{threads} threads, {PLACES} at a time, and {reads / elapsed_s:.0f} readings per second, for {elapsed_s:.1f} s"
     )
-    for name, found, truth in (
-        ("held", after.held_s - before.held_s, held_s),
-        ("waited", after.waited_s - before.waited_s, waited_s),
-    ):
+    true_held_s = sum(one.held_ns for one in [*places, *readers]) / 1e9
+    true_waited_s = sum(one.waited_ns for one in [*places, *(reader.pauses for reader in readers)]) / 1e9
+    # Where in its microseconds the acquire or the release of a reader was is not known.
+    uncertain = sum(reader.pauses.uncertain_ns for reader in readers) / 1e9 / true_held_s
+    for name, found, truth in ("held", held_s, true_held_s), ("waited", waited_s, true_waited_s):
         print(f"{name}: {found:.6f} s, truth {truth:.6f} s, {100 * (found / truth - 1):+.4f} %")
-    print(f"figures that fell: {sum(reader.fallen for reader in readers)}")
-    print(
-        f"a call of busy.counters(): median {statistics.median(calls_ns) / 1e3:.1f} us, "
-        f"99th percentile {calls_ns[len(calls_ns) * 99 // 100] / 1e3:.1f} us"
+    print(f"the true held time is uncertain by {100 * uncertain:.4f} %")
+    fallen = sum(
+        any(getattr(one, name) > getattr(other, name) for name in FIGURES)
+        for reader in readers
+        for one, other in itertools.pairwise(reader.found)
     )
-    for reader in readers:
-        print(
-            f"a reader held the GIL for {100 * reader.held_s / elapsed_s:.2f} % of the time, {reader.reads} reads"
-        )
+    print(f"readings in which a figure fell: {fallen}")
+    share, without = held_share(readers, elapsed_s), held_share(control, control_s)
+    print(
+        f"a reader held the GIL for {100 * share:.3f} % of the time, {100 * without:.3f} % without the readings: these "
+        f"cost {100 * (share - without):.3f} %"
+    )
 
 
 if __name__ == "__main__":

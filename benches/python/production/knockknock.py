@@ -51,7 +51,9 @@ def main(seconds: str = "5") -> None:
             command = [sys.executable, __file__, peer, situation, seconds]
             done = subprocess.run(command, capture_output=True, text=True, timeout=float(seconds) + 60)
             found.append(
-                f"{float(done.stdout):.3f}" if done.returncode == 0 else (done.stderr.splitlines() or ["no output"])[-1]
+                f"{float(done.stdout):.3f}"
+                if done.returncode == 0
+                else (done.stderr.splitlines() or ["no output"])[-1]
             )
         print(f"| {situation} | {hold / (hold + release):.2f} | " + " | ".join(found) + " |")
 

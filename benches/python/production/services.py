@@ -10,6 +10,7 @@ scraped counters, and as `busy record --pid` (BUSY is the command) samples it me
 
 import contextlib
 import http.client
+import itertools
 import json
 import os
 import re
@@ -23,39 +24,46 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from multiprocessing.connection import Connection, Listener
+from multiprocessing.connection import Listener
 
+import prometheus_client
 import psutil
+from prometheus_client import multiprocess
 
 FOLDER = os.path.dirname(os.path.abspath(__file__))
 CLIENTS = 8
-RECORD_S = 20
+RECORD_S = 40
+# Between two requests of a client while the service is recorded.
+PAUSE_S = 0.01
 
 
 class Service:
-    """A running service: what one request does, how it is scraped, and its processes."""
+    """A running service: its processes; what opens a connection, which a call of the result uses for a request; the
+    number of connections; and what returns its metrics."""
 
     def __init__(
-        self, process: "psutil.Popen | None", connect: Callable[[], Callable[[str], bytes]], clients: int
-    ):
-        self.process, self.connect, self.clients = process, connect, clients
-
-    def processes(self) -> list[psutil.Process]:
-        parent = self.process or psutil.Process()
-        return ([parent] if self.process else []) + parent.children(recursive=True)
+        self,
+        processes: Callable[[], list[psutil.Process]],
+        connect: Callable[[], Callable[[], bytes]],
+        clients: int,
+        metrics: Callable[[], bytes],
+    ) -> None:
+        self.processes, self.connect, self.clients, self.metrics = processes, connect, clients, metrics
 
     def cpu_s(self) -> float:
         return sum(sum(process.cpu_times()[:2]) for process in self.processes())
 
-    def drive(self, seconds: float) -> tuple[float, float]:
+    def drive(self, seconds: float, pause_s: float = 0) -> tuple[float, float]:
         """Returns requests per second, and the CPU seconds of a request."""
         counts, end, before = [0] * self.clients, time.monotonic() + seconds, self.cpu_s()
 
         def send(index: int) -> None:
             request = self.connect()
             while time.monotonic() < end:
-                request("/")
+                request()
                 counts[index] += 1
+                if pause_s:
+                    time.sleep(pause_s)
 
         threads = [threading.Thread(target=send, args=(index,)) for index in range(self.clients)]
         start = time.monotonic()
@@ -68,10 +76,9 @@ class Service:
     def scraped(self) -> tuple[float, float]:
         """Returns the time, and how long the GIL was held. In multi-process mode, the figures are written once per
         second: then both are those of a moment just after they were written."""
-        request = self.connect()
         first = None
         while True:
-            at, text = time.monotonic(), request("/metrics").decode()
+            at, text = time.monotonic(), self.metrics().decode()
             held_s = float(re.search(r"^python_gil_hold_seconds_total\{.*\} (.*)$", text, re.MULTILINE)[1])
             first = first or held_s
             if held_s != first:
@@ -79,11 +86,11 @@ class Service:
             time.sleep(0.01)
 
 
-def over_http(port: int) -> Callable[[], Callable[[str], bytes]]:
-    def connect() -> Callable[[str], bytes]:
+def over_http(port: int, path: str) -> Callable[[], Callable[[], bytes]]:
+    def connect() -> Callable[[], bytes]:
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
 
-        def request(path: str) -> bytes:
+        def request() -> bytes:
             connection.request("GET", path)
             response = connection.getresponse()
             body = response.read()
@@ -119,12 +126,17 @@ def over_server(collector: bool, port: int, *command: str, **more: str) -> Itera
     try:
         for _ in range(300):
             with contextlib.suppress(OSError):
-                over_http(port)()("/")
+                over_http(port, "/")()()
                 break
             time.sleep(0.1)
         else:
             raise RuntimeError(f"{command[0]} did not answer within 30 s")
-        yield Service(process, over_http(port), CLIENTS)
+        yield Service(
+            lambda: [process, *process.children(recursive=True)],
+            over_http(port, "/"),
+            CLIENTS,
+            lambda: over_http(port, "/metrics")()(),
+        )
     finally:
         process.terminate()
         process.wait(30)
@@ -158,23 +170,25 @@ def pool(collector: bool, workers: int = 2) -> Iterator[Service]:
         # A worker that could not start never connects.
         listener._listener._socket.settimeout(30)  # type: ignore[attr-defined]
         connections = [listener.accept() for _ in processes]
-    free, lock = list(connections), threading.Semaphore(len(connections))
+    # Each of the clients gets one.
+    turns = itertools.cycle(connections)
 
-    def connect() -> Callable[[str], bytes]:
-        def request(task: str) -> bytes:
-            with lock:
-                connection: Connection = free.pop()
-                connection.send(task)
-                body = connection.recv_bytes()
-                free.append(connection)
-                return body
+    def connect() -> Callable[[], bytes]:
+        connection = next(turns)
+
+        def request() -> bytes:
+            connection.send("task")
+            return connection.recv_bytes()
 
         return request
 
+    def metrics() -> bytes:
+        registry = prometheus_client.CollectorRegistry()
+        multiprocess.MultiProcessCollector(registry, folder)
+        return prometheus_client.generate_latest(registry)
+
     try:
-        service = Service(None, connect, workers)
-        service.processes = lambda: processes  # type: ignore[method-assign]
-        yield service
+        yield Service(lambda: processes, connect, workers, metrics)
     finally:
         for connection in connections:
             connection.send(None)
@@ -186,14 +200,16 @@ def pool(collector: bool, workers: int = 2) -> Iterator[Service]:
 def ratios(name: str, service: Callable, rounds: int, seconds: float) -> None:
     plain: list[tuple[float, float]] = []
     collecting: list[tuple[float, float]] = []
-    with service(False) as one, service(True) as other:
-        turns = [(one, plain), (other, collecting)]
-        for each, _ in turns:
-            each.drive(1)
-        for _ in range(rounds):
-            turns.reverse()
-            for each, figures in turns:
-                figures.append(each.drive(seconds))
+    turns = [(False, plain), (True, collecting)]
+    for _ in range(rounds):
+        turns.reverse()
+        # New processes each time, since two processes of one program differ by some percent for their whole lives.
+        with service(False) as one, service(True) as other:
+            services = {False: one, True: other}
+            for each in services.values():
+                each.drive(0.5)
+            for collector, figures in turns:
+                figures.append(services[collector].drive(seconds))
     for index, figure in enumerate(["throughput", "CPU time of a request"]):
         values = sorted(on[index] / off[index] for on, off in zip(collecting, plain, strict=True))
         without = statistics.median(off[index] for off in plain)
@@ -204,16 +220,24 @@ def ratios(name: str, service: Callable, rounds: int, seconds: float) -> None:
         )
 
 
+def be_in_time() -> None:
+    """Gives a sampler a core at once, if this user may: otherwise it gets one more often while the service has none."""
+    with contextlib.suppress(PermissionError):
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
+
+
 def agreement(name: str, service: Callable, busy: str) -> None:
     with service(True, workers=1) as running, tempfile.TemporaryDirectory() as folder:
         pid = running.processes()[-1].pid
-        driver = threading.Thread(target=running.drive, args=(RECORD_S + 6,))
+        driver = threading.Thread(target=running.drive, args=(RECORD_S + 6, PAUSE_S))
         driver.start()
         time.sleep(2)
         before, held_before = running.scraped()
         file = os.path.join(folder, "r.json")
         command = [busy, "record", "--pid", str(pid), "--for", str(RECORD_S), "--json", file]
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        subprocess.run(
+            command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, preexec_fn=be_in_time
+        )
         after, held_after = running.scraped()
         driver.join()
         with open(file) as document:
@@ -227,7 +251,7 @@ def agreement(name: str, service: Callable, busy: str) -> None:
     )
 
 
-def main(busy: str, rounds: str = "10", seconds: str = "3") -> None:
+def main(busy: str, rounds: str = "10", seconds: str = "2") -> None:
     for name, service in ("gunicorn", gunicorn), ("uvicorn", uvicorn), ("pool", pool):
         ratios(name, service, int(rounds), float(seconds))
         agreement(name, service, busy)

@@ -19,7 +19,7 @@ import time
 
 import busy
 
-data = list(range(1000))
+data = list(range(100_000))
 
 
 class Lines(logging.Handler):
@@ -55,6 +55,7 @@ def get(port: int, path: str) -> None:
 
 
 def service(lines: Lines, times: int) -> None:
+    json.dumps(data)
     start = time.perf_counter()
     json.dumps(data)
     data.extend(range(int(len(data) * 0.3 / (time.perf_counter() - start))))

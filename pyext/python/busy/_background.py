@@ -237,9 +237,10 @@ class Contender(Prober):
             self._rounds.append((began[2], ended[0], (waited - own) / 1e9))
 
     def waited_between(self, start, end):
-        """Returns a lower bound, in seconds, of its longest single wait for the GIL between `start` and `end`. A wait of
-        which most was at other times does not count: the GIL is released between two calls, so this thread had no core
-        then, or it would have acquired the GIL. The kernel does not always report that as a run delay."""
+        """Returns a lower bound, in seconds, of its longest single wait for the GIL between `start` and `end`.
+
+        A wait of which most was at other times does not count: the GIL is released between two calls, so this thread
+        had no core then, or it would have acquired the GIL. The kernel does not always report that as a run delay."""
         waits = [0.0]
         for began, ended, waited in self._rounds:
             inside = min(end, ended) - max(start, began)

@@ -38,7 +38,8 @@ def counters_begin() -> None:
     """Starts the meter, which is never stopped then, with histograms."""
 
 def counters_read(which: int) -> tuple[int, int, int, bool, int, int, int, int, int, bytes] | None:
-    """Returns the sums of the GIL with the index `which`: the fields of busy._counters._Sums. None if there is none."""
+    """Returns the sums of the GIL with the index `which`: session, number of GILs, interpreter, whether it was
+    metered, metered, held and waited nanoseconds, acquisitions, forced drops, histograms. None if there is none."""
 
 def gil_open(histograms: bool) -> object:
     """Starts the meter if needed, and opens a window, with histograms if wanted. Returns a capsule, which closes the

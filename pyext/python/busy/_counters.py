@@ -1,7 +1,7 @@
 """`busy.counters`: how long all threads together have held the GIL and waited for it, since the first call."""
 
 import struct
-from typing import Any, NamedTuple
+from typing import Any
 
 from busy._busy import counters_begin, counters_read
 from busy._gil import GilNotMeterable, Histograms, histograms
@@ -9,64 +9,75 @@ from busy._gil import GilNotMeterable, Histograms, histograms
 _COUNTS = struct.Struct("=26Q26Q")
 
 
-class _Sums(NamedTuple):
-    """The sums of one GIL since the session began, as counters_read() returns them."""
-
-    session: int
-    gils: int
-    interpreter: int
-    metered: bool
-    metered_ns: int
-    held_ns: int
-    waited_ns: int
-    acquisitions: int
-    forced_drops: int
-    histograms: bytes
+# The sums of one GIL since the session began, as counters_read() returns them: a tuple, and what stands where in it. A
+# reading makes nothing else of it, since a service may be read often.
+_Sums = tuple[Any, ...]
+(
+    _SESSION,
+    _GILS,
+    _INTERPRETER,
+    _METERED,
+    _METERED_NS,
+    _HELD_NS,
+    _WAITED_NS,
+    _ACQUISITIONS,
+    _DROPS,
+    _HISTOGRAMS,
+) = range(10)
 
 
 class Counters:
     """The sums over all threads with one GIL. No figure ever falls from one call of busy.counters() to the next."""
 
-    __slots__ = ("metered_s", "held_s", "waited_s", "acquisitions", "forced_drops", "others", "_now", "_base")
+    __slots__ = ("_now", "_base", "others")
 
-    #: The time since the first call of busy.counters(); in a forked child, since the fork.
-    metered_s: float
-    #: The time that any thread held the GIL. A hold that is going on counts up to now.
-    held_s: float
-    #: The time that threads waited for the GIL, summed over all threads. A wait that is going on counts up to now.
-    waited_s: float
-    #: How many times a thread acquired the GIL.
-    acquisitions: int
-    #: How many times a thread dropped the GIL because another one requested it.
-    forced_drops: int
     #: The counters of the GILs of other interpreters, by interpreter id (CPython 3.12 and later). None for a GIL that
     #: could not be metered, because it was held, or idle, all the time. The counters of an interpreter that has ended
     #: are gone.
     others: "dict[int, Counters | None]"
 
     def __init__(self, now: _Sums, base: _Sums | None, others: "dict[int, Counters | None]") -> None:
-        self._now, self._base = now.histograms, base.histograms if base else None
-        metered_ns, held_ns, waited_ns = now.metered_ns, now.held_ns, now.waited_ns
-        acquisitions, forced_drops = now.acquisitions, now.forced_drops
-        if base:
-            # Not below zero: another thread may have read the base after `now`, in the first call.
-            held_ns = max(0, held_ns - base.held_ns)
-            # Each sum was rounded separately, so the held time could exceed the metered time by a nanosecond.
-            metered_ns = max(held_ns, metered_ns - base.metered_ns)
-            waited_ns = max(0, waited_ns - base.waited_ns)
-            acquisitions = max(0, acquisitions - base.acquisitions)
-            forced_drops = max(0, forced_drops - base.forced_drops)
-        self.metered_s, self.held_s, self.waited_s = metered_ns / 1e9, held_ns / 1e9, waited_ns / 1e9
-        self.acquisitions, self.forced_drops, self.others = acquisitions, forced_drops, others
+        self._now, self._base, self.others = now, base, others
+
+    def _since(self, place: int) -> int:
+        """Returns a sum since the first call. Not below zero: another thread may have read the base after `now`, in the
+        first call."""
+        now: int = self._now[place]
+        return max(0, now - self._base[place]) if self._base else now
+
+    @property
+    def metered_s(self) -> float:
+        """The time since the first call of busy.counters(); in a forked child, since the fork."""
+        # Each sum was rounded separately, so the held time could exceed the metered time by a nanosecond.
+        return max(self._since(_HELD_NS), self._since(_METERED_NS)) / 1e9
+
+    @property
+    def held_s(self) -> float:
+        """The time that any thread held the GIL. A hold that is going on counts up to now."""
+        return self._since(_HELD_NS) / 1e9
+
+    @property
+    def waited_s(self) -> float:
+        """The time that threads waited for the GIL, summed over all threads. A wait that goes on counts up to now."""
+        return self._since(_WAITED_NS) / 1e9
+
+    @property
+    def acquisitions(self) -> int:
+        """How many times a thread acquired the GIL."""
+        return self._since(_ACQUISITIONS)
+
+    @property
+    def forced_drops(self) -> int:
+        """How many times a thread dropped the GIL because another one requested it."""
+        return self._since(_DROPS)
 
     @property
     def histograms(self) -> Histograms:
         """How many holds of the GIL, and how many waits for it, had which length. Each counts when it ends."""
-        counts = _COUNTS.unpack(self._now)
+        counts = _COUNTS.unpack(self._now[_HISTOGRAMS])
         if self._base:
-            counts = tuple(
-                max(0, now - base) for now, base in zip(counts, _COUNTS.unpack(self._base), strict=True)
-            )
+            before = _COUNTS.unpack(self._base[_HISTOGRAMS])
+            counts = tuple(max(0, now - base) for now, base in zip(counts, before, strict=True))
         return histograms(counts[: len(counts) // 2], counts[len(counts) // 2 :])
 
     def to_dict(self) -> dict[str, Any]:
@@ -107,7 +118,7 @@ def counters() -> Counters:
     >>> after.held_s - before.held_s, after.waited_s - before.waited_s
 
     The first call in the process starts the metering, which goes on until the process ends, and returns zeros. No
-    figure ever falls, in any thread. In a forked child, all figures begin at the fork. A call takes some microseconds,
+    figure ever falls, in any thread. In a forked child, all figures begin at the fork. A call takes about a microsecond,
     however many threads there are, and costs the other threads nothing.
 
     The attributes are those of the GIL of the calling interpreter; `others` has those of interpreters with a GIL of
@@ -118,29 +129,36 @@ def counters() -> Counters:
     try:
         if not _first:
             counters_begin()
-            _first.setdefault(None, {sums.interpreter: sums for sums in _read()})
-        own, *others = _read()
+            _first.setdefault(None, _read())
+        own = _own()
+        others = _read() if own[_GILS] > 1 else {}
     except RuntimeError as reason:
         raise GilNotMeterable(str(reason)) from None
     return Counters(
         own,
         _base(own),
-        {other.interpreter: Counters(other, _base(other), {}) if other.metered else None for other in others},
+        {
+            interpreter: Counters(other, _base(other), {}) if other[_METERED] else None
+            for interpreter, other in others.items()
+            if interpreter != own[_INTERPRETER]
+        },
     )
 
 
-def _read() -> list[_Sums]:
-    """Returns the sums of all GILs, the caller's first."""
-    found = [_Sums._make(counters_read(0))]  # type: ignore[arg-type] # the caller's GIL is always there
-    for index in range(1, found[0].gils):
-        sums = counters_read(index)
-        if sums:
-            found.append(_Sums._make(sums))
-    return found
+def _own() -> _Sums:
+    """Returns the sums of the caller's GIL."""
+    return counters_read(0)  # type: ignore[return-value] # it is always there
+
+
+def _read() -> dict[int, _Sums]:
+    """Returns the sums of all GILs, by interpreter."""
+    own = _own()
+    found = [own, *(counters_read(index) for index in range(1, own[_GILS]))]
+    return {sums[_INTERPRETER]: sums for sums in found if sums}
 
 
 def _base(sums: _Sums) -> _Sums | None:
     """Returns the sums at the first call. None for a GIL that did not exist then, and in a forked child, where the
     meter begins a new session."""
-    base = _first[None].get(sums.interpreter)
-    return base if base and base.session == sums.session else None
+    base = _first[None].get(sums[_INTERPRETER])
+    return base if base and base[_SESSION] == sums[_SESSION] else None

@@ -137,6 +137,12 @@ fn note(picture: &Picture, recording: &Recording) -> String {
             bucket(crate::trace::FINE),
         );
     }
+    if let Some(until_ns) = recording.merged_until_ns().filter(|until| *until > picture.from_ns) {
+        note += &format!(
+            " The recording was long, so its events before {:.1} s were merged: only shares are known of that time.",
+            until_ns as f64 / 1e9
+        );
+    }
     if picture.lanes.iter().any(|lane| !lane.released.is_empty()) {
         note += " What a thread did while released follows from its CPU time, read some ten times per second.";
     }
