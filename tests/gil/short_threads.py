@@ -1,7 +1,7 @@
 """Runs many short threads one after the other under one window (short_threads.c is the second argument, their number
 the third). The totals must be those that the threads have measured, the last thread's own window must be right, and
-memory must not grow. Prints how far the held time lies outside of the bounds that the threads have measured, and how far
-these are apart, as shares; and the growth of the resident memory, in bytes."""
+memory must not grow. Prints how far the held time lies outside of the bounds that the threads have measured, and how
+far these are apart, as shares; and the growth of the resident memory, in bytes."""
 
 import ctypes
 import json

@@ -118,8 +118,8 @@ def counters() -> Counters:
     >>> after.held_s - before.held_s, after.waited_s - before.waited_s
 
     The first call in the process starts the metering, which goes on until the process ends, and returns zeros. No
-    figure ever falls, in any thread. In a forked child, all figures begin at the fork. A call takes about a microsecond,
-    however many threads there are, and costs the other threads nothing.
+    figure ever falls, in any thread. In a forked child, all figures begin at the fork. A call takes about a
+    microsecond, however many threads there are, and costs the other threads nothing.
 
     The attributes are those of the GIL of the calling interpreter; `others` has those of interpreters with a GIL of
     their own.
