@@ -188,3 +188,36 @@ fn the_memory_does_not_grow_with_the_recording() {
     assert!(gil.rows.len() < 100 && waits < 500, "{} rows, {waits} holds and waits", gil.rows.len());
     assert!(stalls.found().len() > 1950, "{}", stalls.found().len());
 }
+
+#[test]
+fn a_wait_whose_beginning_was_merged_may_have_been_for_a_long_hold() {
+    let thread = |row: u64| Thread {
+        process: 1,
+        row,
+        tid: 100 + row as u32,
+        gil: 0,
+        name: String::new(),
+        runs: None,
+        ended_ns: None,
+    };
+    let event = |(kind, at): &(Kind, u64)| Event { kind: *kind, at: at * MS };
+    for is_cut in [false, true] {
+        let mut stalls = Stalls::default();
+        stalls.set_threshold(10 * MS);
+        if is_cut {
+            stalls.cut(&thread(1), 100 * MS);
+        }
+        let waiter = [(Kind::WaitBegan, 100), (Kind::Acquired, 130), (Kind::Released, 131)];
+        stalls.events(&thread(1), &waiter.iter().map(event).collect::<Vec<_>>());
+        for row in [2, 3] {
+            // Two threads hold the GIL in turn, for 3 ms each.
+            let holds = (0..5).flat_map(|turn| {
+                let from = 100 + 6 * turn + 3 * (row - 2);
+                [(Kind::Acquired, from), (Kind::Released, from + 3)]
+            });
+            stalls.events(&thread(row), &holds.map(|one| event(&one)).collect::<Vec<_>>());
+        }
+        stalls.end(1, 1000 * MS);
+        assert_eq!(stalls.found().len(), usize::from(!is_cut), "{:?}", stalls.found());
+    }
+}
