@@ -5,8 +5,6 @@ usage: slide15_extension.py CASE SECONDS FOLDER MODULE
 FOLDER/MODULE is an extension module with with_lock and without_lock: `busy` (PyO3), `busy_c` (C), or `slide12_cython`.
 """
 
-import importlib.machinery
-import importlib.util
 import sys
 
 from side_by_side import internal, main
@@ -15,6 +13,13 @@ from side_by_side import internal, main
 def load(folder, name):
     """Imports a module from this folder. It may be that of another interpreter's packages, so it is not searched for
     anything else."""
+    if sys.version_info < (3,):
+        import imp
+
+        return imp.load_module(name, *imp.find_module(name, [folder]))
+    import importlib.machinery
+    import importlib.util
+
     spec = importlib.machinery.PathFinder.find_spec(name, [folder])
     module = sys.modules[name] = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

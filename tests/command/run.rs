@@ -108,6 +108,23 @@ fn with_lock_stalls_the_python_thread_and_without_lock_does_not() {
 }
 
 #[test]
+fn the_extension_module_is_loaded_by_python_2_7_too() {
+    let sandbox = Sandbox::new();
+    let old = super::record::pythons(&sandbox).into_iter().filter(|(version, _)| version.starts_with("2.7"));
+    for (version, python) in old {
+        let output = sandbox.run(&["run", "extension", "-d", "1", "-p", &python, "--json", "-"]);
+        let document: serde_json::Value =
+            serde_json::from_str(&stdout(&output)).unwrap_or_else(|_| panic!("{output:?}"));
+        let result = &document["results"][0];
+        assert_eq!(
+            (&result["status"], result["cases"].as_array().map(Vec::len)),
+            (&"ok".into(), Some(2)),
+            "{version}: {result:#}"
+        );
+    }
+}
+
+#[test]
 fn an_interpreter_that_fails_in_an_experiment_is_a_failed_row() {
     for (body, expected) in [
         ("kill -SEGV $$", "killed by"),
