@@ -65,7 +65,7 @@ def run(command):
 
 
 def cpu_ms(command):
-    """Returns the CPU time that the program has told, among what its recorder may have printed."""
+    """Returns the CPU time that the program has printed. Its recorder may have printed other lines."""
     output, _ = run(command)
     [line] = [line for line in output.decode().splitlines() if line.startswith(MARK)]
     return float(line[len(MARK) :]) * 1e3

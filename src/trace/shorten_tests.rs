@@ -58,7 +58,7 @@ fn recording(blocks: &[Block]) -> Recording {
     recording
 }
 
-/// Shortens the recording up to about `old_ns`, as the recorder does: with what it knew at `old_ns` and two seconds later.
+/// Shortens the recording up to `old_ns`, or to the start of a stall that spans it, as the recorder does.
 fn shortened(blocks: &[Block], old_ns: u64, step_ns: u64) -> Vec<Block> {
     let mut known = Recording::new(false);
     for block in blocks {

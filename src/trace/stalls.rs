@@ -59,7 +59,7 @@ impl Stalls {
         self.found.push(stall);
     }
 
-    /// Tells that the events of a thread before `at_ns` are not known.
+    /// Notes that the events of a thread before `at_ns` were merged.
     pub fn cut(&mut self, thread: &Thread, at_ns: u64) {
         let gil = self.gils.entry((thread.process, thread.gil)).or_default();
         gil.rows.entry(thread.row).or_insert_with(|| Row::new(thread.tid)).cut_ns = Some(at_ns);

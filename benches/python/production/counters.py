@@ -40,7 +40,7 @@ class Pauses(ctypes.Structure):
 
 
 class Reader(threading.Thread):
-    """Calls `read` and pauses in turns, until it is told to end."""
+    """Calls `read` and pauses in turns, until `ended` is set."""
 
     def __init__(self, library: str, read: Callable[[], object]) -> None:
         super().__init__()

@@ -14,8 +14,8 @@ use std::thread::JoinHandle;
 
 /// The length from which on the file is shortened, in bytes.
 const LIMIT: u64 = 64 << 20;
-/// The newest blocks stay as they are: the limit divided by this.
-const KEPT: u64 = 2;
+/// The newest blocks, of so many bytes, stay as they are.
+const KEPT: u64 = LIMIT / 2;
 /// The length of the merged parts at first, and at most. It doubles if the merged part has more than a quarter of the limit.
 const STEP_NS: u64 = 1_000_000_000;
 const LONGEST_STEP_NS: u64 = STEP_NS << 12;
@@ -25,8 +25,8 @@ pub struct BoundedFile {
     file: File,
     path: PathBuf,
     length: u64,
-    /// None if the file can't be shortened.
-    limit: Option<u64>,
+    /// False if the file can't be shortened.
+    is_bounded: bool,
     /// The length from which on it is shortened next: later, if the last time did not help much.
     next: u64,
     /// The time at some lengths of the file, in order.
@@ -55,12 +55,11 @@ impl BoundedFile {
         // A pipe that was opened for reading as well would never break.
         let is_file = fs::metadata(path).map_or(true, |earlier| earlier.is_file());
         let file = OpenOptions::new().read(is_file).write(true).create(true).truncate(true).open(path)?;
-        let limit = is_file.then_some(LIMIT);
         Ok(Self {
             file,
             path: path.to_path_buf(),
             length: 0,
-            limit,
+            is_bounded: is_file,
             next: LIMIT,
             marks: VecDeque::new(),
             cuts: BTreeMap::new(),
@@ -89,22 +88,24 @@ impl BoundedFile {
     /// # Errors
     /// The reason why it can't be shortened, once. It stays as it is then, and grows.
     pub fn keep_short(&mut self, now_ns: u64, recording: &Recording) -> io::Result<()> {
-        let Some(limit) = self.limit else { return Ok(()) };
+        if !self.is_bounded {
+            return Ok(());
+        }
         self.marks.push_back((self.length, now_ns));
         let done = match self.shortening.take_if(|shortening| shortening.thread.is_finished()) {
-            Some(shortening) => self.replace(shortening, limit),
-            None if self.shortening.is_none() && self.length > self.next => self.begin(limit, recording),
+            Some(shortening) => self.replace(shortening),
+            None if self.shortening.is_none() && self.length > self.next => self.begin(recording),
             None => Ok(()),
         };
         if done.is_err() {
-            self.limit = None;
+            self.is_bounded = false;
         }
         done
     }
 
     /// Starts the thread that writes the shorter file.
-    fn begin(&mut self, limit: u64, recording: &Recording) -> io::Result<()> {
-        let kept = self.length - limit / KEPT;
+    fn begin(&mut self, recording: &Recording) -> io::Result<()> {
+        let kept = self.length - KEPT;
         let old_ns = self.marks.iter().find(|(length, _)| *length >= kept).map_or(0, |(_, at_ns)| *at_ns);
         let mut cuts = recording.stalls.settled(gils(recording), old_ns);
         for (gil, cut) in &mut cuts {
@@ -128,7 +129,7 @@ impl BoundedFile {
     }
 
     /// Puts the shorter file in the place of this one.
-    fn replace(&mut self, done: Shortening, limit: u64) -> io::Result<()> {
+    fn replace(&mut self, done: Shortening) -> io::Result<()> {
         let panicked = |_| io::Error::other("the thread that shortens it has panicked");
         let shorter = done.thread.join().map_err(panicked)??;
         // The user may have moved or removed the file, or made a link to it.
@@ -149,8 +150,8 @@ impl BoundedFile {
         // The lengths of what came after the merged part; those before are not needed any more.
         self.marks.iter_mut().for_each(|(length, _)| *length = length.saturating_sub(shorter_by));
         self.marks.retain(|(length, _)| *length > 0);
-        self.next = limit.max(2 * now);
-        if now > limit / KEPT + limit / 4 && shorter_by > 0 {
+        self.next = LIMIT.max(2 * now);
+        if now > KEPT + LIMIT / 4 && shorter_by > 0 {
             self.step_ns = (2 * self.step_ns).min(LONGEST_STEP_NS);
         }
         Ok(())
@@ -158,7 +159,7 @@ impl BoundedFile {
 
     /// Gives up a shorter file that is being written, and begins no other.
     pub fn stop_shortening(&mut self) {
-        self.limit = None;
+        self.is_bounded = false;
         // On a file system without unnamed files, an unfinished one would stay.
         if let Some(shortening) = self.shortening.take() {
             shortening.is_cancelled.store(true, Ordering::Relaxed);

@@ -30,7 +30,7 @@ pub struct Unrecorded {
 
 /// A descendant without a log.
 enum Known {
-    /// It executes this program, and may begin its log at any moment, or has no Python.
+    /// It was seen once with this program, and may begin its log at any moment.
     New { executable: PathBuf },
     /// It has no Python.
     Other { executable: PathBuf },
