@@ -36,12 +36,6 @@ impl OtherCopy {
     /// Its ABI is another one: the reason, for people.
     pub(crate) fn at(address: usize, own: usize) -> Option<Result<Self, String>> {
         let object = Loaded::at(address)?;
-        if object.function(c"busy_record_meters").is_some() {
-            return Some(Err(format!(
-                "`busy record` meters this process by {}, and a process has one meter: run the program without `busy record`",
-                object.name()
-            )));
-        }
         let start = object.function(c"busy_gil_start")?;
         if start == own {
             return None;

@@ -15,6 +15,8 @@ mod gil_stalls;
 mod gil_state;
 mod load;
 mod options;
+#[cfg(all(target_os = "linux", target_env = "gnu", target_arch = "x86_64"))]
+mod record;
 mod status;
 mod version;
 mod wait;

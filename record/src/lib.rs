@@ -1,27 +1,23 @@
 //! The library that `busy record` loads into each process of a program (LD_PRELOAD, ld.so(8)). If the process is a Python,
-//! it starts the GIL meter, whose events go to a log in the folder of the recording (`busy_gil::log`). In any other
-//! process, and without a recording, it does nothing.
+//! it loads libbusy, which starts the GIL meter and logs its events (`ffi/src/record.rs`). In any other process, and
+//! without a recording, it does nothing.
 //!
-//! It has no header and promises nothing: the command of the same release is its only user. It exports one name, by which
-//! libbusy recognises it (`ffi/src/gil_copy.rs`).
+//! It has no header and promises nothing: the command of the same release is its only user.
 
-#![allow(unsafe_code, reason = "runs before the program's main function, and is called by CPython")]
+#![allow(unsafe_code, reason = "runs before the program's main function, and opens a library")]
 #![cfg(all(target_os = "linux", target_env = "gnu", target_arch = "x86_64"))]
 
-use busy_gil::log::{Writer, mark_executed};
-use busy_gil::{Meter, on_python};
-use std::ffi::{OsString, c_int, c_void};
+use busy_gil::log::mark_executed;
+use std::env::var_os;
+use std::ffi::{CString, OsString, c_char};
+use std::os::unix::ffi::OsStringExt;
 use std::panic::catch_unwind;
-use std::path::PathBuf;
+use std::path::Path;
 
 /// The environment variable that names the folder of the recording.
 const FOLDER: &str = "BUSY_RECORD_FOLDER";
-
-static LOG: Writer = Writer::new();
-
-/// The mark by which libbusy recognises this library as the one whose meter is running.
-#[unsafe(no_mangle)]
-pub static busy_record_meters: c_int = 1;
+/// The environment variable that names the libbusy which meters the process.
+const LIBBUSY: &str = "BUSY_RECORD_LIBBUSY";
 
 /// Runs when the library is loaded (System V ABI, "Initialization and Termination Functions").
 #[used]
@@ -31,62 +27,35 @@ static LOADED: extern "C" fn() = loaded;
 extern "C" fn loaded() {
     // A panic must not reach the dynamic linker. Its message goes to stderr.
     _ = catch_unwind(|| {
-        if let Some(folder) = std::env::var_os(FOLDER) {
-            begin(folder);
+        if let (Some(folder), Some(libbusy)) = (var_os(FOLDER), var_os(LIBBUSY)) {
+            begin(folder, libbusy);
         }
     });
 }
 
-fn begin(folder: OsString) {
-    let folder = PathBuf::from(folder);
+/// Begins the recording of this process, and returns None if there is nothing to record.
+fn begin(folder: OsString, libbusy: OsString) -> Option<()> {
     // If the folder is gone, the recording has ended before this process began.
-    if !folder.is_dir() {
-        return;
+    if !Path::new(&folder).is_dir() {
+        return None;
     }
     // If this program was executed by a recorded process, that one's log ends here.
-    _ = mark_executed(&folder);
-    let arrival = on_python(start);
-    if matches!(arrival, Ok(None)) {
-        return;
-    }
-    let version = arrival.as_ref().ok().and_then(|version| version.as_deref()).unwrap_or_default();
-    if LOG.open(&folder, version).is_err() {
-        // The recorder finds an empty log.
-        return;
-    }
-    // SAFETY: the function stays mapped, since the library is never unloaded.
-    unsafe { libc::atexit(finished) };
-    if let Err(refusal) = arrival {
-        LOG.refuse(&refusal);
-    }
-}
-
-extern "C" fn finished() {
-    _ = catch_unwind(|| LOG.finish());
-}
-
-/// Starts the meter. CPython's main thread calls it, with the GIL, when it first evaluates code.
-unsafe extern "C" fn start(_: *mut c_void) -> c_int {
-    _ = catch_unwind(|| {
-        if !LOG.is_open() {
-            return;
+    _ = mark_executed(Path::new(&folder));
+    let (folder, libbusy) = (CString::new(folder.into_vec()).ok()?, CString::new(libbusy.into_vec()).ok()?);
+    // SAFETY: dlsym(3) and dlopen(3) get texts that end with NUL. Libbusy's initialiser only sets a panic hook, and its
+    // function has this type (`ffi/src/record.rs`). RTLD_LOCAL: the program gets none of its names.
+    unsafe {
+        if libc::dlsym(libc::RTLD_DEFAULT, c"PyEval_SaveThread".as_ptr()).is_null() {
+            return None;
         }
-        let is_libbusy = |address: usize| {
-            // SAFETY: dladdr(3) writes only to the struct; the names belong to objects that are loaded.
-            unsafe {
-                let mut info: libc::Dl_info = std::mem::zeroed();
-                if libc::dladdr(address as *const c_void, &raw mut info) == 0 || info.dli_fname.is_null() {
-                    return false;
-                }
-                let object = libc::dlopen(info.dli_fname, libc::RTLD_LAZY | libc::RTLD_NOLOAD);
-                !object.is_null() && !libc::dlsym(object, c"busy_gil_start".as_ptr()).is_null()
-            }
-        };
-        match Meter::start_with_sink(&is_libbusy, &LOG) {
-            // The metering ends with the process.
-            Ok(meter) => std::mem::forget(meter),
-            Err(refusal) => LOG.refuse(&refusal),
+        let library = libc::dlopen(libbusy.as_ptr(), libc::RTLD_NOW | libc::RTLD_LOCAL);
+        if library.is_null() {
+            return None;
         }
-    });
-    0
+        let function = libc::dlsym(library, c"busy_record_begin".as_ptr());
+        if !function.is_null() {
+            std::mem::transmute::<*mut libc::c_void, unsafe extern "C" fn(*const c_char)>(function)(folder.as_ptr());
+        }
+    }
+    Some(())
 }

@@ -369,15 +369,30 @@ other.kill()
 }
 
 #[test]
-fn a_watch_in_a_recorded_program_is_refused_by_name() {
+fn a_watch_in_a_recorded_program_joins_the_meter_of_the_recording() {
     let module = Path::new(BUSY).with_file_name("python");
     if !module.join("busy/__init__.py").is_file() {
         eprintln!("skipped: there is no Python module; run `make build`");
         return;
     }
     let sandbox = Sandbox::new();
-    let text = "import busy\ntry:\n    with busy.watch(): pass\nexcept Exception as error: print(error)\n";
+    let text = "
+import busy, time
+busy.counters()
+with busy.watch() as watch:
+    for _ in range(20):
+        busy.with_lock(.005)
+        time.sleep(.005)
+print(watch.held_share * watch.wall_s, busy.counters().held_s, busy.check(busy.without_lock, .005).verdict)
+";
     let path = format!("PYTHONPATH={}", module.display());
-    let (output, _) = record(&sandbox, &["env", &path, &real_python(), "-c", text]);
-    assert!(stdout(&output).contains("`busy record` meters this process"), "{output:?}");
+    let (output, result) = record(&sandbox, &["env", &path, &real_python(), "-c", text]);
+    let text = stdout(&output);
+    let [watched, counted, verdict] = text.split_whitespace().collect::<Vec<_>>()[..] else { panic!("{output:?}") };
+    let (watched, counted): (f64, f64) = (watched.parse().unwrap(), counted.parse().unwrap());
+    let [process] = metered(&result)[..] else { panic!("{result:#}") };
+    let recorded = process["held_share"].as_f64().unwrap() * process["metered_s"].as_f64().unwrap();
+    assert!((0.1..0.12).contains(&watched) && verdict == "releases", "{output:?}");
+    // Each contains the one before: the counters also what is around the watch, the recording also the import of busy.
+    assert!(watched <= counted && counted <= recorded, "{output:?}, {recorded} s recorded");
 }

@@ -4,10 +4,11 @@ pool of two workers. Each pair is driven over loopback in turns.
 python services.py BUSY [ROUNDS [SECONDS]]
 
 Prints the median ratios of throughput, and of the CPU time that a request costs the service, with their ranges. Then
-drives each service with one process once more, and compares the share of time for which the GIL was held: by the
-scraped counters, and as `busy record --pid` (BUSY is the command) samples it meanwhile.
+drives each service with one process once more, under `busy record` (BUSY is the command), and compares how long the GIL
+was held between two scrapes: by the scraped counters, and by the holds in the recording.
 """
 
+import collections
 import contextlib
 import http.client
 import itertools
@@ -23,18 +24,19 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.connection import Listener
 
 import prometheus_client
 import psutil
 from prometheus_client import multiprocess
 
+# The command that runs a service, and its arguments before the service's own.
+Recorder = Sequence[str]
+
 FOLDER = os.path.dirname(os.path.abspath(__file__))
 CLIENTS = 8
-RECORD_S = 40
-# Between two requests of a client while the service is recorded.
-PAUSE_S = 0.01
+RECORD_S = 20
 
 
 class Service:
@@ -53,7 +55,7 @@ class Service:
     def cpu_s(self) -> float:
         return sum(sum(process.cpu_times()[:2]) for process in self.processes())
 
-    def drive(self, seconds: float, pause_s: float = 0) -> tuple[float, float]:
+    def drive(self, seconds: float) -> tuple[float, float]:
         """Returns requests per second, and the CPU seconds of a request."""
         counts, end, before = [0] * self.clients, time.monotonic() + seconds, self.cpu_s()
 
@@ -62,8 +64,6 @@ class Service:
             while time.monotonic() < end:
                 request()
                 counts[index] += 1
-                if pause_s:
-                    time.sleep(pause_s)
 
         threads = [threading.Thread(target=send, args=(index,)) for index in range(self.clients)]
         start = time.monotonic()
@@ -116,9 +116,11 @@ def environment(collector: bool, **more: str) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def over_server(collector: bool, port: int, *command: str, **more: str) -> Iterator[Service]:
+def over_server(
+    collector: bool, recorder: Recorder, port: int, *command: str, **more: str
+) -> Iterator[Service]:
     process = psutil.Popen(
-        [sys.executable, "-m", *command],
+        [*recorder, sys.executable, "-m", *command],
         env=environment(collector, **more),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -143,29 +145,29 @@ def over_server(collector: bool, port: int, *command: str, **more: str) -> Itera
 
 
 @contextlib.contextmanager
-def gunicorn(collector: bool, workers: int = 2) -> Iterator[Service]:
+def gunicorn(collector: bool, workers: int = 2, recorder: Recorder = ()) -> Iterator[Service]:
     port = free_port()
     command = ["gunicorn", "app:application", "--bind", f"127.0.0.1:{port}", "--worker-class", "gthread"]
     command += ["--workers", str(workers), "--threads", "4"]
     with tempfile.TemporaryDirectory() as folder:
-        with over_server(collector, port, *command, PROMETHEUS_MULTIPROC_DIR=folder) as service:
+        with over_server(collector, recorder, port, *command, PROMETHEUS_MULTIPROC_DIR=folder) as service:
             yield service
 
 
 @contextlib.contextmanager
-def uvicorn(collector: bool, workers: int = 1) -> Iterator[Service]:
+def uvicorn(collector: bool, workers: int = 1, recorder: Recorder = ()) -> Iterator[Service]:
     port = free_port()
     command = ["uvicorn", "app:asgi_application", "--port", str(port), "--log-level", "error"]
-    with over_server(collector, port, *command) as service:
+    with over_server(collector, recorder, port, *command) as service:
         yield service
 
 
 @contextlib.contextmanager
-def pool(collector: bool, workers: int = 2) -> Iterator[Service]:
+def pool(collector: bool, workers: int = 2, recorder: Recorder = ()) -> Iterator[Service]:
     folder, key = tempfile.mkdtemp(), secrets.token_hex()
     with Listener(("127.0.0.1", 0), authkey=key.encode()) as listener:
         more = {"PORT": str(listener.address[1]), "KEY": key, "PROMETHEUS_MULTIPROC_DIR": folder}
-        command = [sys.executable, os.path.join(FOLDER, "app.py")]
+        command = [*recorder, sys.executable, os.path.join(FOLDER, "app.py")]
         processes = [psutil.Popen(command, env=environment(collector, **more)) for _ in range(workers)]
         # A worker that could not start never connects.
         listener._listener._socket.settimeout(30)  # type: ignore[attr-defined]
@@ -220,35 +222,36 @@ def ratios(name: str, service: Callable, rounds: int, seconds: float) -> None:
         )
 
 
-def be_in_time() -> None:
-    """Gives a sampler a core at once, if this user may: otherwise it gets one more often while the service has none."""
-    with contextlib.suppress(PermissionError):
-        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
-
-
 def agreement(name: str, service: Callable, busy: str) -> None:
-    with service(True, workers=1) as running, tempfile.TemporaryDirectory() as folder:
-        pid = running.processes()[-1].pid
-        driver = threading.Thread(target=running.drive, args=(RECORD_S + 6, PAUSE_S))
-        driver.start()
-        time.sleep(2)
-        before, held_before = running.scraped()
-        file = os.path.join(folder, "r.json")
-        command = [busy, "record", "--pid", str(pid), "--for", str(RECORD_S), "--json", file]
-        subprocess.run(
-            command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, preexec_fn=be_in_time
-        )
-        after, held_after = running.scraped()
-        driver.join()
-        with open(file) as document:
-            [process] = json.load(document)["results"][0]["processes"]
-    scraped = (held_after - held_before) / (after - before)
-    sampled = process["held_share"]
+    with tempfile.TemporaryDirectory() as folder:
+        recording, trace = os.path.join(folder, "r.busy"), os.path.join(folder, "r.json")
+        recorder = [busy, "record", "--output", recording, "--chrome", trace, "--"]
+        with service(True, workers=1, recorder=recorder) as running:
+            driver = threading.Thread(target=running.drive, args=(RECORD_S + 6,))
+            driver.start()
+            time.sleep(2)
+            before, held_before = running.scraped()
+            time.sleep(RECORD_S)
+            after, held_after = running.scraped()
+            driver.join()
+        recorded = held_between(before, after, trace)
+    scraped = held_after - held_before
     print(
-        f"{name}: held for {100 * scraped:.2f} % of the time as scraped, {100 * sampled:.2f} % as sampled by "
-        f"`busy record --pid`: {100 * (scraped / sampled - 1):+.2f} %",
+        f"{name}: held for {scraped:.4f} s of {after - before:.4f} s as scraped, and for {recorded:.4f} s as recorded: "
+        f"{100 * (scraped / recorded - 1):+.2f} %",
         flush=True,
     )
+
+
+def held_between(start: float, end: float, trace: str) -> float:
+    """Returns how long the process that held its GIL longest did so between two times of time.monotonic()."""
+    held: collections.Counter[int] = collections.Counter()
+    with open(trace) as file:
+        for event in json.load(file)["traceEvents"]:
+            if event["ph"] == "X" and event["name"] == "holds the GIL":
+                begin = event["ts"] / 1e6
+                held[event["pid"]] += max(0.0, min(end, begin + event["dur"] / 1e6) - max(start, begin))
+    return max(held.values())
 
 
 def main(busy: str, rounds: str = "10", seconds: str = "2") -> None:

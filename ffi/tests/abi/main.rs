@@ -21,18 +21,21 @@ use std::path::Path;
 
 const SYMBOLS: &str = "abi/symbols.txt";
 const HEADERS: &str = "include";
+/// What another file of the same release calls, and no program may: no header declares it.
+const PRIVATE: [&str; 1] = ["busy_record_begin"];
 
 fn read(name: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
     fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// Returns the dynamic symbols of the library that other programs can link with.
+/// Returns the dynamic symbols of the library that programs may use.
 fn exported() -> BTreeSet<String> {
     let file = fs::read(common::libbusy()).unwrap();
     let library = ElfFile64::<Endianness>::parse(file.as_slice()).unwrap();
     let symbols = library.dynamic_symbols().filter(|symbol| symbol.is_definition() && symbol.is_global());
-    symbols.map(|symbol| symbol.name().unwrap().to_owned()).collect()
+    let names = symbols.map(|symbol| symbol.name().unwrap().to_owned());
+    names.filter(|name| !PRIVATE.contains(&name.as_str())).collect()
 }
 
 /// Returns the values of `tag` in the dynamic section of the library: each as a number and, if it is a name, as text.

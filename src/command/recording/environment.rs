@@ -7,6 +7,8 @@ use std::path::Path;
 
 /// The variable that names the folder to the recorded processes (record/src/lib.rs).
 pub const FOLDER: &str = "BUSY_RECORD_FOLDER";
+/// The variable that names the libbusy which meters the recorded processes.
+pub const LIBBUSY: &str = "BUSY_RECORD_LIBBUSY";
 /// The variable by which the dynamic linker loads the library (ld.so(8)).
 pub const PRELOAD: &str = "LD_PRELOAD";
 

@@ -1,7 +1,7 @@
 //! Starts a program so that its Pythons log what their threads do with the GIL, and collects the logs while it runs.
 
 use super::bounded_file::BoundedFile;
-use super::environment::{FOLDER, PRELOAD, preload};
+use super::environment::{FOLDER, LIBBUSY, PRELOAD, preload};
 use super::folder::Folder;
 use super::recorder::{Recorder, Sampled};
 use crate::command::output::note;
@@ -78,10 +78,10 @@ impl Program {
         sampled: Sampled,
         intervals: Intervals,
     ) -> Result<Self, ProgramError> {
-        let library = installation::record_library()?;
+        let (library, libbusy) = (installation::record_library()?, installation::libbusy()?);
         let folder = Folder::create().map_err(ProgramError::Folder)?;
         let recorder = Recorder::begin(file, folder.path(), begin, sampled).map_err(ProgramError::File)?;
-        command.env(FOLDER, folder.path()).env(PRELOAD, preload(&library, folder.path()));
+        command.env(FOLDER, folder.path()).env(LIBBUSY, libbusy).env(PRELOAD, preload(&library, folder.path()));
         let foreground = start(command).map_err(ProgramError::NotStarted)?;
         let (now, interval) = (Instant::now(), intervals.idle);
         Ok(Self { foreground, recorder, intervals, collected: now, looked: now, interval, _folder: folder })

@@ -1,6 +1,6 @@
 //! The descendants of this command that run a Python and have no log, each with the reason.
 
-use super::environment::{FOLDER, PRELOAD};
+use super::environment::{FOLDER, LIBBUSY, PRELOAD};
 use crate::process::{descendants, parent};
 use crate::provision::installation::RECORD_LIBRARY;
 use std::collections::HashMap;
@@ -109,12 +109,15 @@ fn reason(pid: u32) -> Option<String> {
             variable.strip_prefix(name).and_then(|rest| rest.strip_prefix('=')).is_some_and(|all| all.contains(value))
         })
     };
+    let maps = maps(pid);
     Some(if !has(PRELOAD, RECORD_LIBRARY) {
         format!("its environment lacks {PRELOAD}, which busy had set")
-    } else if !has(FOLDER, "") {
-        format!("its environment lacks {FOLDER}, which busy had set")
-    } else if maps(pid).contains(RECORD_LIBRARY) {
-        "its Python was loaded at run time (dlopen(3)), or has not run any code".into()
+    } else if let Some(name) = [FOLDER, LIBBUSY].into_iter().find(|name| !has(name, "")) {
+        format!("its environment lacks {name}, which busy had set")
+    } else if maps.contains("/libbusy.so") {
+        "its Python has not run any code".into()
+    } else if maps.contains(RECORD_LIBRARY) {
+        "its Python was loaded at run time (dlopen(3)), or libbusy could not be loaded there".into()
     } else {
         format!("ld.so(8) did not load {RECORD_LIBRARY} there: it is static, or for musl or another architecture")
     })

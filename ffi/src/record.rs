@@ -1,0 +1,62 @@
+//! The meter of a process that `busy record` records: its events go to a log, and busy_gil_start() joins it. No header
+//! declares the function below; its only caller is the library of the same release that the command preloads (`record/`).
+
+use crate::gil::busy_gil_start;
+use crate::gil_copy::OtherCopy;
+use busy_gil::log::Writer;
+use busy_gil::{Meter, on_python};
+use std::ffi::{CStr, OsStr, c_char, c_int, c_void};
+use std::os::unix::ffi::OsStrExt;
+use std::panic::catch_unwind;
+use std::path::Path;
+
+static LOG: Writer = Writer::new();
+
+/// Opens the log of this process in `folder`, and makes its Python start the meter as soon as it evaluates code. Does
+/// nothing if the process has no Python. The caller is the only thread, before the program's main function.
+///
+/// # Safety
+/// `folder` is a path that ends with NUL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn busy_record_begin(folder: *const c_char) {
+    // SAFETY: as the caller promises.
+    let folder = Path::new(OsStr::from_bytes(unsafe { CStr::from_ptr(folder) }.to_bytes()));
+    _ = catch_unwind(|| begin(folder));
+}
+
+fn begin(folder: &Path) {
+    let arrival = on_python(start);
+    if matches!(arrival, Ok(None)) {
+        return;
+    }
+    let version = arrival.as_ref().ok().and_then(|version| version.as_deref()).unwrap_or_default();
+    if LOG.open(folder, version).is_err() {
+        // The recorder finds an empty log.
+        return;
+    }
+    // SAFETY: the function stays mapped, since libbusy is never unmapped (see build.rs).
+    unsafe { libc::atexit(finished) };
+    if let Err(refusal) = arrival {
+        LOG.refuse(&refusal);
+    }
+}
+
+extern "C" fn finished() {
+    _ = catch_unwind(|| LOG.finish());
+}
+
+/// Starts the meter. CPython's main thread calls it, with the GIL, when it first evaluates code.
+unsafe extern "C" fn start(_: *mut c_void) -> c_int {
+    _ = catch_unwind(|| {
+        if !LOG.is_open() {
+            return;
+        }
+        let is_copy = |address| OtherCopy::at(address, busy_gil_start as *const () as usize).is_some();
+        match Meter::start_with_sink(&is_copy, &LOG) {
+            // Not in `STATE`, so no busy_gil_stop() can end it: the recording ends with the process.
+            Ok(meter) => std::mem::forget(meter),
+            Err(refusal) => LOG.refuse(&refusal),
+        }
+    });
+    0
+}
