@@ -13,6 +13,7 @@ import contextlib
 import http.client
 import itertools
 import json
+import operator
 import os
 import re
 import secrets
@@ -26,6 +27,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.connection import Listener
+from typing import NamedTuple
 
 import prometheus_client
 import psutil
@@ -37,6 +39,8 @@ Recorder = Sequence[str]
 FOLDER = os.path.dirname(os.path.abspath(__file__))
 CLIENTS = 8
 RECORD_S = 20
+# The time for which one of two services is driven before the other has its turn.
+TURN_S = 0.2
 
 
 class Service:
@@ -55,8 +59,8 @@ class Service:
     def cpu_s(self) -> float:
         return sum(sum(process.cpu_times()[:2]) for process in self.processes())
 
-    def drive(self, seconds: float) -> tuple[float, float]:
-        """Returns requests per second, and the CPU seconds of a request."""
+    def drive(self, seconds: float) -> "Driven":
+        """Sends requests from all clients for some seconds."""
         counts, end, before = [0] * self.clients, time.monotonic() + seconds, self.cpu_s()
 
         def send(index: int) -> None:
@@ -71,7 +75,7 @@ class Service:
             thread.start()
         for thread in threads:
             thread.join()
-        return sum(counts) / (time.monotonic() - start), (self.cpu_s() - before) / sum(counts)
+        return Driven(sum(counts), time.monotonic() - start, self.cpu_s() - before)
 
     def scraped(self) -> tuple[float, float]:
         """Returns the time, and how long the GIL was held. In multi-process mode, the figures are written once per
@@ -199,22 +203,41 @@ def pool(collector: bool, workers: int = 2, recorder: Recorder = ()) -> Iterator
         shutil.rmtree(folder)
 
 
+class Driven(NamedTuple):
+    """What a service did: the requests that it answered, in how many seconds, with how many CPU seconds."""
+
+    requests: int
+    seconds: float
+    cpu_s: float
+
+    def __add__(self, other: "Driven") -> "Driven":  # type: ignore[override] # no concatenation
+        return Driven(*map(operator.add, self, other))
+
+    def throughput(self) -> float:
+        return self.requests / self.seconds
+
+    def cost(self) -> float:
+        return self.cpu_s / self.requests
+
+
 def ratios(name: str, service: Callable, rounds: int, seconds: float) -> None:
-    plain: list[tuple[float, float]] = []
-    collecting: list[tuple[float, float]] = []
-    turns = [(False, plain), (True, collecting)]
+    plain: list[Driven] = []
+    collecting: list[Driven] = []
     for _ in range(rounds):
-        turns.reverse()
         # New processes each time, since two processes of one program differ by some percent for their whole lives.
         with service(False) as one, service(True) as other:
-            services = {False: one, True: other}
-            for each in services.values():
+            pair = [(one, plain), (other, collecting)]
+            for each, figures in pair:
                 each.drive(0.5)
-            for collector, figures in turns:
-                figures.append(services[collector].drive(seconds))
-    for index, figure in enumerate(["throughput", "CPU time of a request"]):
-        values = sorted(on[index] / off[index] for on, off in zip(collecting, plain, strict=True))
-        without = statistics.median(off[index] for off in plain)
+                figures.append(Driven(0, 0, 0))
+            # In short turns, since the machine may become slower or faster within seconds.
+            for _ in range(round(seconds / TURN_S)):
+                pair.reverse()
+                for each, figures in pair:
+                    figures[-1] += each.drive(TURN_S)
+    for figure, of in ("throughput", Driven.throughput), ("CPU time of a request", Driven.cost):
+        values = sorted(of(on) / of(off) for on, off in zip(collecting, plain, strict=True))
+        without = statistics.median(map(of, plain))
         print(
             f"{name}: {figure}, with the collector / without: {statistics.median(values):.4f} ({values[0]:.3f} to "
             f"{values[-1]:.3f}, {rounds} rounds; {without:.4g} without)",
@@ -254,7 +277,7 @@ def held_between(start: float, end: float, trace: str) -> float:
     return max(held.values())
 
 
-def main(busy: str, rounds: str = "10", seconds: str = "2") -> None:
+def main(busy: str, rounds: str = "10", seconds: str = "4") -> None:
     for name, service in ("gunicorn", gunicorn), ("uvicorn", uvicorn), ("pool", pool):
         ratios(name, service, int(rounds), float(seconds))
         agreement(name, service, busy)
