@@ -9,6 +9,7 @@ BINDIR ?= $(PREFIX)/bin
 LIBDIR ?= $(PREFIX)/lib
 INCLUDEDIR ?= $(PREFIX)/include
 DATADIR ?= $(PREFIX)/share
+ZSHDIR ?= $(DATADIR)/zsh/site-functions
 MANDIR ?= $(DATADIR)/man
 # Arguments that `make run` passes to `busy run`, and `make bench` to busy-bench: make run ARGS="ctypes -d 10"
 ARGS ?=
@@ -22,7 +23,7 @@ TOOL := $(VENV)/bin
 RELEASE := target/release
 BENCH := build/bench
 WHEELS := build/wheels
-PRODUCTION := PYTHONPATH=$(abspath $(RELEASE)/python) $(BENCH)/venv/bin/python -B benches/python/production
+PRODUCTION := PYTHONPATH="$(CURDIR)/$(RELEASE)/python" $(BENCH)/venv/bin/python -B benches/python/production
 # The Python module for child interpreters. The command looks for it in its own folder.
 MODULE := $(RELEASE)/python/busy
 # The static library that links beside other Rust libraries.
@@ -117,7 +118,7 @@ screenshots: build $(VENV)/ready-to-check ## make the pictures of docs/images, w
 
 wheels: $(WHEELS)/venv/ready build ## build the wheels for PyPI into build/wheels/dist, check them, and try them on each Python
 	packaging/wheels.sh $(WHEELS)
-	BUSY_WHEELS=$(abspath $(WHEELS)/dist) cargo test --release --test command wheel
+	BUSY_WHEELS="$(CURDIR)/$(WHEELS)/dist" cargo test --release --test command wheel
 
 $(WHEELS)/venv/ready: requirements-wheels.txt
 	$(PYTHON) -m venv --without-pip --clear $(WHEELS)/venv
@@ -150,13 +151,19 @@ generate: $(VENV)/ready-to-check ## regenerate busy.h, busy_gil.h, the loader an
 	packaging/abidiff.sh write
 
 # No path of the builder in the files, so that two folders give the same ones. As a file, so that cargo by hand and make
-# compile with the same flags.
+# compile with the same flags. A file that make has not written stays: `cargo vendor` and distributions need theirs. Beside it,
+# and beside RUSTFLAGS, which replaces what the file says, the flags are in RUSTFLAGS.
 CARGO_FOLDER := $(or $(CARGO_HOME),$(HOME)/.cargo)
+IS_OWN := ! test -e .cargo/config.toml || grep -q '^\# Written by make' .cargo/config.toml
+ifneq ($(RUSTFLAGS)$(shell $(IS_OWN) || echo foreign),)
+export RUSTFLAGS := $(RUSTFLAGS) --remap-path-prefix=$(CURDIR)=/busy --remap-path-prefix=$(CARGO_FOLDER)=/cargo
+endif
 .cargo/config.toml: FORCE
 	@mkdir -p .cargo
-	@printf '# Written by make.\n[build]\nrustflags = ["--remap-path-prefix=%s=/busy", "--remap-path-prefix=%s=/cargo"]\n' \
-		'$(CURDIR)' '$(CARGO_FOLDER)' > $@.new
-	@cmp -s $@.new $@ && rm $@.new || mv $@.new $@
+	@$(IS_OWN) || exit 0; \
+	printf '# Written by make.\n[build]\nrustflags = ["--remap-path-prefix=%s=/busy", "--remap-path-prefix=%s=/cargo"]\n' \
+		'$(CURDIR)' '$(CARGO_FOLDER)' > $@.new; \
+	cmp -s $@.new $@ && rm $@.new || mv $@.new $@
 
 build: $(MODULE)/__init__.py ## build the command, libbusy, the Python module and the manual pages
 	cargo build --release
@@ -190,12 +197,12 @@ $(VENV)/ready-to-build: requirements-build.txt
 	$(PYTHON) -m pip --python $(TOOL)/python install --quiet -r requirements-build.txt
 	touch $@
 
-# The wheel carries libbusy, which has the GIL meter. In the build folder, the module uses the library beside the command, so
+# The wheel carries the command and the libraries, so it is made anew with any of their sources. In the build folder, the module uses the library beside the command, so
 # that both are always of the same build.
-$(MODULE)/__init__.py: .cargo/config.toml $(VENV)/ready-to-build Cargo.lock $(shell find pyext busy-core gil ffi loader -type f -not -name '*.pyc' -not -path '*/_lib/*' -not -path '*/wheel-data/*' -not -path 'pyext/python/busy/include/*') \
-		pyproject.toml packaging/stage.sh
+$(MODULE)/__init__.py: .cargo/config.toml $(VENV)/ready-to-build Cargo.lock $(shell find pyext busy-core gil ffi loader record src experiments -type f -not -name '*.pyc' -not -path '*/_lib/*' -not -path '*/wheel-data/*' -not -path 'pyext/python/busy/include/*') \
+		Cargo.toml pyproject.toml README.md packaging/stage.sh packaging/third_party.py
 	cargo build --release
-	packaging/stage.sh $(RELEASE)
+	PYTHON=$(PYTHON) packaging/stage.sh $(RELEASE)
 	rm -rf build/wheel $(RELEASE)/python
 	$(TOOL)/maturin build --quiet --release --out build/wheel
 	$(PYTHON) -m zipfile -e build/wheel/*.whl $(RELEASE)/python
@@ -211,10 +218,11 @@ install uninstall: export LIBDIR := $(LIBDIR)
 install uninstall: export INCLUDEDIR := $(INCLUDEDIR)
 install uninstall: export DATADIR := $(DATADIR)
 install uninstall: export MANDIR := $(MANDIR)
+install uninstall: export ZSHDIR := $(ZSHDIR)
 INSTALL := RELEASE=$(RELEASE) ARCHIVE=$(ARCHIVE) MANUAL=$(MANUAL) ABI_MAJOR=$(ABI_MAJOR) VERSION=$(VERSION) packaging/install.sh
 
 # This target does not depend on `build`: under sudo, root would rebuild everything.
-install: ## install the built files into PREFIX (/usr/local), BINDIR, LIBDIR, INCLUDEDIR, DATADIR and MANDIR, all below DESTDIR
+install: ## install the built files into PREFIX (/usr/local), BINDIR, LIBDIR and the like (docs/packaging.md), all below DESTDIR
 	@test -f $(RELEASE)/busy -a -f $(MODULE)/__init__.py -a -f $(ARCHIVE) -a -f $(MANUAL)/busy.1 || { echo 'Nothing to install: run `make build` first, without sudo.' >&2; exit 1; }
 	@$(INSTALL) install
 
@@ -223,4 +231,5 @@ uninstall: ## remove the installed files: give it the same folders
 	@$(INSTALL) uninstall
 
 clean: ## remove everything that was built
-	rm -rf build target .cargo .mypy_cache
+	rm -rf build target .mypy_cache pyext/wheel-data pyext/python/busy/_lib pyext/python/busy/include c-examples/build
+	$(IS_OWN) && rm -rf .cargo

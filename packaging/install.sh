@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs the built files, or removes exactly those: install.sh install|uninstall. `make install` and `make uninstall`
-# pass the folders in the environment: DESTDIR goes before each path; PREFIX, BINDIR, LIBDIR, INCLUDEDIR, MANDIR and
-# DATADIR are where the files are used.
+# pass the folders in the environment: DESTDIR goes before each path; PREFIX, BINDIR, LIBDIR, INCLUDEDIR, MANDIR,
+# DATADIR and ZSHDIR are where the files are used.
 
 set -eu
 # The files are for everyone, whatever the caller's umask.
@@ -14,12 +14,13 @@ die() {
 
 # busy.pc and the paths in it can't express every name, and a folder must not depend on where make is called.
 check_folders() {
-    for name in PREFIX BINDIR LIBDIR INCLUDEDIR MANDIR DATADIR; do
+    for name in PREFIX BINDIR LIBDIR INCLUDEDIR DATADIR MANDIR ZSHDIR; do
         folder=''
         eval "folder=\$$name"
         case $folder in
         *[!A-Za-z0-9/._+~@:,=-]*) die "$name may have letters, digits and /._+~@:,=- only; it is '$folder'" ;;
         */../* | */..) die "$name must not contain '..'; it is '$folder'" ;;
+        "${PREFIX%/}"/lib/busy | "${PREFIX%/}"/lib/busy/*) die "$name must not be in $PREFIX/lib/busy, whose content make install replaces" ;;
         /*) ;;
         *) die "$name must be an absolute path; it is '$folder'" ;;
         esac
@@ -48,10 +49,11 @@ each_file() {
         "$1" 644 "$page" "$MANDIR/man${page##*.}/${page##*/}"
     done
     "$1" 644 "$MANUAL/busy.bash" "$DATADIR/bash-completion/completions/busy"
-    "$1" 644 "$MANUAL/_busy" "$DATADIR/zsh/site-functions/_busy"
+    "$1" 644 "$MANUAL/_busy" "$ZSHDIR/_busy"
     "$1" 644 "$MANUAL/busy.fish" "$DATADIR/fish/vendor_completions.d/busy.fish"
     "$1" 644 LICENSE-MIT "$DATADIR/doc/busy/LICENSE-MIT"
     "$1" 644 LICENSE-APACHE "$DATADIR/doc/busy/LICENSE-APACHE"
+    "$1" 644 "$RELEASE/THIRD-PARTY" "$DATADIR/doc/busy/THIRD-PARTY"
 }
 
 put() {

@@ -19,6 +19,8 @@ strip --strip-unneeded pyext/wheel-data/scripts/busy "$library/libbusy.so.$major
 # A wheel has no symbolic links. The linker follows this script instead (ld(1), INPUT).
 echo "INPUT(libbusy.so.$major)" >"$library/libbusy.so"
 install -D -m 644 ffi/include/busy.h ffi/include/busy_gil.h -t "$headers"
+"${PYTHON:-python3}" packaging/third_party.py "$library/THIRD-PARTY"
+cp "$library/THIRD-PARTY" "$release/THIRD-PARTY"
 install -d "$library/pkgconfig"
 # shellcheck disable=SC2016 # for pkg-config to expand
 sed -e 's|@PREFIX@|${pcfiledir}/../..|' -e 's|@LIBDIR@|${prefix}/_lib|' -e 's|@INCLUDEDIR@|${prefix}/include|' \

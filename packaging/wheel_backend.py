@@ -2,7 +2,9 @@
 by maturin. Only `pip install .` and the like come here; the Makefile calls the same three programs itself.
 """
 
+import os
 import subprocess
+import sys
 from pathlib import Path
 
 import maturin
@@ -21,5 +23,6 @@ def build_wheel(wheel_directory, config_settings=None, metadata_directory=None):
     target = ROOT / "target"
     subprocess.run(["cargo", "build", "--release", "--target-dir", target], cwd=ROOT, check=True)
     # By sh, since an sdist does not keep that the script is executable.
-    subprocess.run(["sh", "packaging/stage.sh", target / "release"], cwd=ROOT, check=True)
+    environment = {**os.environ, "PYTHON": sys.executable}
+    subprocess.run(["sh", "packaging/stage.sh", target / "release"], cwd=ROOT, env=environment, check=True)
     return maturin.build_wheel(wheel_directory, config_settings, metadata_directory)

@@ -29,15 +29,28 @@ pub fn dump(bindings: &str) -> Result<String, syn::Error> {
 /// A struct that begins with its size may become larger (docs/abi-policy.md), and versions may grow.
 pub fn broken<'a>(old: &'a str, new: &str) -> Vec<&'a str> {
     let lines: BTreeSet<&str> = new.lines().collect();
-    let major = |dump: &str| number(dump, "constant BUSY_ABI_MAJOR: u32 = ");
-    if major(new) > major(old) {
+    if number(new, MAJOR) > number(old, MAJOR) {
         return Vec::new();
     }
-    let is_broken = |line: &&str| {
-        let is_version = line.contains("BUSY_ABI_MINOR") || line.contains("BUSY_VERSION_");
-        !is_version && !lines.contains(line) && !has_grown(line, new)
-    };
+    let is_broken = |line: &&str| !is_version(line) && !lines.contains(line) && !has_grown(line, new);
     old.lines().filter(is_broken).collect()
+}
+
+/// Returns the lines of `new` that `old` lacks. None if the minor or the major version has grown, as it must for them.
+pub fn unannounced<'a>(old: &str, new: &'a str) -> Vec<&'a str> {
+    let lines: BTreeSet<&str> = old.lines().collect();
+    let version = |dump: &str| (number(dump, MAJOR), number(dump, MINOR));
+    if version(new) > version(old) {
+        return Vec::new();
+    }
+    new.lines().filter(|line| !is_version(line) && !lines.contains(line)).collect()
+}
+
+const MAJOR: &str = "constant BUSY_ABI_MAJOR: u32 = ";
+const MINOR: &str = "constant BUSY_ABI_MINOR: u32 = ";
+
+fn is_version(line: &str) -> bool {
+    line.starts_with(MINOR) || line.contains("BUSY_VERSION_")
 }
 
 /// Returns true if `line` tells the size of a struct that knows its size, and that is larger in `new`.
@@ -136,6 +149,11 @@ mod tests {
         assert_eq!(broken_by("busy_y", "busy_z"), "function busy_y(c_uint, *mut x) -> u64");
         assert_eq!(broken_by("= i32", "= i64"), "type busy_status = i32");
         assert_eq!(broken_by("pub size: usize", "pub length: usize"), "field x::size: usize");
+        // What is added is told, unless the minor version grows with it.
+        let added = dump(&BINDINGS.replace("pub type", "pub const BUSY_NEW: u32 = 1; pub type")).unwrap();
+        assert_eq!(unannounced(&old, &added), ["constant BUSY_NEW: u32 = 1"]);
+        assert_eq!(unannounced(&old, &format!("{added}{MINOR}1\n")), Vec::<&str>::new());
+        assert_eq!(unannounced(&old, &old), Vec::<&str>::new());
         // With a new major version, everything may change.
         assert_eq!(broken(&old, &dump("pub const BUSY_ABI_MAJOR: u32 = 2;").unwrap()), Vec::<&str>::new());
     }

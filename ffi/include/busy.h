@@ -29,7 +29,8 @@
  * Printing   The library never prints.
  * Errors     The library never exits or aborts the process, and it never throws an exception. If it catches a defect of
  *            its own, a function with a status returns BUSY_PANIC, which the lists of the statuses below omit, and
- *            busy_wait() and busy_wait_time() return 0.
+ *            busy_wait() and busy_wait_time() return 0. Only if memory is exhausted, busy_load() and the functions of
+ *            busy_gil.h print a message and abort the process.
  * Unloading  dlclose() leaves the library mapped, because it is linked with -z nodelete.
  *
  * To link with the library, use `pkg-config --cflags --libs busy`. To load it at run time, open libbusy.so.1 with
@@ -218,7 +219,8 @@ typedef struct busy_load_result {
 #define BUSY_OK 0
 
 /**
- * busy_cancel_set() ended the call early. The result is still written.
+ * busy_cancel_set() ended the call early, and the result is written; or busy_gil_stalls_stop() ended it, and nothing is
+ * written.
  */
 #define BUSY_CANCELLED 1
 

@@ -22,7 +22,8 @@
  *            busy_gil_start() returns BUSY_GIL_REFUSED, and busy_gil_reason() returns the reason.
  * State      The process has one meter, which all callers of busy_gil_start() share, also those of other copies of
  *            the library. A copy has one text for busy_gil_reason(). So, unlike those of busy.h, calls of these
- *            functions affect each other.
+ *            functions affect each other. In a program that `busy record` or `busy top` runs, the session begins with
+ *            Python, and no busy_gil_stop() ends it.
  * The GIL    The thread that calls busy_gil_start() must hold the GIL. The other functions may be called with or
  *            without the GIL, and neither acquire it nor wait for it.
  * Blocking   The functions share a lock, so a call may wait for calls in other threads: for some microseconds, and
@@ -667,13 +668,13 @@ busy_status busy_gil_stalls_open(uint64_t threshold_ns,
  * - `stalls`: an open object; must not be NULL.
  * - `timeout_ns`: the time after which the call returns BUSY_TIMED_OUT; UINT64_MAX for none.
  * - `stall`: must not be NULL.
- * - `text`: receives at most `capacity` bytes, always with a NUL at the end. It may be NULL if `capacity` is 0.
+ * - `text`: receives at most `capacity` bytes, the last of which is NUL. It may be NULL if `capacity` is 0.
  *
  * Ownership: the caller owns `stall` and `text`.
  * GIL: must not be held, since the function waits for long.
  * Blocking: yes. Its first call with an object takes up to a second longer, in which it learns to read stacks.
  * Cancellation: pthread_cancel() takes effect after the call.
- * Threads: one thread at a time; another one waits.
+ * Threads: one thread at a time; another one waits before its `timeout_ns` begins.
  * Signals: a signal handler must not call it.
  *
  * Returns:
@@ -684,6 +685,8 @@ busy_status busy_gil_stalls_open(uint64_t threshold_ns,
  * - BUSY_GIL_REFUSED: as for busy_gil_snapshot().
  * - BUSY_BAD_SIZE: as for busy_wait_ns(), with `stall` in place of `options`.
  * - BUSY_NULL_POINTER: `stalls` or `stall` is NULL, or `text` is NULL and `capacity` is not 0.
+ *
+ * After every status except BUSY_OK, nothing has been written.
  */
 busy_status busy_gil_stalls_next(struct busy_gil_stalls *stalls,
                                  uint64_t timeout_ns,
@@ -695,7 +698,7 @@ busy_status busy_gil_stalls_next(struct busy_gil_stalls *stalls,
  * Makes all calls of busy_gil_stalls_next() with this object return BUSY_CANCELLED, now and later.
  *
  * GIL: not needed.
- * Blocking: no.
+ * Blocking: only for a moment, for busy_gil_stalls_next() in another thread.
  * Threads: any number of threads may call it at the same time.
  * Signals: a signal handler must not call it.
  *

@@ -7,6 +7,10 @@ use crate::abi::{BUSY_ABI_MAJOR, BUSY_ABI_MINOR};
 use crate::status::busy_status;
 use std::ffi::{CStr, c_char, c_void};
 
+/// The environment variable that names the libbusy which `busy record` loads into a program
+/// (src/command/recording/environment.rs).
+const RECORDING: &str = "BUSY_RECORD_LIBBUSY";
+
 /// The functions of another copy with the same ABI. Libbusy is never unmapped (see build.rs), so they stay valid.
 #[derive(Clone, Copy)]
 pub(crate) struct OtherCopy {
@@ -41,11 +45,13 @@ impl OtherCopy {
             return None;
         }
         Some(object.copy(start).ok_or_else(|| {
+            let is_recorded = std::env::var_os(RECORDING).is_some_and(|libbusy| *libbusy == *object.name());
+            let remedy =
+                if is_recorded { "run the program without `busy record`" } else { "stop the other meter first" };
             let found = object.abi().map_or("an unknown ABI".into(), |(major, minor)| format!("ABI {major}.{minor}"));
             format!(
                 "{} already meters this process. It has {found}, and this copy of libbusy, {}, has ABI \
-                 {BUSY_ABI_MAJOR}.{BUSY_ABI_MINOR}: install the same release of busy for both, or stop the other meter \
-                 first",
+                 {BUSY_ABI_MAJOR}.{BUSY_ABI_MINOR}: install the same release of busy for both, or {remedy}",
                 object.name(),
                 Loaded::at(own).map_or_else(String::new, |own| own.name())
             )

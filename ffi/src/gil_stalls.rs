@@ -119,13 +119,13 @@ pub unsafe extern "C" fn busy_gil_stalls_open(threshold_ns: u64, stalls: *mut *m
 /// - `stalls`: an open object; must not be NULL.
 /// - `timeout_ns`: the time after which the call returns BUSY_TIMED_OUT; UINT64_MAX for none.
 /// - `stall`: must not be NULL.
-/// - `text`: receives at most `capacity` bytes, always with a NUL at the end. It may be NULL if `capacity` is 0.
+/// - `text`: receives at most `capacity` bytes, the last of which is NUL. It may be NULL if `capacity` is 0.
 ///
 /// Ownership: the caller owns `stall` and `text`.
 /// GIL: must not be held, since the function waits for long.
 /// Blocking: yes. Its first call with an object takes up to a second longer, in which it learns to read stacks.
 /// Cancellation: pthread_cancel() takes effect after the call.
-/// Threads: one thread at a time; another one waits.
+/// Threads: one thread at a time; another one waits before its `timeout_ns` begins.
 /// Signals: a signal handler must not call it.
 ///
 /// Returns:
@@ -136,6 +136,8 @@ pub unsafe extern "C" fn busy_gil_stalls_open(threshold_ns: u64, stalls: *mut *m
 /// - BUSY_GIL_REFUSED: as for busy_gil_snapshot().
 /// - BUSY_BAD_SIZE: as for busy_wait_ns(), with `stall` in place of `options`.
 /// - BUSY_NULL_POINTER: `stalls` or `stall` is NULL, or `text` is NULL and `capacity` is not 0.
+///
+/// After every status except BUSY_OK, nothing has been written.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn busy_gil_stalls_next(
     stalls: *mut busy_gil_stalls,
@@ -176,7 +178,7 @@ pub unsafe extern "C" fn busy_gil_stalls_next(
 /// Makes all calls of busy_gil_stalls_next() with this object return BUSY_CANCELLED, now and later.
 ///
 /// GIL: not needed.
-/// Blocking: no.
+/// Blocking: only for a moment, for busy_gil_stalls_next() in another thread.
 /// Threads: any number of threads may call it at the same time.
 /// Signals: a signal handler must not call it.
 ///

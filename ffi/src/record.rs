@@ -3,7 +3,7 @@
 
 use crate::gil::busy_gil_start;
 use crate::gil_copy::OtherCopy;
-use busy_gil::log::Writer;
+use busy_gil::log::{Writer, mark_executed};
 use busy_gil::{Meter, on_python};
 use std::ffi::{CStr, OsStr, c_char, c_int, c_void};
 use std::os::unix::ffi::OsStrExt;
@@ -25,13 +25,19 @@ pub unsafe extern "C" fn busy_record_begin(folder: *const c_char) {
 }
 
 fn begin(folder: &Path) {
+    // Two installations, of which one records the other, preload a library each, and both call this function.
+    if LOG.is_open() {
+        return;
+    }
+    // If this program was executed by a recorded process, that one's log ends here.
+    _ = mark_executed(folder);
     let arrival = on_python(start);
     if matches!(arrival, Ok(None)) {
         return;
     }
     let version = arrival.as_ref().ok().and_then(|version| version.as_deref()).unwrap_or_default();
     if LOG.open(folder, version).is_err() {
-        // The recorder finds an empty log.
+        // The recorder finds a Python without a log (src/command/recording/unrecorded.rs).
         return;
     }
     // SAFETY: the function stays mapped, since libbusy is never unmapped (see build.rs).
@@ -42,7 +48,12 @@ fn begin(folder: &Path) {
 }
 
 extern "C" fn finished() {
-    _ = catch_unwind(|| LOG.finish());
+    _ = catch_unwind(|| {
+        if let Some(disturbance) = Meter::disturbance() {
+            LOG.doubt(&disturbance);
+        }
+        LOG.finish();
+    });
 }
 
 /// Starts the meter. CPython's main thread calls it, with the GIL, when it first evaluates code.

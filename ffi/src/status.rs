@@ -7,7 +7,8 @@ pub type busy_status = i32;
 
 /// The call succeeded.
 pub const BUSY_OK: busy_status = 0;
-/// busy_cancel_set() ended the call early. The result is still written.
+/// busy_cancel_set() ended the call early, and the result is written; or busy_gil_stalls_stop() ended it, and nothing is
+/// written.
 pub const BUSY_CANCELLED: busy_status = 1;
 /// A pointer that must not be NULL was NULL.
 pub const BUSY_NULL_POINTER: busy_status = 2;

@@ -91,8 +91,13 @@ impl Header {
         page.control("SH", ["SEE ALSO"]);
         let other = if name == "busy_wait" { "busy_gil" } else { "busy_wait" };
         page.text([bold("busy"), roman("(1), "), bold(other), roman("(3), "), bold("pkg-config"), roman("(1)")]);
-        page.render()
+        with_date(&page.render())
     }
+}
+
+/// Returns a page with an empty date in its first line, which roff leaves out: what follows would take its place.
+pub fn with_date(page: &str) -> String {
+    page.replacen("  \"busy ", " \"\" \"busy ", 1)
 }
 
 impl Entry {
@@ -256,6 +261,8 @@ const char *x_make(struct x *one,
         let header = Header::parse(HEADER);
         assert_eq!(header.functions().collect::<Vec<_>>(), ["x_make"]);
         let page = header.page("x", "x.h", "the X");
+        let source = env!("CARGO_PKG_VERSION");
+        assert!(page.contains(&format!(".TH X 3 \"\" \"busy {source}\" \"Library Functions Manual\"\n")), "{page}");
         for part in [
             "x_make \\- the X",
             "\\fBconst char *x_make(struct x *one,\\fR",

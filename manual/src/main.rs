@@ -7,7 +7,7 @@
 mod header;
 
 use clap_complete::aot::{Bash, Fish, Zsh, generate_to};
-use header::Header;
+use header::{Header, with_date};
 use std::path::{Path, PathBuf};
 use std::{env, fs, io};
 
@@ -32,6 +32,10 @@ fn main() -> Result<(), io::Error> {
 fn write_command(folder: &Path) -> io::Result<()> {
     let mut command = busy_lab::command::command_line().disable_help_subcommand(true);
     clap_mangen::generate_to(command.clone(), folder)?;
+    for page in fs::read_dir(folder)? {
+        let page = page?.path();
+        fs::write(&page, with_date(&fs::read_to_string(&page)?))?;
+    }
     generate_to(Bash, &mut command, "busy", folder)?;
     generate_to(Zsh, &mut command, "busy", folder)?;
     generate_to(Fish, &mut command, "busy", folder)?;

@@ -39,15 +39,16 @@ fn begin(folder: OsString, libbusy: OsString) -> Option<()> {
     if !Path::new(&folder).is_dir() {
         return None;
     }
-    // If this program was executed by a recorded process, that one's log ends here.
-    _ = mark_executed(Path::new(&folder));
+    // SAFETY: dlsym(3) gets a text that ends with NUL.
+    if unsafe { libc::dlsym(libc::RTLD_DEFAULT, c"PyEval_SaveThread".as_ptr()) }.is_null() {
+        // If this program was executed by a recorded process, that one's log ends here.
+        _ = mark_executed(Path::new(&folder));
+        return None;
+    }
     let (folder, libbusy) = (CString::new(folder.into_vec()).ok()?, CString::new(libbusy.into_vec()).ok()?);
-    // SAFETY: dlsym(3) and dlopen(3) get texts that end with NUL. Libbusy's initialiser only sets a panic hook, and its
-    // function has this type (`ffi/src/record.rs`). RTLD_LOCAL: the program gets none of its names.
+    // SAFETY: dlopen(3) and dlsym(3) get texts that end with NUL. Libbusy's initialiser only sets a panic hook, and its
+    // function has this type (`ffi/src/record.rs`). RTLD_LOCAL: the program gets none of its symbols.
     unsafe {
-        if libc::dlsym(libc::RTLD_DEFAULT, c"PyEval_SaveThread".as_ptr()).is_null() {
-            return None;
-        }
         let library = libc::dlopen(libbusy.as_ptr(), libc::RTLD_NOW | libc::RTLD_LOCAL);
         if library.is_null() {
             return None;

@@ -85,7 +85,9 @@ fn packages() -> Vec<PathBuf> {
         .flat_map(|python| ["site-packages", "dist-packages"].map(|name| python.path().join(name)))
         .filter(|folder| folder.join("busy").is_dir())
         .collect();
-    folders.sort();
+    // Two Pythons of one prefix, as with `pip install --user`, may have different releases.
+    let own = concat!("busy_gil-", env!("CARGO_PKG_VERSION"), ".dist-info");
+    folders.sort_by_key(|folder| (!folder.join(own).is_dir(), folder.clone()));
     folders.push(prefix);
     folders
 }

@@ -25,7 +25,8 @@ pub use interpreter::{Interpreter, path_text};
 pub use labels::Labels;
 pub use new_file::{NewFile, NewFileError};
 pub use record::{
-    RecordResult, RecordedInterpreter, RecordedProcess, RecordedSamples, RecordedStall, RecordedStates, RecordedThread,
+    MoreStalls, RecordResult, RecordedInterpreter, RecordedProcess, RecordedSamples, RecordedStall, RecordedStates,
+    RecordedThread,
 };
 pub use resume::{Earlier, ResumeError};
 pub use row::{Row, exit_code};

@@ -57,6 +57,9 @@ pub struct RecordedProcess {
     /// The stalls, those that cost others most first. None if it was sampled.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stalls: Option<Vec<RecordedStall>>,
+    /// The sums of the stalls that are not listed, if there are too many for the list.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub more_stalls: Option<MoreStalls>,
     /// The sampling, if it was sampled.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub samples: Option<RecordedSamples>,
@@ -149,11 +152,22 @@ pub struct RecordedStates {
     pub unknown_s: f64,
 }
 
+/// The stalls that cost less than those that are listed.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct MoreStalls {
+    /// Their number.
+    pub count: u64,
+    /// The waits of other threads in them, in all.
+    pub lost_s: f64,
+}
+
 /// A wait longer than the threshold, and the hold or holds that caused it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct RecordedStall {
     /// The start of the hold, since the start of the recording; with several holds, that of the first wait.
     pub at_s: f64,
+    /// The time from there to the end of the hold; with several holds, to that of the last wait.
+    pub length_s: f64,
     /// The length of the hold; with several holds, how long the holder held the GIL meanwhile.
     pub held_s: f64,
     /// The native thread id of the holder; with several holds, of the one that held the GIL longest.

@@ -24,10 +24,10 @@ pub(super) struct Call<'a> {
 pub fn stalls(result: &RecordResult) -> String {
     let all: Vec<&RecordedStall> =
         result.processes.iter().flat_map(|process| process.stalls.iter().flatten()).collect();
-    let total: f64 = all.iter().map(|stall| stall.lost_s).sum();
+    let (number, total) = sums(result);
     let Some(worst) = all.iter().max_by(|one, other| one.lost_s.total_cmp(&other.lost_s)) else { return String::new() };
     let mut text = String::new();
-    let count = format!("{} {}", all.len(), if all.len() == 1 { "stall" } else { "stalls" });
+    let count = format!("{number} {}", if number == 1 { "stall" } else { "stalls" });
     let threshold = duration(result.stall_threshold_s.unwrap_or(0.0));
     line(&mut text, &format!("{count} with waits of {threshold} or more: other threads lost {}", duration(total)));
     line(&mut text, &described(worst));
@@ -44,6 +44,17 @@ pub fn stalls(result: &RecordResult) -> String {
         line(&mut text, &format!("  {meaning}"));
     }
     text
+}
+
+/// Returns the number of all stalls, and how long other threads waited in them, in all.
+pub(super) fn sums(result: &RecordResult) -> (u64, f64) {
+    let more = || result.processes.iter().filter_map(|process| process.more_stalls);
+    let listed = || result.processes.iter().flat_map(|process| process.stalls.iter().flatten());
+    let count = listed().count() as u64 + more().map(|more| more.count).sum::<u64>();
+    // The sum of no numbers is -0.
+    let lost_s =
+        listed().map(|stall| stall.lost_s).chain(more().map(|more| more.lost_s)).fold(0.0, |sum, one| sum + one);
+    (count, lost_s)
 }
 
 /// Returns when a stall was, how long it was, and whom it cost how much.
@@ -135,6 +146,7 @@ mod tests {
     fn stall(lost_s: f64, stack: &[&str], cause: Option<&'static str>) -> RecordedStall {
         RecordedStall {
             at_s: 1.5,
+            length_s: lost_s,
             held_s: lost_s,
             holder: 7,
             waiters: vec![8],

@@ -43,20 +43,23 @@ impl Convoy {
         Self { span, waiters: BTreeSet::new(), lost_ns: 0, holders: BTreeMap::new() }
     }
 
-    /// Adds a wait. The waits come in the order of their starts.
+    /// Adds a wait, or a part of one.
     pub(super) fn add(&mut self, waiter: u64, wait: Span, rows: &BTreeMap<u64, Row>) {
         self.waiters.insert(waiter);
         self.lost_ns += wait.length();
-        // The part before is counted already.
-        let rest = Span { from: wait.from.max(self.span.to), to: wait.to };
-        for (row, thread) in rows {
-            let holder = self.holders.entry(*row).or_default();
-            let (dropped_ns, drops) = thread.drops_in(rest);
-            holder.tid = thread.tid;
-            holder.held_ns += thread.holds_in(rest).map(Span::length).sum::<u64>();
-            (holder.dropped_ns, holder.drops) = (holder.dropped_ns + dropped_ns, holder.drops + drops);
+        // Without the part that is counted already.
+        let before = Span { from: wait.from, to: wait.to.min(self.span.from) };
+        let after = Span { from: wait.from.max(self.span.to), to: wait.to };
+        for part in [before, after].into_iter().filter(|part| part.from < part.to) {
+            for (row, thread) in rows {
+                let holder = self.holders.entry(*row).or_default();
+                let (dropped_ns, drops) = thread.drops_in(part);
+                holder.tid = thread.tid;
+                holder.held_ns += thread.holds_in(part).map(Span::length).sum::<u64>();
+                (holder.dropped_ns, holder.drops) = (holder.dropped_ns + dropped_ns, holder.drops + drops);
+            }
         }
-        self.span.to = self.span.to.max(wait.to);
+        self.span = Span { from: self.span.from.min(wait.from), to: self.span.to.max(wait.to) };
     }
 
     /// Returns the stall.

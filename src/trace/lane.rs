@@ -73,8 +73,10 @@ pub(super) fn lane(earlier: Lane, events: &[Event], end_ns: u64) -> Lane {
             // From the last known event on.
             Kind::Lost => (State::Unknown, now.map_or(0, |(_, since)| since)),
         };
+        // The scale of the clock is measured anew for each batch (gil/src/log/scale.rs), so the next may begin too early.
+        let at = now.map_or(at, |(_, since)| at.max(since));
         if let Some((state, since)) = now {
-            push(&mut lane, Stretch { state, from_ns: since, to_ns: at.max(since) });
+            push(&mut lane, Stretch { state, from_ns: since, to_ns: at });
         }
         now = Some((state, at));
     }
@@ -133,6 +135,12 @@ mod tests {
         let expected =
             [(State::Holds, 10, 30), (State::Released, 30, 31), (State::Waits, 31, 90), (State::Holds, 90, 1_000_000)];
         assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn no_stretch_begins_before_the_end_of_the_one_before() {
+        let found = of(&[(Kind::Acquired, 10), (Kind::Dropped, 30), (Kind::WaitBegan, 28), (Kind::Acquired, 90)]);
+        assert_eq!(found, [(State::Holds, 10, 30), (State::Waits, 30, 90), (State::Holds, 90, 1_000_000)]);
     }
 
     #[test]

@@ -62,13 +62,16 @@ pub struct ThreadRecord {
     pub thread: Thread,
     /// Its figures.
     pub totals: Totals,
+    /// The time of the figures.
+    pub totals_at_ns: u64,
     /// What is left of its old events, in a long recording.
     pub merged: Option<Merged>,
     /// Its events, if they are kept.
     pub events: Vec<Event>,
 }
 
-/// The figures of a thread, in which a hold or wait that was going on at the end counts up to there.
+/// The figures of a thread, in which a hold or wait that was going on at the end counts up to there; without an end, to the
+/// time of its totals.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct ThreadFigures {
     /// The time that it held the GIL, in seconds.
@@ -136,6 +139,7 @@ impl Recording {
                     let record = process.threads.entry(thread.row).or_insert_with(|| ThreadRecord {
                         thread: thread.clone(),
                         totals: Totals::default(),
+                        totals_at_ns: 0,
                         merged: None,
                         events: Vec::new(),
                     });
@@ -154,8 +158,9 @@ impl Recording {
                 }
             }
             Block::Totals { process, row, totals } => {
+                let now = self.known_until_ns;
                 if let Some(thread) = self.thread(process, row) {
-                    thread.totals = totals;
+                    (thread.totals, thread.totals_at_ns) = (totals, now);
                 }
             }
             Block::HolderSample(HolderSample { process, gil, tid, at_ns, stack, count }) => {
@@ -221,7 +226,8 @@ impl Recording {
 
     /// Returns the figures of a thread of `process`.
     pub fn figures(&self, process: &ProcessRecord, thread: &ThreadRecord) -> ThreadFigures {
-        let end = self.end_of(process);
+        // If the recorder was killed, what went on at the time of the figures may have ended just after it.
+        let end = process.end.as_ref().map_or(thread.totals_at_ns, |end| end.at_ns);
         let seconds = |ns: u64| ns as f64 / 1e9;
         let current = |since: Option<u64>| since.map_or(0, |since| end.saturating_sub(since));
         let (totals, hold) = (&thread.totals, current(thread.totals.holds_since_ns));

@@ -1,7 +1,9 @@
 //! The result of a recording: the figures of its processes and threads.
 
 use super::{Ending, ProcessRecord, Recording, Stall, ThreadRecord};
-use crate::results::{Name, RecordResult, RecordedInterpreter, RecordedProcess, RecordedStall, RecordedThread};
+use crate::results::{
+    MoreStalls, Name, RecordResult, RecordedInterpreter, RecordedProcess, RecordedStall, RecordedThread,
+};
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
@@ -9,7 +11,7 @@ use std::collections::BTreeMap;
 const MOST_STALLS: usize = 10_000;
 
 /// The reason for what the recorder writes at its end only.
-const KILLED: &str = "the recorder was killed before its end";
+const KILLED: &str = "the recorder was killed, or the disk was full, before it could write the end";
 
 /// Returns the result of a recording that has ended, or whose recorder was killed.
 pub fn result(recording: &Recording) -> RecordResult {
@@ -39,7 +41,7 @@ fn process_of(recording: &Recording, process: &ProcessRecord) -> RecordedProcess
     let is_complete = process.end.as_ref().is_none_or(|end| end.reason.is_none() && end.unlisted == 0);
     let held: f64 = threads.iter().filter(|thread| thread.gil == 0).map(|thread| thread.held_s).sum();
     let mut missing = missing(process, metered_s.is_some());
-    let stalls = stalls(recording, process, &mut missing);
+    let (stalls, more_stalls) = stalls(recording, process, &mut missing);
     RecordedProcess {
         pid: process.process.pid,
         parent: process.process.parent,
@@ -49,6 +51,7 @@ fn process_of(recording: &Recording, process: &ProcessRecord) -> RecordedProcess
         // Any thread that is missing may have held the GIL.
         held_share: metered_s.filter(|_| is_complete).map(|metered| (held / metered).min(1.0)),
         stalls: Some(stalls),
+        more_stalls,
         samples: None,
         threads,
         missing,
@@ -73,19 +76,22 @@ fn thread_of(recording: &Recording, process: &ProcessRecord, thread: &ThreadReco
     }
 }
 
-fn stalls(recording: &Recording, process: &ProcessRecord, missing: &mut BTreeMap<Name, String>) -> Vec<RecordedStall> {
+/// Returns the worst stalls, and the sums of the others.
+fn stalls(
+    recording: &Recording,
+    process: &ProcessRecord,
+    missing: &mut BTreeMap<Name, String>,
+) -> (Vec<RecordedStall>, Option<MoreStalls>) {
     let number = process.process.number;
     let mut stalls: Vec<&Stall> = recording.stalls.found().iter().filter(|stall| stall.process == number).collect();
     stalls.sort_by_key(|stall| (Reverse(stall.lost_ns), stall.at_ns));
-    if stalls.len() > MOST_STALLS {
-        let rest = format!("{} shorter stalls are in the recording only", stalls.len() - MOST_STALLS);
-        missing.insert("stalls".into(), rest);
-        stalls.truncate(MOST_STALLS);
-    }
+    let more = stalls.split_off(stalls.len().min(MOST_STALLS));
+    let lost_s = more.iter().map(|stall| stall.lost_ns).sum::<u64>() as f64 / 1e9;
+    let more = (!more.is_empty()).then_some(MoreStalls { count: more.len() as u64, lost_s });
     if let Some(reason) = process.end.as_ref().and_then(|end| end.no_stacks.as_ref()) {
         missing.insert("stack".into(), reason.clone());
     }
-    stalls.into_iter().filter_map(|stall| recorded_stall(recording, stall)).collect()
+    (stalls.into_iter().filter_map(|stall| recorded_stall(recording, stall)).collect(), more)
 }
 
 /// Returns a stall with the ids of its threads and the frames of its stack; None if its process is unknown.
@@ -96,6 +102,7 @@ pub fn recorded_stall(recording: &Recording, stall: &Stall) -> Option<RecordedSt
     let frames = |stack: u32| recording.stacks.frames(stack).into_iter().map(str::to_owned).collect();
     Some(RecordedStall {
         at_s: seconds(stall.at_ns),
+        length_s: seconds(stall.end_ns.saturating_sub(stall.at_ns)),
         held_s: seconds(stall.held_ns),
         holder: tid(&stall.holder),
         waiters: stall.waiters.iter().map(tid).collect(),
@@ -134,7 +141,7 @@ fn missing(process: &ProcessRecord, is_metered: bool) -> BTreeMap<Name, String> 
             end.reason.clone().unwrap_or_else(|| "it ended before it released its GIL for the first time".into());
         missing.insert("held_share".into(), reason);
     } else if let Some(reason) = &end.reason {
-        missing.insert("held_share".into(), format!("the recording stopped before the end: {reason}"));
+        missing.insert("held_share".into(), format!("the recording is incomplete: {reason}"));
     } else if end.unlisted > 0 {
         missing.insert("held_share".into(), format!("the log had no room for {} more threads", end.unlisted));
     }

@@ -27,6 +27,18 @@ impl Span {
     fn within(self, other: Self) -> Self {
         Self { from: self.from.max(other.from), to: self.to.min(other.to) }
     }
+
+    /// Returns the parts of it that are outside of `others`, which are in order and do not overlap.
+    pub(super) fn without(self, others: impl Iterator<Item = Self>) -> impl Iterator<Item = Self> {
+        let ends = others.filter(move |other| other.from < self.to && other.to > self.from);
+        let end = Self { from: self.to, to: self.to };
+        let gaps = ends.chain([end]).scan(self.from, |from, other| {
+            let gap = Self { from: *from, to: other.from.max(*from) };
+            *from = other.to.max(*from);
+            Some(gap)
+        });
+        gaps.filter(|gap| gap.from < gap.to)
+    }
 }
 
 /// A hold of the GIL.
@@ -67,22 +79,24 @@ impl Row {
             (self.holds_since, self.waits_since) = (None, None);
             return None;
         }
-        self.latest_ns = event.at;
+        // The scale of the clock is measured anew for each batch (gil/src/log/scale.rs), so the next may begin too early.
+        let at = event.at.max(self.latest_ns);
+        self.latest_ns = at;
         match event.kind {
             Kind::Acquired => {
-                self.ends_wait(event.at, false);
-                self.holds_since = Some(event.at);
+                self.ends_wait(at, false);
+                self.holds_since = Some(at);
                 None
             }
             Kind::WaitBegan => {
-                self.begins_wait(event.at);
+                self.begins_wait(at);
                 None
             }
             Kind::WaitEnded => {
-                self.ends_wait(event.at, true);
+                self.ends_wait(at, true);
                 None
             }
-            kind => self.ends_hold(event.at, kind == Kind::Dropped),
+            kind => self.ends_hold(at, kind == Kind::Dropped),
         }
     }
 

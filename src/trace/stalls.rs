@@ -19,6 +19,9 @@ use std::collections::{BTreeMap, VecDeque};
 const LAG_NS: u64 = 1_000_000_000;
 /// The time between two searches in what has arrived.
 const STEP_NS: u64 = 50_000_000;
+/// How long waits may overlap as one stall by many short holds, before the next one begins. Threads that compute may
+/// fight for the GIL for hours.
+const LONGEST_CONVOY_NS: u64 = 1_000_000_000;
 /// The number of sightings that a GIL keeps at most.
 const MOST_SIGHTINGS: usize = 4096;
 
@@ -38,6 +41,8 @@ pub(super) struct Gil {
     pub(super) rows: BTreeMap<u64, Row>,
     /// The holds that may be stalls, with their rows.
     candidates: Vec<(u64, Span)>,
+    /// The holds that are stalls, in order, as far as waits may contain them that are not settled.
+    stalling: VecDeque<Span>,
     pub(super) sightings: VecDeque<Sighting>,
     convoy: Option<Convoy>,
     settled_ns: u64,
@@ -136,8 +141,11 @@ impl Gil {
         self.settled_ns = until;
         let due: Vec<_> = self.candidates.extract_if(.., |(_, hold)| hold.to <= until).collect();
         for (holder, hold) in due {
-            found.extend(self.by_hold(process, threshold, holder, hold));
+            let stall = self.by_hold(process, threshold, holder, hold);
+            self.stalling.extend(stall.iter().map(|_| hold));
+            found.extend(stall);
         }
+        self.stalling.make_contiguous().sort_by_key(|hold| hold.from);
         let mut long = Vec::new();
         for (row, thread) in &mut self.rows {
             long.extend(thread.waits_until(until).filter(|wait| wait.length() >= threshold).map(|wait| (*row, wait)));
@@ -157,6 +165,7 @@ impl Gil {
         let needed = self.rows.values().filter_map(Row::first_wait).chain(pending).chain([until]).min();
         let needed = needed.unwrap_or(until);
         self.rows.values_mut().for_each(|row| row.forget_holds(needed));
+        self.stalling.retain(|hold| hold.to > needed);
         self.rows.retain(|_, row| !row.is_idle() || row.latest_ns > needed);
         let needed = self.convoy.as_ref().map_or(needed, |convoy| needed.min(convoy.span.from));
         self.sightings.retain(|sighting| sighting.samples.last().is_some_and(|sample| sample.at_ns >= needed));
@@ -189,21 +198,26 @@ impl Gil {
         Some(Stall { process, at_ns, end_ns, held_ns, holder, waiters, waiter_stacks, lost_ns, stack, cause })
     }
 
-    /// Adds a wait that no single hold explains to the many short holds that do, if others held the GIL for most of it.
+    /// Adds the parts of a wait that no single hold explains to the many short holds that do, if they are as long as the
+    /// threshold, and others held the GIL for most of them.
     fn by_many(&mut self, process: u32, threshold: u64, waiter: u64, wait: Span, found: &mut Vec<Stall>) {
-        let others = || self.rows.iter().filter(|(row, _)| **row != waiter);
-        if others().any(|(_, thread)| thread.holds_in(wait).any(|hold| hold.length() >= threshold)) {
+        let parts: Vec<Span> = wait.without(self.stalling.iter().copied()).collect();
+        let length: u64 = parts.iter().map(|part| part.length()).sum();
+        let holds = || {
+            let others = self.rows.iter().filter(|(row, _)| **row != waiter);
+            others.flat_map(|(_, thread)| parts.iter().flat_map(move |part| thread.holds_in(*part)))
+        };
+        let held: u64 = holds().map(Span::length).sum();
+        if length < threshold || held < length / 2 || holds().count() < 2 {
             return;
         }
-        let held: u64 = others().flat_map(|(_, thread)| thread.holds_in(wait)).map(|hold| hold.length()).sum();
-        let count = others().map(|(_, thread)| thread.holds_in(wait).count()).sum::<usize>();
-        if held < wait.length() / 2 || count < 2 {
-            return;
-        }
-        if let Some(ended) = self.convoy.take_if(|convoy| convoy.span.to < wait.from) {
+        let has_ended = |convoy: &mut Convoy| convoy.span.to < wait.from || convoy.span.length() >= LONGEST_CONVOY_NS;
+        if let Some(ended) = self.convoy.take_if(has_ended) {
             found.push(ended.stall(process, &self.sightings));
         }
-        self.convoy.get_or_insert_with(|| Convoy::new(wait.from)).add(waiter, wait, &self.rows);
+        for part in parts {
+            self.convoy.get_or_insert_with(|| Convoy::new(part.from)).add(waiter, part, &self.rows);
+        }
     }
 }
 

@@ -7,22 +7,31 @@ use busy_gil::log::Kind;
 
 const MS: u64 = 1_000_000;
 
-/// The events of some threads of one process, in milliseconds, with 10 ms as the threshold.
+/// The events of some threads of one process, in milliseconds, with 10 ms as the threshold. They arrive every 100 ms.
 fn found(threads: &[(u64, &[(Kind, u64)])], sightings: &[Sighting]) -> Vec<Stall> {
     let mut stalls = Stalls::default();
     stalls.set_threshold(10 * MS);
-    for (row, events) in threads {
-        let thread = Thread {
-            process: 1,
-            row: *row,
-            tid: 100 + *row as u32,
-            gil: 0,
-            name: String::new(),
-            runs: None,
-            ended_ns: None,
-        };
-        let event = |(kind, at): &(Kind, u64)| Event { kind: *kind, at: at * MS };
-        stalls.events(&thread, &events.iter().map(event).collect::<Vec<_>>());
+    let mut rest: Vec<_> = threads.iter().map(|(row, events)| (*row, *events)).collect();
+    for arrival in (100..).step_by(100).take_while(|arrival| *arrival <= 100_000) {
+        for (row, events) in &mut rest {
+            let is_later = |(kind, at): &(Kind, u64)| *kind != Kind::Lost && *at > arrival;
+            let (now, later) = events.split_at(events.iter().position(is_later).unwrap_or(events.len()));
+            *events = later;
+            if now.is_empty() {
+                continue;
+            }
+            let thread = Thread {
+                process: 1,
+                row: *row,
+                tid: 100 + *row as u32,
+                gil: 0,
+                name: String::new(),
+                runs: None,
+                ended_ns: None,
+            };
+            let event = |(kind, at): &(Kind, u64)| Event { kind: *kind, at: at * MS };
+            stalls.events(&thread, &now.iter().map(event).collect::<Vec<_>>());
+        }
     }
     sightings.iter().for_each(|sighting| stalls.sighting(sighting.clone()));
     stalls.end(1, 100_000 * MS);
@@ -114,6 +123,70 @@ fn many_short_holds_are_one_stall_while_the_waits_overlap() {
     assert_eq!(stalls[0].cause, Some(Cause::ManyShortHolds));
     assert_eq!((stalls[0].at_ns, stalls[0].end_ns), (100 * MS, 140 * MS));
     assert_eq!((stalls[0].lost_ns, stalls[0].waiters.as_slice(), stalls[0].held_ns), (40 * MS, &[3][..], 20 * MS));
+}
+
+#[test]
+fn a_wait_behind_a_long_hold_and_short_ones_counts_once() {
+    let turns = |from: u64| [(Kind::Acquired, from), (Kind::Released, from + 5)];
+    // Row 1 holds for 15 ms, of which row 3 waits for 9; behind it, row 2 holds for 5 ms.
+    let long: &[_] = &[(Kind::Acquired, 100), (Kind::Released, 115)];
+    let other: &[_] = &[(Kind::WaitBegan, 100), (Kind::Acquired, 115), (Kind::Released, 120)];
+    let waiter: &[_] = &[(Kind::WaitBegan, 106), (Kind::Acquired, 120), (Kind::Released, 121)];
+    let stalls = found(&[(1, long), (2, other), (3, waiter)], &[]);
+    assert_eq!(stalls.iter().map(|stall| (stall.holder, stall.lost_ns)).collect::<Vec<_>>(), [(1, 24 * MS)]);
+    // Behind a hold of 12 ms, two threads hold for 5 ms in turn, ten times.
+    let first: Vec<_> = [(Kind::Acquired, 100), (Kind::Released, 112)]
+        .into_iter()
+        .chain((0..5).flat_map(|turn| turns(112 + 10 * turn)))
+        .collect();
+    let second: Vec<_> = (0..5).flat_map(|turn| turns(117 + 10 * turn)).collect();
+    let waiter: &[_] = &[(Kind::WaitBegan, 100), (Kind::Acquired, 162), (Kind::Released, 163)];
+    let stalls = found(&[(1, &first), (2, &second), (3, waiter)], &[]);
+    let mut lost: Vec<_> = stalls.iter().map(|stall| (stall.at_ns / MS, stall.lost_ns / MS)).collect();
+    lost.sort_unstable();
+    assert_eq!(lost, [(100, 12), (112, 50)], "{stalls:#?}");
+}
+
+#[test]
+fn threads_that_fight_for_long_are_a_stall_each_second() {
+    // Three threads hold the GIL for 5 ms in turn, and wait for it otherwise.
+    let fight = |row: u64| -> Vec<_> {
+        (0..400)
+            .flat_map(|turn| {
+                let at = 15 * turn + 5 * row;
+                [(Kind::WaitBegan, at.saturating_sub(10)), (Kind::Acquired, at), (Kind::Dropped, at + 5)]
+            })
+            .collect()
+    };
+    let rows: Vec<(u64, Vec<_>)> = (1..4).map(|row| (row, fight(row))).collect();
+    let rows: Vec<(u64, &[(Kind, u64)])> = rows.iter().map(|(row, events)| (*row, &events[..])).collect();
+    let stalls = found(&rows, &[]);
+    let longest = stalls.iter().map(|stall| stall.end_ns - stall.at_ns).max().unwrap();
+    assert!((5..=7).contains(&stalls.len()) && longest < 1100 * MS, "{} stalls, {longest} ns", stalls.len());
+    let lost: u64 = stalls.iter().map(|stall| stall.lost_ns).sum();
+    assert!(lost.abs_diff(12_000 * MS) < 100 * MS, "{lost} ns: two of three threads wait all the time");
+}
+
+#[test]
+fn a_wait_that_began_before_the_others_belongs_to_the_same_stall() {
+    let fight = |from: u64| -> Vec<_> {
+        (0..150).flat_map(|turn| [(Kind::Acquired, from + 10 * turn), (Kind::Released, from + 10 * turn + 5)]).collect()
+    };
+    let (one, other) = (fight(0), fight(5));
+    // Row 3 waits twice, row 4 from the beginning on until the end.
+    let short: &[_] = &[
+        (Kind::WaitBegan, 100),
+        (Kind::Acquired, 120),
+        (Kind::Released, 120),
+        (Kind::WaitBegan, 1300),
+        (Kind::Acquired, 1320),
+        (Kind::Released, 1320),
+    ];
+    let long: &[_] = &[(Kind::WaitBegan, 50), (Kind::Acquired, 1500), (Kind::Released, 1501)];
+    for stall in found(&[(1, &one), (2, &other), (3, short), (4, long)], &[]) {
+        let most = (stall.end_ns - stall.at_ns) * stall.waiters.len() as u64;
+        assert!(stall.lost_ns <= most, "{stall:#?}");
+    }
 }
 
 #[test]

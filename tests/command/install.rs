@@ -80,6 +80,7 @@ fn each_folder_can_be_chosen_and_everybody_may_read_the_files() {
         "LIBDIR=/usr/lib/x86_64-linux-gnu".into(),
         "INCLUDEDIR=/opt/include".into(),
         "DATADIR=/opt/share".into(),
+        "ZSHDIR=/opt/zsh".into(),
     ];
     made("install", &variables);
     let installed = below(&sandbox, &destination);
@@ -95,9 +96,10 @@ fn each_folder_can_be_chosen_and_everybody_may_read_the_files() {
         "opt/share/man/man1/busy-check.1",
         "opt/share/man/man3/busy_wait_ns.3",
         "opt/share/bash-completion/completions/busy",
-        "opt/share/zsh/site-functions/_busy",
+        "opt/zsh/_busy",
         "opt/share/fish/vendor_completions.d/busy.fish",
         "opt/share/doc/busy/LICENSE-MIT",
+        "opt/share/doc/busy/THIRD-PARTY",
     ] {
         assert!(installed.contains(&file.into()), "{file} is missing: {installed:?}");
         let mode = fs::metadata(destination.join(file)).unwrap().permissions().mode() & 0o777;
@@ -144,6 +146,8 @@ fn a_folder_that_busy_pc_cannot_express_is_refused_before_anything_is_written() 
         ("PREFIX=", "PREFIX must be an absolute path"),
         ("LIBDIR=/usr/../etc", "LIBDIR must not contain '..'"),
         ("INCLUDEDIR=/in clude", "INCLUDEDIR may have letters"),
+        ("LIBDIR=/usr/lib/busy", "LIBDIR must not be in /usr/lib/busy"),
+        ("DATADIR=/usr/lib/busy/share", "DATADIR must not be in /usr/lib/busy"),
         ("BINDIR=/elsewhere/bin", "BINDIR must be a folder of PREFIX, such as /usr/bin"),
     ] {
         let prefix = if variable.starts_with("PREFIX") { "LIBDIR=/lib" } else { "PREFIX=/usr" };

@@ -396,3 +396,30 @@ print(watch.held_share * watch.wall_s, busy.counters().held_s, busy.check(busy.w
     // Each contains the one before: the counters also what is around the watch, the recording also the import of busy.
     assert!(watched <= counted && counted <= recorded, "{output:?}, {recorded} s recorded");
 }
+
+#[test]
+fn a_program_that_can_not_be_started_costs_no_earlier_recording() {
+    let sandbox = Sandbox::new();
+    let earlier = sandbox.path("earlier.busy");
+    fs::write(&earlier, "earlier").unwrap();
+    let unexecutable = sandbox.path("unexecutable");
+    fs::write(&unexecutable, "").unwrap();
+    let options = ["record", "-o", earlier.to_str().unwrap(), "--"];
+    for program in ["no-such-program", "./no/such/program"] {
+        let output = sandbox.run(&[&options[..], &[program]].concat());
+        assert_eq!(output.status.code(), Some(127), "{output:?}");
+        assert_eq!(fs::read_to_string(&earlier).unwrap(), "earlier", "{program}");
+    }
+    // Whether a file can be executed is known only afterwards: the name stays.
+    let output = sandbox.run(&[&options[..], &[unexecutable.to_str().unwrap()]].concat());
+    assert_eq!((output.status.code(), earlier.exists()), (Some(126), true), "{output:?}");
+    // A part of the installation is missing.
+    fs::write(&earlier, "earlier").unwrap();
+    let library = Path::new(BUSY).with_file_name("libbusy_record.so");
+    fs::create_dir(sandbox.path("libraries")).unwrap();
+    fs::copy(library, sandbox.path("libraries/libbusy_record.so")).unwrap();
+    let mut busy = sandbox.command(&[&options[..], &["true"]].concat());
+    let output = busy.env("BUSY_LIBDIR", sandbox.path("libraries")).output().unwrap();
+    assert!(stderr(&output).contains("libbusy.so not found"), "{output:?}");
+    assert_eq!(fs::read_to_string(&earlier).unwrap(), "earlier");
+}

@@ -32,6 +32,12 @@ fn the_headers_the_loader_and_the_abi_match_the_code() {
          function, a constant, or a field at the end of a struct that begins with its size. Otherwise raise BUSY_ABI_MAJOR \
          in ffi/src/abi.rs, and run `make generate` (docs/abi-policy.md)"
     );
+    let new = dump::unannounced(&read(ABI), &abi).join("\n  ");
+    assert!(
+        new.is_empty(),
+        "programs that use this would not notice that an older libbusy lacks it:\n  {new}\nRaise BUSY_ABI_MINOR in \
+         ffi/src/abi.rs, and run `make generate` (docs/abi-policy.md)"
+    );
     check_or_write(ABI, &abi);
     let name = |line: &str| line.strip_prefix("function ")?.split_once('(').map(|(name, _)| format!("{name}\n"));
     check_or_write(SYMBOLS, &abi.lines().filter_map(name).collect::<String>());

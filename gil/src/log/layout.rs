@@ -127,7 +127,7 @@ pub enum Status {
     Recording = 2,
     /// Its GIL can't be metered.
     Refused = 3,
-    /// The recording has stopped before the end, for lack of memory.
+    /// The recording is incomplete, for the reason in the header.
     Stopped = 4,
 }
 
@@ -150,7 +150,7 @@ pub enum Kind {
     HoldEnded = 4,
     /// The thread waits for the GIL, or for the hand-over of the GIL that it has dropped.
     WaitBegan = 5,
-    /// Another thread has acquired the GIL that this one has dropped.
+    /// Another thread has acquired the GIL that this one has dropped; or this one has ended.
     WaitEnded = 6,
     /// Events are missing here.
     Lost = 7,
@@ -170,17 +170,17 @@ impl Kind {
         matches!(self, Self::Released | Self::Dropped | Self::HoldEnded)
     }
 
-    /// Returns the kind of an event of the meter; None for the end of a row.
-    pub(super) fn of_event(event: Event) -> Option<Self> {
-        Some(match event {
+    /// Returns the kind of an event of the meter.
+    pub(super) fn of_event(event: Event) -> Self {
+        match event {
             Event::Holds | Event::Acquired => Self::Acquired,
             Event::Released => Self::Released,
             Event::Dropped => Self::Dropped,
             Event::HoldEnded => Self::HoldEnded,
             Event::WaitBegan => Self::WaitBegan,
-            Event::WaitEnded => Self::WaitEnded,
-            Event::Ended => return None,
-        })
+            // A thread may end while it waits, as in an interpreter that ends (`take_gil`, Python/ceval_gil.c).
+            Event::WaitEnded | Event::Ended => Self::WaitEnded,
+        }
     }
 }
 

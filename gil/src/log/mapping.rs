@@ -35,12 +35,16 @@ impl Mapping {
     pub(super) fn map(&self, file: &File, offset: u64) -> io::Result<()> {
         let bytes = self.length * 8;
         may_grow_to(offset + bytes as u64)?;
-        // SAFETY: plain system calls on an open file, and a mapping at an address of the kernel's choice.
+        // SAFETY: a plain system call on an open file.
+        let allocate =
+            || unsafe { libc::posix_fallocate(file.as_raw_fd(), offset as libc::off_t, bytes as libc::off_t) };
+        // A signal ends it, and a program may have a timer.
+        let error = (0..TRIES).map(|_| allocate()).find(|error| *error != libc::EINTR).unwrap_or(libc::EINTR);
+        if error != 0 {
+            return Err(io::Error::from_raw_os_error(error));
+        }
+        // SAFETY: a mapping of an open file at an address of the kernel's choice.
         let mapped = unsafe {
-            let error = libc::posix_fallocate(file.as_raw_fd(), offset as libc::off_t, bytes as libc::off_t);
-            if error != 0 {
-                return Err(io::Error::from_raw_os_error(error));
-            }
             let rights = libc::PROT_READ | libc::PROT_WRITE;
             libc::mmap(null_mut(), bytes, rights, libc::MAP_SHARED, file.as_raw_fd(), offset as libc::off_t)
         };
@@ -63,6 +67,9 @@ impl Mapping {
         }
     }
 }
+
+/// How often an interrupted allocation is tried.
+const TRIES: u32 = 1000;
 
 /// Checks the limit on the size of files, since the kernel sends SIGXFSZ to a process that exceeds it.
 fn may_grow_to(bytes: u64) -> io::Result<()> {

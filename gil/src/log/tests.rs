@@ -1,6 +1,6 @@
 //! A log that is written and read in one process, and logs that are damaged.
 
-use super::layout::{HEAD_WORDS, RING, ring_at, slot, slot_at};
+use super::layout::{HEAD_WORDS, RING, header, ring_at, slot, slot_at};
 use super::{Damaged, Kind, Reader, Status, Writer, mark_executed};
 use crate::exact::{Event, Row, Sink, TestRow, ticks};
 use std::fs;
@@ -66,9 +66,13 @@ fn events_and_totals_are_read_as_they_were_written() {
     assert!(batches[0].events.is_sorted_by_key(|mark| mark.at));
     assert!(reader.drain(false).unwrap().is_empty(), "nothing new");
     assert_eq!(reader.drain(true).unwrap().len(), 1);
+    thread.waits(ticks());
+    fixture.event(thread.row(), Event::WaitBegan);
     fixture.event(thread.row(), Event::Ended);
     let last = reader.drain(false).unwrap();
     assert!(last[0].is_last && last[0].totals.cpu_ns.is_some());
+    let kinds: Vec<Kind> = last[0].events.iter().map(|mark| mark.kind).collect();
+    assert_eq!(kinds, [Kind::WaitBegan, Kind::WaitEnded], "a wait ends with its thread");
     assert!(reader.drain(true).unwrap().is_empty());
 }
 
@@ -78,6 +82,21 @@ fn a_log_tells_that_its_process_has_executed_another_program() {
     assert!(!fixture.reader().header().unwrap().executed);
     mark_executed(&fixture.folder).unwrap();
     assert!(fixture.reader().header().unwrap().executed);
+}
+
+#[test]
+fn the_log_of_a_parent_that_forked_before_its_python_began_is_left_to_it() {
+    let fixture = Fixture::new("parent");
+    let path = fixture.path();
+    let parents = fs::OpenOptions::new().read(true).write(true).open(&path).unwrap();
+    parents.write_all_at(&1u64.to_ne_bytes(), (header::PID * 8) as u64).unwrap();
+    let before = fs::read(&path).unwrap();
+    fixture.writer.finish();
+    assert!(fixture.writer.is_open());
+    fixture.event(TestRow::new(78).row(), Event::Acquired);
+    assert!(fixture.writer.is_open());
+    assert_eq!(fs::read_dir(&fixture.folder).unwrap().count(), 2, "the child's own log");
+    assert!(fs::read(&path).unwrap() == before, "the parent's log has changed");
 }
 
 #[test]

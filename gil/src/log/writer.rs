@@ -1,8 +1,8 @@
 //! The writer of a log: the sink of the meter of a recorded process.
 
 use super::layout::{
-    HEAD_WORDS, HELD, HOLDERS, Kind, MAGIC, RING, SLOTS, Status, TEXT_WORDS, VERSION, encode, header, holder, ring_at,
-    slot, slot_at,
+    HEAD_WORDS, HELD, HOLDERS, Kind, MAGIC, RING, SLOTS, Status, TEXT_WORDS, VERSION, WAITS_SINCE, encode, header,
+    holder, ring_at, slot, slot_at,
 };
 use super::mapping::{Mapping, inside_hook, thread_name};
 use crate::exact::{Event, GILS, Row, Sink, base, clock_is_tsc};
@@ -53,9 +53,17 @@ impl Writer {
         self.open_file()
     }
 
-    /// Returns true if the log of this process was opened.
+    /// Returns true if the log was opened: that of this process, or that of its parent, which is left then. A program may
+    /// fork before its Python starts. The caller is the only thread that uses the log.
     pub fn is_open(&self) -> bool {
-        self.head.words().is_some()
+        if self.words_of_this_process().is_none() && self.head.words().is_some() {
+            self.forked();
+        }
+        self.head.words().is_some() || self.is_child.load(Relaxed)
+    }
+
+    fn words_of_this_process(&self) -> Option<&[AtomicU64]> {
+        self.head.words().filter(|words| words[header::PID].load(Relaxed) == u64::from(std::process::id()))
     }
 
     fn open_file(&self) -> io::Result<()> {
@@ -100,6 +108,13 @@ impl Writer {
         self.end_with(Status::Refused, &refusal.to_string());
     }
 
+    /// Records that the figures may be incomplete.
+    pub fn doubt(&self, reason: &Refusal) {
+        if self.words_of_this_process().is_some() {
+            self.end_with(Status::Stopped, &reason.to_string());
+        }
+    }
+
     fn end_with(&self, status: Status, reason: &str) {
         if let Some(words) = self.head.words() {
             write_text(&words[header::REASON..], reason);
@@ -109,7 +124,7 @@ impl Writer {
 
     /// Records the end of the process, with the CPU time of each thread that is left.
     pub fn finish(&self) {
-        let Some(words) = self.head.words().filter(|_| !self.is_child.load(Relaxed)) else { return };
+        let Some(words) = self.words_of_this_process() else { return };
         for index in 0..words[header::USED].load(Acquire) as usize {
             let slot = &words[slot_at(index)..];
             if slot[slot::STATE].load(Acquire) == slot::LIVE
@@ -153,7 +168,11 @@ impl Writer {
         if ring.words().is_none()
             && let Err(error) = self.file(false).and_then(|file| ring.map(&file, ring_at(index)))
         {
-            self.end_with(Status::Stopped, &format!("no memory for the events of thread {}: {error}", row.tid()));
+            let what = match error.kind() {
+                io::ErrorKind::PermissionDenied => "this process has lost the right to its log, so there is no place",
+                _ => "no memory",
+            };
+            self.end_with(Status::Stopped, &format!("{what} for the events of thread {}: {error}", row.tid()));
             return None;
         }
         let slot = &words[slot_at(index)..slot_at(index + 1)];
@@ -166,6 +185,13 @@ impl Writer {
         words[header::USED].fetch_max(index as u64 + 1, AcqRel);
         row.mark().store(index as u32 + 1, Relaxed);
         Some(index)
+    }
+
+    /// Returns true if the last event in the ring leaves a wait open, or is unknown.
+    #[inline]
+    fn is_open_ended(slot: &[AtomicU64]) -> bool {
+        slot[slot::TOTALS + WAITS_SINCE].load(Relaxed) != 0
+            || slot[slot::LOST].load(Relaxed) != slot[slot::MARKED].load(Relaxed)
     }
 
     /// Ends the row in the slot.
@@ -232,8 +258,12 @@ impl Sink for Writer {
         let is_first = row.mark().load(Relaxed) == 0;
         let Some(index) = self.slot_of(words, row) else { return };
         let slot = &words[slot_at(index)..slot_at(index + 1)];
+        let is_open = Self::is_open_ended(slot);
         write_totals(slot, row);
-        let Some(kind) = Kind::of_event(event) else { return Self::ends(slot) };
+        if event == Event::Ended && !is_open {
+            return Self::ends(slot);
+        }
+        let kind = Kind::of_event(event);
         let Some(ring) = self.rings[index].words() else { return };
         if is_first {
             self.begin(words, slot, ring, kind, time);
@@ -243,10 +273,14 @@ impl Sink for Writer {
             let place = header::HOLDERS + row.gil() * holder::WORDS;
             write_holder(&words[place..place + holder::WORDS], kind, row, time);
         }
+        if event == Event::Ended {
+            Self::ends(slot);
+        }
     }
 
     fn forked(&self) {
-        // SAFETY: the child has one thread, which is inside fork(2), and its rows have no slots yet.
+        // SAFETY: nobody else uses the log. The child's only thread is inside fork(2), or its Python has not started, so
+        // its rows have no slots yet.
         #[allow(unsafe_code, reason = "the parent's log is not the child's")]
         unsafe {
             self.head.unmap();

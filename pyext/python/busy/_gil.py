@@ -94,9 +94,9 @@ def thread_times() -> ThreadTimes:
     >>> after = busy.thread_times()
     >>> after.held_s - before.held_s, after.waited_s - before.waited_s
 
-    The times begin when the metering begins: with the first call in the process, or earlier, with a watch. From the
-    first call on, the metering goes on until the process ends. In a forked child, the times begin at the fork. A call
-    takes less than a microsecond.
+    The times begin when the metering begins: with the first call in the process, or earlier, with a watch or a
+    recording. From the first call on, the metering goes on until the process ends. In a forked child, the times begin
+    at the fork. A call takes less than a microsecond.
 
     Raises GilNotMeterable, a RuntimeError, if the GIL cannot be metered.
     """

@@ -21,19 +21,20 @@ def get_include() -> str:
 
 
 def get_library() -> str:
-    """Return the folder of libbusy.so."""
+    """Return the folder of libbusy.so.1, which dlopen(3) opens. In a wheel, libbusy.so for the linker is there, too."""
     return str(_existing(_PACKAGE / "_lib", "libbusy"))
 
 
 def command() -> str:
     """Return the path of the command `busy` that was installed or built with this package."""
     folders = [*_PACKAGE.parents]
+    # What pip records after `pip install --target` leads to another folder, so that one is first.
+    target = [folder / "bin" / "busy" for folder in folders[:1]]
     beside = [
         *(folder / "bin" / "busy" for folder in folders[3:4]),  # of an environment, or of `make install`
-        *(folder / "bin" / "busy" for folder in folders[:1]),  # of `pip install --target`
         *(folder / "busy" for folder in folders[1:2]),  # of a build
     ]
-    for path in [*_installed_by_pip(), *beside]:
+    for path in [*target, *_installed_by_pip(), *beside]:
         if os.access(path, os.X_OK) and path.is_file():
             return str(path.resolve())
     raise NotInstalled(
@@ -51,12 +52,12 @@ def _installed_by_pip() -> list[Path]:
     return [Path(str(file.locate())) for file in files if file.name == "busy" and file.parent.name == "bin"]
 
 
-def _existing(folder: Path, part: str) -> Path:
-    if not folder.is_dir():
+def _existing(path: Path, part: str) -> Path:
+    if not path.exists():
         raise NotInstalled(
-            f"{part} not found in {folder}: the wheel of busy-gil has them; after `make install`, pkg-config names them"
+            f"{part} not found at {path}: the wheel of busy-gil has them; after `make install`, pkg-config names them"
         )
-    return folder
+    return path
 
 
 def config() -> None:

@@ -162,7 +162,7 @@ def _own(pid: int, parents: dict[int, int], notes: dict[int, list[Note]]) -> lis
 def _test(stall: dict[str, Any], start: int, notes: list[Note]) -> str | None:
     """Returns the test that ran for the longest part of the stall."""
     begin = start + round(stall["at_s"] * 1e9)
-    end = begin + round(stall["held_s"] * 1e9)
+    end = begin + round(stall["length_s"] * 1e9)
     shared = [(min(end, note.end) - max(begin, note.start), note.test) for note in notes]
     longest = max(shared, default=(0, ""))
     return longest[1] if longest[0] > 0 else None

@@ -21,6 +21,7 @@ use crate::show;
 use crate::trace::{self, Block, End};
 use busy_gil::remote::RemoteError;
 use exports::{ExportError, Exports};
+use std::ffi::OsStr;
 use std::fs;
 use std::io::{self, Write};
 use std::num::NonZero;
@@ -78,13 +79,17 @@ pub fn record(arguments: &RecordArguments) -> Result<ExitCode, RecordError> {
         return Ok(ExitCode::SUCCESS);
     }
     // Known before an earlier recording is overwritten.
-    installation::record_library().map_err(ProgramError::from)?;
+    installation::record_library().and_then(|_| installation::libbusy()).map_err(ProgramError::from)?;
+    if !is_found(&arguments.command[0]) {
+        return Ok(not_started(&arguments.command[0], &rustix::io::Errno::NOENT.into()));
+    }
     let output = arguments.output.clone().unwrap_or_else(|| format!("busy-{}.busy", std::process::id()).into());
     let page = is_page(&output).then(|| NewFile::open(&output)).transpose().map_err(OutputError::from)?;
     // The page is made from the recording, which stays if that fails. Its name is none that the user has given to another.
     let beside = || output.with_extension(format!("{}.busy", std::process::id()));
     let path = if page.is_some() { beside() } else { output.clone() };
     let unwritable = |error| RecordError::File(path.clone(), error);
+    let is_new = !path.exists();
     let exports = Exports::open(arguments, &path)?;
     let file = BoundedFile::create(&path).map_err(unwritable)?;
     exports.check(&path, file.file())?;
@@ -99,7 +104,10 @@ pub fn record(arguments: &RecordArguments) -> Result<ExitCode, RecordError> {
     let mut program = match Program::start(&mut command, Foreground::start, first, Some(file), sampled, intervals) {
         Ok(program) => program,
         Err(ProgramError::NotStarted(error)) => {
-            let _ = fs::remove_file(&path);
+            // Not a device, nor what has stood there before.
+            if is_new {
+                let _ = fs::remove_file(&path);
+            }
             return Ok(not_started(&arguments.command[0], &error));
         }
         Err(ProgramError::File(error)) => return Err(unwritable(error)),
@@ -133,6 +141,16 @@ pub fn record(arguments: &RecordArguments) -> Result<ExitCode, RecordError> {
         note(&format!("busy: {error}; the recording is in {}", path.display()));
     }
     Ok(exit_code(status))
+}
+
+/// Returns false if execvp(3) would find no such program.
+fn is_found(program: &OsStr) -> bool {
+    if program.as_encoded_bytes().contains(&b'/') {
+        return Path::new(program).exists();
+    }
+    // Without PATH, it searches folders of its own.
+    std::env::var_os("PATH")
+        .is_none_or(|folders| std::env::split_paths(&folders).any(|folder| folder.join(program).exists()))
 }
 
 /// Prints the summary, and writes the JSON if it was requested.

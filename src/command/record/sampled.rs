@@ -88,6 +88,7 @@ fn process(pid: u32, parent: u32, interpreter: RecordedInterpreter, window: &Win
         metered_s: held_share.map(|_| seconds(window.seen_ns())),
         held_share,
         stalls: None,
+        more_stalls: None,
         samples: Some(RecordedSamples {
             hz: HZ,
             count: window.samples,

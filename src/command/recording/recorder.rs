@@ -163,7 +163,7 @@ impl Recorder {
         let unread = self.unknown().into_iter().map(|name| numbers(&name)[0] as u32);
         let known: BTreeSet<u32> = recorded.chain(unread).collect();
         let has_log = |pid: u32| known.contains(&pid);
-        let mut found = self.unrecorded.look(has_log);
+        let mut found = self.unrecorded.look(&self.folder, has_log);
         if is_end {
             found.extend(std::mem::take(&mut self.unrecorded).finish(has_log));
         }

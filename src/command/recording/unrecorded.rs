@@ -6,6 +6,7 @@ use crate::provision::installation::RECORD_LIBRARY;
 use std::collections::HashMap;
 use std::fs;
 use std::io::ErrorKind;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// A Python that is not recorded.
@@ -39,8 +40,8 @@ enum Known {
 }
 
 impl Unrecorded {
-    /// Looks at the descendants of this process. Returns the Pythons that have ended without a log.
-    pub fn look(&mut self, has_log: impl Fn(u32) -> bool) -> Vec<Found> {
+    /// Looks at the descendants of this process, whose logs are in `folder`. Returns the Pythons that have ended without one.
+    pub fn look(&mut self, folder: &Path, has_log: impl Fn(u32) -> bool) -> Vec<Found> {
         let mut before = std::mem::take(&mut self.known);
         for pid in descendants().into_iter().filter(|pid| !has_log(*pid)) {
             let executable = match fs::read_link(format!("/proc/{pid}/exe")) {
@@ -56,7 +57,7 @@ impl Unrecorded {
                 Some(Known::New { executable: known }) if known == executable => {
                     if !runs_python(pid, &executable) {
                         Known::Other { executable }
-                    } else if let Some(reason) = reason(pid) {
+                    } else if let Some(reason) = reason(pid, folder) {
                         Known::Pending(Found { pid, parent: parent(pid), executable, reason })
                     } else {
                         continue;
@@ -94,12 +95,13 @@ fn runs_python(pid: u32, executable: &Path) -> bool {
     is_named(executable, "python") || maps(pid).lines().any(|line| is_named(Path::new(line), "libpython"))
 }
 
-/// Returns the reason why the process has no log; None if it has ended.
-fn reason(pid: u32) -> Option<String> {
+/// Returns the reason why the process has no log in `folder`; None if it has ended.
+fn reason(pid: u32, folder: &Path) -> Option<String> {
+    const OTHER_USER: &str = "it has the rights of another user, for example since its program is setuid";
     let environment = match fs::read(format!("/proc/{pid}/environ")) {
         Ok(environment) => environment,
         Err(error) if error.kind() == ErrorKind::PermissionDenied => {
-            return Some("it has the rights of another user, for example since its program is setuid".into());
+            return Some(OTHER_USER.into());
         }
         Err(_) => return None,
     };
@@ -110,12 +112,17 @@ fn reason(pid: u32) -> Option<String> {
         })
     };
     let maps = maps(pid);
+    let user = fs::metadata(format!("/proc/{pid}")).ok()?.uid();
     Some(if !has(PRELOAD, RECORD_LIBRARY) {
         format!("its environment lacks {PRELOAD}, which busy had set")
     } else if let Some(name) = [FOLDER, LIBBUSY].into_iter().find(|name| !has(name, "")) {
         format!("its environment lacks {name}, which busy had set")
+    } else if !has(FOLDER, &folder.to_string_lossy()) {
+        "another busy records it".into()
+    } else if user != rustix::process::geteuid().as_raw() {
+        OTHER_USER.into()
     } else if maps.contains("/libbusy.so") {
-        "its Python has not run any code".into()
+        "its Python has not run any code, or has no GIL".into()
     } else if maps.contains(RECORD_LIBRARY) {
         "its Python was loaded at run time (dlopen(3)), or libbusy could not be loaded there".into()
     } else {

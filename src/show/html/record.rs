@@ -178,7 +178,7 @@ fn short_waits(result: &RecordResult) -> String {
     let Some(threshold_s) = result.stall_threshold_s else { return String::new() };
     let threads = || result.processes.iter().flat_map(|process| &process.threads);
     let waited = threads().fold(0.0, |sum, thread| sum + thread.waited_s);
-    let rest = waited - all_stalls(result).fold(0.0, |sum, stall| sum + stall.lost_s);
+    let rest = waited - stalls::sums(result).1;
     if rest < SHORT_WAITS * waited || rest <= 0.0 {
         return String::new();
     }
@@ -286,7 +286,7 @@ fn stall_rows(recorded: &Recorded<'_>) -> (Vec<StallRow>, String) {
             .map(|(tid, stack)| (name(process, *tid), stack.iter().take(FRAMES).cloned().collect()))
             .collect(),
     };
-    let total = all_stalls(result).count();
+    let total = stalls::sums(result).0;
     let rows: Vec<StallRow> = match (&recorded.picture, recorded.recording) {
         (Some(picture), Some(recording)) => {
             let processes: Vec<_> = recording.processes.keys().zip(&result.processes).collect();
@@ -310,7 +310,8 @@ fn stall_rows(recorded: &Recorded<'_>) -> (Vec<StallRow>, String) {
     let Some(threshold) = result.stall_threshold_s.map(duration) else {
         return (rows, "Samples do not show where a hold begins and ends, so no stalls are known.".into());
     };
-    let shown = if rows.len() < total { format!("The worst {} of {total}", rows.len()) } else { "All".to_owned() };
+    let shown =
+        if (rows.len() as u64) < total { format!("The worst {} of {total}", rows.len()) } else { "All".to_owned() };
     (rows, format!("{shown} stalls with a wait of {threshold} or more."))
 }
 

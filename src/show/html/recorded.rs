@@ -1,6 +1,7 @@
 //! A recording, as the page and its picture need it.
 
 use crate::results::{RecordResult, RecordedStall};
+use crate::show::stalls::sums;
 use crate::trace::{Picture, Recording};
 use crate::units::duration;
 
@@ -26,11 +27,10 @@ impl Recorded<'_> {
         let result = self.result;
         let threads: usize = result.processes.iter().map(|process| process.threads.len()).sum();
         let count = |number: usize, one: &str, many: &str| format!("{number} {}", if number == 1 { one } else { many });
-        // The sum of no numbers is -0.
-        let lost = all_stalls(result).fold(0.0, |sum, stall| sum + stall.lost_s);
+        let (stalls, lost) = sums(result);
         let (processes, threads) =
             (count(result.processes.len(), "process", "processes"), count(threads, "thread", "threads"));
-        let stalls = count(all_stalls(result).count(), "stall", "stalls");
+        let stalls = count(stalls as usize, "stall", "stalls");
         let time = duration(result.duration_s);
         let Some(threshold) = result.stall_threshold_s.map(duration) else {
             return format!(
