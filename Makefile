@@ -52,7 +52,7 @@ FUZZ_SECONDS ?= 30
 FUZZ := build/fuzz
 FUZZ_TARGETS := $(basename $(notdir $(wildcard ffi/fuzz/fuzz_targets/*.rs)))
 
-.PHONY: help run test soak check loom sanitizers regrtest bench verdicts production fuzz screenshots wheels interpreters generate build install uninstall clean FORCE
+.PHONY: help run test soak check loom sanitizers regrtest bench verdicts production fuzz screenshots wheels deb interpreters generate build install uninstall clean FORCE
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -115,6 +115,9 @@ production: build $(BENCH)/venv/ready ## measure how exact, how soon and how cos
 
 screenshots: build $(VENV)/ready-to-check ## make the pictures of docs/images, with the Chromium on PATH
 	$(TOOL)/python docs/screenshots.py $(RELEASE)/busy "$$(command -v chromium || command -v google-chrome)"
+
+deb: ## build the Debian packages libbusy1, libbusy-dev and busy into build/deb, and check them by lintian
+	packaging/deb.sh build/deb
 
 wheels: $(WHEELS)/venv/ready build ## build the wheels for PyPI into build/wheels/dist, check them, and try them on each Python
 	packaging/wheels.sh $(WHEELS)

@@ -228,6 +228,7 @@ fn the_headers_serve_c_and_cpp() {
         #include <busy.h>
         #include <busy_gil.h>
         static busy_cancel cancel = BUSY_CANCEL_INIT;
+        static void snippets(void);
         int main(void)
         {
             busy_wait_options options = BUSY_WAIT_OPTIONS_INIT;
@@ -238,6 +239,7 @@ fn the_headers_serve_c_and_cpp() {
             size_t needed = 7;
             char reason[64];
             options.cancel = &cancel;
+            snippets();
             /* There is no Python in this program. */
             if (busy_gil_start() != BUSY_GIL_REFUSED || busy_gil_reason(reason, sizeof reason) < sizeof reason || reason[63] != 0)
                 return 2;
@@ -250,9 +252,9 @@ fn the_headers_serve_c_and_cpp() {
             return busy_wait_ns(1000, &options, &result) != BUSY_OK || result.elapsed_ns < 1000;
         }
     "#;
-    let prefix = Prefix::new();
+    let (prefix, program) = (Prefix::new(), format!("{USE}{}", snippets()));
     let source = prefix.path("use.c");
-    fs::write(&source, USE).unwrap();
+    fs::write(&source, &program).unwrap();
     for standard in ["c90", "c99", "c11", "c17", "c2x"] {
         // C90 has no long long, but <stdint.h> itself needs it.
         let arguments = prefix.shared().into_iter().chain((standard == "c90").then(|| "-Wno-long-long".into()));
@@ -263,12 +265,26 @@ fn the_headers_serve_c_and_cpp() {
         return;
     }
     let source = prefix.path("use.cpp");
-    fs::write(&source, USE).unwrap();
+    fs::write(&source, &program).unwrap();
     for standard in ["c++98", "c++11", "c++17", "c++20"] {
         // C++98 has no long long, but <stdint.h> itself needs it.
         let arguments = prefix.shared().into_iter().chain(["-Wno-long-long".into()]);
         printed(&mut Command::new(prefix.compile(&source, standard, standard, arguments)));
     }
+}
+
+/// Returns a C function with the code in the comments of the headers, such as `busy_cancel cancel = BUSY_CANCEL_INIT;`.
+fn snippets() -> String {
+    let text = ["busy.h", "busy_gil.h"].map(|name| fs::read_to_string(source(&format!("ffi/include/{name}"))).unwrap());
+    let text = text.concat();
+    let code = text.lines().filter_map(|line| Some(line.strip_suffix(" */")?.split_once(": ")?.1));
+    let code: Vec<&str> = code.filter(|code| code.ends_with(';')).collect();
+    assert_eq!(code.len(), text.matches("_INIT {").count(), "each struct with a macro has its example: {code:?}");
+    let used = |code: &&str| {
+        let name = code.split(" = ").next().unwrap().rsplit(' ').next().unwrap();
+        format!("    {{\n        {code}\n        (void)&{name};\n    }}\n")
+    };
+    format!("static void snippets(void)\n{{\n{}}}\n", code.iter().map(used).collect::<String>())
 }
 
 fn version_function(major: u32, minor: u32) -> String {

@@ -59,6 +59,7 @@ extern "C" fn finished() {
 /// Starts the meter. CPython's main thread calls it, with the GIL, when it first evaluates code.
 unsafe extern "C" fn start(_: *mut c_void) -> c_int {
     _ = catch_unwind(|| {
+        LOG.leave_parents();
         if !LOG.is_open() {
             return;
         }

@@ -8,13 +8,15 @@ use super::lane::{Lane, State, Stretch};
 use super::recording::{ProcessRecord, Recording, ThreadRecord};
 use super::stall::Stall;
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 
 /// The number of buckets of each lane, and of the busiest lanes.
 pub const OVERVIEW: usize = 256;
 /// See [`OVERVIEW`].
 pub const FINE: usize = 4096;
+/// The number of lanes that a page can hold.
+const LANES: usize = 2000;
 /// The number of busiest lanes.
 const FINE_LANES: usize = 16;
 /// The number of stretches in lanes that are exact as a whole, and in those that are exact around the stalls.
@@ -39,6 +41,8 @@ pub struct Picture {
     pub to_ns: u64,
     /// The lanes; those that held the GIL or waited for it the longest come first.
     pub lanes: Vec<LanePicture>,
+    /// The number of threads without a lane, since there are too many.
+    pub left_out: usize,
     /// The stalls that cost other threads most, by their indices in the recording; the worst ones come first.
     pub stalls: Vec<usize>,
     /// How busy the cores were.
@@ -150,6 +154,8 @@ pub fn picture(recording: &Recording, from_ns: u64, to_ns: u64) -> Picture {
         found.push((times(&lane, window, 1)[0], count, index));
     }
     found.sort_by_key(|(times, _, index)| (Reverse(times.holds + times.waits), *index));
+    let left_out = found.len().saturating_sub(LANES);
+    found.truncate(LANES);
 
     let mut counts: Vec<(usize, usize)> = found.iter().map(|(_, count, index)| (*count, *index)).collect();
     counts.sort_unstable();
@@ -158,7 +164,7 @@ pub fn picture(recording: &Recording, from_ns: u64, to_ns: u64) -> Picture {
         used += count;
         used <= WHOLE
     };
-    let whole: Vec<usize> = counts.iter().take_while(whole).map(|(_, index)| *index).collect();
+    let whole: BTreeSet<usize> = counts.iter().take_while(whole).map(|(_, index)| *index).collect();
     let stalls = worst(recording, from_ns, to_ns);
     let around = surroundings(recording, &stalls);
     let each = AROUND / around.len().max(1);
@@ -191,7 +197,7 @@ pub fn picture(recording: &Recording, from_ns: u64, to_ns: u64) -> Picture {
         }
         lanes.push(picture);
     }
-    Picture { from_ns, to_ns, lanes, stalls, cores: cores(recording, window) }
+    Picture { from_ns, to_ns, lanes, left_out, stalls, cores: cores(recording, window) }
 }
 
 fn is_merged(stretch: &Stretch) -> bool {
@@ -288,9 +294,13 @@ fn released(
     lane: &[Stretch],
     window: Stretch,
 ) -> Vec<Option<Released>> {
-    let mut buckets: Vec<Option<Released>> = vec![None; cpu_buckets(window)];
-    let (mut first, mut is_known) = (0, false);
-    for [before, usage] in process.usage.array_windows::<2>() {
+    let mut buckets: Vec<Option<Released>> = Vec::new();
+    let mut first = 0;
+    // Only in its life: a process may have many threads that live for a moment.
+    let begin = lane.first().map_or(0, |one| process.usage.partition_point(|usage| usage.at_ns <= one.from_ns));
+    let end = lane.last().map_or(0, |one| process.usage.partition_point(|usage| usage.at_ns < one.to_ns) + 1);
+    let usage = &process.usage[begin.saturating_sub(1)..end.min(process.usage.len())];
+    for [before, usage] in usage.array_windows::<2>() {
         let Some(own_buckets) = cpu_buckets_of(window, before.at_ns, usage.at_ns) else { continue };
         let (from_ns, to_ns) = (before.at_ns.max(window.from_ns), usage.at_ns.min(window.to_ns));
         // The lane from here on; the intervals come in order.
@@ -308,10 +318,10 @@ fn released(
         let (held, all) = (times.holds as f64, times.released as f64);
         let ran = (cpu - held).clamp(0.0, all);
         let no_cpu = (delay - (held - cpu).max(0.0)).clamp(0.0, all - ran);
-        is_known = true;
+        buckets.resize(cpu_buckets(window), None);
         buckets[own_buckets].fill(Some(Released { ran: ran / all, no_cpu: no_cpu / all }));
     }
-    if is_known { buckets } else { Vec::new() }
+    buckets
 }
 
 /// Returns the number of buckets for the CPU time of `window`.

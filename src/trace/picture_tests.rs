@@ -101,3 +101,13 @@ fn what_a_thread_did_while_released_follows_from_its_cpu_time() {
     );
     assert_eq!(released[2], Some(Released { ran: 0.0, no_cpu: 0.0 }));
 }
+
+#[test]
+fn of_many_threads_the_busiest_have_lanes() {
+    let busy = [(Kind::Acquired, 0), (Kind::Released, 5 * MS)];
+    let idle = [(Kind::Acquired, 6 * MS), (Kind::Released, 6 * MS + 1)];
+    let threads: Vec<&[(Kind, u64)]> =
+        (0..LANES + 7).map(|row| if row == LANES + 6 { &busy[..] } else { &idle }).collect();
+    let picture = picture(&recording(&threads), 0, u64::MAX);
+    assert_eq!((picture.lanes.len(), picture.left_out, picture.lanes[0].row), (LANES, 7, LANES as u64 + 6));
+}

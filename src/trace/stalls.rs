@@ -207,8 +207,11 @@ impl Gil {
             let others = self.rows.iter().filter(|(row, _)| **row != waiter);
             others.flat_map(|(_, thread)| parts.iter().flat_map(move |part| thread.holds_in(*part)))
         };
-        let held: u64 = holds().map(Span::length).sum();
-        if length < threshold || held < length / 2 || holds().count() < 2 {
+        if length < threshold {
+            return;
+        }
+        let (held, count) = holds().fold((0, 0), |(held, count), hold| (held + hold.length(), count + 1));
+        if held < length / 2 || count < 2 {
             return;
         }
         let has_ended = |convoy: &mut Convoy| convoy.span.to < wait.from || convoy.span.length() >= LONGEST_CONVOY_NS;

@@ -1,5 +1,5 @@
 //! Runs the GIL meter in a program that embeds Python under ThreadSanitizer and under memcheck, and the C examples under
-//! memcheck. Each test first proves that the tool finds a planted error in libbusy.
+//! memcheck and under the sanitizers of the C compiler. The tools prove first that they find a planted error.
 //!
 //! Memcheck's tests are skipped if valgrind is not installed; `make sanitizers` installs it on Debian, and runs the test
 //! with ThreadSanitizer, for which it compiles libbusy again.
@@ -18,7 +18,7 @@ mod memcheck;
 use common::{Python, describe, pythons, run};
 use instrumented::Instrumented;
 use memcheck::memcheck;
-use prefix::{Prefix, source, text};
+use prefix::{Prefix, compiler, source, text};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -118,11 +118,7 @@ fn memcheck_finds_no_error_in_the_c_examples() {
     if !memcheck::is_installed() {
         return;
     }
-    let prefix = Prefix::new();
-    let library = text(&prefix.path("lib/libbusy.so.1"));
-    for (name, arguments) in [("link", vec!["1500"]), ("threads", vec![]), ("dlopen", vec![library.as_str()])] {
-        let link = prefix.shared().into_iter().chain(["-pthread", "-ldl"].map(str::to_owned));
-        let program = text(&prefix.compile(&source(&format!("c-examples/{name}.c")), "c11", name, link));
+    for (name, program, arguments) in examples(&Prefix::new(), &[]) {
         let errors = memcheck(|valgrind| {
             let mut command = Command::new("timeout");
             command.arg("300").args(valgrind).arg(&program).args(&arguments);
@@ -130,4 +126,46 @@ fn memcheck_finds_no_error_in_the_c_examples() {
         });
         assert!(errors.is_empty(), "{name}: {}", errors.join("\n"));
     }
+}
+
+#[test]
+fn the_sanitizers_of_the_compiler_find_no_error_in_the_c_examples() {
+    const FLAGS: [&str; 2] = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"];
+    const ERRORS: &str = "
+        #include <limits.h>
+        #include <stdlib.h>
+        int main(int count, char **words)
+        {
+            volatile char *one = malloc(1);
+            free((void *)one);
+            return words && count > 1 ? INT_MAX + count : *one;
+        }
+    ";
+    let prefix = Prefix::new();
+    let (planted, program) = (prefix.path("planted.c"), prefix.path("planted"));
+    std::fs::write(&planted, ERRORS).unwrap();
+    let compiled = run(compiler(false).args(FLAGS).arg("-o").arg(&program).arg(&planted));
+    if !compiled.status.success() {
+        return eprintln!("skipped: this compiler has no sanitizers: {}", describe(&compiled));
+    }
+    for (words, error) in [("", "heap-use-after-free"), ("1", "signed integer overflow")] {
+        let output = run(Command::new(&program).args(words.split_whitespace()));
+        assert!(String::from_utf8_lossy(&output.stderr).contains(error), "{}", describe(&output));
+    }
+    for (name, program, arguments) in examples(&prefix, &FLAGS) {
+        let output = run(Command::new("timeout").arg("300").arg(&program).args(&arguments));
+        assert!(output.status.success() && output.stderr.is_empty(), "{name}: {}", describe(&output));
+    }
+}
+
+/// Compiles the C examples that need no Python, with more flags. Returns the name, the program, and its arguments.
+fn examples(prefix: &Prefix, flags: &[&str]) -> Vec<(&'static str, String, Vec<String>)> {
+    let library = text(&prefix.path("lib/libbusy.so.1"));
+    [("link", vec!["1500".to_owned()]), ("threads", vec![]), ("dlopen", vec![library])]
+        .map(|(name, arguments)| {
+            let more = flags.iter().chain(&["-pthread", "-ldl"]).map(|flag| (*flag).to_owned());
+            let link = prefix.shared().into_iter().chain(more);
+            (name, text(&prefix.compile(&source(&format!("c-examples/{name}.c")), "c11", name, link)), arguments)
+        })
+        .into()
 }

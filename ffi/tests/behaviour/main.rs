@@ -7,6 +7,7 @@
 mod abi;
 #[path = "../common/mod.rs"]
 mod common;
+mod crowds;
 mod gil;
 #[path = "../common/header.rs"]
 mod header;

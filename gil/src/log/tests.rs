@@ -92,6 +92,7 @@ fn the_log_of_a_parent_that_forked_before_its_python_began_is_left_to_it() {
     parents.write_all_at(&1u64.to_ne_bytes(), (header::PID * 8) as u64).unwrap();
     let before = fs::read(&path).unwrap();
     fixture.writer.finish();
+    fixture.writer.leave_parents();
     assert!(fixture.writer.is_open());
     fixture.event(TestRow::new(78).row(), Event::Acquired);
     assert!(fixture.writer.is_open());

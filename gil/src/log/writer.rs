@@ -53,13 +53,17 @@ impl Writer {
         self.open_file()
     }
 
-    /// Returns true if the log was opened: that of this process, or that of its parent, which is left then. A program may
-    /// fork before its Python starts. The caller is the only thread that uses the log.
+    /// Returns true if the log of this process was opened, or will be with its first event.
     pub fn is_open(&self) -> bool {
-        if self.words_of_this_process().is_none() && self.head.words().is_some() {
+        self.head.words().is_some() || self.is_child.load(Relaxed)
+    }
+
+    /// Leaves the log of the parent, if the program has forked before the meter was started: then nobody has told of the
+    /// fork. The caller is the only thread that uses the log.
+    pub fn leave_parents(&self) {
+        if self.head.words().is_some() && self.words_of_this_process().is_none() {
             self.forked();
         }
-        self.head.words().is_some() || self.is_child.load(Relaxed)
     }
 
     fn words_of_this_process(&self) -> Option<&[AtomicU64]> {

@@ -130,12 +130,15 @@ fn note(picture: &Picture, recording: &Recording) -> String {
         note += "All events are exact.";
     } else {
         note += &format!(
-            "{exact} of {} threads are exact. The others have too many events for a page: they are exact around stalls, \
+            "{exact} of {} lanes are exact. The others have too many events for a page: they are exact around stalls, \
              unless too many events are there too, and elsewhere a column shows the shares of the states in {}; {} for the busiest threads.",
             picture.lanes.len(),
             bucket(crate::trace::OVERVIEW),
             bucket(crate::trace::FINE),
         );
+    }
+    if picture.left_out > 0 {
+        note += &format!(" {} more threads, which used the GIL less, have no lane.", picture.left_out);
     }
     if let Some(until_ns) = recording.merged_until_ns().filter(|until| *until > picture.from_ns) {
         note += &format!(
