@@ -170,10 +170,10 @@ fn threads_that_fight_for_long_are_a_stall_each_second() {
 #[test]
 fn a_wait_that_began_before_the_others_belongs_to_the_same_stall() {
     let fight = |from: u64| -> Vec<_> {
-        (0..150).flat_map(|turn| [(Kind::Acquired, from + 10 * turn), (Kind::Released, from + 10 * turn + 5)]).collect()
+        (0..400).flat_map(|turn| [(Kind::Acquired, from + 10 * turn), (Kind::Released, from + 10 * turn + 5)]).collect()
     };
     let (one, other) = (fight(0), fight(5));
-    // Row 3 waits twice, row 4 from the beginning on until the end.
+    // The waits of row 3 are settled before that of row 4 has ended.
     let short: &[_] = &[
         (Kind::WaitBegan, 100),
         (Kind::Acquired, 120),
@@ -182,7 +182,7 @@ fn a_wait_that_began_before_the_others_belongs_to_the_same_stall() {
         (Kind::Acquired, 1320),
         (Kind::Released, 1320),
     ];
-    let long: &[_] = &[(Kind::WaitBegan, 50), (Kind::Acquired, 1500), (Kind::Released, 1501)];
+    let long: &[_] = &[(Kind::WaitBegan, 50), (Kind::Acquired, 2000), (Kind::Released, 2000)];
     for stall in found(&[(1, &one), (2, &other), (3, short), (4, long)], &[]) {
         let most = (stall.end_ns - stall.at_ns) * stall.waiters.len() as u64;
         assert!(stall.lost_ns <= most, "{stall:#?}");
