@@ -175,7 +175,8 @@ pub unsafe extern "C" fn busy_gil_stalls_next(
     })
 }
 
-/// Makes all calls of busy_gil_stalls_next() with this object return BUSY_CANCELLED, now and later.
+/// Makes all calls of busy_gil_stalls_next() with this object return at once, now and later: with the stalls that have
+/// ended until now, then with BUSY_CANCELLED.
 ///
 /// GIL: not needed.
 /// Blocking: only for a moment, for busy_gil_stalls_next() in another thread.
@@ -239,7 +240,8 @@ impl Own {
             let is_stopped = locked(&self.is_stopped);
             let waited = self.stopped.wait_timeout_while(is_stopped, period, |is_stopped| !*is_stopped);
             if *waited.unwrap_or_else(PoisonError::into_inner).0 {
-                return Err(BUSY_CANCELLED);
+                // What ended before the stop is still reported.
+                return stalls.look().map_or(Err(BUSY_CANCELLED), undisturbed);
             }
             if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
                 return Err(BUSY_TIMED_OUT);

@@ -105,6 +105,22 @@ def test_a_worker_that_is_restarted_is_metered_again():
     """)
 
 
+def test_a_monitor_without_gilknocker_has_a_value_from_the_start():
+    import collections
+    import types
+
+    from busy import dask
+
+    monitor = types.SimpleNamespace(monitor_gil_contention=False, quantities={}, maxlen=9)
+    dask._monitor(monitor)
+    # SystemMonitor.recent() takes the latest value of each quantity.
+    assert {name: values[-1] for name, values in monitor.quantities.items()} == {"gil_contention": 0.0}
+    assert (
+        isinstance(monitor.quantities["gil_contention"], collections.deque)
+        and monitor._last_gil_contention == 0
+    )
+
+
 def test_the_metric_of_knockknock_is_the_share_of_time_for_which_the_gil_is_held():
     run("""
         knocker = KnockKnock(polling_interval_micros=1000)

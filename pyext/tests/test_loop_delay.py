@@ -159,6 +159,64 @@ def test_several_nest_and_leave_nothing_behind():
     assert not [thread for thread in threading.enumerate() if thread.name == "busy.stalls"]
 
 
+class Selector:
+    """Of which each wait takes a while, and ends by an error or without an event."""
+
+    errors = ()
+
+    def select(self, timeout=None):
+        time.sleep(0.2)
+        if self.errors:
+            raise self.errors.pop()
+        return []
+
+
+class Turns(list):
+    def _turned(self, at_ns, delay_ns, gil_ns, no_cpu_ns):
+        self.append(delay_ns)
+
+
+def hook_of(selector):
+    from busy._loop_delay import _Hook
+
+    busy.counters()
+    hook, turns = _Hook.of(selector), Turns()
+    hook.observers.append(turns)
+    return hook, turns
+
+
+def test_a_wait_that_ends_by_an_error_begins_no_turn():
+    selector = Selector()
+    hook, turns = hook_of(selector)
+    selector.select()
+    selector.errors = [KeyboardInterrupt()]
+    with pytest.raises(KeyboardInterrupt):
+        selector.select()
+    time.sleep(0.2)
+    selector.select()
+    # The only turn is that before the error.
+    assert len(turns) == 1 and turns[0] < 0.1e9, turns
+    hook.remove(turns)
+    assert "select" not in vars(selector)
+
+
+def test_figures_that_are_refused_do_not_end_the_loop(monkeypatch):
+    from busy import _loop_delay
+
+    def refused():
+        raise RuntimeError("another tool has redirected the calls")
+
+    selector = Selector()
+    hook, turns = hook_of(selector)
+    monkeypatch.setattr(_loop_delay, "own_times", refused)
+    assert (selector.select(), selector.select()) == ([], []) and not turns
+    # Another tool's wrapper stays, and goes on calling this one.
+    inner = selector.select
+    selector.select = outer = lambda timeout=None: inner(timeout)
+    hook.remove(turns)
+    assert selector.select is outer and selector.select() == []
+
+
 def test_it_needs_a_running_loop_of_asyncio():
     with pytest.raises(RuntimeError, match="no running event loop"):
         busy.loop_delay().__enter__()

@@ -171,6 +171,60 @@ def test_in_multi_process_mode_a_scrape_of_one_process_adds_up_all(created, tmp_
     )
 
 
+def test_in_multi_process_mode_several_collectors_write_the_figures_once(tmp_path):
+    run(
+        """
+        from busy.prometheus import GilCollector
+        def total():
+            registry = CollectorRegistry()
+            multiprocess.MultiProcessCollector(registry)
+            return parsed(scrape(registry))["python_gil_hold_seconds_total", "interpreter=0"]
+        first = GilCollector(CollectorRegistry(), period_s=0.05)
+        contend()
+        second = GilCollector(CollectorRegistry(), period_s=0.05)
+        time.sleep(0.2)
+        assert 0.1 <= total() <= busy.counters().held_s
+        for collector in first, first, second:
+            collector.stop()
+        time.sleep(0.2)
+        stopped = total()
+        contend()
+        assert total() == stopped
+        # What was held meanwhile belongs to the process.
+        GilCollector(CollectorRegistry(), period_s=0.05)
+        time.sleep(0.2)
+        assert stopped + 0.1 <= total() <= busy.counters().held_s
+        """,
+        PROMETHEUS_MULTIPROC_DIR=str(tmp_path),
+    )
+
+
+def test_a_fork_does_not_wait_for_the_lock_of_prometheus_client(tmp_path):
+    run(
+        """
+        from busy.prometheus import GilCollector
+        from prometheus_client import Counter
+        GilCollector(CollectorRegistry(), period_s=0.05)
+        counter, over = Counter("mine", "", registry=CollectorRegistry()), threading.Event()
+        def count():
+            while not over.is_set():
+                counter.inc()
+        threads = [threading.Thread(target=count) for _ in range(4)]
+        [thread.start() for thread in threads]
+        import signal
+        for _ in range(30):
+            pid = os.fork()
+            if not pid:
+                signal.alarm(20)
+                time.sleep(0.01)
+                os._exit(0)
+            assert os.waitpid(pid, 0)[1] == 0
+        over.set()
+        """,
+        PROMETHEUS_MULTIPROC_DIR=str(tmp_path),
+    )
+
+
 def test_without_prometheus_client_the_error_names_the_extra():
     run("""
         import sys

@@ -242,6 +242,26 @@ def test_a_stall_is_bounded_by_the_wait_and_by_the_hold_of_another_thread():
     assert stalls(types.SimpleNamespace(threads={9: thread(0.9)})) == (0, 0)
 
 
+def test_the_holds_of_the_prober_do_not_count():
+    from busy import _probe
+
+    prober = types.SimpleNamespace(tid=9, delay=0.0)
+    shares = functools.partial(_probe.WatchProber.held_shares, prober)
+    own = types.SimpleNamespace(held_s=0.25)
+    assert shares(types.SimpleNamespace(held_share=0.5, wall_s=1.0, threads={9: own})) == (0.25, 0.25)
+    assert shares(types.SimpleNamespace(held_share=0.5, wall_s=1.0, threads={})) == (0.5, 0.5)
+
+
+def test_a_call_that_holds_fails_even_if_its_stall_is_uncertain(outcome):
+    found, shown = outcome("""
+        def test_holds(assert_releases_gil, monkeypatch):
+            found = busy.Verdict("holds", 1.0, 0.025, 0.025, {"longest_stall_s": 0.015}, 9, False, None)
+            monkeypatch.setattr(busy, "check", lambda *_: found)
+            assert_releases_gil(time.sleep, 0, max_stall="20ms")
+        """)
+    assert found == {"test_holds": "FAILED"}, shown
+
+
 def test_of_two_markers_the_tighter_of_each_bound_counts(outcome):
     found, shown = outcome("""
         @pytest.mark.gil(max_held="50%", max_stall="10s")

@@ -160,10 +160,63 @@ def test_of_many_stalls_few_lines_are_logged_and_the_others_are_counted(lines):
             time.sleep(0.002)
         time.sleep(0.1)
         log.stop()
-    stalls = [record for record in lines.records if hasattr(record, "gil_stall")]
+    stalls = [record for record in lines.records if record.gil_stall]
     assert len(stalls) == 5, len(stalls)
-    [summary] = [record for record in lines.records if not hasattr(record, "gil_stall")]
-    assert summary.args[0] >= 10 and "not logged" in summary.getMessage(), summary.getMessage()
+    rest = [record for record in lines.records if not record.gil_stall]
+    [summary] = [record for record in rest if "not logged" in record.getMessage()]
+    assert summary.args[0] >= 10, summary.getMessage()
+
+
+def test_a_stall_that_ends_just_before_the_stop_is_logged(lines):
+    for _ in range(5):
+        with busy.log_stalls("20ms", logger=lines.logger), Waiting():
+            time.sleep(0.05)
+            named(hold_for, 0.05)
+    # A waiter without a core does not wait.
+    assert len(lines.records) >= 3, [record.getMessage() for record in lines.records]
+
+
+def test_holds_that_came_too_fast_are_not_called_stalls(lines):
+    log = busy.log_stalls("10s", logger=lines.logger)
+    log._take(None, 7)
+    log.stop()
+    [record] = lines.records
+    assert record.getMessage() == "7 long holds of the GIL came too fast to be examined"
+
+
+def test_a_handler_that_raises_does_not_end_the_log(lines, monkeypatch):
+    errors = []
+    monkeypatch.setattr(threading, "excepthook", lambda arguments: errors.append(arguments.exc_value))
+    broken = logging.Filter()
+    broken.filter = lambda record: 1 / 0
+    lines.logger.addFilter(broken)
+    with busy.log_stalls("20ms", logger=lines.logger), Waiting():
+        time.sleep(0.02)
+        for _ in range(20):
+            hold_for(0.05)
+            time.sleep(0.05)
+            if errors:
+                break
+        lines.logger.removeFilter(broken)
+        name = named(hold_for, 0.2)
+        assert len(lines.stalls_of(name)) == 1
+    assert errors and isinstance(errors[0], ZeroDivisionError)
+
+
+def test_without_native_threads_the_log_is_refused():
+    code = """
+        import busy, sys, types
+        monkey = sys.modules["gevent.monkey"] = types.ModuleType("gevent.monkey")
+        monkey.is_module_patched = lambda name: name == "threading"
+        try:
+            busy.log_stalls()
+        except busy.GilNotMeterable as reason:
+            print(reason)
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, timeout=60
+    )
+    assert "gevent has replaced the threads" in done.stdout, done.stderr
 
 
 def test_logs_of_two_thresholds_do_not_disturb_each_other(lines):

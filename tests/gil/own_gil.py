@@ -88,6 +88,12 @@ for _ in range(3):
 assert gil_of(number(again)), "the window needs it"
 close(holding.pop())
 assert not gil_of(number(again)), "no window needs it"
+# Its entry is used again. Rows with the number 0 are those of threads that have ended.
+last = interpreters.create()
+spun(last, 0.1)
+totals, threads = gil_of(number(last))
+assert totals.held_ns < 200000000, ("expected no figures of the previous GIL", totals.held_ns)
+interpreters.destroy(last)
 for _ in range(1500):
     interpreters.destroy(interpreters.create())
 totals, _ = snapshot()

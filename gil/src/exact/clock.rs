@@ -59,7 +59,7 @@ impl Scale {
     pub(super) fn now() -> Self {
         let base = base();
         if !USES_TSC.load(Ordering::Relaxed) {
-            return Self { base, ns_per_tick: 1.0 };
+            return Self { base: Reading { ticks: base.ns, ns: base.ns }, ns_per_tick: 1.0 };
         }
         let now = reading();
         let ns_per_tick = (now.ns - base.ns) as f64 / now.ticks.saturating_sub(base.ticks).max(1) as f64;

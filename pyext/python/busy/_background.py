@@ -16,6 +16,11 @@ except ImportError:
 
 clock = getattr(time, "perf_counter", time.time)
 sleep = time.sleep
+if "gevent.monkey" in sys.modules:
+    # gevent may have replaced both by functions for greenlets, which share one thread.
+    _original = sys.modules["gevent.monkey"].get_original
+    sleep = _original("time", "sleep")
+    start_new_thread = _original("thread" if sys.version_info < (3,) else "_thread", "start_new_thread")
 
 
 class Undo(object):

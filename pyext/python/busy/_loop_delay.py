@@ -106,13 +106,13 @@ class loop_delay:  # noqa: N801 - lower case, since it is used as a function, li
                 f"expected an event loop of asyncio with a selector, found {type(loop).__module__}."
                 f"{type(loop).__name__}: run the program with asyncio's own loop"
             )
+        self._tid = threading.get_native_id()
         self._reporter = Reporter(self._threshold_s / 4, self._take)
         try:
             self._hook = _Hook.of(selector)
         except BaseException:
             self._reporter.stop()
             raise
-        self._tid = threading.get_native_id()
         self._hook.observers.append(self)
         return self
 
@@ -123,7 +123,7 @@ class loop_delay:  # noqa: N801 - lower case, since it is used as a function, li
             self._reporter.stop()
 
     def _take(self, stall: Stall | None, _: int) -> None:
-        if stall:
+        if stall and stall.tid != self._tid:
             self._stalls.append(stall)
 
     def _turned(self, at_ns: int, delay_ns: int, gil_ns: int, no_cpu_ns: int | None) -> None:
@@ -172,12 +172,11 @@ class loop_delay:  # noqa: N801 - lower case, since it is used as a function, li
         return [turn._replace(holder=self._holder(turn)) for turn in tuple(self._slow)]
 
     def _holder(self, turn: SlowTurn) -> Stall | None:
-        """Returns the stall that overlaps most with the turn, unless the loop's own thread held the GIL."""
+        """Returns the stall that overlaps most with the turn."""
         end_s = turn.at_s + turn.delay_s
         overlaps = [
             (min(end_s, stall.at_s + stall.held_s) - max(turn.at_s, stall.at_s), stall)
             for stall in tuple(self._stalls)
-            if stall.tid != self._tid
         ]
         longest = max(overlaps, key=lambda one: one[0], default=(0.0, None))
         return longest[1] if longest[0] > 0 else None
@@ -198,6 +197,8 @@ class _Hook:
     def __init__(self, selector: Any) -> None:
         self.observers: list[loop_delay] = []
         self._selector, self._select = selector, selector.select
+        # What another tool may have put there.
+        self._earlier = vars(selector).get("select")
         self._schedstat = _open_schedstat()
         # The start of the turn, and what the thread had waited when the latest wait for events began.
         self._ready_ns = 0
@@ -218,27 +219,43 @@ class _Hook:
     def remove(self, observer: loop_delay) -> None:
         self.observers.remove(observer)
         if not self.observers:
-            del self._selector.select
+            # Another tool's, which came later, stays, and calls this one.
+            if vars(self._selector).get("select") == self.select:
+                del self._selector.select
+                if self._earlier:
+                    self._selector.select = self._earlier
             if self._schedstat is not None:
                 os.close(self._schedstat)
+                self._schedstat = None
 
     def select(self, timeout: float | None = None) -> Any:
         """Ends a turn, waits for events, and begins the next turn."""
-        before_ns, waited_ns, run_delay_ns = time.monotonic_ns(), own_times()[1], self._run_delay()
-        if self._ready_ns:
-            gil_ns, no_cpu_ns = self._lost(waited_ns, run_delay_ns)
+        before_ns, before = time.monotonic_ns(), self._figures()
+        if before and self._ready_ns:
+            gil_ns, no_cpu_ns = self._lost(*before)
             delay_ns = before_ns - self._ready_ns
             gil_ns = min(gil_ns, delay_ns)
             no_cpu_ns = None if no_cpu_ns is None else min(no_cpu_ns, delay_ns - gil_ns)
             for observer in self.observers:
                 observer._turned(self._ready_ns, delay_ns, gil_ns, no_cpu_ns)
-        self._waited_ns, self._run_delay_ns = waited_ns, run_delay_ns
+        # If the wait ends by an exception, no turn has begun.
+        self._ready_ns = 0
         events = self._select(timeout)
-        after_ns = time.monotonic_ns()
-        # The events were there before the thread waited for the GIL, and before it got a CPU.
-        gil_ns, no_cpu_ns = self._lost(own_times()[1], self._run_delay())
-        self._ready_ns = max(before_ns, after_ns - gil_ns - (no_cpu_ns or 0))
+        after_ns, after = time.monotonic_ns(), self._figures()
+        if before and after:
+            self._waited_ns, self._run_delay_ns = before
+            # The events were there before the thread waited for the GIL, and before it got a CPU.
+            gil_ns, no_cpu_ns = self._lost(*after)
+            self._ready_ns = max(before_ns, after_ns - gil_ns - (no_cpu_ns or 0))
         return events
+
+    def _figures(self) -> tuple[int, int | None] | None:
+        """Returns how long the calling thread has waited for the GIL, and for how long it had no CPU. None if nobody
+        observes, if another tool has made the figures incomplete, or if the loop goes on in another thread."""
+        try:
+            return (own_times()[1], self._run_delay()) if self.observers else None
+        except (RuntimeError, OSError):
+            return None
 
     def _lost(self, waited_ns: int, run_delay_ns: int | None) -> tuple[int, int | None]:
         """Returns how long the thread waited for the GIL since the latest wait for events began, and how long it had no

@@ -21,9 +21,11 @@ class WatchProber(Prober):
         return upper, max(0.0, min(self.least_stall, upper))
 
     def held_shares(self, w: watch) -> tuple[float, float]:
-        """Returns the upper and the lower bound of the held share: run delays may have made the holds longer."""
-        held, delay = w.held_share * w.wall_s, min(self.delay, w.wall_s)
-        return w.held_share, max(0.0, held - delay) / max(w.wall_s - delay, 1e-9)
+        """Returns the upper and the lower bound of the held share, without this thread's own holds: run delays may have
+        made the holds longer."""
+        own = w.threads[self.tid].held_s if self.tid in w.threads else 0.0
+        held, delay = max(0.0, w.held_share * w.wall_s - own), min(self.delay, w.wall_s)
+        return held / max(w.wall_s, 1e-9), max(0.0, held - delay) / max(w.wall_s - delay, 1e-9)
 
     def end(self) -> None:
         super().end()

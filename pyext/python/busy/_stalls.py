@@ -4,6 +4,7 @@ import atexit
 import collections
 import logging
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -16,6 +17,8 @@ from busy._gil import GilNotMeterable
 #: The frames of a stack that a line shows, the innermost ones.
 _FRAMES = 12
 _MINUTE_S = 60.0
+#: The number of stalls that the meter keeps until they are reported.
+_KEPT = 16
 _FOREVER_NS = 2**64 - 1
 
 
@@ -49,15 +52,27 @@ class Reporter:
         threshold_s: float,
         take: Callable[[Stall | None, int], None],
         patience_ns: Callable[[], int] = lambda: _FOREVER_NS,
+        at_end: Callable[[], None] = lambda: None,
     ) -> None:
-        """`take` gets each stall and the number of those that came too fast before it; or None, after the time that
-        `patience_ns` has returned."""
-        self._threshold_s, self._take, self._patience_ns = threshold_s, take, patience_ns
+        """`take` gets each stall and the number of long holds that came too fast before it; or None, after the time
+        that `patience_ns` has returned. `at_end` is called after the last one."""
+        self._threshold_s, self._take, self._patience_ns, self._at_end = (
+            threshold_s,
+            take,
+            patience_ns,
+            at_end,
+        )
         self._is_stopped = False
         self._begin()
         _reporters.add(self)
 
     def _begin(self) -> None:
+        gevent = sys.modules.get("gevent.monkey")
+        if gevent and gevent.is_module_patched("threading"):
+            raise GilNotMeterable(
+                "gevent has replaced the threads of this program by greenlets, so none could watch the others: "
+                "call gevent.monkey.patch_all(thread=False)"
+            )
         try:
             self._stalls: object = stalls_open(round(self._threshold_s * 1e9))
         except RuntimeError as reason:
@@ -74,18 +89,26 @@ class Reporter:
             self._begin()
 
     def _run(self, stalls: object) -> None:
-        while not self._is_stopped:
+        rest = _KEPT
+        while True:
             try:
                 found = stalls_next(stalls, self._patience_ns())
             except RuntimeError as reason:
-                logging.getLogger("busy").error("stalls of the GIL are no longer reported: %s", reason)
+                if not self._is_stopped:
+                    logging.getLogger("busy").error("stalls of the GIL are no longer reported: %s", reason)
                 return
-            if self._is_stopped:
+            # After a stop, those that came before it are still there.
+            rest -= self._is_stopped
+            if self._is_stopped and (not found or rest < 0):
                 return
-            if found:
-                self._take(_stall(self._names(), *found[:-1]), found[-1])
-            else:
-                self._take(None, 0)
+            try:
+                if found:
+                    self._take(_stall(self._names(), *found[:-1]), found[-1])
+                else:
+                    self._take(None, 0)
+            except Exception:
+                # As by a handler of the log. The next ones are reported all the same.
+                threading.excepthook(threading.ExceptHookArgs((*sys.exc_info(), threading.current_thread())))
 
     def _names(self) -> dict[int, str]:
         """Returns the names of threads by native id. A thread may end right after its hold."""
@@ -105,6 +128,7 @@ class Reporter:
         if self._thread is not threading.current_thread():
             self._thread.join()
         self._ended.stop()
+        self._at_end()
         # The end of the object stops the meter, if nobody else uses it.
         self._stalls = None
         return True
@@ -117,13 +141,15 @@ class StallLog:
         self._logger, self._level, self._per_minute = logger, level, per_minute
         # When the latest lines were logged.
         self._logged: collections.deque[float] = collections.deque(maxlen=per_minute)
-        self._suppressed, self._suppressed_s = 0, 0.0
-        self._reporter = Reporter(threshold_s, self._take, self._patience_ns)
+        self._suppressed, self._suppressed_s, self._missed = 0, 0.0, 0
+        self._reporter = Reporter(threshold_s, self._take, self._patience_ns, self._log_rest)
 
     def _patience_ns(self) -> int:
         """Returns how long to wait for the next stall: if some were suppressed, until a line may say so."""
-        if not self._suppressed:
+        if not self._suppressed and not self._missed:
             return _FOREVER_NS
+        if not self._logged:
+            return 0
         return round(max(0.0, self._logged[0] + _MINUTE_S - time.monotonic()) * 1e9)
 
     def _has_room(self) -> bool:
@@ -131,31 +157,40 @@ class StallLog:
         return len(self._logged) < self._per_minute or time.monotonic() - self._logged[0] >= _MINUTE_S
 
     def _take(self, stall: Stall | None, missed: int) -> None:
-        self._suppressed += missed
+        self._missed += missed
         if not self._has_room():
             self._suppressed += stall is not None
             self._suppressed_s += stall.held_s if stall else 0
             return
-        self._log_suppressed()
+        self._log_rest()
         if stall:
             self._logged.append(time.monotonic())
             self._logger.log(self._level, "%s", describe(stall), extra={"gil_stall": stall})
 
-    def _log_suppressed(self) -> None:
-        if self._suppressed:
+    def _log_rest(self) -> None:
+        """Logs the number of those that were not logged."""
+        suppressed, suppressed_s, missed = self._suppressed, self._suppressed_s, self._missed
+        self._suppressed, self._suppressed_s, self._missed = 0, 0.0, 0
+        if suppressed:
             self._logger.log(
                 self._level,
                 "%d more stalls of the GIL were not logged, since %d lines per minute are: they held it for %s in all",
-                self._suppressed,
+                suppressed,
                 self._per_minute,
-                _units.duration(self._suppressed_s),
+                _units.duration(suppressed_s),
+                extra={"gil_stall": None},
             )
-        self._suppressed, self._suppressed_s = 0, 0.0
+        if missed:
+            self._logger.log(
+                self._level,
+                "%d long holds of the GIL came too fast to be examined",
+                missed,
+                extra={"gil_stall": None},
+            )
 
     def stop(self) -> None:
         """Stop logging. Stalls that were suppressed are logged as a number."""
-        if self._reporter.stop():
-            self._log_suppressed()
+        self._reporter.stop()
 
     def __enter__(self) -> "StallLog":
         return self
@@ -186,7 +221,8 @@ def log_stalls(
 
     The stack is read by a thread that needs no GIL, while the hold lasts. The line is logged when the hold has ended,
     by a thread of its own, with the Stall as the attribute `gil_stall` of the record. Of many stalls, `per_minute`
-    lines are logged within a minute; a later line reports the number of the others. In a forked child, the log goes on.
+    lines are logged within a minute; a later line, whose `gil_stall` is None, reports the number of the others. In a
+    forked child, the log goes on.
 
     `threshold` is a time such as "100ms" or "1.5s", or a number of seconds; at least a millisecond. Keep the result in
     order to stop the log; it goes on until the process ends otherwise.

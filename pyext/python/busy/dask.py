@@ -85,7 +85,6 @@ class GilMeter(WorkerPlugin):
     """
 
     name = "busy.dask.GilMeter"
-    idempotent = True
 
     def __init__(self, threshold: str | float = "100ms") -> None:
         self.threshold_s = _bounds.parse_seconds(threshold, "threshold")
@@ -97,23 +96,24 @@ class GilMeter(WorkerPlugin):
         self._parts: list[Any] = []
         try:
             counters()
-            tasks = _Tasks(worker.active_threads)
+            tasks = _Tasks()
             log = _stalls.Reporter(self.threshold_s, lambda stall, missed: _log(worker, tasks, stall, missed))
         except GilNotMeterable as reason:
             _LOG.warning("the GIL of worker %s is not metered: %s", worker.address, reason)
             return
+        self._log = log
+        # Tasks that run now end in the dict that they began in.
         worker.active_threads = tasks
         worker.metrics["gil"] = _metrics
         _monitor(worker.monitor)
         _export()
-        self._log = log
 
     def teardown(self, worker: Any) -> None:
         """Stop the log. The metering goes on. distributed calls it."""
         log = self.__dict__.pop("_log", None)
         if log:
             log.stop()
-            worker.active_threads = dict(worker.active_threads)
+            worker.active_threads = {}
             worker.metrics.pop("gil", None)
 
 
@@ -121,10 +121,9 @@ class _Tasks(dict):
     """The `active_threads` of a worker: the key of the task that each thread runs. distributed changes it under a
     lock."""
 
-    def __init__(self, active: dict[int, Any]) -> None:
-        super().__init__(active)
-        now = time.monotonic()
-        self._begun = dict.fromkeys(active, now)
+    def __init__(self) -> None:
+        super().__init__()
+        self._begun: dict[int, float] = {}
         self._ended: collections.deque[tuple[int, Any, float, float]] = collections.deque(maxlen=_TASKS)
 
     def __setitem__(self, ident: int, key: Any) -> None:
@@ -173,8 +172,9 @@ def _monitor(monitor: Any) -> None:
     if monitor.monitor_gil_contention:
         monitor._gilknocker.stop()
     else:
-        monitor.quantities["gil_contention"] = collections.deque(maxlen=monitor.maxlen)
-        monitor.cumulative_gil_contention = 0.0
+        # With a first value, since a heartbeat reads the latest one, and would close the worker if there were none.
+        monitor.quantities["gil_contention"] = collections.deque([0.0], maxlen=monitor.maxlen)
+        monitor._last_gil_contention = monitor.cumulative_gil_contention = 0.0
     monitor._gilknocker = KnockKnock()
     monitor._gilknocker.start()
     monitor.monitor_gil_contention = True
@@ -188,7 +188,12 @@ def _export() -> None:
         return
     global _collector
     if not _collector:
-        _collector = GilCollector()
+        try:
+            _collector = GilCollector()
+        except ValueError:
+            _LOG.info(
+                "the metrics of the GIL are on the page for Prometheus already, by a GilCollector of the program"
+            )
 
 
 _collector: Any = None

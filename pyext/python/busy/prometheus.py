@@ -7,6 +7,7 @@ docs/production.md says what each metric means.
 """
 
 import atexit
+import math
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -68,7 +69,8 @@ class GilCollector(Collector):
 
     def __init__(self, registry: CollectorRegistry | None = REGISTRY, *, period_s: float = 1.0) -> None:
         counters()
-        self._writer = _Writer(period_s) if values.ValueClass._multiprocess else None
+        self._writer = _Writer.started(period_s) if values.ValueClass._multiprocess else None
+        self._is_stopped = False
         if registry:
             registry.register(self)
 
@@ -98,7 +100,8 @@ class GilCollector(Collector):
 
     def stop(self) -> None:
         """In multi-process mode, write the counters once more, and never again. The metering goes on."""
-        if self._writer:
+        if self._writer and not self._is_stopped:
+            self._is_stopped = True
             self._writer.stop()
 
 
@@ -117,41 +120,72 @@ def _cumulative(gil: Counters, counts: Iterable[int]) -> Iterator[tuple[str, flo
 
 
 class _Writer:
-    """Writes the counters to the files of the multi-process mode, in a thread of its own."""
+    """Writes the counters to the files of the multi-process mode, in a thread of its own: one in a process, for all
+    collectors, since the values in a file are those of the process."""
 
-    def __init__(self, period_s: float) -> None:
-        self._period_s = period_s
-        # Held while values are written. A fork waits for it: prometheus_client has a lock that a forked child would
-        # inherit from this thread, closed for ever.
+    def __init__(self) -> None:
+        # The number of collectors, and the shortest of their periods.
+        self._users, self._period_s = 0, math.inf
+        # Held while values are written, and by a fork: a forked child would inherit it closed for ever.
         self._lock = threading.Lock()
-        self._begin()
-        atexit.register(self.write)
+        self._over = threading.Event()
+        self._forget()
         os.register_at_fork(
             before=self._lock.acquire, after_in_parent=self._lock.release, after_in_child=self._begin_anew
         )
+        atexit.register(self._end)
 
-    def _begin(self) -> None:
-        self._over = threading.Event()
+    @staticmethod
+    def started(period_s: float) -> "_Writer":
+        """Returns the writer, which has one user more."""
+        global _writer
+        with _starting:
+            _writer = _writer or _Writer()
+            _writer._users += 1
+            _writer._period_s = min(_writer._period_s, period_s)
+            if _writer._users == 1:
+                _writer.write()
+                _writer._begin()
+        return _writer
+
+    def _forget(self) -> None:
         # What was written of each value. A value of prometheus_client starts with what a process with the same id left
         # in the file, so only differences are added.
         self._written: dict[tuple[str, ...], float] = {}
         self._values: dict[tuple[str, ...], Any] = {}
-        self.write()
+        # With a lock of its own, which no thread of the program holds while another one forks, and so with own files.
+        self._class = values.MultiProcessValue(lambda: f"{os.getpid()}busy")
+
+    def _begin(self) -> None:
+        self._over = threading.Event()
         threading.Thread(target=self._run, args=(self._over,), name="busy.prometheus", daemon=True).start()
 
     def _begin_anew(self) -> None:
+        global _starting
         self._lock.release()
-        if not self._over.is_set():
+        # Another thread of the parent may have had it.
+        _starting = threading.Lock()
+        self._forget()
+        if self._users:
             self._begin()
 
     def _run(self, over: threading.Event) -> None:
+        self.write()
         while not over.wait(self._period_s):
             self.write()
 
     def stop(self) -> None:
-        self._over.set()
-        atexit.unregister(self.write)
-        self.write()
+        """Takes one user away. After the last one, nothing is written any more."""
+        with _starting:
+            self._users -= 1
+            if not self._users:
+                self._over.set()
+                self._period_s = math.inf
+                self.write()
+
+    def _end(self) -> None:
+        if self._users:
+            self.write()
 
     def write(self) -> None:
         with self._lock:
@@ -172,11 +206,13 @@ class _Writer:
     ) -> None:
         key = (sample, *labels.values())
         if key not in self._values:
-            self._values[key] = values.ValueClass(
-                kind, name, sample, [*labels], [*labels.values()], help_text
-            )
+            self._values[key] = self._class(kind, name, sample, [*labels], [*labels.values()], help_text)
         more = now - self._written.get(key, 0)
         # Zero as well, the first time: a series must not appear only when its first event has come.
         if more > 0 or key not in self._written:
             self._values[key].inc(more)
             self._written[key] = now
+
+
+_writer: _Writer | None = None
+_starting = threading.Lock()

@@ -57,6 +57,10 @@ impl Gil {
         self.interpreter.store(interpreter, Relaxed);
         self.long_holds.reset();
         self.reset();
+        // Those of the GIL that had this entry before, in the same session.
+        self.past_session.store(0, Relaxed);
+        self.lengths.forget();
+        self.tally.forget_waits();
         self.ended.store(0, Relaxed);
         self.id.store(number * GILS as u64 + index as u64, Release);
         self.address.store(address, Relaxed);
@@ -69,6 +73,7 @@ impl Gil {
 
     /// Makes the entry of a destroyed GIL free.
     pub(super) fn free(&self) {
+        self.session.store(0, Relaxed);
         self.address.store(0, Relaxed);
         self.id.store(0, Release);
     }

@@ -34,6 +34,11 @@ impl Lengths {
         self.0[kind as usize].count(session, cut, bucket(us));
     }
 
+    /// Forgets all counts. No thread counts.
+    pub(super) fn forget(&self) {
+        self.0.iter().for_each(|histogram| histogram.session.store(0, Relaxed));
+    }
+
     /// Returns what was counted in `session` up to `cut`, the latest one, by [`Kind`]. All events before the cut have
     /// been recorded.
     pub(super) fn at(&self, session: u64, cut: u64) -> [[u64; BUCKETS]; 2] {

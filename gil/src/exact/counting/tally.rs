@@ -43,6 +43,11 @@ impl Tally {
         self.reported.iter().for_each(|time| time.store(0, Relaxed));
     }
 
+    /// Forgets the waits of all sessions. No thread waits.
+    pub(super) fn forget_waits(&self) {
+        self.waits.forget();
+    }
+
     /// Records that the calling thread holds the GIL since `now`.
     #[inline]
     pub(super) fn hold_began(&self, now: u64) {
@@ -146,6 +151,13 @@ impl Waits {
                 Ok(()) => return,
                 Err(other) => found = other,
             }
+        }
+    }
+
+    fn forget(&self) {
+        let mut found = self.load();
+        while let Err(other) = self.exchange(found, Words { session: 0, running: 0, balance: 0 }) {
+            found = other;
         }
     }
 
