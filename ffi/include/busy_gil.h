@@ -695,7 +695,8 @@ busy_status busy_gil_stalls_next(struct busy_gil_stalls *stalls,
                                  size_t capacity);
 
 /**
- * Makes all calls of busy_gil_stalls_next() with this object return BUSY_CANCELLED, now and later.
+ * Makes all calls of busy_gil_stalls_next() with this object return at once, now and later: with the stalls that have
+ * ended until now, then with BUSY_CANCELLED.
  *
  * GIL: not needed.
  * Blocking: only for a moment, for busy_gil_stalls_next() in another thread.

@@ -598,7 +598,7 @@ impl Bindings {
     ) -> busy_status {
         unsafe { (self.busy_gil_stalls_next)(stalls, timeout_ns, stall, text, capacity) }
     }
-    #[doc = " Makes all calls of busy_gil_stalls_next() with this object return BUSY_CANCELLED, now and later.\n\n GIL: not needed.\n Blocking: only for a moment, for busy_gil_stalls_next() in another thread.\n Threads: any number of threads may call it at the same time.\n Signals: a signal handler must not call it.\n\n Returns:\n - BUSY_OK: they return.\n - BUSY_NULL_POINTER: `stalls` is NULL."]
+    #[doc = " Makes all calls of busy_gil_stalls_next() with this object return at once, now and later: with the stalls that have\n ended until now, then with BUSY_CANCELLED.\n\n GIL: not needed.\n Blocking: only for a moment, for busy_gil_stalls_next() in another thread.\n Threads: any number of threads may call it at the same time.\n Signals: a signal handler must not call it.\n\n Returns:\n - BUSY_OK: they return.\n - BUSY_NULL_POINTER: `stalls` is NULL."]
     pub unsafe fn busy_gil_stalls_stop(&self, stalls: *mut busy_gil_stalls) -> busy_status {
         unsafe { (self.busy_gil_stalls_stop)(stalls) }
     }
