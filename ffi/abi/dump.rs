@@ -149,7 +149,7 @@ mod tests {
         assert_eq!(broken_by("busy_y", "busy_z"), "function busy_y(c_uint, *mut x) -> u64");
         assert_eq!(broken_by("= i32", "= i64"), "type busy_status = i32");
         assert_eq!(broken_by("pub size: usize", "pub length: usize"), "field x::size: usize");
-        // What is added is told, unless the minor version grows with it.
+        // Additions are named, unless the minor version grows with them.
         let added = dump(&BINDINGS.replace("pub type", "pub const BUSY_NEW: u32 = 1; pub type")).unwrap();
         assert_eq!(unannounced(&old, &added), ["constant BUSY_NEW: u32 = 1"]);
         assert_eq!(unannounced(&old, &format!("{added}{MINOR}1\n")), Vec::<&str>::new());

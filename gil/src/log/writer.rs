@@ -58,8 +58,8 @@ impl Writer {
         self.head.words().is_some() || self.is_child.load(Relaxed)
     }
 
-    /// Leaves the log of the parent, if the program has forked before the meter was started: then nobody has told of the
-    /// fork. The caller is the only thread that uses the log.
+    /// Leaves the log of the parent, if the program has forked before the meter was started: `forked` was not called then.
+    /// The caller is the only thread that uses the log.
     pub fn leave_parents(&self) {
         if self.head.words().is_some() && self.words_of_this_process().is_none() {
             self.forked();
