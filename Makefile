@@ -200,8 +200,8 @@ $(VENV)/ready-to-build: requirements-build.txt
 	$(PYTHON) -m pip --python $(TOOL)/python install --quiet -r requirements-build.txt
 	touch $@
 
-# The wheel carries the command and the libraries, so it is made anew with any of their sources. In the build folder, the module uses the library beside the command, so
-# that both are always of the same build.
+# The wheel carries the command and the libraries, so it is made anew with any of their sources. In the build folder, the
+# module uses the library beside the command, so that both are always of the same build.
 $(MODULE)/__init__.py: .cargo/config.toml $(VENV)/ready-to-build Cargo.lock $(shell find pyext busy-core gil ffi loader record src experiments -type f -not -name '*.pyc' -not -path '*/_lib/*' -not -path '*/wheel-data/*' -not -path 'pyext/python/busy/include/*') \
 		Cargo.toml pyproject.toml README.md packaging/stage.sh packaging/third_party.py
 	cargo build --release
@@ -235,4 +235,4 @@ uninstall: ## remove the installed files: give it the same folders
 
 clean: ## remove everything that was built
 	rm -rf build target .mypy_cache pyext/wheel-data pyext/python/busy/_lib pyext/python/busy/include c-examples/build
-	$(IS_OWN) && rm -rf .cargo
+	if $(IS_OWN); then rm -rf .cargo; fi
