@@ -66,7 +66,7 @@ run: build ## run the talk's experiments on this machine's Python (e.g. ARGS="ct
 test: build $(VENV)/ready-to-check ## run all tests: Rust, C, Python, the command, the page
 	@command -v chromium google-chrome >/dev/null || test "$$(id -u)" != 0 || \
 		apt-get install --yes --quiet chromium >/dev/null 2>&1 || true
-	$(LIBCLANG) cargo test --release --workspace
+	$(LIBCLANG) cargo test --release --workspace --no-fail-fast
 	PYTHONPATH=$(RELEASE)/python $(TOOL)/pytest
 
 soak: build ## kill the lab, its supervisor or both 500 times at random moments (KILLS=...); takes ten minutes
