@@ -181,7 +181,7 @@ pub struct RecordedStall {
     pub lost_s: f64,
     /// The holder's stack, the innermost frame first, as `file:line function`. Empty if none was read.
     pub stack: Vec<String>,
-    /// The cause: native call, Python code, many short holds, holder off CPU; null if it is not certain.
+    /// The cause: native call, Python code, many short holds, holder off CPU, fork; null if it is not certain.
     pub cause: Option<Name>,
 }
 

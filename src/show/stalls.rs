@@ -95,6 +95,8 @@ pub(super) fn meaning(call: &Call<'_>) -> &'static str {
         "in a native call that keeps the GIL: busy check can confirm it"
     } else if by("holder off CPU") {
         "while the holder was runnable without a CPU"
+    } else if by("fork") {
+        "in fork(2), which copies the page tables of the process"
     } else if by("Python code") {
         "in Python code, which lets others run only every switch interval, and gets the GIL back"
     } else if by("many short holds") {

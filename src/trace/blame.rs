@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 /// A stack of a thread that held a GIL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sample {
-    /// The time at which it was read.
+    /// The time at which its reading began.
     pub at_ns: u64,
     /// The number of the stack in this recording ([`Stacks`]).
     pub stack: u32,
@@ -25,6 +25,8 @@ pub struct Sighting {
     pub interval_ns: Option<u64>,
     /// How much the holder's run delay grew from the first sample to the end of the hold; None if it is unknown.
     pub run_delay_ns: Option<u64>,
+    /// For how long of it the holder was in fork(2).
+    pub forked_ns: u64,
     /// The stacks, in order. There is at least one.
     pub samples: Vec<Sample>,
     /// The last stack of each thread that waited, by its row, if these are recorded.
@@ -41,6 +43,7 @@ impl Sighting {
             u64::from(self.tid),
             plus_one(self.interval_ns),
             plus_one(self.run_delay_ns),
+            self.forked_ns,
             self.samples.len() as u64,
         ];
         let mut bytes = Vec::new();
@@ -60,13 +63,13 @@ impl Sighting {
         let short = |number: u64| u32::try_from(number).ok();
         let (process, gil, tid) = (short(take(rest)?)?, short(take(rest)?)?, short(take(rest)?)?);
         let (interval_ns, run_delay_ns) = (take(rest)?.checked_sub(1), take(rest)?.checked_sub(1));
-        let (count, mut samples, mut at_ns) = (take(rest)?, Vec::new(), 0u64);
+        let (forked_ns, count, mut samples, mut at_ns) = (take(rest)?, take(rest)?, Vec::new(), 0u64);
         for _ in 0..count {
             at_ns = at_ns.checked_add(take(rest)?)?;
             samples.push(Sample { at_ns, stack: short(take(rest)?)? });
         }
         let waiters = take_stacks(rest)?;
-        Some(Self { process, gil, tid, interval_ns, run_delay_ns, samples, waiters })
+        Some(Self { process, gil, tid, interval_ns, run_delay_ns, forked_ns, samples, waiters })
     }
 }
 
@@ -209,8 +212,9 @@ mod tests {
     #[test]
     fn a_sighting_is_read_as_it_was_written() {
         let samples = vec![Sample { at_ns: 5_000_000, stack: 0 }, Sample { at_ns: 15_000_000, stack: 300 }];
-        let (interval_ns, waiters) = (Some(5_000_000), [(7, 300), (1 << 40, 0)].into());
-        let sighting = Sighting { process: 1, gil: 0, tid: 99, interval_ns, run_delay_ns: None, samples, waiters };
+        let (interval_ns, run_delay_ns, forked_ns) = (Some(5_000_000), None, 7_000_000);
+        let waiters = [(7, 300), (1 << 40, 0)].into();
+        let sighting = Sighting { process: 1, gil: 0, tid: 99, interval_ns, run_delay_ns, forked_ns, samples, waiters };
         let bytes = sighting.encode();
         assert_eq!(Sighting::decode(&bytes).unwrap(), sighting);
         assert!((0..bytes.len()).all(|end| Sighting::decode(&bytes[..end]).is_none()));

@@ -21,11 +21,15 @@ pub enum Cause {
     /// The holder had no CPU for most of the hold.
     #[serde(rename = "holder off CPU")]
     OffCpu,
+    /// The holder was in fork(2) for most of the hold.
+    #[serde(rename = "fork")]
+    Fork,
 }
 
 impl Cause {
     /// All causes, in the order of their numbers in a file.
-    pub(super) const ALL: [Self; 4] = [Self::NativeCall, Self::PythonCode, Self::ManyShortHolds, Self::OffCpu];
+    pub(super) const ALL: [Self; 5] =
+        [Self::NativeCall, Self::PythonCode, Self::ManyShortHolds, Self::OffCpu, Self::Fork];
 
     /// Returns the name.
     pub fn name(self) -> &'static str {
@@ -34,6 +38,7 @@ impl Cause {
             Self::PythonCode => "Python code",
             Self::ManyShortHolds => "many short holds",
             Self::OffCpu => "holder off CPU",
+            Self::Fork => "fork",
         }
     }
 }
@@ -49,10 +54,14 @@ pub(super) fn of_hold(
     longest: u64,
     stacks: impl Iterator<Item = u32> + Clone,
 ) -> Option<Cause> {
-    let delay = seen.run_delay_ns?;
-    if delay >= hold.length() / 2 {
+    let half = hold.length() / 2;
+    if seen.run_delay_ns.is_some_and(|delay| delay >= half) {
         return Some(Cause::OffCpu);
     }
+    if seen.forked_ns >= half {
+        return Some(Cause::Fork);
+    }
+    let delay = seen.run_delay_ns?;
     let interval = seen.interval_ns?;
     // The clock of the request, and that of the wait, may be read some microseconds apart.
     let kept = longest.saturating_sub(delay).saturating_add(interval / 10);

@@ -47,6 +47,7 @@ pub(super) fn example() -> Recording {
         tid: 7,
         interval_ns: Some(5 * MS),
         run_delay_ns: Some(0),
+        forked_ns: 0,
         samples: vec![Sample { at_ns: 110 * MS, stack: 0 }],
         waiters: BTreeMap::new(),
     }));

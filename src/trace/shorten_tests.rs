@@ -36,7 +36,8 @@ fn example() -> Vec<Block> {
         if long {
             let samples = vec![Sample { at_ns: at + 10 * MS, stack: 0 }, Sample { at_ns: at + 20 * MS, stack: 0 }];
             let (interval_ns, run_delay_ns, waiters) = (Some(5 * MS), Some(0), [(2, 0)].into());
-            let sighting = Sighting { process: 0, gil: 0, tid: 6, interval_ns, run_delay_ns, samples, waiters };
+            let sighting =
+                Sighting { process: 0, gil: 0, tid: 6, interval_ns, run_delay_ns, forked_ns: 0, samples, waiters };
             blocks.push(Block::Sighting(sighting));
             let totals = Totals { held_ns: at, ..Totals::default() };
             blocks.push(Block::Totals { process: 0, row: 1, totals });

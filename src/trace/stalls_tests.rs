@@ -46,6 +46,7 @@ fn seen(at: &[(u64, u32)], run_delay_ms: Option<u64>) -> Sighting {
         tid: 101,
         interval_ns: Some(5 * MS),
         run_delay_ns: run_delay_ms.map(|delay| delay * MS),
+        forked_ns: 0,
         samples: at.iter().map(|(at, stack)| Sample { at_ns: at * MS, stack: *stack }).collect(),
         waiters: BTreeMap::new(),
     }
@@ -97,6 +98,8 @@ fn the_cause_is_named_only_if_it_is_certain() {
     assert_eq!(cause(100, Some(seen(&[(110, 1)], None))), None, "the run delay is unknown");
     assert_eq!(cause(100, Some(seen(&[(110, 1), (120, 2)], Some(2)))), None, "several calls in one hold");
     assert_eq!(cause(100, None), None, "no stack");
+    let forked = |ms: u64| Some(Sighting { forked_ns: ms * MS, ..seen(&[(110, 1)], Some(2)) });
+    assert_eq!((cause(100, forked(30)), cause(100, forked(20))), (Some(Cause::Fork), Some(Cause::NativeCall)));
     let slow = |at: &[(u64, u32)]| Sighting { interval_ns: Some(40 * MS), ..seen(at, Some(2)) };
     assert_eq!(cause(110, Some(slow(&[(115, 1), (125, 2)]))), Some(Cause::PythonCode));
     assert_eq!(cause(110, Some(slow(&[(115, 1), (125, 1)]))), None, "it was not requested to drop the GIL twice");

@@ -9,6 +9,11 @@ use super::state::{STATE, State};
 use super::thread;
 use crate::ended_thread;
 use std::sync::Once;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
+
+/// The start of the current fork. The forking thread holds the lock of [`STATE`] meanwhile.
+static BEGAN: AtomicU64 = AtomicU64::new(0);
 
 /// Registers the handlers for every later fork, and for the end of a thread that waits for the GIL. A child of vfork(2)
 /// shares the parent's memory and must not call these handlers; fork handlers do not run in it.
@@ -26,9 +31,14 @@ pub(super) fn register() {
 unsafe extern "C" fn before() {
     STATE.before_fork();
     holds::before_fork();
+    BEGAN.store(clock::ticks(), Relaxed);
 }
 
 unsafe extern "C" fn in_parent() {
+    // `os.fork` holds the GIL meanwhile.
+    if let Some(gil) = held() {
+        sink::has_forked(gil.id(), clock::ticks().saturating_sub(BEGAN.load(Relaxed)));
+    }
     // SAFETY: `before` has run in this thread, which holds the locks.
     unsafe {
         holds::after_fork(false);
@@ -45,7 +55,7 @@ unsafe extern "C" fn in_child() {
         // The thread that was starting the meter does not exist in the child.
         end_cut_off_start(&mut state);
     }
-    let held = GILS.all().iter().find(|gil| gil.holder().is_some_and(pool::is_own));
+    let held = held();
     let session = pool::begin_session_in_child();
     sink::forked();
     GILS.all().iter().for_each(Gil::reset);
@@ -55,6 +65,11 @@ unsafe extern "C" fn in_child() {
     } else {
         begin_anew(&state, held, session, now);
     }
+}
+
+/// Returns the GIL that the calling thread holds.
+fn held() -> Option<&'static Gil> {
+    GILS.all().iter().find(|gil| gil.holder().is_some_and(pool::is_own))
 }
 
 /// Runs in a thread that CPython has ended, which holds neither the GIL nor the lock. If the thread was starting the

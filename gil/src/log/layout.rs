@@ -16,7 +16,7 @@ use crate::exact::Event;
 /// The first word.
 pub(super) const MAGIC: u64 = u64::from_le_bytes(*b"busy-log");
 /// The version of the format. A reader refuses any other.
-pub(super) const VERSION: u64 = 2;
+pub(super) const VERSION: u64 = 3;
 
 /// The number of rows that can exist at one time.
 pub(super) const SLOTS: usize = 1024;
@@ -81,6 +81,9 @@ pub(super) mod holder {
     /// The address of the holder's PyThreadState, and the switch interval in microseconds; 0 if unknown, as in 2.7.
     pub(crate) const STATE: usize = 3;
     pub(crate) const INTERVAL: usize = 4;
+    /// The sequence in the latest hold in which the holder forked, and how many ticks its forks took.
+    pub(crate) const FORKED_IN: usize = 5;
+    pub(crate) const FORKED: usize = 6;
 }
 
 /// The words of a slot.

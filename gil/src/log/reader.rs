@@ -152,7 +152,7 @@ impl Reader {
             found => return Err(reader.damaged("the mark of a log in the first word", found)),
         }
         if words[header::VERSION] != VERSION {
-            return Err(reader.damaged("version 2", words[header::VERSION]));
+            return Err(reader.damaged("version 3", words[header::VERSION]));
         }
         reader.is_tsc = words[header::IS_TSC] == 1;
         (reader.base_ticks, reader.base_ns) = (words[header::BASE_TICKS], words[header::BASE_NS]);
@@ -215,6 +215,38 @@ impl Reader {
             state: Some(words[holder::STATE]).filter(|state| *state != 0),
             interval_ns: Some(words[holder::INTERVAL]).filter(|us| *us != 0).map(|us| us.saturating_mul(1000)),
         }))
+    }
+
+    /// Returns true if the thread of `hold` may have held the GIL with that index again since.
+    ///
+    /// # Errors
+    /// The log can't be read.
+    pub fn may_have_held_again(&self, gil: usize, hold: Holder) -> Result<bool, Damaged> {
+        if gil >= HOLDERS {
+            return Ok(true);
+        }
+        let place = header::HOLDERS + gil * holder::WORDS;
+        let words = self.words::<{ holder::WORDS }>(place)?;
+        let [sequence] = self.words::<1>(place + holder::SEQUENCE)?;
+        Ok(match sequence.wrapping_sub(hold.sequence) {
+            0 | 1 => false,
+            // One other hold since.
+            2 | 3 => words[holder::TID] as u32 == hold.tid,
+            _ => true,
+        })
+    }
+
+    /// Returns how long the forks in that hold of the GIL with that index took, if no later holder has forked.
+    ///
+    /// # Errors
+    /// The log can't be read.
+    pub fn forked_in(&self, gil: usize, hold: Holder) -> Result<u64, Damaged> {
+        if gil >= HOLDERS {
+            return Ok(0);
+        }
+        let words = self.words::<{ holder::WORDS }>(header::HOLDERS + gil * holder::WORDS)?;
+        let is_its = words[holder::FORKED_IN] == hold.sequence;
+        Ok(if is_its { self.scale().ns(words[holder::FORKED]) } else { 0 })
     }
 
     /// Returns the threads that wait now.

@@ -1,7 +1,7 @@
 //! A log that is written and read in one process, and logs that are damaged.
 
 use super::layout::{HEAD_WORDS, RING, header, ring_at, slot, slot_at};
-use super::{Damaged, Kind, Reader, Status, Writer, mark_executed};
+use super::{Damaged, Holder, Kind, Reader, Status, Writer, mark_executed};
 use crate::exact::{Event, Row, Sink, TestRow, ticks};
 use std::fs;
 use std::os::unix::fs::FileExt;
@@ -121,8 +121,48 @@ fn the_holder_is_known_while_it_holds() {
     assert_eq!(reader.holder(0).unwrap(), Some(first));
     fixture.event(thread.row(), Event::Dropped);
     assert_eq!(reader.holder(0).unwrap(), None);
+    assert!(!reader.may_have_held_again(0, first).unwrap());
     fixture.event(thread.row(), Event::Acquired);
     assert!(reader.holder(0).unwrap().unwrap().sequence > first.sequence);
+    assert!(reader.may_have_held_again(0, first).unwrap());
+}
+
+#[test]
+fn a_thread_that_lets_another_one_hold_the_gil_has_not_held_it_again() {
+    let fixture = Fixture::new("again");
+    let (reader, one, other) = (fixture.reader(), TestRow::new(74), TestRow::new(75));
+    fixture.event(one.row(), Event::Acquired);
+    let first = reader.holder(0).unwrap().unwrap();
+    fixture.event(one.row(), Event::Dropped);
+    for event in [Event::Acquired, Event::Released] {
+        fixture.event(other.row(), event);
+        assert!(!reader.may_have_held_again(0, first).unwrap(), "{event:?}");
+    }
+    fixture.event(other.row(), Event::Acquired);
+    assert!(reader.may_have_held_again(0, first).unwrap(), "the hold between may have been the first thread's");
+}
+
+#[test]
+fn the_time_of_a_fork_belongs_to_the_hold_in_which_it_was() {
+    let fixture = Fixture::new("fork");
+    let (reader, thread) = (fixture.reader(), TestRow::new(76));
+    let hold = || {
+        fixture.event(thread.row(), Event::Acquired);
+        reader.holder(0).unwrap().unwrap()
+    };
+    let forked = |holds: &[Holder]| holds.iter().map(|hold| reader.forked_in(0, *hold).unwrap()).collect::<Vec<_>>();
+    let first = hold();
+    assert_eq!(forked(&[first]), [0]);
+    fixture.writer.has_forked(0, 1_000_000);
+    let once = forked(&[first])[0];
+    fixture.writer.has_forked(0, 1_000_000);
+    let twice = forked(&[first])[0];
+    assert!(once > 100_000 && twice.abs_diff(2 * once) <= once / 4, "{once} ns, {twice} ns");
+    fixture.event(thread.row(), Event::Released);
+    let second = hold();
+    assert!(forked(&[first])[0] > once && forked(&[second]) == [0], "the second hold has no fork");
+    fixture.writer.has_forked(0, 1_000_000);
+    assert!(forked(&[first]) == [0] && forked(&[second])[0] > 100_000);
 }
 
 #[test]

@@ -282,6 +282,16 @@ impl Sink for Writer {
         }
     }
 
+    fn has_forked(&self, gil: usize, ticks: u64) {
+        let Some(words) = self.head.words().filter(|_| gil < HOLDERS) else { return };
+        let words = &words[header::HOLDERS + gil * holder::WORDS..];
+        let sequence = words[holder::SEQUENCE].load(Relaxed);
+        let is_first = words[holder::FORKED_IN].swap(0, AcqRel) != sequence;
+        let before = if is_first { 0 } else { words[holder::FORKED].load(Relaxed) };
+        words[holder::FORKED].store(before + ticks, Relaxed);
+        words[holder::FORKED_IN].store(sequence, Release);
+    }
+
     fn forked(&self) {
         // SAFETY: nobody else uses the log. The child's only thread is inside fork(2), or its Python has not started, so
         // its rows have no slots yet.

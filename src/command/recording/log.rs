@@ -199,7 +199,7 @@ impl Log {
 
     /// Appends the rest, and the end of the process, which was noticed at `now_ns`. Removes the log.
     pub fn end(mut self, how: Ending, now_ns: u64, stacks: &mut Stacks, blocks: &mut Vec<Block>) {
-        self.watcher.end(now_ns, stacks, blocks);
+        self.watcher.end(&self.reader, now_ns, stacks, blocks);
         let rest = self.drain(true, blocks);
         let header = self.reader.header().unwrap_or_else(|_| self.header.clone());
         let damage = rest.err().map(|damage| damage.to_string());

@@ -72,6 +72,8 @@ struct Seen {
     /// The holder's run delay at the first stack, and its growth from there to the end of the hold.
     delay_before_ns: Option<u64>,
     run_delay_ns: Option<u64>,
+    /// For how long of it the holder was in fork(2).
+    forked_ns: u64,
     has_ended: bool,
     samples: Vec<Taken>,
     /// The last stacks of the threads that waited, by their rows.
@@ -137,7 +139,7 @@ impl Watcher {
         for (index, gil) in &mut gils {
             let wait = oldest.get(index).copied();
             let holder = log.holder(*index as usize).ok().flatten();
-            self.follow(gil, now_ns, wait, holder);
+            self.follow(gil, (*index, log), now_ns, wait, holder);
             self.write(*index, gil, stacks, blocks);
             if let Some(wait) = wait
                 && self.is_due(gil, now_ns, wait)
@@ -152,18 +154,26 @@ impl Watcher {
     }
 
     /// Ends the watch, as the process has ended.
-    pub fn end(&mut self, now_ns: u64, stacks: &mut Stacks, blocks: &mut Vec<Block>) {
+    pub fn end(&mut self, log: &Reader, now_ns: u64, stacks: &mut Stacks, blocks: &mut Vec<Block>) {
         for (index, mut gil) in std::mem::take(&mut self.gils) {
-            self.follow(&mut gil, now_ns, None, None);
+            self.follow(&mut gil, (index, log), now_ns, None, None);
             self.write(index, &mut gil, stacks, blocks);
         }
     }
 
     /// Notices the end of holds and waits.
-    fn follow(&self, gil: &mut Gil, now_ns: u64, wait: Option<Waiter>, holder: Option<Holder>) {
+    fn follow(
+        &self,
+        gil: &mut Gil,
+        (index, log): (u32, &Reader),
+        now_ns: u64,
+        wait: Option<Waiter>,
+        holder: Option<Holder>,
+    ) {
         for seen in &mut gil.seen {
             if !seen.has_ended && holder.is_none_or(|holder| holder.sequence != seen.holder.sequence) {
                 seen.has_ended = true;
+                seen.forked_ns = seen.forked_ns.max(forked_ns(log, index, seen.holder));
                 let after = self.run_delay(seen.holder.tid);
                 seen.run_delay_ns = after.zip(seen.delay_before_ns).map(|(after, before)| after.saturating_sub(before));
             }
@@ -196,6 +206,7 @@ impl Watcher {
                 tid: seen.holder.tid,
                 interval_ns: seen.holder.interval_ns,
                 run_delay_ns: seen.run_delay_ns,
+                forked_ns: seen.forked_ns,
                 samples,
                 waiters,
             }));
@@ -210,7 +221,8 @@ impl Watcher {
         now_ns >= gil.next_ns
     }
 
-    /// Reads the holder's stack, if it is that of one hold.
+    /// Reads the holder's stack, if it is that of one hold. The reading of a process that forks ends with the fork, when the
+    /// hold may be over: dup_mmap (kernel/fork.c) has the lock of the memory until then.
     fn sample(
         &mut self,
         gil: &mut Gil,
@@ -221,17 +233,24 @@ impl Watcher {
     ) {
         const TRIES: u32 = 3;
         let holder = || log.holder(index as usize).ok().flatten();
+        // The frames of a thread that waits for the GIL are those of the end of its last hold.
+        let waits_since = |hold: Holder| {
+            let mut waiters = log.waiters().unwrap_or_default().into_iter().filter(|waiter| waiter.gil == index);
+            waiters.any(|waiter| threads.get(&waiter.row).is_some_and(|thread| thread.tid == hold.tid))
+                && log.may_have_held_again(index as usize, hold).is_ok_and(|again| !again)
+        };
         // If none is had, the next look tries again.
         gil.next_ns = now_ns;
         for _ in 0..TRIES {
+            let at_ns = busy_core::clock::monotonic_ns();
             let Some(before) = holder() else { return };
             let delay_before_ns = self.run_delay(before.tid);
             let Some(frames) = self.stack(before) else { return };
-            if holder().is_none_or(|after| after.sequence != before.sequence) {
+            if holder().is_none_or(|after| after.sequence != before.sequence) && !waits_since(before) {
                 continue;
             }
             gil.next_ns = now_ns.saturating_add(self.threshold_ns);
-            let at_ns = busy_core::clock::monotonic_ns();
+            let at_ns = at_ns.max(before.since_ns);
             let waiters = if self.reads_waiters { self.waiters(index, log, threads) } else { Vec::new() };
             let taken = Taken { at_ns, wait, is_kept: false, frames };
             match gil.seen.iter_mut().find(|seen| seen.holder.sequence == before.sequence) {
@@ -245,6 +264,8 @@ impl Watcher {
                     holder: before,
                     delay_before_ns,
                     run_delay_ns: None,
+                    // At once: this hold may be over, and a later holder may fork.
+                    forked_ns: forked_ns(log, index, before),
                     has_ended: false,
                     samples: vec![taken],
                     waiters: waiters.into_iter().collect(),
@@ -346,6 +367,11 @@ impl Watcher {
     fn run_delay(&self, tid: u32) -> Option<u64> {
         run_delay(self.pid, tid).ok().map(|delay| delay.as_nanos() as u64)
     }
+}
+
+/// Returns how long the forks in that hold took.
+fn forked_ns(log: &Reader, gil: u32, hold: Holder) -> u64 {
+    log.forked_in(gil as usize, hold).unwrap_or(0)
 }
 
 fn is_same(one: Waiter, other: Waiter) -> bool {

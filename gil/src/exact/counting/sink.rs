@@ -35,6 +35,10 @@ pub trait Sink: Sync {
     /// time stamp counter if [`crate::clock_is_tsc`], otherwise on CLOCK_MONOTONIC.
     fn event(&self, row: Row<'_>, event: Event, ticks: u64);
 
+    /// Called at the end of a fork(2) that took so many ticks, in the parent, by the forking thread, which holds the GIL
+    /// with this index.
+    fn has_forked(&self, gil: usize, ticks: u64);
+
     /// Called in a forked child, which has one thread and no rows yet, before its first event.
     fn forked(&self);
 }
@@ -57,7 +61,7 @@ impl Row<'_> {
     /// Returns the index of the GIL among those of the process; 0 is the GIL under which the meter was started.
     #[inline]
     pub fn gil(&self) -> usize {
-        (self.0.gil() % capacity::GILS as u64) as usize
+        index_of(self.0.gil())
     }
 
     /// Returns the id of the GIL, which no other GIL of the process has had.
@@ -132,6 +136,20 @@ fn pass_on(sink: *const &'static dyn Sink, account: &Account, event: Event, now:
     if account.id() != 0 {
         // SAFETY: a pointer that `set` has stored.
         unsafe { *sink }.event(Row(account), event, now);
+    }
+}
+
+/// Returns the index of the GIL with that id among those of the process.
+#[inline]
+fn index_of(id: u64) -> usize {
+    (id % capacity::GILS as u64) as usize
+}
+
+/// Tells the sink of a fork, in the parent, by the thread that holds the GIL with that id.
+pub(crate) fn has_forked(gil: u64, ticks: u64) {
+    // SAFETY: null, or a pointer that `set` has stored.
+    if let Some(sink) = unsafe { SINK.load(Acquire).as_ref() } {
+        sink.has_forked(index_of(gil), ticks);
     }
 }
 
