@@ -426,7 +426,7 @@ extern "C" {
  * Returns:
  * - BUSY_OK: the meter is running.
  * - BUSY_GIL_NOT_HELD: the calling thread does not hold the GIL; busy_gil_reason() returns details. The meter is
- *   unchanged.
+ *   unchanged. Up to CPython 3.11, this is also the status in a sub-interpreter that another thread has created.
  * - BUSY_GIL_REFUSED: there is no GIL that can be metered; busy_gil_reason() returns the reason. The meter is
  *   unchanged.
  */
@@ -438,6 +438,7 @@ busy_status busy_gil_start(void);
  *
  * GIL: not needed. Other threads may hold the GIL or wait for it.
  * Blocking: only for calls in other threads; see Blocking above.
+ * Cancellation: pthread_cancel() takes effect after the call.
  * Threads: any number of threads may call it at the same time.
  * Signals: a signal handler must not call it.
  *
@@ -469,6 +470,7 @@ busy_status busy_gil_stop(void);
  * Ownership: the caller owns `totals`, `threads` and `needed`; the library does not keep the pointers.
  * GIL: not needed.
  * Blocking: only for calls in other threads; see Blocking above.
+ * Cancellation: pthread_cancel() takes effect after the call.
  * Threads: any number of threads may call it at the same time, each with a `totals` of its own.
  * Signals: a signal handler must not call it.
  *
@@ -517,6 +519,7 @@ busy_status busy_gil_own_thread(struct busy_gil_thread *thread);
  *
  * GIL: not needed.
  * Blocking: only for calls in other threads; see Blocking above.
+ * Cancellation: pthread_cancel() takes effect after the call.
  * Threads: any number of threads may call it at the same time.
  * Signals: a signal handler must not call it.
  *
@@ -535,6 +538,7 @@ busy_status busy_gil_histograms_keep(void);
  * Ownership: the caller owns `histograms`.
  * GIL: not needed.
  * Blocking: only for calls in other threads; see Blocking above.
+ * Cancellation: pthread_cancel() takes effect after the call.
  * Threads: any number of threads may call it at the same time, each with a `histograms` of its own.
  * Signals: a signal handler must not call it.
  *
@@ -559,6 +563,7 @@ busy_status busy_gil_histograms_read(struct busy_gil_histograms *histograms);
  * Ownership: the caller owns `number`.
  * GIL: not needed.
  * Blocking: only for calls in other threads; see Blocking above.
+ * Cancellation: pthread_cancel() takes effect after the call.
  * Threads: any number of threads may call it at the same time. Any thread may use the window.
  * Signals: a signal handler must not call it.
  *
@@ -576,6 +581,7 @@ busy_status busy_gil_window_open(uint32_t *number);
  *
  * GIL: not needed.
  * Blocking: only for calls in other threads; see Blocking above.
+ * Cancellation: pthread_cancel() takes effect after the call.
  * Threads: any number of threads may call it at the same time.
  * Signals: a signal handler must not call it.
  *
@@ -618,6 +624,7 @@ size_t busy_gil_reason(char *text,
  * Ownership: the caller owns `counters`.
  * GIL: not needed.
  * Blocking: only for calls in other threads; see Blocking above.
+ * Cancellation: pthread_cancel() takes effect after the call.
  * Threads: any number of threads may call it at the same time, each with a `counters` of its own.
  * Signals: a signal handler must not call it.
  *
@@ -646,6 +653,7 @@ busy_status busy_gil_counters_read(struct busy_gil_counters *counters);
  * Ownership: the caller owns the object.
  * GIL: not needed.
  * Blocking: only for calls in other threads; see Blocking above.
+ * Cancellation: pthread_cancel() takes effect after the call.
  * Threads: any number of threads may call it at the same time.
  * Signals: a signal handler must not call it.
  *
@@ -714,6 +722,7 @@ busy_status busy_gil_stalls_stop(struct busy_gil_stalls *stalls);
  *
  * GIL: not needed.
  * Blocking: only for calls in other threads; see Blocking above.
+ * Cancellation: pthread_cancel() takes effect after the call.
  * Threads: any number of threads may call it at the same time, each with an object of its own.
  * Signals: a signal handler must not call it.
  *

@@ -13,9 +13,9 @@ pub(crate) fn status(body: impl FnOnce() -> Result<(), busy_status>) -> busy_sta
     }
 }
 
-/// Does what [`status`] does, for a body that may block in a cancellation point (pthreads(7)). The body is not cancelled
-/// there: glibc would unwind the thread through frames of Rust, which abort the process.
-pub(crate) fn status_of_blocking(body: impl FnOnce() -> Result<(), busy_status>) -> busy_status {
+/// Does what [`status`] does, for a body with a cancellation point (pthreads(7)), in which it blocks or uses a file. It is
+/// not cancelled there: glibc would unwind the thread through frames of Rust, which abort the process.
+pub(crate) fn status_uncancelled(body: impl FnOnce() -> Result<(), busy_status>) -> busy_status {
     let before = cancellation::set(cancellation::DISABLE);
     let status = status(body);
     cancellation::set(before);

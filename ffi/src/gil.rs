@@ -156,12 +156,12 @@ pub struct busy_gil_histograms {
 /// Returns:
 /// - BUSY_OK: the meter is running.
 /// - BUSY_GIL_NOT_HELD: the calling thread does not hold the GIL; busy_gil_reason() returns details. The meter is
-///   unchanged.
+///   unchanged. Up to CPython 3.11, this is also the status in a sub-interpreter that another thread has created.
 /// - BUSY_GIL_REFUSED: there is no GIL that can be metered; busy_gil_reason() returns the reason. The meter is
 ///   unchanged.
 #[unsafe(no_mangle)]
 pub extern "C" fn busy_gil_start() -> busy_status {
-    boundary::status_of_blocking(|| {
+    boundary::status_uncancelled(|| {
         register_fork_handlers();
         // A statement of its own: the lock must not be held while the other copy waits for the GIL.
         let other = STATE.lock().forward();
@@ -198,6 +198,7 @@ pub extern "C" fn busy_gil_start() -> busy_status {
 ///
 /// GIL: not needed. Other threads may hold the GIL or wait for it.
 /// Blocking: only for calls in other threads; see Blocking above.
+/// Cancellation: pthread_cancel() takes effect after the call.
 /// Threads: any number of threads may call it at the same time.
 /// Signals: a signal handler must not call it.
 ///
@@ -206,7 +207,7 @@ pub extern "C" fn busy_gil_start() -> busy_status {
 /// - BUSY_GIL_OFF: the meter is not running.
 #[unsafe(no_mangle)]
 pub extern "C" fn busy_gil_stop() -> busy_status {
-    boundary::status(|| {
+    boundary::status_uncancelled(|| {
         let mut state = STATE.lock();
         if let Some(other) = state.unforward() {
             drop(state);
@@ -244,6 +245,7 @@ pub extern "C" fn busy_gil_stop() -> busy_status {
 /// Ownership: the caller owns `totals`, `threads` and `needed`; the library does not keep the pointers.
 /// GIL: not needed.
 /// Blocking: only for calls in other threads; see Blocking above.
+/// Cancellation: pthread_cancel() takes effect after the call.
 /// Threads: any number of threads may call it at the same time, each with a `totals` of its own.
 /// Signals: a signal handler must not call it.
 ///
@@ -264,7 +266,7 @@ pub unsafe extern "C" fn busy_gil_snapshot(
     capacity: usize,
     needed: *mut usize,
 ) -> busy_status {
-    boundary::status(|| {
+    boundary::status_uncancelled(|| {
         if totals.is_null() || (threads.is_null() && capacity != 0) {
             return Err(BUSY_NULL_POINTER);
         }
@@ -335,6 +337,7 @@ pub unsafe extern "C" fn busy_gil_own_thread(thread: *mut busy_gil_thread) -> bu
 ///
 /// GIL: not needed.
 /// Blocking: only for calls in other threads; see Blocking above.
+/// Cancellation: pthread_cancel() takes effect after the call.
 /// Threads: any number of threads may call it at the same time.
 /// Signals: a signal handler must not call it.
 ///
@@ -343,7 +346,7 @@ pub unsafe extern "C" fn busy_gil_own_thread(thread: *mut busy_gil_thread) -> bu
 /// - BUSY_GIL_OFF: the meter is not running.
 #[unsafe(no_mangle)]
 pub extern "C" fn busy_gil_histograms_keep() -> busy_status {
-    boundary::status(|| {
+    boundary::status_uncancelled(|| {
         if let Some(other) = forwarded() {
             return result((other.histograms_keep)());
         }
@@ -360,6 +363,7 @@ pub extern "C" fn busy_gil_histograms_keep() -> busy_status {
 /// Ownership: the caller owns `histograms`.
 /// GIL: not needed.
 /// Blocking: only for calls in other threads; see Blocking above.
+/// Cancellation: pthread_cancel() takes effect after the call.
 /// Threads: any number of threads may call it at the same time, each with a `histograms` of its own.
 /// Signals: a signal handler must not call it.
 ///
@@ -375,7 +379,7 @@ pub extern "C" fn busy_gil_histograms_keep() -> busy_status {
 /// After every status except BUSY_OK, nothing has been written.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn busy_gil_histograms_read(histograms: *mut busy_gil_histograms) -> busy_status {
-    boundary::status(|| {
+    boundary::status_uncancelled(|| {
         if histograms.is_null() {
             return Err(BUSY_NULL_POINTER);
         }
@@ -401,6 +405,7 @@ pub unsafe extern "C" fn busy_gil_histograms_read(histograms: *mut busy_gil_hist
 /// Ownership: the caller owns `number`.
 /// GIL: not needed.
 /// Blocking: only for calls in other threads; see Blocking above.
+/// Cancellation: pthread_cancel() takes effect after the call.
 /// Threads: any number of threads may call it at the same time. Any thread may use the window.
 /// Signals: a signal handler must not call it.
 ///
@@ -412,7 +417,7 @@ pub unsafe extern "C" fn busy_gil_histograms_read(histograms: *mut busy_gil_hist
 /// - BUSY_NULL_POINTER: `number` is NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn busy_gil_window_open(number: *mut u32) -> busy_status {
-    boundary::status(|| {
+    boundary::status_uncancelled(|| {
         if number.is_null() {
             return Err(BUSY_NULL_POINTER);
         }
@@ -439,6 +444,7 @@ pub unsafe extern "C" fn busy_gil_window_open(number: *mut u32) -> busy_status {
 ///
 /// GIL: not needed.
 /// Blocking: only for calls in other threads; see Blocking above.
+/// Cancellation: pthread_cancel() takes effect after the call.
 /// Threads: any number of threads may call it at the same time.
 /// Signals: a signal handler must not call it.
 ///
@@ -448,7 +454,7 @@ pub unsafe extern "C" fn busy_gil_window_open(number: *mut u32) -> busy_status {
 ///   the end of a session closes all windows.
 #[unsafe(no_mangle)]
 pub extern "C" fn busy_gil_window_close(number: u32) -> busy_status {
-    boundary::status(|| {
+    boundary::status_uncancelled(|| {
         if let Some(other) = forwarded() {
             return result((other.window_close)(number));
         }

@@ -56,6 +56,7 @@ pub struct busy_gil_counters {
 /// Ownership: the caller owns `counters`.
 /// GIL: not needed.
 /// Blocking: only for calls in other threads; see Blocking above.
+/// Cancellation: pthread_cancel() takes effect after the call.
 /// Threads: any number of threads may call it at the same time, each with a `counters` of its own.
 /// Signals: a signal handler must not call it.
 ///
@@ -70,7 +71,7 @@ pub struct busy_gil_counters {
 /// After every status except BUSY_OK, nothing has been written.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn busy_gil_counters_read(counters: *mut busy_gil_counters) -> busy_status {
-    boundary::status(|| {
+    boundary::status_uncancelled(|| {
         if counters.is_null() {
             return Err(BUSY_NULL_POINTER);
         }

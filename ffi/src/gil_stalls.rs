@@ -71,6 +71,7 @@ pub struct busy_gil_stall {
 /// Ownership: the caller owns the object.
 /// GIL: not needed.
 /// Blocking: only for calls in other threads; see Blocking above.
+/// Cancellation: pthread_cancel() takes effect after the call.
 /// Threads: any number of threads may call it at the same time.
 /// Signals: a signal handler must not call it.
 ///
@@ -81,7 +82,7 @@ pub struct busy_gil_stall {
 /// - BUSY_NULL_POINTER: `stalls` is NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn busy_gil_stalls_open(threshold_ns: u64, stalls: *mut *mut busy_gil_stalls) -> busy_status {
-    boundary::status(|| {
+    boundary::status_uncancelled(|| {
         if stalls.is_null() {
             return Err(BUSY_NULL_POINTER);
         }
@@ -146,7 +147,7 @@ pub unsafe extern "C" fn busy_gil_stalls_next(
     text: *mut c_char,
     capacity: usize,
 ) -> busy_status {
-    boundary::status_of_blocking(|| {
+    boundary::status_uncancelled(|| {
         if stalls.is_null() || stall.is_null() || (text.is_null() && capacity != 0) {
             return Err(BUSY_NULL_POINTER);
         }
@@ -206,6 +207,7 @@ pub unsafe extern "C" fn busy_gil_stalls_stop(stalls: *mut busy_gil_stalls) -> b
 ///
 /// GIL: not needed.
 /// Blocking: only for calls in other threads; see Blocking above.
+/// Cancellation: pthread_cancel() takes effect after the call.
 /// Threads: any number of threads may call it at the same time, each with an object of its own.
 /// Signals: a signal handler must not call it.
 ///
@@ -214,7 +216,7 @@ pub unsafe extern "C" fn busy_gil_stalls_stop(stalls: *mut busy_gil_stalls) -> b
 /// - BUSY_NULL_POINTER: `stalls` is NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn busy_gil_stalls_close(stalls: *mut busy_gil_stalls) -> busy_status {
-    boundary::status(|| {
+    boundary::status_uncancelled(|| {
         if stalls.is_null() {
             return Err(BUSY_NULL_POINTER);
         }

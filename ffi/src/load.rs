@@ -80,7 +80,7 @@ pub struct busy_load_result {
 /// and BUSY_CANCELLED, `*result` is not written and, except after BUSY_NO_THREADS, no thread was created.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn busy_load(options: *const busy_load_options, result: *mut busy_load_result) -> busy_status {
-    boundary::status_of_blocking(|| {
+    boundary::status_uncancelled(|| {
         if options.is_null() || result.is_null() {
             return Err(BUSY_NULL_POINTER);
         }

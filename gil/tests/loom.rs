@@ -216,7 +216,7 @@ fn an_account_is_used_again_only_by_a_thread_that_begins_after_the_reading() {
         let lists = Arc::new(lock::Lock { is_taken: atomic::AtomicBool::new(false), value: () });
         account.begin(1, 5, 7, 1);
         recorded(&account, &open, &[(100, 110)]);
-        account.ends(&open, 120);
+        account.ends(&open, 120, None);
         let recycling = thread::spawn({
             let (account, open, lists) = (account.clone(), open.clone(), lists.clone());
             move || {

@@ -119,4 +119,18 @@ stop()
 start()
 histograms(0, OFF)
 stop()
+
+# After the creation of another interpreter, too, a thread without the GIL is refused. There PyGILState_Check returns 1.
+try:
+    import _interpreters as interpreters
+except ImportError:
+    try:
+        import _xxsubinterpreters as interpreters
+    except ImportError:
+        interpreters = None
+if interpreters is not None:
+    interpreters.create()
+    assert RELEASED.busy_gil_start() == NOT_HELD, reason()
+    start()
+    stop()
 print("off")

@@ -113,6 +113,18 @@ threading.Timer(0.1, own.stop, [stalls]).start()
 assert own.next(stalls)[0] == CANCELLED and own.next(stalls)[0] == CANCELLED
 own.close(stalls)
 
+# A thread that is being cancelled closes the files of the object first.
+child = os.fork()
+if child == 0:
+    start()
+    stalls = own.open(50 * MS)
+    assert own.next(stalls, 0)[0] == TIMED_OUT
+    libc = ctypes.PyDLL(None)
+    libc.pthread_self.restype = ctypes.c_void_p
+    libc.pthread_cancel(ctypes.c_void_p(libc.pthread_self()))
+    libc._exit(HELD.busy_gil_stalls_close(stalls))
+assert os.waitpid(child, 0)[1] == 0
+
 folder = tempfile.mkdtemp()
 try:
     shutil.copy(sys.argv[1], os.path.join(folder, "second.so"))

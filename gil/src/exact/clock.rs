@@ -1,5 +1,5 @@
-//! The clock of the hooks, in ticks and in nanoseconds: the time stamp counter if it is invariant, otherwise
-//! CLOCK_MONOTONIC.
+//! The clock of the hooks, in ticks and in nanoseconds: the time stamp counter if it is invariant and the kernel has not
+//! found it unstable, otherwise CLOCK_MONOTONIC.
 
 use busy_core::clock::monotonic_ns;
 use busy_core::tsc;
@@ -23,7 +23,17 @@ pub(crate) struct Reading {
 
 /// Returns true if the meter reads the time stamp counter.
 pub fn clock_is_tsc() -> bool {
-    tsc::is_invariant()
+    static IS_TSC: OnceLock<bool> = OnceLock::new();
+    *IS_TSC.get_or_init(|| {
+        let source = std::fs::read_to_string("/sys/devices/system/clocksource/clocksource0/current_clocksource");
+        tsc::is_invariant() && is_of_stable_tsc(source.ok().as_deref())
+    })
+}
+
+/// Returns true unless the kernel's clock source, as far as it is known, is one that it uses only without a stable time
+/// stamp counter (kernel/time/clocksource.c; arch/x86/kernel/hpet.c; drivers/clocksource/acpi_pm.c).
+fn is_of_stable_tsc(source: Option<&str>) -> bool {
+    source.is_none_or(|name| !["hpet", "acpi_pm", "refined-jiffies", "jiffies"].contains(&name.trim()))
 }
 
 /// Returns the current time in ticks.
@@ -40,9 +50,9 @@ pub(crate) fn base() -> Reading {
 /// Takes the reading from which ticks are converted to time, once per process, and waits until it is at least
 /// SHORTEST_BASE_NS old.
 pub(super) fn settle() {
-    USES_TSC.store(tsc::is_invariant(), Ordering::Relaxed);
+    USES_TSC.store(clock_is_tsc(), Ordering::Relaxed);
     let base = base();
-    while tsc::is_invariant() && monotonic_ns() < base.ns + SHORTEST_BASE_NS {
+    while clock_is_tsc() && monotonic_ns() < base.ns + SHORTEST_BASE_NS {
         std::hint::spin_loop();
     }
 }
@@ -104,4 +114,15 @@ pub(crate) fn reading() -> Reading {
     };
     let (_, reading) = (0..5).map(read).min_by_key(|(took, _)| *took).expect("five readings");
     reading
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_of_stable_tsc;
+
+    #[test]
+    fn a_time_stamp_counter_that_the_kernel_avoids_is_not_used() {
+        assert!([None, Some("tsc\n"), Some("kvm-clock\n"), Some("xen")].into_iter().all(is_of_stable_tsc));
+        assert!(!["hpet\n", "acpi_pm\n", "jiffies\n"].into_iter().any(|name| is_of_stable_tsc(Some(name))));
+    }
 }

@@ -1,8 +1,10 @@
 //! The CPython of this process, called through its public functions. They are looked up at run time, so that this
 //! library need not be linked with a libpython.
 
+use super::memory;
 use crate::ended_thread;
 use crate::refusal::Refusal;
+use crate::remote::thread_id_offset;
 use libc::c_void;
 use std::ffi::{CStr, c_char, c_int};
 
@@ -166,7 +168,26 @@ fn holds_gil(version: (u32, u32)) -> bool {
     }
     let check = function!(c"PyGILState_Check", unsafe extern "C" fn() -> c_int);
     // SAFETY: any thread may call it.
-    check.is_some_and(|check| unsafe { check() } != 0)
+    check.is_some_and(|check| unsafe { check() } != 0) && is_current(version)
+}
+
+/// Returns true if the current thread state is the calling thread's, or can't be found out. Once another interpreter was
+/// created, PyGILState_Check returns 1 to every thread (`check_enabled`, Python/pystate.c). Up to 3.11, a thread state is
+/// that of the thread that created it, which may have created an interpreter for another thread.
+fn is_current(version: (u32, u32)) -> bool {
+    let get = function!(c"PyThreadState_GetUnchecked", unsafe extern "C" fn() -> ThreadState)
+        .or_else(|| function!(c"_PyThreadState_UncheckedGet", unsafe extern "C" fn() -> ThreadState));
+    // SAFETY: any thread may call it.
+    let Some(current) = get.map(|get| unsafe { get() }) else { return true };
+    // From 3.12 on, each thread has its own.
+    if version >= (3, 12) || current.is_null() {
+        return !current.is_null();
+    }
+    // SAFETY: any thread may call it.
+    let own = unsafe { libc::pthread_self() } as usize;
+    // If it is another thread's, it may be freed meanwhile.
+    thread_id_offset(version)
+        .is_none_or(|offset| memory::words::<1>(current as usize + offset as usize).is_some_and(|[id]| id == own))
 }
 
 /// Checks that there is a GIL, by calling `sys._is_gil_enabled()` (3.13 on). In builds that are not free-threaded, the

@@ -30,6 +30,8 @@ mod version;
 mod window;
 
 pub use error::RemoteError;
+#[cfg(target_env = "gnu")]
+pub(crate) use offsets::thread_id as thread_id_offset;
 pub use recorder::{Rates, Recorder};
 pub use remote_gil::RemoteGil;
 pub use sample::{Holder, Sample};

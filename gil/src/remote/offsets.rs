@@ -97,6 +97,13 @@ pub(super) fn by_table(major: u8, minor: u8) -> Option<Offsets> {
     Some(Offsets { place, thread: ThreadOffsets { thread_id, native } })
 }
 
+/// Returns the offset of `thread_id`, a pthread_t, in a PyThreadState of CPython 2.7 or 3.6 to 3.12.
+#[cfg(target_env = "gnu")]
+pub(crate) fn thread_id((major, minor): (u32, u32)) -> Option<u64> {
+    let offsets = by_table(u8::try_from(major).ok()?, u8::try_from(minor).ok()?)?;
+    Some(offsets.thread.thread_id)
+}
+
 /// Reads the debug offsets of CPython 3.13 to 3.15 at `runtime`, the address of `_PyRuntime`.
 ///
 /// # Errors

@@ -315,13 +315,15 @@ impl Account {
         }
     }
 
-    /// Records the end of the thread, or of the GIL. A thread that is cancelled ends during its wait. Returns the moment that
-    /// counts, and whether a wait has ended.
-    pub(super) fn ends(&self, open: &Slots, now: u64) -> (u64, bool) {
+    /// Records the end of the thread, or of the GIL. A thread that is cancelled ends during its wait, which does not go on
+    /// after the end of the GIL. Returns the moment that counts, and whether a wait has ended.
+    pub(super) fn ends(&self, open: &Slots, now: u64, end_of_gil: Option<u64>) -> (u64, bool) {
         self.event(open, now, |now, cut| {
-            let has_waited = self.ends_wait(open, cut, now, false);
+            let since = self.now.waits_since.load(Relaxed);
+            let until = end_of_gil.map_or(now, |end| end.min(now)).max(since);
+            let has_waited = self.ends_wait(open, cut, until, false);
             self.ended.store(now, Release);
-            (now, has_waited)
+            (until, has_waited)
         })
     }
 
@@ -544,7 +546,7 @@ mod tests {
     fn a_thread_that_ends_in_its_wait_has_waited() {
         let (open, account) = (Slots::new(), Account::leak(0, 7));
         account.begins_wait_in(&open, 100);
-        account.ends(&open, 150);
+        account.ends(&open, 150, None);
         assert_eq!((account.waits(), account.ended()), ((50, 1, 0), Some(150)));
         account.begin(9, 3, 8, 2);
         assert!(account.is_with(3, 2) && !account.is_with(3, 1) && !account.is_with(0, 2));

@@ -186,7 +186,7 @@ impl Gil {
 
     /// Records the end of the thread of `account`, which may end in a wait.
     pub(super) fn thread_ended(&self, account: &'static Account, open: &Slots, now: u64) {
-        let (moment, has_waited) = account.ends(open, now);
+        let (moment, has_waited) = account.ends(open, now, self.ended());
         if has_waited {
             self.tally.wait_ended(account.session(), moment);
         }

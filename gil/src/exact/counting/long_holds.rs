@@ -4,8 +4,8 @@ use super::single_writer::{Sequence, cells};
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
-/// The number of holds that are kept for a reader.
-const PLACES: usize = 16;
+/// The number of places. A reader finds one hold less, since the next one is written over the oldest.
+const PLACES: usize = 17;
 
 cells! {
     /// A hold that has ended; times in ticks.
@@ -63,8 +63,8 @@ impl LongHolds {
         for number in next.min(written)..written {
             let place = &self.places[number as usize % PLACES];
             let hold = place.sequence.read(|| place.hold.load());
-            // Overwritten meanwhile, or about to be.
-            match hold.filter(|_| self.written() - number <= PLACES as u64) {
+            // Overwritten meanwhile, perhaps by a hold that does not count as written yet.
+            match hold.filter(|_| self.written() - number < PLACES as u64) {
                 Some(hold) => body(hold),
                 None => lost += 1,
             }
@@ -129,7 +129,9 @@ mod tests {
         push(0..2);
         assert_eq!(read(0), (vec![0, 1], 2, 0));
         assert_eq!(read(2), (vec![], 2, 0));
-        push(2..20);
-        assert_eq!(read(2), ((4..20).collect(), 20, 2));
+        push(2..18);
+        assert_eq!(read(2), ((2..18).collect(), 18, 0));
+        push(18..37);
+        assert_eq!(read(18), ((21..37).collect(), 37, 3));
     }
 }

@@ -209,7 +209,7 @@ fn end(account: &'static Account) {
     let now = clock::ticks();
     match GILS.by_id(account.gil()) {
         Some(gil) => gil.thread_ended(account, &OPEN, now),
-        None => _ = account.ends(&OPEN, now),
+        None => _ = account.ends(&OPEN, now, None),
     }
     sink::report(account, Event::Ended, now);
     REGISTRY.leave(account);

@@ -199,7 +199,7 @@ impl GilReading {
             metered: self.metered_since.is_some(),
             at_ns: scale.time(at),
             metered_ns: self.metered_since.map_or(0, |since| scale.ns(self.until.saturating_sub(since.max(from)))),
-            threads: rows.map(|row| row.into_totals(from, at, scale)).collect(),
+            threads: rows.map(|row| row.into_totals(from, self.until, scale)).collect(),
             histograms: self.lengths.map(|[holds, waits]| Histograms { holds, waits }),
             ..GilTotals::default()
         };
@@ -215,8 +215,9 @@ impl Row {
         self.is_old = true;
     }
 
-    fn into_totals(self, from: u64, at: u64, scale: &Scale) -> ThreadTotals {
-        let mut figures = self.figures.up_to(from, at);
+    /// `until` is the end of metering: a thread may wait for a GIL that was destroyed.
+    fn into_totals(self, from: u64, until: u64, scale: &Scale) -> ThreadTotals {
+        let mut figures = self.figures.up_to(from, until);
         figures.subtract(&self.earlier);
         ThreadTotals {
             id: self.id,
@@ -265,6 +266,20 @@ mod tests {
         let [first, second] = &found.threads[..] else { panic!("two threads, {found:?}") };
         assert_eq!((first.id, first.tid, first.holds, first.held_ns), (7, 7, false, 100));
         assert_eq!((second.id, second.tid, second.holds, second.held_ns), (8, 8, true, 50));
+    }
+
+    #[test]
+    fn a_wait_ends_with_its_gil() {
+        let world = World::new();
+        let gil = world.gils.main();
+        let [holder, waiter] = [1, 2].map(|id| world.begin(id, 0, 0));
+        gil.acquired(holder, &world.open, 1000);
+        gil.waits(waiter, &world.open, 1010);
+        gil.destroyed(&world.open, 1050);
+        let found = totals(world, 1, 3000).remove(0);
+        assert_eq!((found.metered_ns, found.held_ns, found.waited_ns), (50, 50, 40));
+        gil.thread_ended(waiter, &world.open, 4000);
+        assert_eq!(totals(world, 1, 5000)[0].waited_ns, 40);
     }
 
     #[test]

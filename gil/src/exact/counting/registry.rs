@@ -305,7 +305,7 @@ mod tests {
         former.begin(1, former.gil(), 1, 7);
         former.begins_wait_in(&world.open, 160);
         let window = world.open.open(1000);
-        former.ends(&world.open, 1500);
+        former.ends(&world.open, 1500, None);
         world.registry.leave(former);
         world.collect();
         let latter = world.begin(2, 1600, 1610);

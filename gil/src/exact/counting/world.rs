@@ -34,7 +34,7 @@ impl World {
 
     /// Ends the thread of `account`.
     pub(super) fn end(&self, account: &'static Account, now: u64) {
-        account.ends(&self.open, now);
+        account.ends(&self.open, now, None);
         self.registry.leave(account);
         self.collect();
     }
