@@ -52,7 +52,7 @@ FUZZ_SECONDS ?= 30
 FUZZ := build/fuzz
 FUZZ_TARGETS := $(basename $(notdir $(wildcard ffi/fuzz/fuzz_targets/*.rs)))
 
-.PHONY: help run test soak check loom sanitizers regrtest bench verdicts production fuzz screenshots wheels deb interpreters generate build install uninstall clean FORCE
+.PHONY: help run test soak check loom sanitizers regrtest bench verdicts production software fuzz screenshots wheels deb interpreters generate build install uninstall clean FORCE
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -69,8 +69,8 @@ test: build $(VENV)/ready-to-check ## run all tests: Rust, C, Python, the comman
 	$(LIBCLANG) cargo test --release --workspace --no-fail-fast
 	PYTHONPATH=$(RELEASE)/python $(TOOL)/pytest
 
-soak: build ## kill the lab, its supervisor or both 500 times at random moments (KILLS=...); takes ten minutes
-	BUSY_KILLS=$(KILLS) cargo test --release --test command killing_lab_supervisor_or_both -- --nocapture
+soak: build ## kill the lab, its supervisor or both, and recordings, 500 times at random moments (KILLS=...); takes 20 minutes
+	BUSY_KILLS=$(KILLS) cargo test --release --test command killing_ -- --nocapture
 
 check: build $(VENV)/ready-to-check ## check formatting, lints, stubs, and that the ABI is the committed one
 	cargo fmt --all --check
@@ -89,7 +89,7 @@ sanitizers: build ## run the GIL meter under ThreadSanitizer and valgrind, in a 
 	BUSY_TSAN=1 cargo test --release --test sanitizers -- --nocapture
 
 # Not part of `make test`: it takes some eight minutes for each interpreter. ARGS="-p 3.13 -t test_threading" selects.
-regrtest: build ## run CPython's own tests with and without the GIL meter and compare each, on every CPython (ARGS="-p 3.13")
+regrtest: build ## run CPython's own tests with and without the GIL meter and compare each, on every CPython (ARGS="-p 3.13 --record")
 	$(PYTHON) tests/regrtest/run.py $(RELEASE)/busy $(RELEASE)/libbusy.so build/regrtest $(ARGS)
 
 bench: build $(BENCH)/venv/ready ## compare busy with its peers (ARGS=calls for one group; see docs/bench.md)
@@ -100,7 +100,7 @@ bench: build $(BENCH)/venv/ready ## compare busy with its peers (ARGS=calls for 
 loom: ## run the accounts of the GIL meter in all orders of their memory accesses
 	RUSTFLAGS='--cfg loom' LOOM_MAX_PREEMPTIONS=3 cargo test --release -p busy-gil-meter --test loom --target-dir build/loom
 
-verdicts: build $(BENCH)/venv/ready ## count wrong verdicts on 90 known calls, TIMES (20) each, with and without load
+verdicts: build $(BENCH)/venv/ready ## count wrong verdicts on 93 known calls, TIMES (20) each, with and without load
 	$(PYTHON) -m pip --python $(BENCH)/venv/bin/python install --quiet -r benches/requirements-verdicts.txt
 	$(BENCH)/venv/bin/python -B benches/python/verdicts.py $(RELEASE)/libbusy.so $(TIMES) 0 1 3
 
@@ -112,6 +112,11 @@ production: build $(BENCH)/venv/ready ## measure how exact, how soon and how cos
 	$(PRODUCTION)/loop_delay.py
 	$(PRODUCTION)/stall_log.py
 	$(PRODUCTION)/services.py $(RELEASE)/busy
+
+software: build $(BENCH)/venv/ready ## record programs that use well-known packages, and compare each with the same program alone
+	$(PYTHON) -m pip --python $(BENCH)/venv/bin/python install --quiet -r benches/requirements-verdicts.txt \
+		-r benches/requirements-production.txt -r tests/software/requirements.txt
+	$(BENCH)/venv/bin/python -B tests/software/run.py $(RELEASE)/busy
 
 screenshots: build $(VENV)/ready-to-check ## make the pictures of docs/images, with the Chromium on PATH
 	$(TOOL)/python docs/screenshots.py $(RELEASE)/busy "$$(command -v chromium || command -v google-chrome)"

@@ -37,10 +37,19 @@ const EXPERIMENTS: [&str; 14] = [
     "interpreters",
 ];
 
+/// Returns the number in an environment variable.
+fn number(name: &str) -> Option<u64> {
+    env::var(name).ok().map(|text| text.parse().expect(name))
+}
+
+/// Returns the number of kills of a test.
+pub fn kills() -> u64 {
+    number("BUSY_KILLS").unwrap_or(12)
+}
+
 #[test]
 fn killing_lab_supervisor_or_both_leaves_no_process_or_partial_file() {
-    let number = |name: &str| env::var(name).ok().map(|text| text.parse::<u64>().expect(name));
-    let kills = number("BUSY_KILLS").unwrap_or(12);
+    let kills = kills();
     let seed = number("BUSY_KILLS_SEED").unwrap_or_else(|| fastrand::u64(..1 << 48));
     println!("BUSY_KILLS={kills} BUSY_KILLS_SEED={seed}");
 

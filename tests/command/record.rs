@@ -264,12 +264,12 @@ fn folders(pid: u32) -> Vec<PathBuf> {
 
 #[test]
 fn killing_the_program_or_the_recorder_leaves_a_readable_file_and_nothing_in_shared_memory() {
-    const KILLS: u64 = 12;
+    let kills = crate::kills::kills();
     let text = "import threading, time\n\
                 def work():\n    for _ in range(5000): time.sleep(0.0005)\n\
                 for _ in range(3): threading.Thread(target=work).start()\n";
     let mut readable = 0;
-    for seed in 0..KILLS {
+    for seed in 0..kills {
         let sandbox = Sandbox::new();
         let path = sandbox.path("r.busy");
         let child = sandbox.spawn(&["record", "-o", path.to_str().unwrap(), "--", &real_python(), "-c", text]);
@@ -299,7 +299,7 @@ fn killing_the_program_or_the_recorder_leaves_a_readable_file_and_nothing_in_sha
             Err(FileError::Empty(_) | FileError::NoRecording(_) | FileError::Unreadable(..)) => {}
         }
     }
-    assert!(readable > KILLS / 2, "only {readable} of {KILLS} recordings are readable");
+    assert!(readable > kills / 2, "only {readable} of {kills} recordings are readable");
 }
 
 /// Returns true if the process is the command itself.

@@ -1,10 +1,11 @@
 """Runs CPython's own tests with the GIL meter running from start to end, beside the same tests without the meter, and
 compares the outcome of each test.
 
-python tests/regrtest/run.py BUSY LIBBUSY FOLDER [-p VERSION]... [-t FILE]...
+python tests/regrtest/run.py BUSY LIBBUSY FOLDER [-p VERSION]... [-t FILE]... [--record]
 
 BUSY is the command, which finds the interpreters; FOLDER receives the logs and results.json. Every CPython from 3.8 to
-3.15 that has its tests (the package `test`) is used, or those named by -p. The exit code is 1 if a test fails with the
+3.15 that has its tests (the package `test`) is used, or those named by -p. With --record, the tests run under
+`busy record` instead, which meters their child processes as well. The exit code is 1 if a test fails with the
 meter that never fails without it, or if the meter did not run.
 
 A test whose outcomes differ is run again five times in each way. If it then fails with the meter, and never without,
@@ -21,6 +22,7 @@ import signal
 import subprocess
 import sys
 import time
+import typing
 import xml.etree.ElementTree
 
 SUITE = (
@@ -44,14 +46,22 @@ ENDED = "(the process)"
 EXITS = {0: "ok", 4: "no tests ran"}
 
 
+class Meter(typing.NamedTuple):
+    """What meters the tests: libbusy in their process, or the command `busy` from outside, if it is to record them."""
+
+    libbusy: pathlib.Path
+    recorder: pathlib.Path | None
+
+
 class Run:
     """One file of tests in one interpreter, with the meter on or off."""
 
-    def __init__(self, python, libbusy, folder, file, way, only=()):
+    def __init__(self, python, meter, folder, file, way, only=()):
         self._folder = folder / f"{python['name']}-{file}-{way}"
         self._folder.mkdir(parents=True, exist_ok=True)
         self._xml, self._log = self._folder / "junit.xml", self._folder / "meter.log"
-        for old in (self._xml, self._log):
+        self._recorded = self._folder / "recorded.json"
+        for old in (self._xml, self._log, self._recorded):
             old.unlink(missing_ok=True)
         self._mark = f"{os.getpid()}-{python['name']}-{file}-{way}-{time.monotonic_ns()}"
         self._environment = {
@@ -60,15 +70,17 @@ class Run:
             "LANG": "C.UTF-8",
             "PYTHONPATH": str(SITE),
             "PYTHONDONTWRITEBYTECODE": "1",
-            "BUSY_REGRTEST_LIBBUSY": str(libbusy),
-            "BUSY_REGRTEST_METER": way,
+            "BUSY_REGRTEST_LIBBUSY": str(meter.libbusy),
+            "BUSY_REGRTEST_METER": "off" if meter.recorder else way,
             "BUSY_REGRTEST_LOG": str(self._log),
             "BUSY_REGRTEST_RUN": self._mark,
         }
         self._command = [python["path"], "-m", "test", "-v", "--junit-xml", str(self._xml)]
         self._command += ["-i", IGNORED[file]] if file in IGNORED else []
         self._command += [word for name in only for word in ("-m", name)] + [file]
-        self.on = way == "on"
+        if meter.recorder and way == "on":
+            output = ["--output", self._folder / "recorded.busy", "--json", self._recorded]
+            self._command = [meter.recorder, "record", *output, "--", *self._command]
 
     def outcomes(self):
         """Runs the tests and returns their outcomes by name."""
@@ -84,7 +96,9 @@ class Run:
             )
             try:
                 code = process.wait(TIMEOUT_S)
-                ended = f"signal {-code}" if code < 0 else EXITS.get(code, "failed")
+                # As a shell does, `busy record` adds 128 to the signal that ended its program.
+                number = -code if code < 0 else code - 128
+                ended = f"signal {number}" if number > 0 else EXITS.get(code, "failed")
             except subprocess.TimeoutExpired:
                 ended = f"over {TIMEOUT_S} s"
             finally:
@@ -104,6 +118,9 @@ class Run:
 
     def metered(self):
         """Returns how many processes started the meter, and the number that could not."""
+        if self._recorded.exists():
+            processes = json.loads(self._recorded.read_text())["results"][0]["processes"]
+            return len(processes), sum("held_share" in process.get("missing", {}) for process in processes)
         lines = self._log.read_text().split("\n")[:-1] if self._log.exists() else []
         return len(lines), sum(not line.endswith(" 0") for line in lines)
 
@@ -130,9 +147,9 @@ def has(pid, mark):
         return False
 
 
-def both(python, libbusy, folder, file, only=()):
+def both(python, meter, folder, file, only=()):
     """Runs a file with and without the meter at the same time. Returns the runs and their outcomes."""
-    runs = [Run(python, libbusy, folder, file, way, only) for way in WAYS]
+    runs = [Run(python, meter, folder, file, way, only) for way in WAYS]
     with concurrent.futures.ThreadPoolExecutor() as pool:
         try:
             return runs, list(pool.map(Run.outcomes, runs))
@@ -147,10 +164,10 @@ def bad(outcome):
     return outcome not in ("ok", "skipped", "no tests ran")
 
 
-def compare(python, libbusy, folder, file):
+def compare(python, meter, folder, file):
     """Returns the report of one file in one interpreter."""
     began = time.monotonic()
-    runs, (off, on) = both(python, libbusy, folder, file)
+    runs, (off, on) = both(python, meter, folder, file)
     processes, refused = runs[1].metered()
     seen = {name: [[off.get(name, "absent")], [on.get(name, "absent")]] for name in {*off, *on}}
     doubtful = sorted(name for name, (without, metered) in seen.items() if without != metered)
@@ -160,7 +177,7 @@ def compare(python, libbusy, folder, file):
         # Without its results, only the whole file can be run again.
         whole = ENDED in doubtful and (len(off) == 1 or len(on) == 1)
         only = () if whole else [name for name in doubtful if name != ENDED]
-        _, results = both(python, libbusy, folder / "again", file, only)
+        _, results = both(python, meter, folder / "again", file, only)
         for name in doubtful:
             for outcomes, result in zip(seen[name], results, strict=True):
                 outcomes.append(result.get(name, "absent"))
@@ -229,19 +246,21 @@ def main():
     parser.add_argument(
         "-t", dest="files", action="append", metavar="FILE", help="[default: the whole suite]"
     )
+    parser.add_argument("--record", action="store_true", help="run the tests under `busy record`")
     arguments = parser.parse_args()
     # Ends the tests, as Ctrl-C does.
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
-    libbusy, folder = arguments.libbusy.resolve(), arguments.folder.resolve()
+    busy, folder = arguments.busy.resolve(), arguments.folder.resolve()
+    meter = Meter(arguments.libbusy.resolve(), busy if arguments.record else None)
     files, reports, skipped = arguments.files or SUITE, [], collections.defaultdict(list)
     heading = ("python", "file", "tests", "fail off", "fail on", "process ended", "s", "outcomes")
     print("{:9} {:24} {:>6} {:>8} {:>8}  {:20} {:>6}  {}".format(*heading), flush=True)
-    for python in pythons(arguments.busy.resolve(), arguments.pythons):
+    for python in pythons(busy, arguments.pythons):
         lacking = missing(python, files)
         skipped[python["name"]] = lacking
         for file in files:
             if file not in lacking:
-                reports.append(compare(python, libbusy, folder, file))
+                reports.append(compare(python, meter, folder, file))
                 show(reports[-1])
                 (folder / "results.json").write_text(json.dumps(reports, indent=1))
     for file, pattern in IGNORED.items():
