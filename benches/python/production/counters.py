@@ -3,10 +3,11 @@
 python counters.py LIBRARY [SECONDS]
 
 64 native threads that come and go hold and release the GIL for known times, while three readers call busy.counters()
-1,000 times per second together, five times in a row: where in its microseconds a hand-over of the GIL was is not known,
-so with fewer of them the truth is more certain. LIBRARY is c/gil_threads.c, compiled. Prints how far the sums are from
-the truth, whether any figure fell, and for what share of the time the readings held the GIL. The same threads without
-the reading are the control.
+1,000 times per second together. Where in its microseconds a hand-over of the GIL was is not known. So the holds are
+long, the readers read many times in a row, and the switch interval is long: no thread asks for the GIL, which would
+make the holder wait for the mutex of the GIL, and then for the hand-over. LIBRARY is c/gil_threads.c, compiled. Prints
+how far the sums are from the truth, whether any figure fell, and for what share of the time the readings held the GIL.
+The same threads without the reading are the control.
 """
 
 import ctypes
@@ -19,9 +20,10 @@ from collections.abc import Callable
 import busy
 
 PLACES = 64
-HOLD_NS, PERIOD_NS, HOLDS = 3_000_000, 500_000_000, 2
-# Five readings in 15 ms. The pause is shorter, since a reader waits for the GIL as well.
-READERS, READINGS, READER_PAUSE_NS = 3, 5, 13_700_000
+HOLD_NS, PERIOD_NS, HOLDS = 15_000_000, 2_000_000_000, 2
+SWITCH_INTERVAL_S = 60
+# 25 readings in 70 ms. The pause is shorter, since a reader waits for the GIL as well.
+READERS, READINGS, READER_PAUSE_NS = 3, 25, 35_000_000
 FIGURES = "metered_s", "held_s", "waited_s", "acquisitions", "forced_drops"
 
 
@@ -83,6 +85,7 @@ def held_share(readers: list[Reader], elapsed_s: float) -> float:
 
 
 def main(library: str, seconds: str = "60") -> None:
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
     busy.counters()
     control, _, (control_s, *_) = measure(library, float(seconds) / 3, lambda: None)
     readers, places, (elapsed_s, held_s, waited_s) = measure(library, float(seconds), busy.counters)
