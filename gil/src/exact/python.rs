@@ -185,9 +185,9 @@ fn is_current(version: (u32, u32)) -> bool {
     }
     // SAFETY: any thread may call it.
     let own = unsafe { libc::pthread_self() } as usize;
-    // If it is another thread's, it may be freed meanwhile.
+    // If it is another thread's, it may be freed meanwhile; and the process may not be allowed to read itself.
     thread_id_offset(version)
-        .is_none_or(|offset| memory::words::<1>(current as usize + offset as usize).is_some_and(|[id]| id == own))
+        .is_none_or(|offset| memory::words::<1>(current as usize + offset as usize).is_none_or(|[id]| id == own))
 }
 
 /// Checks that there is a GIL, by calling `sys._is_gil_enabled()` (3.13 on). In builds that are not free-threaded, the
