@@ -120,7 +120,9 @@ class Run:
         """Returns how many processes started the meter, and the number that could not."""
         if self._recorded.exists():
             processes = json.loads(self._recorded.read_text())["results"][0]["processes"]
-            return len(processes), sum("held_share" in process.get("missing", {}) for process in processes)
+            # One that was killed at its start has no figures.
+            unrecorded = [process for process in processes if "held_share" in process.get("missing", {})]
+            return len(processes), sum(process["ended"] != "abrupt" for process in unrecorded)
         lines = self._log.read_text().split("\n")[:-1] if self._log.exists() else []
         return len(lines), sum(not line.endswith(" 0") for line in lines)
 
