@@ -69,7 +69,7 @@ test: build $(VENV)/ready-to-check ## run all tests: Rust, C, Python, the comman
 	$(LIBCLANG) cargo test --release --workspace --no-fail-fast
 	PYTHONPATH=$(RELEASE)/python $(TOOL)/pytest
 
-soak: build ## kill the lab, its supervisor or both, and recordings, 500 times at random moments (KILLS=...); takes 20 minutes
+soak: build ## kill the lab, its supervisor or both, and recordings, 500 times each at random moments (KILLS=...)
 	BUSY_KILLS=$(KILLS) cargo test --release --test command killing_ -- --nocapture
 
 check: build $(VENV)/ready-to-check ## check formatting, lints, stubs, and that the ABI is the committed one
@@ -104,7 +104,7 @@ verdicts: build $(BENCH)/venv/ready ## count wrong verdicts on 93 known calls, T
 	$(PYTHON) -m pip --python $(BENCH)/venv/bin/python install --quiet -r benches/requirements-verdicts.txt
 	$(BENCH)/venv/bin/python -B benches/python/verdicts.py $(RELEASE)/libbusy.so $(TIMES) 0 1 3
 
-production: build $(BENCH)/venv/ready ## measure how exact, how soon and how costly the tools of docs/production.md are; nine minutes
+production: build $(BENCH)/venv/ready ## measure how exact, how soon and how costly the tools of docs/production.md are; eleven minutes
 	$(PYTHON) -m pip --python $(BENCH)/venv/bin/python install --quiet -r benches/requirements-production.txt
 	cc -O2 -shared -fPIC -pthread -o $(BENCH)/libgil_threads.so benches/c/gil_threads.c
 	$(PRODUCTION)/counters.py $(BENCH)/libgil_threads.so

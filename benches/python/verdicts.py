@@ -8,7 +8,7 @@ longest holds and stalls are far from all those of the first number of spinners,
 without being marked as upper bounds. All those, not their median: a virtual machine's cores become slower and faster,
 as no clock shows, and two spinners slow down the other thread of a core. The calls that sleep with the GIL held last
 as long on any core. The exit code is 1 if a verdict was wrong, or if too many were inconclusive. With TIMES 20 it takes
-25 minutes for 0 and 1 spinners and 40 for 3, so CI does not run it.
+half an hour for 0 and 1 spinners and more than an hour for 3, so CI does not run it.
 """
 
 import array

@@ -234,7 +234,7 @@ def having(mark):
 
 
 def compare(busy, program):
-    """Runs a program in both ways. Returns what differs."""
+    """Runs a program in both ways. Returns what differs, and how many processes were recorded."""
     outcomes = []
     for recorded in (False, True):
         with tempfile.TemporaryDirectory() as name:

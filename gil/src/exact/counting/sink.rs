@@ -145,7 +145,7 @@ fn index_of(id: u64) -> usize {
     (id % capacity::GILS as u64) as usize
 }
 
-/// Tells the sink of a fork, in the parent, by the thread that holds the GIL with that id.
+/// Reports a fork, in the parent, by the thread that holds the GIL with that id.
 pub(crate) fn has_forked(gil: u64, ticks: u64) {
     // SAFETY: null, or a pointer that `set` has stored.
     if let Some(sink) = unsafe { SINK.load(Acquire).as_ref() } {
@@ -153,7 +153,7 @@ pub(crate) fn has_forked(gil: u64, ticks: u64) {
     }
 }
 
-/// Tells the sink of a fork, in the child.
+/// Reports a fork, in the child.
 pub(crate) fn forked() {
     // SAFETY: null, or a pointer that `set` has stored.
     if let Some(sink) = unsafe { SINK.load(Acquire).as_ref() } {
