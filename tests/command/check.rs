@@ -152,34 +152,36 @@ fn a_statement_that_raises_crashes_or_exceeds_a_bound_is_a_failed_row() {
         ("import os\nwhile True: os.fork()", "more than 64 processes"),
         (
             "x = []\nwhile True: x = [x]",
-            "did not end within 6 s and was killed, during the first call of the statement",
+            "did not end within 10 s and was killed, during the first call of the statement",
         ),
         (
-            "import time; time.sleep(2.5)",
-            "within 6 s and was killed, after the first call of the statement, which took 2.5",
+            "import time; again = time.sleep(1000 if 'again' in globals() else 0.1)",
+            "within 10 s and was killed, after the first call of the statement, which took 1",
         ),
         (
             "import faulthandler, os, signal; faulthandler.enable(); os.kill(os.getpid(), 11)",
             "stderr: Fatal Python error",
         ),
-        ("import os, signal; os.kill(os.getpid(), signal.SIGSTOP)", "did not end within 6 s"),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGSTOP)", "did not end within 10 s"),
         ("import sys; sys.stdout.close(); raise ValueError('late')", "the statement raised ValueError: late"),
         ("print('{\"metrics\": {\"verdict\": \"releases\"}}'); 1 / 0", "the statement raised ZeroDivisionError"),
     ] {
-        let timeout = if reason.contains("within 6 s") || reason.contains("first call") { "6s" } else { "60s" };
+        let timeout = if reason.contains("within 10 s") { "10 s" } else { "60s" };
         let (row, code) = check(&[statement, "--timeout", timeout]);
+        let given = row["reason"].as_str().unwrap();
+        assert!(given.contains(reason), "{statement}: {given}");
         assert_eq!((row["status"].as_str(), row["verdict"].as_str(), code), (Some("failed"), None, 1), "{row:#}");
-        assert!(row["reason"].as_str().unwrap().contains(reason), "{statement}: {row:#}");
+        if reason.contains("after the first call") {
+            assert!(given.contains("calls the statement 3 to 12 times"), "{given}");
+        }
     }
-    let (row, _) = check(&["import time; time.sleep(2.5)", "--timeout", "6 s"]);
-    assert!(row["reason"].as_str().unwrap().contains("calls the statement 3 to 12 times"), "{row:#}");
     for (setup, reason) in [
         ("raise ValueError('in vain')", "the setup raised ValueError: in vain (setup:1)"),
         ("raise SystemExit(3)", "the setup raised SystemExit: 3 (setup:1)"),
         ("import os; os._exit(3)", "it exited with 3, during the setup"),
-        ("while True: pass", "it did not end within 6 s and was killed, during the setup. Raise --timeout"),
+        ("while True: pass", "it did not end within 10 s and was killed, during the setup. Raise --timeout"),
     ] {
-        let (row, code) = check(&["-s", setup, "pass", "--timeout", "6"]);
+        let (row, code) = check(&["-s", setup, "pass", "--timeout", "10"]);
         assert_eq!((row["status"].as_str(), code), (Some("failed"), 1));
         assert!(row["reason"].as_str().unwrap().starts_with(reason), "{setup}: {row:#}");
     }
