@@ -232,7 +232,7 @@ def test_a_run_delay_that_fell_into_the_holds_for_certain_is_no_part_of_the_held
 
 def test_a_hold_that_may_be_nothing_but_run_delay_is_not_one_piece():
     row = Row(held=20 * MS)
-    sample = _verdict._Sample(0.02, [_verdict._Part(row, 0.03, 0.0)], 0.0, 0, (0.0, 0.02))
+    sample = _verdict._Sample(0.02, [_verdict._Part(row, 0.03, 0.0)], 0.0, 0, (0.0, 0.02), 1, [None, None])
     assert not sample.is_in_one_piece()
 
 
@@ -248,20 +248,19 @@ def test_a_verdict_that_other_processes_prevent_is_marked(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("own", "theirs", "least"),
-    [(0, [0], 0.03), (0, [20 * MS], 0.01), (20 * MS, [0], 0.01), (0, [20 * MS, 15 * MS], 0)],
+    ("own", "theirs", "least"), [(0, 0, 0.03), (0, 20 * MS, 0.01), (20 * MS, 0, 0.01), (0, 35 * MS, 0)]
 )
 def test_the_bounds_of_a_stall_differ_by_the_run_delays(own, theirs, least):
     prober = _background.Prober(None, set(), 0)
-    prober.round_ended((0.0, {}, 0.0), (0.031, {}, 0.031), 30 * MS, 30 * MS, own, theirs, 1)
+    prober.round_ended(0.0, 0.031, 30 * MS, 30 * MS, own, theirs, 1)
     assert (prober.stall, prober.least_stall) == (pytest.approx(0.03), pytest.approx(least))
 
 
 def test_several_holds_in_a_round_are_not_one_long_hold():
     prober = _background.Prober(None, set(), 0)
-    prober.round_ended((0.0, {}, 0.0), (0.005, {}, 0.005), 5 * MS, 5 * MS, 0, [0], 1)
+    prober.round_ended(0.0, 0.005, 5 * MS, 5 * MS, 0, 0, 1)
     # The prober had no core when the GIL was free for a moment.
-    prober.round_ended((0.0, {}, 0.0), (0.012, {}, 0.012), 12 * MS, 12 * MS, 1 * MS, [0], 2)
+    prober.round_ended(0.0, 0.012, 12 * MS, 12 * MS, 1 * MS, 0, 2)
     assert (prober.hold, prober.least_hold) == (pytest.approx(0.012), pytest.approx(0.005))
 
 
@@ -279,7 +278,7 @@ def test_a_wait_over_several_calls_is_no_lower_bound_of_the_stall_by_one(monkeyp
 
     monkeypatch.setattr(_verdict, "Prober", Waited)
     found = verdict(
-        FakeMeter(Row(held=10 * MS, longest=10 * MS), elapsed=10 * MS, requested=1), call, patience=0.1
+        FakeMeter(Row(held=10 * MS, longest=10 * MS), elapsed=10 * MS, requested=10), call, patience=0.1
     )
     assert found["longest_stall_s"] == pytest.approx(0.0095), found
     assert found["lower_bounds"]["longest_stall_s"] == pytest.approx(0.006), found
@@ -327,6 +326,66 @@ def test_a_contender_without_a_core_proves_nothing(monkeypatch):
     )
     found = verdict(FakeMeter(Row(held=20 * MS), requested=1), call)
     assert found["verdict"] == "inconclusive", found
+
+
+def test_a_wait_for_a_holder_without_a_core_proves_nothing(monkeypatch):
+    """The call held the GIL in one piece, and the contender waited all the time; but the call had no core for nearly
+    half of it, and can't drop the GIL then."""
+    set_run_delay_of_the_caller(monkeypatch, iter(range(0, 10**12, 9 * MS)))
+    found = verdict(FakeMeter(Row(held=20 * MS), requested=1), call, patience=0.2)
+    assert found["verdict"] == "inconclusive", found
+
+
+class Turn:
+    """A turn of the contender, in milliseconds: from when to when, what CPU time the holder had at both, and for how
+    long it had held the GIL in all."""
+
+    def __init__(self, began, ended, before, after, held):
+        self.began, self.ended = began, ended
+        self.before, self.after = {1: before}, {} if after is None else {1: after}
+        self.held = {} if held is None else {1: held * MS}
+
+
+@pytest.mark.parametrize(
+    ("turns", "longest", "total"),
+    [
+        ([], 8, 8),
+        # Pieces of 2, 3 and 3 ms; all but nothing during the turns.
+        ([Turn(2, 2.5, 2, 2, 2), Turn(6, 6.5, 5, 5, 5)], 3, 8),
+        # The contender lost the GIL in its turn: what the holder did then may be one hold.
+        ([Turn(2, 7, 2, 7, 2)], 5, 3),
+        # Between two turns, the holder used 4 ms of CPU time, but held the GIL for 1 ms: otherwise it waited.
+        ([Turn(1, 2, 1, 1, 1), Turn(6, 7, 5, 5, 2)], 3, 5),
+        # A turn before the call does not count; one that has begun before it does from then on; and one that has not
+        # ended belongs to the contender until the call ends.
+        ([Turn(-5, -4, -3, -3, 0), Turn(-1, 1, -1, 1, 0), Turn(7, float("inf"), 6, None, None)], 5, 5),
+    ],
+)
+def test_the_turns_of_the_contender_divide_the_cpu_time_of_a_call(turns, longest, total):
+    """A call from 0 to 10 ms, which used 8 ms of CPU time."""
+    contender = _background.Contender(None, None, 0)
+    contender._turns = turns
+    scaled = [(0, 0.0), (10, 0.008)]
+    for turn in turns:
+        turn.before, turn.after = (
+            {tid: time / 1e3 for tid, time in times.items()} for times in (turn.before, turn.after)
+        )
+    found = contender.cpu_pieces_between(*scaled, 1)
+    assert found == (pytest.approx(longest / 1e3), pytest.approx(total / 1e3))
+
+
+@pytest.mark.parametrize(("cpu_s", "word"), [(0.018, "yields"), (0.001, "inconclusive")])
+def test_pieces_of_cpu_time_prove_that_the_call_yields_however_large_its_run_delay(monkeypatch, cpu_s, word):
+    """The call held the GIL for 40 ms, of which it had no core for 20. In the second case it slept for 19 of the rest,
+    perhaps in one piece."""
+    set_run_delay_of_the_caller(monkeypatch, iter(range(0, 10**12, 20 * MS)))
+    cpu_times = itertools.count(0, cpu_s)
+    monkeypatch.setattr(_verdict, "cpu_time", lambda tid: next(cpu_times))
+    monkeypatch.setattr(
+        _background.Contender, "cpu_pieces_between", lambda self, start, end, tid: (0.1 * cpu_s, cpu_s)
+    )
+    found = verdict(FakeMeter(Row(held=40 * MS), elapsed=40 * MS, requested=1), call, patience=0.2)
+    assert found["verdict"] == word, found
 
 
 @pytest.mark.parametrize(("stolen_from", "word"), [(0, "inconclusive"), (2, "partly")])

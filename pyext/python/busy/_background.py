@@ -5,7 +5,9 @@ Serves CPython 2.7 and 3.x, and needs only the standard library.
 """
 
 import io
+import itertools
 import os
+import struct
 import sys
 import time
 
@@ -13,6 +15,9 @@ try:
     from thread import start_new_thread
 except ImportError:
     from _thread import start_new_thread
+
+_TIME_SLICE_NS = 100000  # the shortest that Linux grants
+_SCHED_SETATTR = 314  # syscall(2); the meter supports x86-64 only
 
 clock = getattr(time, "perf_counter", time.time)
 sleep = time.sleep
@@ -93,6 +98,15 @@ class RunDelays(object):
             file.close()
 
 
+def cpu_time(tid):
+    """The CPU time of a thread of this process, in seconds; None if the thread has ended, or if this Python can't read
+    it. The number of its clock is the one that pthread_getcpuclockid(3) returns."""
+    try:
+        return time.clock_gettime(~tid << 3 | 6)
+    except (AttributeError, EnvironmentError):
+        return None
+
+
 def run_delays_of_all():
     """Returns the run delay of each thread of this process, or none where the kernel does not list them (proc(5))."""
     try:
@@ -169,37 +183,43 @@ class Prober(BackgroundThread):
     def begin(self):
         self.tid = self._meter.tid()
         self._others.add(self.tid)
-        _minimize_timer_slack()
-        self._delays, self._before = RunDelays(), self._read()
-        self._holders = set(self._before[2])
-        self._first = run_delays_of_all()
-        self._since = (clock(), self._read_delays(), clock())
+        _wake_on_time()
+        self._delays, self._holders = RunDelays(), set(self._read()[2])
+        self._first, self._last_delay = run_delays_of_all(), 0
+        at, self._before = clock(), self._read()
+        self._since = (at, self._read_delays(), clock())
 
     def work(self):
         sleep(self._pause)
-        now, before = self._read(), self._before
+        self.look()
+
+    def look(self):
+        at, now, before = clock(), self._read(), self._before
         waited, held, releases = (now[index] - before[index] for index in (0, 1, 3))
         self._holders.update(now[2])
         self._before = now
         if waited > self.SHORT_NS or clock() - self._since[2] > self.LONG_S:
-            now = (clock(), self._read_delays(), clock())
+            now = (at, self._read_delays(), clock())
             # A thread that holds the GIL for the first time was not read when this round began: its run delay in this
             # round is at most what it gained since the prober began.
             first = self._first
             delays = dict(
                 (tid, delay - self._since[1].get(tid, first.get(tid, 0))) for tid, delay in now[1].items()
             )
-            own = delays.pop(self.tid)
-            self.round_ended(self._since, now, waited, held, own, list(delays.values()), releases)
+            # The last reading took a while: it releases the GIL. A wait or a hold during it belongs to this round, but
+            # its run delay may belong to the round before.
+            unread = min(self._last_delay, int((self._since[2] - self._since[0]) * 1e9))
+            self._last_delay = sum(delays.values())
+            own = delays.pop(self.tid) + unread
+            self.round_ended(self._since[0], now[0], waited, held, own, sum(delays.values()), releases)
             self._since = now
         else:
             self.hold = max(self.hold, held / 1e9)
 
     def round_ended(self, began, ended, waited, held, own, theirs, releases):
-        """Records a round, in nanoseconds: how long this thread waited for the GIL and the others held it, the run
-        delays of this thread and of the others, and how often the others released the GIL. `began` and `ended` are
-        readings of the run delays, each between the times just before and just after it."""
-        stall, delay = min(waited, held), own + sum(theirs)
+        """Records a round, from `began` to `ended`: for how many nanoseconds this thread waited for the GIL and the
+        others held it, the run delays of this thread and of the others, and how often the others released the GIL."""
+        stall, delay = min(waited, held), own + theirs
         self.stall, self.least_stall = (
             max(self.stall, stall / 1e9),
             max(self.least_stall, (stall - delay) / 1e9),
@@ -207,7 +227,7 @@ class Prober(BackgroundThread):
         self.hold = max(self.hold, held / 1e9)
         if releases <= 1:
             self.least_hold = max(self.least_hold, (held - delay) / 1e9)
-        self.delay += sum(theirs) / 1e9
+        self.delay += theirs / 1e9
 
     def end(self):
         BackgroundThread.end(self)
@@ -222,24 +242,32 @@ class Prober(BackgroundThread):
         holders = dict((tid, row) for tid, row in rows.items() if tid not in self._others and row.held_ns)
         held = sum(row.held_ns for row in holders.values())
         releases = sum(row.voluntary_releases + row.forced_drops for row in holders.values())
-        return waited, held, set(holders), releases
+        return waited, held, dict((tid, row.held_ns) for tid, row in holders.items()), releases
 
     def _read_delays(self):
         return self._delays.read_all(self._holders | set([self.tid]))
 
 
 class Contender(Prober):
-    """A `Prober` that also records each of its waits for the GIL, less its run delay. The run delay does not count
-    because a thread without a core sends no drop request: `take_gil` sends it when a wait of one switch interval has
-    ended, which takes a moment on a core."""
+    """A `Prober` that also records each of its waits for the GIL, less its run delay, and at the start and end of each
+    of its turns the CPU times of the threads that work for the call. The run delay does not count because a thread
+    without a core sends no drop request: `take_gil` sends it when a wait of one switch interval has ended, which takes
+    a moment on a core."""
 
     def begin(self):
-        self._rounds = []
+        self._rounds, self._turns = [], []
         Prober.begin(self)
+
+    def work(self):
+        sleep(self._pause)
+        turn = _Turn(self._holders)
+        self._turns.append(turn)
+        self.look()
+        turn.end(self._before[2])
 
     def round_ended(self, began, ended, waited, held, own, theirs, releases):
         if waited > self.SHORT_NS:
-            self._rounds.append((began[2], ended[0], (waited - own) / 1e9))
+            self._rounds.append((began, ended, (waited - own) / 1e9))
 
     def waited_between(self, start, end):
         """Returns a lower bound, in seconds, of its longest single wait for the GIL between `start` and `end`.
@@ -247,11 +275,54 @@ class Contender(Prober):
         A wait of which most was at other times does not count: the GIL is released between two calls, so this thread
         had no core then, or it would have acquired the GIL. The kernel does not always report that as a run delay."""
         waits = [0.0]
-        for began, ended, waited in self._rounds:
+        for began, ended, waited in reversed(self._rounds):
+            if ended < start:
+                break
             inside = min(end, ended) - max(start, began)
             if inside > waited / 2:
                 waits.append(waited - (ended - began - inside))
         return max(waits)
+
+    def cpu_pieces_between(self, start, end, tid):
+        """Considers the CPU time of a thread between two readings of it, each (time, CPU time). It may be that of holds
+        or that of waiting for the GIL, a few microseconds each switch interval. The turns of this thread divide it into
+        pieces; no hold spans several. Returns an upper bound of the longest hold's part, and about how much CPU time
+        the holds had in all, in seconds."""
+        (began, cpu_before), (ended, cpu_after) = start, end
+        longest, total, held = 0.0, 0.0, None
+        for turn in self._turns_between(began, ended):
+            before = max(cpu_before, turn.before.get(tid, cpu_before))
+            after = max(before, turn.after.get(tid, cpu_after))
+            piece, held_now = before - cpu_before, turn.held.get(tid)
+            if held is not None and held_now is not None:
+                # A thread that wakes too late to acquire the GIL before the next turn has only waited.
+                piece = min(piece, (held_now - held) / 1e9)
+            total += piece
+            # This thread may lose the GIL in its turn: what the other one does then may be a hold as well.
+            longest = max(longest, piece, after - before)
+            cpu_before, held = after, held_now
+        piece = cpu_after - cpu_before
+        return max(longest, piece), total + piece
+
+    def _turns_between(self, start, end):
+        turns = itertools.takewhile(lambda turn: turn.ended >= start, reversed(self._turns))
+        return reversed([turn for turn in turns if turn.began < end])
+
+
+class _Turn(object):
+    """The time from an acquire of the contender until just before its release; the CPU times of the holders at both,
+    and how long they had held the GIL in all. What is not known is left out."""
+
+    def __init__(self, holders):
+        self._holders, self.ended, self.after, self.held = holders, float("inf"), {}, {}
+        self.began, self.before = clock(), self._cpu_times()
+
+    def end(self, held):
+        self.held, self.after, self.ended = held, self._cpu_times(), clock()
+
+    def _cpu_times(self):
+        times = ((tid, cpu_time(tid)) for tid in self._holders)
+        return dict((tid, time) for tid, time in times if time is not None)
 
 
 class WorldStopper(BackgroundThread):
@@ -262,7 +333,7 @@ class WorldStopper(BackgroundThread):
         self._pause, self._times = pause, []
 
     def begin(self):
-        _minimize_timer_slack()
+        _wake_on_time()
 
     def work(self):
         start = clock()
@@ -279,11 +350,17 @@ class WorldStopper(BackgroundThread):
             return max(min(end, done) - requested for requested, done in stops), end - stops[0][0]
 
 
-def _minimize_timer_slack():
-    """Makes the calling thread's sleeps end on time, not up to 50 us later (PR_SET_TIMERSLACK, prctl(2))."""
+def _wake_on_time():
+    """Makes the calling thread's sleeps end on time, not up to 50 us later (PR_SET_TIMERSLACK, prctl(2)); and lets the
+    thread have a core at once when it wakes, even if other threads keep all cores busy: since Linux 6.12, the shorter
+    the time slice that a thread asks for, the sooner it has its turn (sched_runtime of sched_setattr(2))."""
     try:
         import ctypes
 
-        ctypes.CDLL(None).prctl(29, ctypes.c_ulong(1), 0, 0, 0)
+        libc = ctypes.CDLL(None)
+        libc.prctl(29, ctypes.c_ulong(1), 0, 0, 0)
+        if os.sched_getscheduler(0) == os.SCHED_OTHER:
+            attributes = struct.pack("=IIQiIQQQ", 48, os.SCHED_OTHER, 0, os.nice(0), 0, _TIME_SLICE_NS, 0, 0)
+            libc.syscall(_SCHED_SETATTR, 0, attributes, 0)
     except (ImportError, OSError, AttributeError):
         pass

@@ -4,8 +4,8 @@ as `_ctypes_meter.Meter`.
 A  Alone: no other thread requests the GIL. For what share of its time does the call hold it, and how long at a time? A
    small share with short holds `releases`; a share under 0.9 is `partly`.
 B  Contended, from a share of 0.9 on, even if the call releases the GIL for a moment here and there: another thread
-   keeps requesting the GIL, at a switch interval of 20 us, so that it acquires the GIL as often as possible. A call
-   that still holds the GIL in long pieces `holds`; a call whose holds are cut short is Python code, which `yields`.
+   keeps requesting the GIL, at a switch interval of a tenth of the call. A call that still holds the GIL in long pieces
+   `holds`; a call whose holds are cut short is Python code, which `yields`.
 C  Probed, as programs run: the usual switch interval, and a thread that requests the GIL now and then. How long does
    that thread wait?
 
@@ -35,11 +35,11 @@ except ImportError:
 
 # Part of the package, or, for `busy check`, unpacked into a folder beside its script.
 if __name__.startswith("busy."):
-    from busy._background import Contender, Prober, RunDelays, Undo, WorldStopper, clock, sleep
+    from busy._background import Contender, Prober, RunDelays, Undo, WorldStopper, clock, cpu_time, sleep
     from busy._refusal import NotMetered, Refused, refuse_function, refuse_result
     from busy._units import duration, percent
 else:
-    from _background import Contender, Prober, RunDelays, Undo, WorldStopper, clock, sleep
+    from _background import Contender, Prober, RunDelays, Undo, WorldStopper, clock, cpu_time, sleep
     from _refusal import NotMetered, Refused, refuse_function, refuse_result
     from _units import duration, percent
 
@@ -56,7 +56,7 @@ MIN_REPEATED_S = 0.000002  # even shorter calls are inconclusive: the loop would
 LOOP_S = 0.002  # of the repeated calls together
 MIN_PASS_S = 0.020  # all calls of a pass together
 MAX_CALLS = 200  # of a pass
-SHORT_INTERVAL_S = 0.00002
+MIN_INTERVAL_S, MAX_INTERVAL_S = 0.00002, 0.001  # the switch interval of pass B: a tenth of the call's length
 ONE_PIECE = 0.5  # of the time held: a call whose longest hold is at least this share does not yield
 PAUSE_S = 0.05  # gives other processes time to finish
 PATIENCE_S = 5.0
@@ -170,10 +170,12 @@ class _Part(object):
 
 class _Sample(object):
     """One call: its duration in seconds; the parts of the threads that work for it; how long other threads held the
-    GIL; the number of voluntary releases; and the times at which it started and ended."""
+    GIL; the number of voluntary releases; the times at which it started and ended; the thread that held the GIL for the
+    longest time; and readings of its CPU time, just before and just after the call, or None where it has none."""
 
-    def __init__(self, elapsed, parts, others_held, releases, times):
+    def __init__(self, elapsed, parts, others_held, releases, times, holder, cpu_readings):
         self.elapsed, self.parts, self.releases, self.times = elapsed, parts, releases, times
+        self.holder, self.cpu_readings = holder, cpu_readings
         self.held = sum(part.held for part in parts)
         self.longest = max(part.longest for part in parts)
         # They may also wait for each other, which is no wait of the call.
@@ -203,14 +205,30 @@ class _Sample(object):
         longest = self.longest_hold(upper=False)
         return longest > 0 and longest >= ONE_PIECE * self.held_less_delay()
 
-    def is_cut_up(self):
+    def is_cut_up(self, contender):
         """True if the GIL was held in many pieces, even if the whole run delay fell into the short ones, such as the
         moments before and after the call."""
-        return self.longest < ONE_PIECE * self.held_less_delay(upper=False) and not self.has_long_holds()
+        if self.longest < ONE_PIECE * self.held_less_delay(upper=False) and not self.has_long_holds():
+            return True
+        return not _HAS_OLD_GIL and self.is_cut_up_by_cpu_time(contender)
 
-    def needed_wait(self):
-        """Returns how long another thread must have waited during the call to prove that it was not let in."""
-        return min(self.length() / 4, self.longest / 2)
+    def is_cut_up_by_cpu_time(self, contender):
+        """True if the holder used its CPU time in many pieces, between which the contender held the GIL. No run delay
+        is part of a CPU time. What the holder slept with the GIL held is none either, and counts as one piece."""
+        if None in self.cpu_readings:
+            return False
+        start, end = self.cpu_readings
+        longest, total = contender.cpu_pieces_between(start, end, self.holder)
+        slept = max(0.0, self.held_less_delay() - (end[1] - start[1]))
+        return longest + slept < min(ONE_PIECE * total, MAX_HOLD_S)
+
+    def proves_holding(self, contender):
+        """True if the contender waited during the call for so long that it was not let in, although it had requested
+        the GIL. While the holder has no core, it can't let anyone in."""
+        if _HAS_OLD_GIL:
+            return True
+        needed = min((self.length() - self.run_delay) / 4, self.longest_hold(upper=False) / 2)
+        return contender.waited_between(*self.times) - self.run_delay >= needed
 
     def has_long_holds(self):
         """True for a call such as three sorts in a row: it drops the GIL between them, but other threads wait long."""
@@ -340,24 +358,20 @@ class _Check(object):
         if self.repeats > 1 and self.runs_python():
             return self.too_short(length, "calls of Python code that hold the GIL", MIN_CALL_S)
         wanted = 6 if length < 0.01 else 3 if length < 0.1 else 1
-        end, samples, word, cut_up = max(clock() + max(1.0, 4 * length), self.deadline), [], None, 0
-        self.shorten_switch_interval()
+        end, samples, word = max(clock() + max(1.0, 4 * length), self.deadline), [], None
+        proofs, cut_up = [], 0
+        self.shorten_switch_interval(length)
         try:
-            with self.beside(Contender(self.meter, self.others, SHORT_INTERVAL_S)) as contender:
+            with self.beside(Contender(self.meter, self.others, MIN_INTERVAL_S)) as contender:
                 while word is None and (not samples or clock() < end):
                     samples.append(self.sample())
-                    # Keeping the GIL counts only if another thread requested it.
-                    proofs = [
-                        sample.is_in_one_piece()
-                        for sample in samples
-                        if (sample.is_in_one_piece() or sample.has_long_holds())
-                        and (_HAS_OLD_GIL or contender.waited_between(*sample.times) >= sample.needed_wait())
-                    ]
-                    cut_up += samples[-1].is_cut_up()
+                    # The wait that a call ends is recorded after it.
+                    proofs[-1:] = [_weight_of_proof(sample, contender) for sample in samples[-2:]]
+                    cut_up += samples[-1].is_cut_up(contender)
                     # The kernel does not report when the host of a virtual machine takes a core away.
                     if cut_up >= min(2, wanted):
                         word = "yields"
-                    elif sum(1.0 if in_one_piece else 0.5 for in_one_piece in proofs) >= wanted:
+                    elif sum(proofs) >= wanted:
                         word = "holds"
         finally:
             self.restore_switch_interval()
@@ -368,7 +382,7 @@ class _Check(object):
     def probed(self, length, word, reason, share, hold):
         """Pass C: the longest hold, unless pass A has measured it as `hold`, and the longest stall by one call."""
         self.repeats = 1
-        pause, wanted = min(max(length / 10, SHORT_INTERVAL_S), 0.0005), _calls_for(length)
+        pause, wanted = min(max(length / 10, MIN_INTERVAL_S), 0.0005), _calls_for(length)
         holds, stalls, least_stalls, elapsed, least_elapsed = [], [], [], [], []
         while len(holds) < 3 or (_differ(*min(holds)) and clock() < self.deadline):
             stolen = self.run_delays.stolen()
@@ -431,6 +445,7 @@ class _Check(object):
         # Outside the window, since reading a file releases the GIL.
         before = clock()
         stolen, delays = self.run_delays.stolen(), self.run_delays.read_all(known)
+        cpu_readings = [self.read_cpu_times(known)]
         window = self.meter.window()
         try:
             start = clock()
@@ -440,6 +455,7 @@ class _Check(object):
             elapsed, rows = window.read()
         finally:
             window.close()
+        cpu_readings.append(self.read_cpu_times(known))
         now, stolen = self.run_delays.read_all(known), self.run_delays.stolen() - stolen
         after = clock()
         if inspect:
@@ -455,13 +471,21 @@ class _Check(object):
             run_delay = max(0, now[tid] - delays[tid]) / 1e9 if tid in known else 0.0
             part = mine.get(tid, _Nothing)
             parts.append(_Part(part, run_delay + stolen / 1e9, max(0.0, run_delay - around)))
+        holder = max(mine, key=lambda tid: mine[tid].held_ns) if mine else self.caller
         return _Sample(
             elapsed / 1e9,
             parts,
             sum(row.held_ns for tid, row in rows.items() if tid in self.others) / 1e9,
             sum(row.voluntary_releases for row in mine.values()),
             (start, end),
+            holder,
+            [readings.get(holder) for readings in cpu_readings],
         )
+
+    def read_cpu_times(self, tids):
+        """Returns (time, CPU time) of each thread that has one."""
+        readings = ((tid, clock(), cpu_time(tid)) for tid in tids)
+        return dict((tid, (at, time)) for tid, at, time in readings if time is not None)
 
     def _workers_named(self):
         """Names the threads other than the caller that hold the GIL for the call, or returns None."""
@@ -476,11 +500,15 @@ class _Check(object):
         names = ", ".join(sorted(_name(tid) for tid in threads))
         return "other threads that work for the call are part of it: %s" % names
 
-    def shorten_switch_interval(self):
+    def shorten_switch_interval(self, length):
         if _HAS_OLD_GIL:
             before, change, short = sys.getcheckinterval(), sys.setcheckinterval, 100
         else:
-            before, change, short = sys.getswitchinterval(), sys.setswitchinterval, SHORT_INTERVAL_S
+            before, change, short = (
+                sys.getswitchinterval(),
+                sys.setswitchinterval,
+                min(max(length / 10, MIN_INTERVAL_S), MAX_INTERVAL_S),
+            )
         self.restore_switch_interval = lambda: change(before)
         self.undo.add(self.restore_switch_interval)
         change(short)
@@ -517,6 +545,14 @@ class _Check(object):
             "as gc.collect() does",
             stall=(longest, longest),
         )
+
+
+def _weight_of_proof(sample, contender):
+    """How much a call under pass B counts as a proof that calls like it keep the GIL from other threads."""
+    in_one_piece = sample.is_in_one_piece()
+    if not (in_one_piece or sample.has_long_holds()) or not sample.proves_holding(contender):
+        return 0.0
+    return 1.0 if in_one_piece else 0.5
 
 
 def _releases(samples):
