@@ -25,6 +25,9 @@ import time
 import typing
 import xml.etree.ElementTree
 
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+from processes import end_all  # noqa: E402
+
 SUITE = (
     "test_threading test_thread test_queue test_signal test_fork1 test_subprocess test_concurrent_futures "
     "test_asyncio test_faulthandler test_socket test__xxsubinterpreters test__xxinterpchannels test__interpreters "
@@ -128,25 +131,7 @@ class Run:
 
     def end_all(self):
         """Kills every process of this run. Tests start processes in sessions of their own, and leave some behind."""
-        mark = f"BUSY_REGRTEST_RUN={self._mark}".encode()
-        while True:
-            found = [pid for pid in map(int, filter(str.isdecimal, os.listdir("/proc"))) if has(pid, mark)]
-            if not found:
-                return
-            for pid in found:
-                try:
-                    os.kill(pid, signal.SIGKILL)
-                except ProcessLookupError:
-                    pass
-            time.sleep(0.05)
-
-
-def has(pid, mark):
-    """Returns True if `mark` is in the environment of process `pid`. A zombie has none."""
-    try:
-        return mark in pathlib.Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
-    except OSError:
-        return False
+        end_all("BUSY_REGRTEST_RUN", self._mark)
 
 
 def both(python, meter, folder, file, only=()):

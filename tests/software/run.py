@@ -8,18 +8,19 @@ Programs whose packages are missing are skipped.
 """
 
 import collections
-import contextlib
 import importlib.util
 import json
 import os
 import pathlib
 import re
-import signal
 import subprocess
 import sys
 import tempfile
 import time
 import typing
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+from processes import end_all, having  # noqa: E402
 
 TIMEOUT_S = 120
 # Prints how a service answers to four threads, ends it, and prints its exit code.
@@ -189,12 +190,12 @@ class Outcome(typing.NamedTuple):
 
 def run(command, folder):
     """Runs a command in its own session, and ends what it leaves behind."""
-    mark = f"BUSY_SOFTWARE={folder}"
+    name, value = mark = ("BUSY_SOFTWARE", str(folder))
     environment = {
         **os.environ,
         "HOME": str(folder),
-        "BUSY_SOFTWARE": str(folder),
         "PYTHONWARNINGS": "ignore",
+        name: value,
     }
     with open(folder / "output", "w+") as output:
         process = subprocess.Popen(
@@ -213,24 +214,10 @@ def run(command, folder):
             code = process.wait()
     # A child that outlives its parent does so for a second.
     deadline = time.monotonic() + 5
-    while (left := having(mark)) and time.monotonic() < deadline:
+    while (left := having(*mark)) and time.monotonic() < deadline:
         time.sleep(0.1)
-    for pid in left:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
+    end_all(*mark)
     return Outcome(128 - code if code < 0 else code, (folder / "output").read_text(), len(left))
-
-
-def having(mark):
-    """Returns the processes that have `mark` in their environment."""
-    found = []
-    for pid in filter(str.isdecimal, os.listdir("/proc")):
-        try:
-            if mark.encode() in pathlib.Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"):
-                found.append(int(pid))
-        except OSError:
-            pass
-    return found
 
 
 def compare(busy, program):
