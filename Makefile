@@ -100,7 +100,7 @@ bench: build $(BENCH)/venv/ready ## compare busy with its peers (ARGS=calls for 
 loom: ## run the accounts of the GIL meter in all orders of their memory accesses
 	RUSTFLAGS='--cfg loom' LOOM_MAX_PREEMPTIONS=3 cargo test --release -p busy-gil-meter --test loom --target-dir build/loom
 
-verdicts: build $(BENCH)/venv/ready ## count wrong verdicts on 93 known calls, TIMES (20) each, with and without load
+verdicts: build $(BENCH)/venv/ready ## count wrong verdicts on 94 known calls, TIMES (20) each, with and without load
 	$(PYTHON) -m pip --python $(BENCH)/venv/bin/python install --quiet -r benches/requirements-verdicts.txt
 	$(BENCH)/venv/bin/python -B benches/python/verdicts.py $(RELEASE)/libbusy.so $(TIMES) 0 1 3
 

@@ -77,7 +77,7 @@ reader, writer = socket.socketpair()
 reader.settimeout(0.005)
 device = os.open("/dev/zero", os.O_RDONLY)
 scratch = tempfile.TemporaryFile()
-pool = ThreadPoolExecutor(1)
+pool, pair = ThreadPoolExecutor(1), ThreadPoolExecutor(2)
 log = logging.getLogger("verdicts")
 log.addHandler(logging.StreamHandler(io.StringIO()))
 log.propagate = False
@@ -214,6 +214,7 @@ CALLS = {
         "re.sub(function)": lambda: re.sub("[a-z]+", lambda match: "x", text[:50_000]),
         "bisect in a loop": lambda: [bisect.bisect(few, number) for number in few],
         "time.sleep(0), for": sleep_and_loop,
+        "two threads, for": lambda: list(pair.map(loop, [100_000, 100_000])),
     },
 }
 

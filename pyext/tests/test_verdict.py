@@ -248,19 +248,26 @@ def test_a_verdict_that_other_processes_prevent_is_marked(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("own", "theirs", "least"), [(0, 0, 0.03), (0, 20 * MS, 0.01), (20 * MS, 0, 0.01), (0, 35 * MS, 0)]
+    ("own", "theirs", "unread", "least"),
+    [
+        (0, 0, 0, 0.03),
+        (0, 20 * MS, 0, 0.01),
+        (20 * MS, 0, 0, 0.01),
+        (0, 0, 20 * MS, 0.01),
+        (0, 35 * MS, 0, 0),
+    ],
 )
-def test_the_bounds_of_a_stall_differ_by_the_run_delays(own, theirs, least):
+def test_the_bounds_of_a_stall_differ_by_the_run_delays(own, theirs, unread, least):
     prober = _background.Prober(None, set(), 0)
-    prober.round_ended(0.0, 0.031, 30 * MS, 30 * MS, own, theirs, 1)
+    prober.round_ended(30 * MS, 30 * MS, own, theirs, unread, 1)
     assert (prober.stall, prober.least_stall) == (pytest.approx(0.03), pytest.approx(least))
 
 
 def test_several_holds_in_a_round_are_not_one_long_hold():
     prober = _background.Prober(None, set(), 0)
-    prober.round_ended(0.0, 0.005, 5 * MS, 5 * MS, 0, 0, 1)
+    prober.round_ended(5 * MS, 5 * MS, 0, 0, 0, 1)
     # The prober had no core when the GIL was free for a moment.
-    prober.round_ended(0.0, 0.012, 12 * MS, 12 * MS, 1 * MS, 0, 2)
+    prober.round_ended(12 * MS, 12 * MS, 1 * MS, 0, 0, 2)
     assert (prober.hold, prober.least_hold) == (pytest.approx(0.012), pytest.approx(0.005))
 
 
@@ -277,9 +284,8 @@ def test_a_wait_over_several_calls_is_no_lower_bound_of_the_stall_by_one(monkeyp
             pass
 
     monkeypatch.setattr(_verdict, "Prober", Waited)
-    found = verdict(
-        FakeMeter(Row(held=10 * MS, longest=10 * MS), elapsed=10 * MS, requested=10), call, patience=0.1
-    )
+    meter = FakeMeter(Row(held=10 * MS, longest=10 * MS), elapsed=10 * MS, requested=1)
+    found = verdict(meter, lambda: time.sleep(0.01), patience=0.1)
     assert found["longest_stall_s"] == pytest.approx(0.0095), found
     assert found["lower_bounds"]["longest_stall_s"] == pytest.approx(0.006), found
 
@@ -310,7 +316,7 @@ WAITED_BETWEEN = _background.Contender.waited_between
     ],
 )
 def test_only_a_wait_during_the_call_proves_that_the_call_holds(rounds, waited):
-    contender = _background.Contender(None, None, 0)
+    contender = _background.Contender(None, None, 0, 0)
     contender._rounds = rounds
     assert WAITED_BETWEEN(contender, 10, 20) == waited
 
@@ -336,8 +342,50 @@ def test_a_wait_for_a_holder_without_a_core_proves_nothing(monkeypatch):
     assert found["verdict"] == "inconclusive", found
 
 
-class Turn:
-    """A turn of the contender, in milliseconds: from when to when, what CPU time the holder had at both, and for how
+def test_a_call_that_is_shorter_than_its_first_ones_is_not_taken_for_one_that_holds():
+    """A Python loop whose first call imported something, say: the switch interval is that of the later calls."""
+    first = [0.12]
+
+    def loop():
+        if first:
+            time.sleep(first.pop())
+        return call()
+
+    intervals = []
+    meter = FakeMeter(lambda: intervals.append(sys.getswitchinterval()) or Row(held=20 * MS), requested=1)
+    verdict(meter, loop)
+    assert 0.00002 <= min(intervals) < 0.0005, min(intervals)
+
+
+def test_a_wait_of_less_than_two_switch_intervals_proves_nothing():
+    contender = _background.Contender(None, None, 0, 0.001)
+    parts = [_verdict._Part(Row(held=4 * MS), 0.0, 0.0)]
+    sample = _verdict._Sample(0.004, parts, 0.0, 0, (0.0, 0.004), 1, [None, None])
+    for waited, proves in ((0.0019, False), (0.0021, True)):
+        contender.waited_between = lambda *_, waited=waited: waited
+        assert sample.proves_holding(contender) == proves
+
+
+def test_the_run_delays_of_all_threads_that_work_for_a_call_make_a_wait_longer():
+    contender = _background.Contender(None, None, 0, 0.0001)
+    contender.waited_between = lambda *_: 0.02
+    parts = [_verdict._Part(Row(held=40 * MS, longest=27 * MS), 0.005, 0.0)] + 3 * [
+        _verdict._Part(Row(held=5 * MS), 0.005, 0.0)
+    ]
+    sample = _verdict._Sample(0.06, parts, 0.0, 0, (0.0, 0.06), 1, [None, None])
+    assert not sample.proves_holding(contender)
+
+
+def test_a_call_with_a_long_hold_is_not_cut_up_by_another_thread_of_it():
+    contender = _background.Contender(None, None, 0, 0.001)
+    contender.cpu_pieces_between = lambda *_: (0.001, 0.041)
+    parts = [_verdict._Part(Row(held=41 * MS, longest=1 * MS), 0, 0), _verdict._Part(Row(held=40 * MS), 0, 0)]
+    sample = _verdict._Sample(0.081, parts, 0.0, 0, (0.0, 0.081), 1, [(0, 0), (0.081, 0.081)])
+    assert not sample.is_cut_up(contender)
+
+
+class OwnHold:
+    """A hold of the contender, in milliseconds: from when to when, what CPU time the holder had at both, and for how
     long it had held the GIL in all."""
 
     def __init__(self, began, ended, before, after, held):
@@ -347,28 +395,32 @@ class Turn:
 
 
 @pytest.mark.parametrize(
-    ("turns", "longest", "total"),
+    ("holds", "longest", "total"),
     [
         ([], 8, 8),
-        # Pieces of 2, 3 and 3 ms; all but nothing during the turns.
-        ([Turn(2, 2.5, 2, 2, 2), Turn(6, 6.5, 5, 5, 5)], 3, 8),
-        # The contender lost the GIL in its turn: what the holder did then may be one hold.
-        ([Turn(2, 7, 2, 7, 2)], 5, 3),
-        # Between two turns, the holder used 4 ms of CPU time, but held the GIL for 1 ms: otherwise it waited.
-        ([Turn(1, 2, 1, 1, 1), Turn(6, 7, 5, 5, 2)], 3, 5),
-        # A turn before the call does not count; one that has begun before it does from then on; and one that has not
-        # ended belongs to the contender until the call ends.
-        ([Turn(-5, -4, -3, -3, 0), Turn(-1, 1, -1, 1, 0), Turn(7, float("inf"), 6, None, None)], 5, 5),
+        # Pieces of 2, 3 and 3 ms; nothing during the contender's holds.
+        ([OwnHold(2, 2.5, 2, 2, 2), OwnHold(6, 6.5, 5, 5, 5)], 3, 8),
+        # The contender lost the GIL before the end that it recorded: what the holder did then may be one hold.
+        ([OwnHold(2, 7, 2, 7, 2)], 5, 3),
+        # Between two of them, the holder used 4 ms of CPU time, but held the GIL for 1 ms: otherwise it waited.
+        ([OwnHold(1, 2, 1, 1, 1), OwnHold(6, 7, 5, 5, 2)], 3, 5),
+        # One before the call does not count; one that has begun before it does from then on; and one that has not ended
+        # belongs to the contender until the call ends.
+        (
+            [OwnHold(-5, -4, -3, -3, 0), OwnHold(-1, 1, -1, 1, 0), OwnHold(7, float("inf"), 6, None, None)],
+            5,
+            5,
+        ),
     ],
 )
-def test_the_turns_of_the_contender_divide_the_cpu_time_of_a_call(turns, longest, total):
+def test_the_holds_of_the_contender_divide_the_cpu_time_of_a_call(holds, longest, total):
     """A call from 0 to 10 ms, which used 8 ms of CPU time."""
-    contender = _background.Contender(None, None, 0)
-    contender._turns = turns
+    contender = _background.Contender(None, None, 0, 0)
+    contender._holds = holds
     scaled = [(0, 0.0), (10, 0.008)]
-    for turn in turns:
-        turn.before, turn.after = (
-            {tid: time / 1e3 for tid, time in times.items()} for times in (turn.before, turn.after)
+    for hold in holds:
+        hold.before, hold.after = (
+            {tid: time / 1e3 for tid, time in times.items()} for times in (hold.before, hold.after)
         )
     found = contender.cpu_pieces_between(*scaled, 1)
     assert found == (pytest.approx(longest / 1e3), pytest.approx(total / 1e3))
@@ -376,15 +428,16 @@ def test_the_turns_of_the_contender_divide_the_cpu_time_of_a_call(turns, longest
 
 @pytest.mark.parametrize(("cpu_s", "word"), [(0.018, "yields"), (0.001, "inconclusive")])
 def test_pieces_of_cpu_time_prove_that_the_call_yields_however_large_its_run_delay(monkeypatch, cpu_s, word):
-    """The call held the GIL for 40 ms, of which it had no core for 20. In the second case it slept for 19 of the rest,
-    perhaps in one piece."""
+    """The call held the GIL for 40 ms, up to 24 in one hold, and had no core for 20. In the second case it slept for 19
+    of the rest, perhaps in one piece."""
     set_run_delay_of_the_caller(monkeypatch, iter(range(0, 10**12, 20 * MS)))
     cpu_times = itertools.count(0, cpu_s)
     monkeypatch.setattr(_verdict, "cpu_time", lambda tid: next(cpu_times))
     monkeypatch.setattr(
         _background.Contender, "cpu_pieces_between", lambda self, start, end, tid: (0.1 * cpu_s, cpu_s)
     )
-    found = verdict(FakeMeter(Row(held=40 * MS), elapsed=40 * MS, requested=1), call, patience=0.2)
+    meter = FakeMeter(Row(held=40 * MS, longest=24 * MS), elapsed=40 * MS, requested=1)
+    found = verdict(meter, call, patience=0.2)
     assert found["verdict"] == word, found
 
 

@@ -5,7 +5,6 @@ Serves CPython 2.7 and 3.x, and needs only the standard library.
 """
 
 import io
-import itertools
 import os
 import struct
 import sys
@@ -210,16 +209,17 @@ class Prober(BackgroundThread):
             # its run delay may belong to the round before.
             unread = min(self._last_delay, int((self._since[2] - self._since[0]) * 1e9))
             self._last_delay = sum(delays.values())
-            own = delays.pop(self.tid) + unread
-            self.round_ended(self._since[0], now[0], waited, held, own, sum(delays.values()), releases)
+            own = delays.pop(self.tid)
+            self.round_ended(waited, held, own, sum(delays.values()), unread, releases)
             self._since = now
         else:
             self.hold = max(self.hold, held / 1e9)
 
-    def round_ended(self, began, ended, waited, held, own, theirs, releases):
-        """Records a round, from `began` to `ended`: for how many nanoseconds this thread waited for the GIL and the
-        others held it, the run delays of this thread and of the others, and how often the others released the GIL."""
-        stall, delay = min(waited, held), own + theirs
+    def round_ended(self, waited, held, own, theirs, unread, releases):
+        """Records a round: for how many nanoseconds this thread waited for the GIL and the others held it; the run
+        delays of this thread and of the others, and up to how much of both was read before; and how often the others
+        released the GIL."""
+        stall, delay = min(waited, held), own + theirs + unread
         self.stall, self.least_stall = (
             max(self.stall, stall / 1e9),
             max(self.least_stall, (stall - delay) / 1e9),
@@ -250,24 +250,38 @@ class Prober(BackgroundThread):
 
 class Contender(Prober):
     """A `Prober` that also records each of its waits for the GIL, less its run delay, and at the start and end of each
-    of its turns the CPU times of the threads that work for the call. The run delay does not count because a thread
+    of its own holds the CPU times of the threads that work for the call. The run delay does not count because a thread
     without a core sends no drop request: `take_gil` sends it when a wait of one switch interval has ended, which takes
-    a moment on a core."""
+    a moment on a core. So only a wait of several intervals tells whether the holder drops the GIL on request."""
+
+    # Enough for any call whose run delays matter. Without the oldest ones, the pieces of a longer call seem longer.
+    MAX_HOLDS = 20000
+
+    def __init__(self, meter, others, pause, interval):
+        Prober.__init__(self, meter, others, pause)
+        self.shortest_proof = 2 * interval
+        self.SHORT_NS = int(1e9 * self.shortest_proof)
+        self._rounds, self._holds = [], []
 
     def begin(self):
-        self._rounds, self._turns = [], []
         Prober.begin(self)
+        self._round_began = clock()
 
     def work(self):
         sleep(self._pause)
-        turn = _Turn(self._holders)
-        self._turns.append(turn)
+        hold = _OwnHold(self._holders)
+        self._holds.append(hold)
+        if len(self._holds) > self.MAX_HOLDS:
+            del self._holds[: self.MAX_HOLDS // 2]
         self.look()
-        turn.end(self._before[2])
+        hold.end(self._before[2])
 
-    def round_ended(self, began, ended, waited, held, own, theirs, releases):
+    def round_ended(self, waited, held, own, theirs, unread, releases):
+        now = clock()
         if waited > self.SHORT_NS:
-            self._rounds.append((began, ended, (waited - own) / 1e9))
+            self._rounds.append((self._round_began, now, (waited - own) / 1e9))
+        # Reading the run delays releases the GIL several times. These waits are left out.
+        self._before, self._round_began = self._read(), now
 
     def waited_between(self, start, end):
         """Returns a lower bound, in seconds, of its longest single wait for the GIL between `start` and `end`.
@@ -275,54 +289,62 @@ class Contender(Prober):
         A wait of which most was at other times does not count: the GIL is released between two calls, so this thread
         had no core then, or it would have acquired the GIL. The kernel does not always report that as a run delay."""
         waits = [0.0]
-        for began, ended, waited in reversed(self._rounds):
-            if ended < start:
-                break
+        for began, ended, waited in self._rounds[:]:
             inside = min(end, ended) - max(start, began)
             if inside > waited / 2:
                 waits.append(waited - (ended - began - inside))
         return max(waits)
 
     def cpu_pieces_between(self, start, end, tid):
-        """Considers the CPU time of a thread between two readings of it, each (time, CPU time). It may be that of holds
-        or that of waiting for the GIL, a few microseconds each switch interval. The turns of this thread divide it into
-        pieces; no hold spans several. Returns an upper bound of the longest hold's part, and about how much CPU time
-        the holds had in all, in seconds."""
+        """Considers what CPU time a thread used between two readings of it, each (time, CPU time): while it held the
+        GIL, or while it waited for it, which takes a few microseconds each switch interval. The holds of this thread
+        divide it into pieces, and no hold of the other one spans several. Returns an upper bound of what its longest
+        hold used, and about what its holds used in all, in seconds, without those that began and ended while this
+        thread seems to hold the GIL."""
         (began, cpu_before), (ended, cpu_after) = start, end
         longest, total, held = 0.0, 0.0, None
-        for turn in self._turns_between(began, ended):
-            before = max(cpu_before, turn.before.get(tid, cpu_before))
-            after = max(before, turn.after.get(tid, cpu_after))
-            piece, held_now = before - cpu_before, turn.held.get(tid)
+        for own in self._holds[:]:
+            if own.ended < began or own.began >= ended:
+                continue
+            before = max(cpu_before, own.before.get(tid, cpu_before))
+            after = max(before, min(own.after.get(tid, cpu_after), cpu_after))
+            piece, held_now = before - cpu_before, own.held.get(tid)
             if held is not None and held_now is not None:
-                # A thread that wakes too late to acquire the GIL before the next turn has only waited.
+                # The holds can't have used more than the time that they lasted. The rest was used to wait.
                 piece = min(piece, (held_now - held) / 1e9)
             total += piece
-            # This thread may lose the GIL in its turn: what the other one does then may be a hold as well.
+            # This thread may lose the GIL before the end that it records: what the other one did then may be a hold.
             longest = max(longest, piece, after - before)
             cpu_before, held = after, held_now
         piece = cpu_after - cpu_before
         return max(longest, piece), total + piece
 
-    def _turns_between(self, start, end):
-        turns = itertools.takewhile(lambda turn: turn.ended >= start, reversed(self._turns))
-        return reversed([turn for turn in turns if turn.began < end])
+    def forget(self, before):
+        """Forgets what has ended before a time."""
+        # The contender may append meanwhile.
+        del self._rounds[: sum(ended < before for _, ended, _ in self._rounds[:])]
+        del self._holds[: sum(own.ended < before for own in self._holds[:])]
 
 
-class _Turn(object):
+class _OwnHold(object):
     """The time from an acquire of the contender until just before its release; the CPU times of the holders at both,
-    and how long they had held the GIL in all. What is not known is left out."""
+    and how long they had held the GIL in all. What is not known is left out. The contender may lose the GIL in between.
+
+    `holders` is the contender's own set, which may grow until the end."""
+
+    __slots__ = ("_holders", "after", "before", "began", "ended", "held")
 
     def __init__(self, holders):
         self._holders, self.ended, self.after, self.held = holders, float("inf"), {}, {}
         self.began, self.before = clock(), self._cpu_times()
 
     def end(self, held):
+        # The time comes last: another thread may read this in between.
         self.held, self.after, self.ended = held, self._cpu_times(), clock()
 
     def _cpu_times(self):
-        times = ((tid, cpu_time(tid)) for tid in self._holders)
-        return dict((tid, time) for tid, time in times if time is not None)
+        read = ((tid, cpu_time(tid)) for tid in self._holders)
+        return dict((tid, cpu) for tid, cpu in read if cpu is not None)
 
 
 class WorldStopper(BackgroundThread):
@@ -351,16 +373,26 @@ class WorldStopper(BackgroundThread):
 
 
 def _wake_on_time():
-    """Makes the calling thread's sleeps end on time, not up to 50 us later (PR_SET_TIMERSLACK, prctl(2)); and lets the
-    thread have a core at once when it wakes, even if other threads keep all cores busy: since Linux 6.12, the shorter
-    the time slice that a thread asks for, the sooner it has its turn (sched_runtime of sched_setattr(2))."""
+    """Makes the calling thread's sleeps end on time, not up to 50 us later (PR_SET_TIMERSLACK, prctl(2)); and lets it
+    have a core sooner when it wakes, although other threads keep all cores busy: since Linux 6.12, a thread that asks
+    for a shorter time slice has its turn sooner (sched_runtime of sched_setattr(2))."""
     try:
         import ctypes
 
         libc = ctypes.CDLL(None)
         libc.prctl(29, ctypes.c_ulong(1), 0, 0, 0)
         if os.sched_getscheduler(0) == os.SCHED_OTHER:
-            attributes = struct.pack("=IIQiIQQQ", 48, os.SCHED_OTHER, 0, os.nice(0), 0, _TIME_SLICE_NS, 0, 0)
+            attributes = struct.pack(
+                "=IIQiIQQQ",
+                48,
+                os.SCHED_OTHER,
+                0,
+                os.getpriority(os.PRIO_PROCESS, 0),
+                0,
+                _TIME_SLICE_NS,
+                0,
+                0,
+            )
             libc.syscall(_SCHED_SETATTR, 0, attributes, 0)
     except (ImportError, OSError, AttributeError):
         pass

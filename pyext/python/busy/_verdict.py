@@ -16,7 +16,8 @@ The work that other threads do for the call is part of it: see `verdict`.
 
 Other processes can only make a hold or a wait longer: by the run delay of its threads, which the kernel reports; and
 the host of a virtual machine, by the time that it steals. So a figure has an upper and a lower bound; a verdict needs
-bounds that agree. If they do not agree within `patience` seconds, the verdict is `inconclusive`.
+bounds that agree, or, in pass B, pieces of CPU time, of which run delays are no part. Without these within `patience`
+seconds, the verdict is `inconclusive`.
 
 Serves CPython 2.7 and 3.x, and needs only the standard library. It does not depend on libbusy or on the command.
 """
@@ -56,7 +57,7 @@ MIN_REPEATED_S = 0.000002  # even shorter calls are inconclusive: the loop would
 LOOP_S = 0.002  # of the repeated calls together
 MIN_PASS_S = 0.020  # all calls of a pass together
 MAX_CALLS = 200  # of a pass
-MIN_INTERVAL_S, MAX_INTERVAL_S = 0.00002, 0.001  # the switch interval of pass B: a tenth of the call's length
+MIN_INTERVAL_S, MAX_INTERVAL_S = 0.00002, 0.001  # the switch interval of pass B
 ONE_PIECE = 0.5  # of the time held: a call whose longest hold is at least this share does not yield
 PAUSE_S = 0.05  # gives other processes time to finish
 PATIENCE_S = 5.0
@@ -206,29 +207,32 @@ class _Sample(object):
         return longest > 0 and longest >= ONE_PIECE * self.held_less_delay()
 
     def is_cut_up(self, contender):
-        """True if the GIL was held in many pieces, even if the whole run delay fell into the short ones, such as the
-        moments before and after the call."""
-        if self.longest < ONE_PIECE * self.held_less_delay(upper=False) and not self.has_long_holds():
+        """True if the GIL was held in many pieces: by the lengths of the holds, even if the whole run delay fell into
+        the short ones, such as the moments before and after the call; or by the pieces of the holder's CPU time, which
+        has no run delays. The time that the holder slept with the GIL is not in its CPU time, so it is added to the
+        longest piece."""
+        if self.has_long_holds() or self.is_in_one_piece():
+            return False
+        if self.longest < ONE_PIECE * self.held_less_delay(upper=False):
             return True
-        return not _HAS_OLD_GIL and self.is_cut_up_by_cpu_time(contender)
-
-    def is_cut_up_by_cpu_time(self, contender):
-        """True if the holder used its CPU time in many pieces, between which the contender held the GIL. No run delay
-        is part of a CPU time. What the holder slept with the GIL held is none either, and counts as one piece."""
         if None in self.cpu_readings:
             return False
         start, end = self.cpu_readings
         longest, total = contender.cpu_pieces_between(start, end, self.holder)
-        slept = max(0.0, self.held_less_delay() - (end[1] - start[1]))
+        slept = max(0.0, self.held_less_delay() - total)
         return longest + slept < min(ONE_PIECE * total, MAX_HOLD_S)
 
     def proves_holding(self, contender):
         """True if the contender waited during the call for so long that it was not let in, although it had requested
-        the GIL. While the holder has no core, it can't let anyone in."""
+        the GIL. A holder without a core can't let anyone in, so its run delay does not count."""
         if _HAS_OLD_GIL:
             return True
-        needed = min((self.length() - self.run_delay) / 4, self.longest_hold(upper=False) / 2)
-        return contender.waited_between(*self.times) - self.run_delay >= needed
+        run_delay = sum(part.run_delay for part in self.parts)
+        needed = min((self.length() - run_delay) / 4, self.longest_hold(upper=False) / 2)
+        return contender.waited_between(*self.times) - run_delay >= max(needed, contender.shortest_proof)
+
+    def length_on_a_core(self):
+        return max(0.0, self.length() - self.run_delay)
 
     def has_long_holds(self):
         """True for a call such as three sorts in a row: it drops the GIL between them, but other threads wait long."""
@@ -357,21 +361,26 @@ class _Check(object):
             return self.too_short(length, "calls that release the GIL for a moment", MIN_CALL_S)
         if self.repeats > 1 and self.runs_python():
             return self.too_short(length, "calls of Python code that hold the GIL", MIN_CALL_S)
-        wanted = 6 if length < 0.01 else 3 if length < 0.1 else 1
-        end, samples, word = max(clock() + max(1.0, 4 * length), self.deadline), [], None
-        proofs, cut_up = [], 0
-        self.shorten_switch_interval(length)
+        # The first call may have been longer, and a call may be repeated.
+        whole = _median([sample.length_on_a_core() for sample in alone])
+        wanted = 6 if whole < 0.01 else 3 if whole < 0.1 else 1
+        end, word, interval = max(clock() + max(1.0, 4 * whole), self.deadline), None, _interval_for(whole)
+        samples, proofs, cut_up = [], [], 0
+        self.set_switch_interval(interval)
         try:
-            with self.beside(Contender(self.meter, self.others, MIN_INTERVAL_S)) as contender:
+            with self.beside(Contender(self.meter, self.others, MIN_INTERVAL_S, interval)) as contender:
                 while word is None and (not samples or clock() < end):
                     samples.append(self.sample())
-                    # The wait that a call ends is recorded after it.
-                    proofs[-1:] = [_weight_of_proof(sample, contender) for sample in samples[-2:]]
                     cut_up += samples[-1].is_cut_up(contender)
+                    # A wait is recorded only when the contender has read its run delay.
+                    recent = max(0, len(samples) - 4)
+                    proofs[recent:] = [_weight_of_proof(sample, contender) for sample in samples[recent:]]
+                    contender.forget(samples[recent].times[0])
                     # The kernel does not report when the host of a virtual machine takes a core away.
-                    if cut_up >= min(2, wanted):
+                    rare = len(samples) / 50.0
+                    if cut_up >= max(min(2, wanted), rare):
                         word = "yields"
-                    elif sum(proofs) >= wanted:
+                    elif sum(proofs) >= max(wanted, rare):
                         word = "holds"
         finally:
             self.restore_switch_interval()
@@ -500,15 +509,11 @@ class _Check(object):
         names = ", ".join(sorted(_name(tid) for tid in threads))
         return "other threads that work for the call are part of it: %s" % names
 
-    def shorten_switch_interval(self, length):
+    def set_switch_interval(self, seconds):
         if _HAS_OLD_GIL:
             before, change, short = sys.getcheckinterval(), sys.setcheckinterval, 100
         else:
-            before, change, short = (
-                sys.getswitchinterval(),
-                sys.setswitchinterval,
-                min(max(length / 10, MIN_INTERVAL_S), MAX_INTERVAL_S),
-            )
+            before, change, short = sys.getswitchinterval(), sys.setswitchinterval, seconds
         self.restore_switch_interval = lambda: change(before)
         self.undo.add(self.restore_switch_interval)
         change(short)
@@ -545,6 +550,12 @@ class _Check(object):
             "as gc.collect() does",
             stall=(longest, longest),
         )
+
+
+def _interval_for(length):
+    """The switch interval of pass B. A tenth of the call's length is enough to cut it up; and the fewer times the
+    contender wakes up during a wait, the less of the wait it spends without a core."""
+    return min(max(length / 10, MIN_INTERVAL_S), MAX_INTERVAL_S)
 
 
 def _weight_of_proof(sample, contender):
