@@ -102,7 +102,7 @@ loom: ## run the accounts of the GIL meter in all orders of their memory accesse
 
 verdicts: build $(BENCH)/venv/ready ## count wrong verdicts on 94 known calls, TIMES (20) each, with and without load
 	$(PYTHON) -m pip --python $(BENCH)/venv/bin/python install --quiet -r benches/requirements-verdicts.txt
-	$(BENCH)/venv/bin/python -B benches/python/verdicts.py $(RELEASE)/libbusy.so $(TIMES) 0 1 3
+	$(BENCH)/venv/bin/python -B benches/python/verdicts.py $(RELEASE)/libbusy.so $(TIMES) 0 1 0 3
 
 production: build $(BENCH)/venv/ready ## measure how exact, how soon and how costly the tools of docs/production.md are; eleven minutes
 	$(PYTHON) -m pip --python $(BENCH)/venv/bin/python install --quiet -r benches/requirements-production.txt
