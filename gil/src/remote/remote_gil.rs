@@ -29,9 +29,12 @@ pub struct RemoteGil {
 #[derive(Debug, Clone, Copy)]
 struct Known {
     state: u64,
-    /// The GIL's `switch_number` at that time. As long as it stays the same, no other thread has held the GIL, so the
-    /// state at that address still belongs to the same thread.
+    /// The GIL's `switch_number` at that time. As long as it stays the same, no state at another address has held the
+    /// GIL.
     switch_number: u64,
+    /// What differs if the state was freed, and the next one at its address belongs to another thread. Foreign threads
+    /// (PyGILState_Ensure) create and free theirs without any other thread holding the GIL in between.
+    identity: Option<u64>,
     holder: Holder,
 }
 
@@ -145,22 +148,23 @@ impl RemoteGil {
 
     /// Identifies the thread of the PyThreadState at `state`.
     fn resolve(&mut self, state: u64, switch_number: Option<u64>) -> Result<Holder, RemoteError> {
-        if let (Some(known), Some(switch_number)) = (self.known, switch_number)
-            && (known.state, known.switch_number) == (state, switch_number)
+        let Some(switch_number) = switch_number else { return self.identify(state) };
+        let identity = ThreadIds::identity(&self.target, state, self.gil.thread)?;
+        if let Some(known) = self.known
+            && (known.state, known.switch_number, known.identity) == (state, switch_number, identity)
         {
             return Ok(known.holder);
         }
-        let holder = match self.ids.of(&self.target, state, self.gil.thread)? {
-            Some(tid) => Holder::Thread(tid),
-            None => Holder::Unknown,
-        };
+        let holder = self.identify(state)?;
         // An unknown holder may be identified the next time.
-        self.known = switch_number.filter(|_| holder != Holder::Unknown).map(|switch_number| Known {
-            state,
-            switch_number,
-            holder,
-        });
+        let is_known = holder != Holder::Unknown;
+        self.known = is_known.then_some(Known { state, switch_number, identity, holder });
         Ok(holder)
+    }
+
+    fn identify(&mut self, state: u64) -> Result<Holder, RemoteError> {
+        let tid = self.ids.of(&self.target, state, self.gil.thread)?;
+        Ok(tid.map_or(Holder::Unknown, Holder::Thread))
     }
 
     /// Checks that the holder, if there is one, is a thread of the process. This confirms the offsets.

@@ -52,6 +52,16 @@ impl ThreadIds {
         self.thread(target, word as u32)
     }
 
+    /// Returns a word that differs between two threads that had the same PyThreadState, one after the other: the id of
+    /// the thread in its namespace, as CPython (3.11 on) or glibc has it.
+    pub fn identity(target: &Target, state: u64, offsets: ThreadOffsets) -> Result<Option<u64>, RemoteError> {
+        if let Some(offset) = offsets.native {
+            return target.word(state.wrapping_add(offset));
+        }
+        let Some(pthread) = target.word(state.wrapping_add(offsets.thread_id))? else { return Ok(None) };
+        target.word(pthread.wrapping_add(TID_IN_PTHREAD))
+    }
+
     /// Converts `inner`, an id in the process's namespace, to the id in this namespace. Returns `None` if the process
     /// has no such thread.
     fn thread(&mut self, target: &Target, inner: u32) -> Result<Option<u32>, RemoteError> {

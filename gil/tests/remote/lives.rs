@@ -30,6 +30,23 @@ fn error_of(gil: &mut RemoteGil) -> RemoteError {
     }
 }
 
+/// Compiles a C file beside this one, and returns the output. Without a compiler, prints that the test is skipped, and
+/// returns `None`.
+fn compile(source: &str, arguments: &[&str]) -> Option<PathBuf> {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("remote");
+    std::fs::create_dir_all(&folder).unwrap();
+    let output = folder.join(source).with_extension("out");
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/remote").join(source);
+    match Command::new("cc").arg("-o").args([&output, &source]).args(arguments).status() {
+        Ok(status) => assert!(status.success()),
+        Err(error) => {
+            eprintln!("skipped: cc: {error}");
+            return None;
+        }
+    }
+    Some(output)
+}
+
 #[test]
 fn the_end_of_a_process_is_reported() {
     let _alone = alone();
@@ -113,6 +130,38 @@ sys.stdin.readline()
     }
 }
 
+#[test]
+fn foreign_threads_that_come_and_go_are_never_confused() {
+    let _alone = alone();
+    // Each creates a PyThreadState (PyGILState_Ensure) at the address of the one before. No other thread holds the GIL in
+    // between.
+    const FOREIGN: &str = "
+import ctypes, sys, time
+library = ctypes.CDLL(sys.argv[1])
+@ctypes.CFUNCTYPE(None)
+def spin():
+    until = time.time() + 0.004
+    while time.time() < until: pass
+sys.stdout.write('ready\\n'); sys.stdout.flush()
+library.run_in_threads(spin, 100)
+sys.stdout.write('done\\n'); sys.stdout.flush()
+sys.stdin.readline()
+";
+    let Some(library) = compile("foreign.c", &["-shared", "-fPIC", "-pthread"]) else { return };
+    for python in with_gil() {
+        let mut talker = Talker::script(&python, FOREIGN, &[&library]);
+        let recorder = Recorder::start(RemoteGil::attach(talker.pid()).unwrap(), Rates::default()).unwrap();
+        assert_eq!(talker.line(), "done");
+        let window = recorder.stop();
+        assert!(window.ended.is_none(), "{}: {:?}", python.name, window.ended);
+        let others = window.threads.iter().filter(|(tid, _)| **tid != talker.pid());
+        let held: Vec<u64> = others.map(|(_, thread)| thread.held_ns).filter(|held| *held > 0).collect();
+        let longest = held.iter().max().copied().unwrap_or_default();
+        println!("{}: {} threads, none of which held for more than {longest} ns", python.name, held.len());
+        assert!(held.len() >= 10 && longest < 250_000_000, "{}: {held:?}", python.name);
+    }
+}
+
 /// Returns libpython of `python` and its prefix, if it has a shared library.
 fn shared_library(python: &Python) -> Option<(PathBuf, PathBuf)> {
     const QUESTION: &str = "
@@ -133,14 +182,7 @@ print(os.path.join(var('LIBDIR'), var('INSTSONAME') or ''))
 #[test]
 fn an_embedded_python_is_found_from_its_initialisation_to_its_end() {
     let _alone = alone();
-    let folder = std::env::temp_dir().join(format!("busy-gil-embed-{}", std::process::id()));
-    std::fs::create_dir_all(&folder).unwrap();
-    let program = folder.join("embed");
-    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/remote/embed.c");
-    match Command::new("cc").args(["-o"]).arg(&program).args([source, "-ldl"]).status() {
-        Ok(status) => assert!(status.success()),
-        Err(error) => return eprintln!("skipped: cc: {error}"),
-    }
+    let Some(program) = compile("embed.c", &["-ldl"]) else { return };
     for python in with_gil() {
         let Some((library, prefix)) = shared_library(&python) else {
             eprintln!("skipped: {} has no shared library", python.name);
@@ -179,7 +221,6 @@ fn an_embedded_python_is_found_from_its_initialisation_to_its_end() {
             println!("{}: dlclose(3) did not unload it", python.name);
         }
     }
-    std::fs::remove_dir_all(&folder).unwrap();
 }
 
 #[test]
