@@ -378,7 +378,7 @@ def test_the_run_delays_of_all_threads_that_work_for_a_call_make_a_wait_longer()
 
 def test_a_call_with_a_long_hold_is_not_cut_up_by_another_thread_of_it():
     contender = _background.Contender(None, None, 0, 0.001)
-    contender.cpu_pieces_between = lambda *_: (0.001, 0.041)
+    contender.cpu_pieces_between = lambda *_: (0.001, 0.081)
     parts = [_verdict._Part(Row(held=41 * MS, longest=1 * MS), 0, 0), _verdict._Part(Row(held=40 * MS), 0, 0)]
     sample = _verdict._Sample(0.081, parts, 0.0, 0, (0.0, 0.081), 1, [(0, 0), (0.081, 0.081)])
     assert not sample.is_cut_up(contender)

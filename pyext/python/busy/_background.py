@@ -217,8 +217,8 @@ class Prober(BackgroundThread):
 
     def round_ended(self, waited, held, own, theirs, unread, releases):
         """Records a round: for how many nanoseconds this thread waited for the GIL and the others held it; the run
-        delays of this thread and of the others, and up to how much of both was read before; and how often the others
-        released the GIL."""
+        delays of this thread and of the others; how much more run delay may belong to this round, although it was read
+        in the round before; and how often the others released the GIL."""
         stall, delay = min(waited, held), own + theirs + unread
         self.stall, self.least_stall = (
             max(self.stall, stall / 1e9),
@@ -252,7 +252,7 @@ class Contender(Prober):
     """A `Prober` that also records each of its waits for the GIL, less its run delay, and at the start and end of each
     of its own holds the CPU times of the threads that work for the call. The run delay does not count because a thread
     without a core sends no drop request: `take_gil` sends it when a wait of one switch interval has ended, which takes
-    a moment on a core. So only a wait of several intervals tells whether the holder drops the GIL on request."""
+    a moment on a core. So only after a wait of several intervals can it be sure that it has sent one."""
 
     # Enough for any call whose run delays matter. Without the oldest ones, the pieces of a longer call seem longer.
     MAX_HOLDS = 20000
