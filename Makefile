@@ -1,5 +1,5 @@
 # The entry point for all tasks; `make help` lists them. Needs Rust, a C compiler, make, and Python 3.10 or later with
-# pip. Everything else is installed under build/.
+# pip. Everything else is installed under build/, except that some targets install tools by apt if root runs them.
 
 PYTHON ?= python3
 # Where `make install` puts the files; DESTDIR goes before each of the others.

@@ -20,7 +20,7 @@
  *            is smaller than the first version of the struct or greater than 4096, or if a field that the library does
  *            not know is not 0, the function returns BUSY_BAD_SIZE.
  * Ownership  The caller owns all memory that it passes. The library keeps no pointer after the call has returned, and
- *            it returns nothing that the caller must free.
+ *            it returns nothing that the caller must free, except for busy_gil_stalls_open() (busy_gil.h).
  * NULL       If a pointer is NULL, the function returns BUSY_NULL_POINTER, unless its comment gives NULL a meaning.
  * Blocking   "Blocking: no" means that the call neither spins nor sleeps nor waits for a lock.
  * Threads    Any number of threads may call any of the functions at the same time. A call affects other calls only
@@ -64,7 +64,7 @@
 
 /**
  * The package version of this header: BUSY_VERSION_MAJOR.BUSY_VERSION_MINOR.BUSY_VERSION_PATCH. It is for people and for
- * the preprocessor; BUSY_ABI_COMPATIBLE() tells whether a loaded library fits.
+ * the preprocessor; BUSY_ABI_COMPATIBLE() checks whether a loaded library fits.
  */
 #define BUSY_VERSION_MAJOR 0
 

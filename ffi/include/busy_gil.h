@@ -24,11 +24,13 @@
  *            the library. A copy has one text for busy_gil_reason(). So, unlike those of busy.h, calls of these
  *            functions affect each other. In a program that `busy record` or `busy top` runs, the session begins with
  *            Python, and no busy_gil_stop() ends it.
- * The GIL    The thread that calls busy_gil_start() must hold the GIL. The other functions may be called with or
- *            without the GIL, and neither acquire it nor wait for it.
+ * The GIL    The thread that calls busy_gil_start() must hold the GIL. busy_gil_stalls_next() must be called without it,
+ *            since it waits for long. The other functions may be called with or without the GIL. Only busy_gil_start()
+ *            acquires it or waits for it.
  * Blocking   The functions share a lock, so a call may wait for calls in other threads: for some microseconds, and
  *            longer if thousands of threads that use the GIL are alive. Only busy_gil_start() waits for the GIL, and it does
- *            not have the lock then. So the other functions may be called with the GIL held, without a deadlock.
+ *            not have the lock then. So all functions except busy_gil_stalls_next() may be called with the GIL
+ *            held, without a deadlock.
  * Threads    Any number of threads may call these functions at the same time, and threads may start and end at any
  *            time. It is safe to start the meter while other threads wait for the GIL, and to stop it while any thread
  *            holds it or waits for it.
@@ -289,7 +291,8 @@ typedef struct busy_gil_counters {
      */
     uint32_t gils;
     /**
-     * As in busy_gil_totals.
+     * 1 if the fields from `metered_ns` on are valid; see busy_gil_totals for the reasons why they may not be. For index 0
+     * it is always 1.
      */
     uint32_t metered;
     /**
@@ -384,8 +387,8 @@ typedef struct busy_gil_stall {
      */
     uint32_t has_stack;
     /**
-     * The number of waiting threads that are listed, those that waited for the longest first. A thread that began to wait
-     * within the last moments of the hold may be missing.
+     * The number of waiting threads that are listed, at most BUSY_GIL_WAITERS, those that waited for the longest first. A
+     * thread that began to wait within the last moments of the hold may be missing.
      */
     uint32_t listed;
     /**
@@ -650,7 +653,7 @@ busy_status busy_gil_counters_read(struct busy_gil_counters *counters);
  *
  * A forked child has no thread that calls busy_gil_stalls_next(), and must not use its parent's objects: it opens its own.
  *
- * Ownership: the caller owns the object.
+ * Ownership: the caller owns the object, and frees it by busy_gil_stalls_close().
  * GIL: not needed.
  * Blocking: only for calls in other threads; see Blocking above.
  * Cancellation: pthread_cancel() takes effect after the call.
@@ -670,8 +673,8 @@ busy_status busy_gil_stalls_open(uint64_t threshold_ns,
  * Waits for the next stall to end, and writes it to `*stall`, and the holder's Python stack during the hold to `text`: a
  * line for each frame, the innermost first, in the form `FILE:LINE FUNCTION`. As many frames as fit are written. A stack is
  * read while the thread holds the GIL, so call the function in a thread of its own and all the time: between two calls,
- * no stacks are read, and at most 16 stalls are kept. In CPython 2.7 no stacks are read. While it waits, it looks at the GIL four times per threshold, but
- * 40 to 1000 times per second.
+ * no stacks are read, and at most 16 stalls are kept. In CPython 2.7 no stacks are read. While it waits, it samples the
+ * GIL four times per threshold, within 40 to 1000 times per second.
  *
  * - `stalls`: an open object; must not be NULL.
  * - `timeout_ns`: the time after which the call returns BUSY_TIMED_OUT; UINT64_MAX for none.

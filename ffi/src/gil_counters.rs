@@ -19,7 +19,8 @@ pub struct busy_gil_counters {
     pub gil: u32,
     /// The number of GILs that `gil` can select, as in busy_gil_totals.
     pub gils: u32,
-    /// As in busy_gil_totals.
+    /// 1 if the fields from `metered_ns` on are valid; see busy_gil_totals for the reasons why they may not be. For index 0
+    /// it is always 1.
     pub metered: u32,
     /// The number of threads that wait for the GIL at this moment.
     pub waiting: u32,

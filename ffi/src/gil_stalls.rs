@@ -50,8 +50,8 @@ pub struct busy_gil_stall {
     pub waiting: u32,
     /// 1 if the text is the holder's stack, 0 if it is the reason why there is none.
     pub has_stack: u32,
-    /// The number of waiting threads that are listed, those that waited for the longest first. A thread that began to wait
-    /// within the last moments of the hold may be missing.
+    /// The number of waiting threads that are listed, at most BUSY_GIL_WAITERS, those that waited for the longest first. A
+    /// thread that began to wait within the last moments of the hold may be missing.
     pub listed: u32,
     /// Their thread ids.
     pub waiter_tids: [u32; BUSY_GIL_WAITERS],
@@ -68,7 +68,7 @@ pub struct busy_gil_stall {
 ///
 /// A forked child has no thread that calls busy_gil_stalls_next(), and must not use its parent's objects: it opens its own.
 ///
-/// Ownership: the caller owns the object.
+/// Ownership: the caller owns the object, and frees it by busy_gil_stalls_close().
 /// GIL: not needed.
 /// Blocking: only for calls in other threads; see Blocking above.
 /// Cancellation: pthread_cancel() takes effect after the call.
@@ -114,8 +114,8 @@ pub unsafe extern "C" fn busy_gil_stalls_open(threshold_ns: u64, stalls: *mut *m
 /// Waits for the next stall to end, and writes it to `*stall`, and the holder's Python stack during the hold to `text`: a
 /// line for each frame, the innermost first, in the form `FILE:LINE FUNCTION`. As many frames as fit are written. A stack is
 /// read while the thread holds the GIL, so call the function in a thread of its own and all the time: between two calls,
-/// no stacks are read, and at most 16 stalls are kept. In CPython 2.7 no stacks are read. While it waits, it looks at the GIL four times per threshold, but
-/// 40 to 1000 times per second.
+/// no stacks are read, and at most 16 stalls are kept. In CPython 2.7 no stacks are read. While it waits, it samples the
+/// GIL four times per threshold, within 40 to 1000 times per second.
 ///
 /// - `stalls`: an open object; must not be NULL.
 /// - `timeout_ns`: the time after which the call returns BUSY_TIMED_OUT; UINT64_MAX for none.

@@ -2,7 +2,7 @@ use crate::abi::{BUSY_ABI_MAJOR, BUSY_ABI_MINOR};
 use std::ffi::c_char;
 
 /// The package version of this header: BUSY_VERSION_MAJOR.BUSY_VERSION_MINOR.BUSY_VERSION_PATCH. It is for people and for
-/// the preprocessor; BUSY_ABI_COMPATIBLE() tells whether a loaded library fits.
+/// the preprocessor; BUSY_ABI_COMPATIBLE() checks whether a loaded library fits.
 pub const BUSY_VERSION_MAJOR: u32 = 0;
 /// See BUSY_VERSION_MAJOR.
 pub const BUSY_VERSION_MINOR: u32 = 1;

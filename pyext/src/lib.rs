@@ -1,7 +1,7 @@
 //! `busy._busy`, the compiled half of `import busy`: busy-core's wait as two Python functions, one that holds the GIL
-//! and one that releases it; and the windows of the GIL meter, on which busy/_watch.py and busy/_check.py are built. The
-//! meter itself is in the libbusy of the package, so that there is one meter in a process. The module does not depend on the
-//! lab.
+//! and one that releases it; the windows of the GIL meter, on which busy/_watch.py and busy/_check.py are built; its
+//! counters, stalls and times of the calling thread; and the CPU clocks and run delays of threads. The meter itself is in
+//! the libbusy of the package, so that there is one meter in a process. The module does not depend on the lab.
 
 mod capi;
 mod counters;

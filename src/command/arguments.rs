@@ -32,16 +32,17 @@ pub enum Command {
     Run(RunArguments),
     /// Check whether a statement releases the GIL, and how long it stalls other threads
     ///
-    /// Statement and setup are those of `python -m timeit`. The statement is called 3 to 12 times, or more often, up to
-    /// some thousands of times, if a call takes less than 20 ms. It runs in an interpreter of its own, with an empty stdin.
+    /// Statement and setup are given as to `python -m timeit`. The statement is called 3 to 12 times; if a call takes less than
+    /// 20 ms, more often, up to tens of thousands of times. It runs in an interpreter of its own, with an empty stdin.
     /// Before that, the command waits up to 5 s until other processes use less than a tenth of a core.
     ///
     /// Exit code: 0 as expected, 1 not as expected or failed, 2 wrong usage, 3 inconclusive or all rows skipped (docs/results.md).
     Check(CheckArguments),
     /// Run a program and record which threads of its Pythons hold the GIL, and which ones wait for it
     ///
-    /// The program may be a script's interpreter, a console script, or any command that starts a Python: all its processes
-    /// are recorded. Its streams, terminal and signals are its own. Ctrl-C goes to the program; the recording then ends with it.
+    /// The program may be an interpreter with a script, a console script, or any command that starts a Python: all its processes
+    /// are recorded. Its streams, terminal and signals are its own. Ctrl-C goes to the program. When the program ends, so does
+    /// the recording.
     /// With --pid, a running process is sampled instead.
     ///
     /// Exit code: the program's, or 128 and the number of the signal that ended it; 127 if it was not found, 126 if it can't be
@@ -49,11 +50,11 @@ pub enum Command {
     Record(RecordArguments),
     /// Show live which threads hold the GIL, which ones wait for it, and which call made them wait
     ///
-    /// With a program (CMD), by the exact meter, in all its Python processes. With --pid, by samples of a running process; this
+    /// With a program (CMD), the exact meter measures all its Python processes. With --pid, a running process is sampled, which
     /// needs the right to ptrace(2) it. If stdout is no terminal, lines of text are printed once a second.
     ///
     /// On the screen, the program has no terminal: its stdin is empty, and its output is printed once the screen ends (-o writes
-    /// it to a file). q asks, and then ends the program by SIGTERM; Ctrl-C interrupts it; ? shows all keys.
+    /// it to a file). q asks for confirmation, then ends the program by SIGTERM; Ctrl-C interrupts it; ? shows all keys.
     ///
     /// Exit code: that of the program, as `busy record` has it; with --pid, 0 once the user leaves; 2 if nothing can be shown.
     Top(TopArguments),
@@ -99,9 +100,10 @@ pub struct RunArguments {
     #[arg(short = 'd', long = "duration", value_name = "TIME", default_value = "3s", value_parser = whole_seconds)]
     pub seconds: u32,
 
-    /// The sampling rate of threads and cores, per second: 1 to 1000
+    /// How often per second the threads are sampled: 1 to 1000 (cores at most 20 times)
     ///
-    /// It is the rate of the timeline in the JSON, which also reports the CPU time that the sampling itself used.
+    /// It is the rate of the timeline in the JSON, which also reports the CPU time that the sampling itself used. A row has at
+    /// most 250,000 samples: its duration times the rate.
     #[arg(long, value_name = "N", default_value = "10", value_parser = hz)]
     pub hz: NonZero<u32>,
 
@@ -134,7 +136,7 @@ pub struct HostsArguments {
     #[arg(long = "dask", value_name = "ADDRESS")]
     pub scheduler: Option<String>,
 
-    /// The time-out for each host, for each experiment there
+    /// The time-out on each host: for the check, or for each experiment
     #[arg(long, value_name = "TIME", default_value = "10min", value_parser = time, requires = "scheduler")]
     pub host_timeout: Duration,
 }
@@ -146,7 +148,7 @@ pub struct CheckArguments {
     #[arg(value_name = "STMT", required = true)]
     pub statement: Vec<String>,
 
-    /// A statement that runs once before; several are joined as lines
+    /// A statement that runs once, before STMT; several are joined as lines
     #[arg(short, long, value_name = "SETUP")]
     pub setup: Vec<String>,
 
@@ -171,7 +173,7 @@ pub struct CheckArguments {
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = time)]
     pub patience: Duration,
 
-    /// How often an interpreter is then started and checked again
+    /// How often a check is repeated in a new interpreter if other processes made its verdict inconclusive
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(0..=100))]
     pub retries: u32,
 

@@ -2,12 +2,14 @@
 
 use super::arguments::LoadArguments;
 use super::output::{Output, OutputError, note};
+use crate::measure::host;
 use crate::process::interrupt;
+use crate::results::{Document, Host};
 use crate::show;
 use busy_core::load::{Achieved, Load, LoadError, ThreadLoad};
 use std::process::ExitCode;
-use std::thread;
 use std::time::Duration;
+use std::{io, thread};
 
 /// The difference between the requested and the achieved load, in percent of a core, beyond which the load missed its target.
 const TOLERANCE_PERCENT: f64 = 1.0;
@@ -18,6 +20,9 @@ pub enum LoadCommandError {
     /// The load can't be run.
     #[error(transparent)]
     Load(#[from] LoadError),
+    /// The state of the machine can't be read.
+    #[error("can't read this machine's state from the kernel: {0}")]
+    Host(io::Error),
     /// The report can't be written.
     #[error(transparent)]
     Output(#[from] OutputError),
@@ -36,10 +41,14 @@ pub fn load(arguments: &LoadArguments) -> Result<ExitCode, LoadCommandError> {
         duration: arguments.duration.unwrap_or(Duration::MAX),
     };
     let mut output = Output::open(arguments.json.as_deref())?;
+    let mut document = Document::new();
+    let others = host::Load::begin().map_err(LoadCommandError::Host)?;
     let achieved = load.run(|| !interrupt::requested())?;
+    let host = others.end().and_then(|others| host::describe(others.others_percent)).map_err(LoadCommandError::Host)?;
     let cores = thread::available_parallelism().map_or(1, usize::from);
     let reason = miss(&load, &achieved, cores);
-    output.write(&json(&load, &achieved, reason.as_deref()), || text(&load, &achieved))?;
+    document.results.push(json(&load, &achieved, reason.as_deref(), &host));
+    output.write(&document, || text(&load, &achieved))?;
     if let Some(reason) = &reason {
         note(&show::wrapped(reason));
     }
@@ -75,15 +84,15 @@ fn miss(load: &Load, achieved: &Achieved, cores: usize) -> Option<String> {
                 format!("No core was free for {delay:.1} % of the time (the threads' run delay). {advice}")
             }
             Some(delay) => format!(
-                "The threads waited for a core for only {delay:.1} % of the time (run delay): the machine itself stood still, \
-                 or its hypervisor ran others."
+                "The threads' run delay was only {delay:.1} % of the time: the hypervisor paused this machine, or ran other \
+                 machines."
             ),
         }
     };
     Some(format!("{target}. {cause}"))
 }
 
-fn json(load: &Load, achieved: &Achieved, reason: Option<&str>) -> serde_json::Value {
+fn json(load: &Load, achieved: &Achieved, reason: Option<&str>, host: &Host) -> serde_json::Value {
     let seconds = |time: Duration| time.as_secs_f64();
     let thread = |thread: &ThreadLoad| {
         serde_json::json!({
@@ -92,16 +101,17 @@ fn json(load: &Load, achieved: &Achieved, reason: Option<&str>) -> serde_json::V
             "run_delay_s": thread.run_delay.map(seconds),
         })
     };
-    serde_json::json!({ "schema": 1, "results": [{
+    serde_json::json!({
         "kind": "load",
-        "asked_percent": 100.0 * load.share,
+        "host": host,
+        "requested_percent": 100.0 * load.share,
         "achieved_percent": 100.0 * achieved.share(),
         "period_s": seconds(load.period),
         "duration_s": seconds(achieved.elapsed),
         "completed": achieved.completed,
         "reason": reason,
         "threads": achieved.threads.iter().map(thread).collect::<Vec<_>>(),
-    }]})
+    })
 }
 
 fn text(load: &Load, achieved: &Achieved) -> String {

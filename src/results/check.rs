@@ -35,7 +35,7 @@ pub struct CheckResult {
     /// The longest stall that the user accepts.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_stall_s: Option<f64>,
-    /// The share of its time for which the calling thread holds the GIL while no other thread wants it.
+    /// The share of its time for which the calling thread holds the GIL while no other thread requests it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub held_share: Option<f64>,
     /// The longest uninterrupted hold in one call.

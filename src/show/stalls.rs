@@ -98,7 +98,7 @@ pub(super) fn meaning(call: &Call<'_>) -> &'static str {
     } else if by("fork") {
         "in fork(2), which copies the page tables of the process"
     } else if by("Python code") {
-        "in Python code, which lets others run only every switch interval, and gets the GIL back"
+        "in Python code, which drops the GIL once per switch interval and acquires it again"
     } else if by("many short holds") {
         "where threads held the GIL in turn, each for a short time"
     } else {

@@ -11,7 +11,11 @@ fn the_achieved_load_is_reported() {
     let output =
         sandbox.run(&["load", "--cpu", "2", "--load", "20%", "--for", "500ms", "--json", file.to_str().unwrap()]);
     assert!(stdout(&output).contains("requested 20.000 %") && stdout(&output).contains("thread 1: "));
-    let result = &json(&file)["results"][0];
+    let document = json(&file);
+    assert!(document["started_at"].as_str().is_some_and(|start| start.ends_with('Z')), "{document:#}");
+    let result = &document["results"][0];
+    assert!(result["host"]["kernel"].as_str().is_some_and(|kernel| kernel.starts_with("Linux ")), "{result:#}");
+    assert!(result["host"]["others_percent"].is_number(), "{result:#}");
     assert_target_is_judged(&output, result);
     assert_eq!((result["kind"].as_str(), result["completed"].as_bool()), (Some("load"), Some(true)));
     let achieved = result["achieved_percent"].as_f64().unwrap();
@@ -33,7 +37,7 @@ fn ctrl_c_ends_a_load_without_duration_which_still_reports() {
 
 /// Checks that exit code, stderr and the reason in the JSON fit the load that was achieved.
 fn assert_target_is_judged(output: &Output, result: &serde_json::Value) {
-    let [requested, achieved] = ["asked_percent", "achieved_percent"].map(|key| result[key].as_f64().unwrap());
+    let [requested, achieved] = ["requested_percent", "achieved_percent"].map(|key| result[key].as_f64().unwrap());
     let missed = (requested - achieved).abs() > 1.0;
     assert_eq!(output.status.code(), Some(i32::from(missed)), "{output:?}");
     assert_eq!(result["reason"].is_string(), missed, "{result:#}");

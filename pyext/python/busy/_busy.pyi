@@ -29,10 +29,10 @@ _Gil: TypeAlias = tuple[int, bool, int, int]
 _Thread: TypeAlias = tuple[int, int, bool, bool, int, int, int, int, int, int, int]
 
 def with_lock(seconds: SupportsFloat | SupportsIndex, /) -> int:
-    """Spin for at least `seconds` with the GIL held, and return the number of clock polls."""
+    """Spins for at least `seconds` with the GIL held, and returns the number of clock polls."""
 
 def without_lock(seconds: SupportsFloat | SupportsIndex, /) -> int:
-    """Spin for at least `seconds` with the GIL released, and return the number of clock polls."""
+    """Spins for at least `seconds` with the GIL released, and returns the number of clock polls."""
 
 def counters_begin() -> None:
     """Starts the meter, which is never stopped then, with histograms."""
@@ -54,7 +54,7 @@ def gil_rows(rows: object, start: int) -> list[_Thread]:
 
 def gil_histograms(window: object) -> tuple[list[int], list[int]]:
     """Returns how many holds and how many waits of the caller's GIL had which length, since the window was opened with
-    histograms."""
+    histograms: two lists of 26 counts (BUSY_GIL_BUCKETS)."""
 
 def own_times() -> tuple[int, int]:
     """Returns the nanoseconds for which the calling thread has held the GIL, and waited for it. The first call in a
@@ -89,4 +89,4 @@ def run_delays() -> dict[int, int]:
     it was runnable without a CPU. Empty where the kernel does not report it."""
 
 def own_run_delay() -> int | None:
-    """Returns the run delay of the calling thread. None where the kernel does not report it."""
+    """Returns the run delay of the calling thread, in nanoseconds. None where the kernel does not report it."""

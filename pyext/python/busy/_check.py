@@ -20,6 +20,7 @@ class Verdict:
     verdict: str
     #: The share of the call during which the calling thread holds the GIL, from 0 to 1.
     held_share: float | None
+    #: The longest uninterrupted hold in one call.
     longest_hold_s: float | None
     #: The longest time that one call made another thread wait for the GIL.
     longest_stall_s: float | None
@@ -55,18 +56,19 @@ class Verdict:
 
 
 def check(function: Callable[..., object], /, *args: Any, **kwargs: Any) -> Verdict:
-    """Call `function(*args, **kwargs)` several times and report whether it releases the GIL.
+    """Calls `function(*args, **kwargs)` several times and reports whether it releases the GIL.
 
     >>> busy.check(hashlib.sha256, bytes(50_000_000)).verdict
     'releases'
 
-    The verdict is `inconclusive` if a call takes less than 2 us, or less than 0.3 ms and holds the GIL while it runs
-    Python code, or if the GIL cannot be metered. An exception of the function propagates. Only one check runs at a time
-    in a process: threads that check at the same time take turns, in the order of their arrival. During a check the
-    switch interval is changed and the garbage collector is off; both are restored.
+    The verdict is `no-gil` if no GIL is in force. It is `inconclusive` if a call takes less than 2 us; if it takes less
+    than 0.3 ms, holds the GIL, and runs Python code or releases the GIL for a moment; if the GIL cannot be metered; or
+    if other processes disturbed the check (`disturbed` is True then). An exception of the function propagates. Only one
+    check runs at a time in a process: threads that check at the same time take turns, in the order of their arrival.
+    During a check the switch interval is changed and the garbage collector is off; both are restored.
 
     Raises TypeError if calling the function does not run it: for a coroutine function or a generator function, and for
-    a function that returns a coroutine or a generator.
+    a function that returns a coroutine or a generator. Raises RuntimeError inside a function that is being checked.
     """
     return Verdict(**_verdict.verdict(_Meter(), function, args, kwargs))
 

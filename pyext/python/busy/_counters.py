@@ -81,7 +81,7 @@ class Counters:
         return histograms(counts[: len(counts) // 2], counts[len(counts) // 2 :])
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the figures as a dict that json can serialize."""
+        """Returns the figures as a dict that json can serialize."""
         return {
             "metered_s": self.metered_s,
             "held_s": self.held_s,
@@ -110,7 +110,7 @@ _first: dict[None, dict[int, _Sums]] = {}
 
 
 def counters() -> Counters:
-    """Return how long all threads together have held the GIL and waited for it, and how often, since the first call.
+    """Returns how long all threads together have held the GIL and waited for it, and how often, since the first call.
 
     >>> before = busy.counters()
     >>> work()
@@ -118,8 +118,8 @@ def counters() -> Counters:
     >>> after.held_s - before.held_s, after.waited_s - before.waited_s
 
     The first call in the process starts the metering, which goes on until the process ends, and returns zeros. No
-    figure ever falls, in any thread. In a forked child, all figures begin at the fork. A call takes about a
-    microsecond, however many threads there are, and costs the other threads nothing.
+    figure ever falls, in any thread. In a forked child, all figures begin at the fork. A call takes one to three
+    microseconds, however many threads there are, and costs the other threads nothing.
 
     The attributes are those of the GIL of the calling interpreter; `others` has those of interpreters with a GIL of
     their own.

@@ -63,7 +63,7 @@ class Histograms(NamedTuple):
     waits: tuple[int, ...]
 
     def to_dict(self) -> dict[str, list[float | int | None]]:
-        """Return the counts as a dict that json can serialize. The last length is None."""
+        """Returns the counts as a dict that json can serialize. The last length is None."""
         return {"below_s": [*self.below_s[:-1], None], "holds": [*self.holds], "waits": [*self.waits]}
 
 
@@ -86,7 +86,7 @@ def histograms(holds: Sequence[int], waits: Sequence[int]) -> Histograms:
 
 
 def thread_times() -> ThreadTimes:
-    """Return how long the calling thread has held the GIL and waited for it, exactly. The difference of two calls is
+    """Returns how long the calling thread has held the GIL and waited for it, exactly. The difference of two calls is
     the cost of the code between them, for example of a request to a web service:
 
     >>> before = busy.thread_times()

@@ -16,17 +16,18 @@ class NotInstalled(RuntimeError):
 
 
 def get_include() -> str:
-    """Return the folder of busy.h and busy_gil.h."""
+    """Returns the folder of busy.h and busy_gil.h. Raises RuntimeError if this installation has none."""
     return str(_existing(_PACKAGE / "include", "the headers"))
 
 
 def get_library() -> str:
-    """Return the folder of libbusy.so.1, which dlopen(3) opens. In a wheel, libbusy.so for the linker is there, too."""
+    """Returns the folder of libbusy.so.1, which dlopen(3) opens. In a wheel, libbusy.so for the linker is there, too.
+    Raises RuntimeError if this installation has none."""
     return str(_existing(_PACKAGE / "_lib", "libbusy"))
 
 
 def command() -> str:
-    """Return the path of the command `busy` that was installed or built with this package."""
+    """Returns the path of the command `busy` that was installed or built with this package."""
     folders = [*_PACKAGE.parents]
     # What pip records after `pip install --target` leads to another folder, so that one is first.
     target = [folder / "bin" / "busy" for folder in folders[:1]]

@@ -62,7 +62,7 @@ class SlowTurn(NamedTuple):
 
 
 class loop_delay:  # noqa: N801 - lower case, since it is used as a function, like busy.watch
-    """Measure for how long ready callbacks of the running asyncio event loop wait until they run, and why.
+    """Measures for how long ready callbacks of the running asyncio event loop wait until they run, and why.
 
     >>> with busy.loop_delay("100ms") as d:  # inside a coroutine
     ...     await serve()
@@ -78,8 +78,11 @@ class loop_delay:  # noqa: N801 - lower case, since it is used as a function, li
     - `slow`: the latest turns of the threshold or longer, at most 100, as SlowTurn; with the hold of the GIL, and its
       stack, that kept the loop from running.
 
-    A turn costs some microseconds more. The loop must be one of asyncio with a selector, as on Linux; uvloop has none.
-    Raises GilNotMeterable, a RuntimeError, if the GIL cannot be metered.
+    `threshold` is a time such as "100ms", or a number of seconds; at least 4 ms. A turn costs some microseconds more.
+
+    Raises ValueError for a smaller threshold; TypeError if the loop has no selector, as uvloop's has none; RuntimeError
+    if no loop is running, or if this object is open already; GilNotMeterable, a RuntimeError, if the GIL cannot be
+    metered.
     """
 
     def __init__(self, threshold: str | float = "100ms") -> None:

@@ -33,10 +33,12 @@ class Stall(NamedTuple):
     name: str | None
     #: When the hold began, on the clock of time.monotonic().
     at_s: float
+    #: The length of the hold, in seconds.
     held_s: float
     #: How many threads waited when the hold ended.
     waiting: int
-    #: The threads that waited for longest, at most eight: native id, name, and the part of the hold that it waited.
+    #: The threads that waited for longest, at most eight: native id, name, and the part of the hold that it waited,
+    #: in seconds.
     waiters: list[tuple[int, str | None, float]]
     #: The holder's Python stack during the hold, the innermost frame first: `FILE:LINE FUNCTION`.
     stack: list[str]
@@ -189,7 +191,7 @@ class StallLog:
             )
 
     def stop(self) -> None:
-        """Stop logging. Stalls that were suppressed are logged as a number."""
+        """Stops logging. Stalls that were suppressed are logged as a number."""
         self._reporter.stop()
 
     def __enter__(self) -> "StallLog":
@@ -212,7 +214,7 @@ def log_stalls(
     level: int = logging.WARNING,
     per_minute: int = 60,
 ) -> StallLog:
-    """Log each hold of the GIL that lasts for `threshold` or longer and makes other threads wait: the thread's name,
+    """Logs each hold of the GIL that lasts for `threshold` or longer and makes other threads wait: the thread's name,
     how long it held the GIL, which threads waited, and the holder's stack during the hold.
 
     >>> busy.log_stalls("100ms")
@@ -227,7 +229,8 @@ def log_stalls(
     `threshold` is a time such as "100ms" or "1.5s", or a number of seconds; at least a millisecond. Keep the result in
     order to stop the log; it goes on until the process ends otherwise.
 
-    Raises GilNotMeterable, a RuntimeError, if the GIL cannot be metered.
+    Raises ValueError if `threshold` is less than a millisecond or `per_minute` less than 1, and GilNotMeterable, a
+    RuntimeError, if the GIL cannot be metered.
     """
     threshold_s = _bounds.parse_seconds(threshold, "threshold")
     if not 0.001 <= threshold_s < 1e9:

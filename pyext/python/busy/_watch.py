@@ -39,7 +39,7 @@ class WatchedThread:
 
 
 class watch:  # noqa: N801 - lower case, since it is used as a function, like those of contextlib
-    """Measure exactly which threads hold the GIL and which ones wait for it.
+    """Measures exactly which threads hold the GIL and which ones wait for it.
 
     >>> with busy.watch() as w:
     ...     work()
@@ -70,7 +70,8 @@ class watch:  # noqa: N801 - lower case, since it is used as a function, like th
     A block raises GilNotMeterable, a RuntimeError, if the GIL cannot be metered: in a free-threaded interpreter, and on
     any platform but Linux on x86-64 with glibc. A decorated function runs unwatched then, and the figures of its
     attribute `watch` raise GilNotMeterable. So do the figures of a block during which another tool has redirected the
-    calls that the meter redirects, since they may be incomplete.
+    calls that the meter redirects, since they may be incomplete. As a decorator, it raises TypeError for a generator
+    function or a class.
     """
 
     wall_s: float
@@ -135,8 +136,8 @@ class watch:  # noqa: N801 - lower case, since it is used as a function, like th
         self.__dict__.update(figures)
 
     def read(self) -> "watch":
-        """Return a watch with the figures of what has happened since the block began. The block goes on. Any thread
-        may call this."""
+        """Returns a watch with the figures of what has happened since the block began. The block goes on. Any thread
+        may call this. Raises RuntimeError if the block is not running."""
         own = _Used({}, {})
         own.read_own_cpu()
         own.read_own_run_delay()
@@ -150,7 +151,7 @@ class watch:  # noqa: N801 - lower case, since it is used as a function, like th
         return so_far
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the figures as a dict that json can serialize. `threads` is a list, by falling `held_s`."""
+        """Returns the figures as a dict that json can serialize. `threads` is a list, by falling `held_s`."""
         return {
             "wall_s": self.wall_s,
             "held_share": self.held_share,

@@ -3,7 +3,7 @@
 >>> from busy.dask import GilMeter
 >>> client.register_plugin(GilMeter())
 
-docs/production.md says what it reports.
+docs/production.md describes what it reports.
 """
 
 import collections
@@ -43,15 +43,15 @@ class KnockKnock:
         self._metric = 0.0
 
     def start(self) -> None:
-        """Start measuring. Does nothing if it is measuring already."""
+        """Starts measuring, unless it is measuring already. Raises GilNotMeterable if the GIL cannot be metered."""
         self._since = self._since or counters()
 
     def stop(self) -> None:
-        """Stop measuring. The metric keeps its value."""
+        """Stops measuring. The metric keeps its value."""
         self._metric, self._since = self.contention_metric, None
 
     def reset_contention_metric(self) -> None:
-        """Begin anew."""
+        """Begins the share anew."""
         self._metric = 0.0
         if self._since:
             self._since = counters()
@@ -81,6 +81,7 @@ class GilMeter(WorkerPlugin):
     - The worker's log gets a line for each hold of the GIL of `threshold` or longer that made other threads wait, as
       busy.log_stalls() writes it, with the key of the task.
 
+    `threshold` is a time such as "100ms", or a number of seconds; at least a millisecond, or else ValueError is raised.
     A worker whose GIL cannot be metered logs the reason, and runs as before.
     """
 
@@ -92,7 +93,7 @@ class GilMeter(WorkerPlugin):
             raise ValueError(f"threshold: expected at least 1ms, found {threshold!r}")
 
     def setup(self, worker: Any) -> None:
-        """Begin to meter. distributed calls it."""
+        """Begins to meter. distributed calls it."""
         self._parts: list[Any] = []
         try:
             counters()
@@ -109,7 +110,7 @@ class GilMeter(WorkerPlugin):
         _export()
 
     def teardown(self, worker: Any) -> None:
-        """Stop the log. The metering goes on. distributed calls it."""
+        """Stops the log. The metering goes on. distributed calls it."""
         log = self.__dict__.pop("_log", None)
         if log:
             log.stop()

@@ -5,7 +5,7 @@
 >>> from busy.opentelemetry import GilInstrumentor
 >>> GilInstrumentor().instrument()
 
-docs/production.md says what each metric means.
+docs/production.md describes what each metric means.
 """
 
 import logging
@@ -67,7 +67,7 @@ class GilInstrumentor(BaseInstrumentor):
     _providers: list[Any] = []
 
     def instrumentation_dependencies(self) -> Collection[str]:
-        """Return no packages: CPython itself is instrumented."""
+        """Returns no packages: CPython itself is instrumented."""
         return ()
 
     def _instrument(self, **kwargs: Any) -> None:

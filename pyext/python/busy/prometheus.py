@@ -3,7 +3,7 @@
 >>> from busy.prometheus import GilCollector
 >>> GilCollector()  # in the default registry
 
-docs/production.md says what each metric means.
+docs/production.md describes what each metric means.
 """
 
 import atexit
@@ -75,7 +75,7 @@ class GilCollector(Collector):
             registry.register(self)
 
     def collect(self) -> Iterator[Metric]:
-        """Yield the metrics of this process. In multi-process mode there are none, since those of the files count."""
+        """Yields the metrics of this process. In multi-process mode there are none, since those of the files count."""
         if self._writer:
             return
         gils = _gils()
@@ -92,7 +92,7 @@ class GilCollector(Collector):
             yield histogram
 
     def describe(self) -> list[Metric]:
-        """Return the names of the metrics, so that a registry does not collect them in order to learn the names."""
+        """Returns the names of the metrics, so that a registry does not collect them in order to learn the names."""
         if self._writer:
             return []
         families: list[Metric] = [CounterMetricFamily(name, help) for name, (help, _) in _COUNTERS.items()]

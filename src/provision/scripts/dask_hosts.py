@@ -47,7 +47,7 @@ class Cluster:
         self.lost = None
 
     async def chosen(self):
-        """Return the addresses of the workers: of each host, one with the fewest tasks."""
+        """Returns the addresses of the workers: of each host, one with the fewest tasks."""
         from distributed.comm import get_address_host
 
         threads = await self.client.nthreads()
@@ -61,7 +61,7 @@ class Cluster:
         return sorted(addresses[0] for addresses in by_host.values())
 
     async def named(self, address):
-        """Return the names of the worker's machine, or the reason why they are unknown."""
+        """Returns the names of the worker's machine, or the reason why they are unknown."""
         try:
             asked = self.client.run(eval, LOOK, {"source": self.source}, workers=[address], nanny=False)
             answer = await asyncio.wait_for(asked, NAME_S)
@@ -82,13 +82,13 @@ class Cluster:
                 return
 
     async def in_turn(self, numbers, addresses):
-        """Run all units on the workers of one machine, one after the other."""
+        """Runs all units on the workers of one machine, one after the other."""
         for number in numbers:
             for unit in range(len(self.order["units"])):
                 say(row={"worker": number, "unit": unit, **await self.row(addresses[number], unit)})
 
     async def row(self, address, unit):
-        """Run one unit on one worker."""
+        """Runs one unit on one worker."""
         gone = {
             "failed": "the worker left the cluster meanwhile: it was killed, or closed, or its host was lost"
         }

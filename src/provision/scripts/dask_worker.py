@@ -29,7 +29,7 @@ if os.getppid() == int(sys.argv[1]):
 
 
 def look():
-    """Return the name of this worker's machine, and what distinguishes the running kernel from all others."""
+    """Returns the name of this worker's machine, and what distinguishes the running kernel from all others."""
     try:
         with open("/proc/sys/kernel/random/boot_id") as file:
             machine = file.read().strip()
@@ -39,7 +39,7 @@ def look():
 
 
 def work(order):
-    """Run the command, and return {"document": text}, or {"failed": reason} if it wrote none."""
+    """Runs the command, and returns {"document": text}, or {"failed": reason} if it wrote none."""
     # It may have been installed since this process started.
     importlib.invalidate_caches()
     try:
@@ -95,7 +95,7 @@ def work(order):
 
 
 def _watch(process, worker, timeout_s, outputs):
-    """Wait for the end of the process. Return the reason if it must be ended."""
+    """Waits for the end of the process. Returns the reason if it must be ended."""
     key = worker.get_current_task()
     end = time.monotonic() + timeout_s
     while process.poll() is None:
@@ -113,7 +113,7 @@ def _watch(process, worker, timeout_s, outputs):
 
 
 def _end(process):
-    """End the process if it runs. It ends all that it has started by itself, also if it is killed."""
+    """Ends the process if it runs. It ends all that it has started by itself, also if it is killed."""
     for number in (signal.SIGTERM, signal.SIGKILL):
         if process.poll() is None:
             process.send_signal(number)
