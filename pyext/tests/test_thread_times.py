@@ -55,16 +55,26 @@ def test_the_times_never_fall_even_if_watches_come_and_go():
     assert times == sorted(times) and len(set(times)) == len(times)
 
 
+def test_the_waited_time_never_falls_although_the_clocks_rate_is_averaged_anew():
+    busy.thread_times()
+    holder = threading.Thread(target=lambda: (time.sleep(0.01), busy.with_lock(0.1)))
+    holder.start()
+    time.sleep(0.02)
+    holder.join()
+    waited = [busy.thread_times().waited_s for _ in range(20_000)]
+    assert waited[0] > 0.02 and waited == sorted(waited)
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork(2)")
 def test_in_a_forked_child_the_times_begin_at_the_fork():
     code = """
 import busy, os
 busy.thread_times()
 busy.with_lock(0.1)
+assert busy.thread_times().held_s >= 0.1
 child = os.fork()
 if child == 0:
     os._exit(0 if 0 <= busy.thread_times().held_s < 0.05 else 1)
 assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-assert busy.thread_times().held_s >= 0.1
 """
     subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True, timeout=60)

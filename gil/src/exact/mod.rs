@@ -21,7 +21,7 @@ pub(crate) use counting::gils::GILS;
 pub use counting::read::own_thread;
 #[cfg(test)]
 pub(crate) use counting::sink::TestRow;
-pub use counting::sink::{Event, Row, Sink};
+pub use counting::sink::{Event, Row, Sink, Total};
 pub use counting::window::Window;
 pub use meter::Meter;
 pub use python::PendingCall;

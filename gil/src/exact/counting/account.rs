@@ -7,6 +7,7 @@ use super::atomic::{AtomicPtr, AtomicU8, AtomicU32, AtomicU64};
 use super::figures::{Cells, Figures};
 use super::histogram::Lengths;
 use super::single_writer::{Sequence, add};
+use super::sink::Total;
 use super::slots::{Kind, Slot, Slots};
 use std::ptr::null_mut;
 
@@ -59,6 +60,8 @@ pub(crate) struct Account {
     ended: AtomicU64,
     /// Where the lengths are counted: those of the GIL. Null if they never are.
     lengths: AtomicPtr<Lengths>,
+    /// The held and the waited nanoseconds that the thread itself was given last.
+    reported: [AtomicU64; 2],
     /// The next account of the same thread, in a ring.
     sibling: AtomicPtr<Account>,
     pub(super) links: Links,
@@ -86,7 +89,7 @@ impl Account {
 
     /// Makes this the account `id` of the calling thread. Nobody else uses it.
     pub(super) fn begin(&self, id: u64, gil: u64, tid: u32, session: u64) {
-        [&self.cut, &self.ended].into_iter().for_each(|time| time.store(0, Relaxed));
+        [&self.cut, &self.ended].into_iter().chain(&self.reported).for_each(|time| time.store(0, Relaxed));
         self.now.store(&Figures::default());
         self.release.store(RELEASED, Relaxed);
         self.lengths.store(null_mut(), Relaxed);
@@ -342,6 +345,37 @@ impl Account {
         self.now.forced_drops.load(Relaxed)
     }
 
+    /// Returns the held and the waited nanoseconds that the calling thread is given: never less than before, although the
+    /// clock's rate is averaged anew at each reading.
+    pub(super) fn reported(&self, now: [u64; 2]) -> [u64; 2] {
+        let greatest = |(before, now): (&AtomicU64, u64)| {
+            let now = now.max(before.load(Relaxed));
+            before.store(now, Relaxed);
+            now
+        };
+        let [held, waited] = &self.reported;
+        [(held, now[0]), (waited, now[1])].map(greatest)
+    }
+
+    /// Returns one of the present figures. The thread is the calling one.
+    #[inline(always)]
+    pub(super) fn total(&self, total: Total) -> u64 {
+        let now = &self.now;
+        let figure = match total {
+            Total::HoldsSince => &now.holds_since,
+            Total::Held => &now.held,
+            Total::Acquisitions => &now.acquisitions,
+            Total::VoluntaryReleases => &now.voluntary_releases,
+            Total::ForcedDrops => &now.forced_drops,
+            Total::WaitsSince => &now.waits_since,
+            Total::Waited => &now.waited,
+            Total::Waits => &now.waits,
+            Total::LongestHold => &now.longest_hold,
+            Total::LongestWait => &now.longest_wait,
+        };
+        figure.load(Relaxed)
+    }
+
     /// Returns the present figures. The thread has ended, or is the calling one.
     pub(super) fn figures(&self) -> Figures {
         self.now.load()
@@ -540,6 +574,16 @@ mod tests {
         open.cut_at(300, None);
         let figures = account.at(300);
         assert_eq!((figures.held, figures.acquisitions, figures.holds_since), (100, 2, 200));
+    }
+
+    #[test]
+    fn the_times_that_a_thread_is_given_never_fall() {
+        let account = Account::leak(0, 7);
+        assert_eq!(account.reported([10, 500]), [10, 500]);
+        assert_eq!(account.reported([12, 499]), [12, 500]);
+        assert_eq!(account.reported([11, 600]), [12, 600]);
+        account.begin(9, 0, 7, 2);
+        assert_eq!(account.reported([1, 2]), [1, 2], "another thread, or another session");
     }
 
     #[test]

@@ -10,10 +10,12 @@ use super::interpreters::Interpreters;
 use super::slots::{OPEN, Slots};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, Ordering::Relaxed};
 
-/// The size of the hash table: four times the number of GILs, so that searches stay short.
+/// The size of the hash table: four times the number of GILs.
 const PLACES: usize = 4096;
-/// The place of a GIL that was destroyed.
-const REMOVED: usize = usize::MAX;
+/// The number of places among which the hash of a GIL leaves the choice: two cache lines. If all GILs exist, a bucket has
+/// four of them on average. A search looks at the whole bucket, so a GIL that leaves need not mark its place, and a search
+/// takes as long after thousands of interpreters as before.
+const BUCKET: usize = 16;
 /// The distance from `cond` to `switch_cond` in `struct _gil_runtime_state` (3.7 on, glibc on x86-64). Calibration
 /// checks it.
 pub(crate) const SWITCH_COND: usize = 88;
@@ -213,22 +215,22 @@ impl Gils {
         }
     }
 
-    /// Removes the place of `gil`, which was at `cond`.
+    /// Frees the place of `gil`, which was at `cond`.
     fn forget(&self, cond: usize, gil: &Gil) {
         let number = gil.index() as usize + 1;
-        let is_its = |place: &&AtomicUsize| place.load(Relaxed) == number;
-        let place = self.places(cond).take_while(|place| place.load(Relaxed) != 0).find(is_its);
-        place.inspect(|place| place.store(REMOVED, Ordering::Release));
+        let place = self.bucket(cond).iter().find(|place| place.load(Relaxed) == number);
+        place.inspect(|place| place.store(0, Ordering::Release));
     }
 
-    fn places(&self, cond: usize) -> impl Iterator<Item = &AtomicUsize> {
-        (0..PLACES).map(move |step| &self.by_cond[(start(cond) + step) % PLACES])
+    fn bucket(&self, cond: usize) -> &[AtomicUsize] {
+        let first = start(cond) / BUCKET * BUCKET;
+        &self.by_cond[first..first + BUCKET]
     }
 
     fn find(&self, cond: usize) -> Option<&Gil> {
-        let indexes = self.places(cond).map(|place| place.load(Ordering::Acquire)).take_while(|index| *index != 0);
-        let gils = indexes.filter(|index| *index != REMOVED).map(|index| &self.table[index - 1]);
-        gils.into_iter().find(|gil| gil.is_at(cond))
+        let numbers = self.bucket(cond).iter().map(|place| place.load(Ordering::Acquire));
+        let mut gils = numbers.filter(|number| *number != 0).map(|number| &self.table[number - 1]);
+        gils.find(|gil| gil.is_at(cond))
     }
 
     /// Adds a GIL that is not in the table yet, if `cond` belongs to one: then a thread state of the interpreter at the
@@ -262,12 +264,7 @@ impl Gils {
     }
 
     fn enter(&self, cond: usize, interpreter: usize) -> Option<&Gil> {
-        let Some(index) = self.take_entry() else {
-            if self.unlisted_conds[start(cond)].swap(cond, Relaxed) != cond {
-                self.unlisted.fetch_add(1, Relaxed);
-            }
-            return None;
-        };
+        let Some(index) = self.take_entry() else { return self.unlist(cond) };
         let function = self.interpreter_id.load(Relaxed);
         let id = if function == 0 {
             0
@@ -279,10 +276,20 @@ impl Gils {
         let gil = &self.table[index];
         gil.place(index, cond, id);
         self.interpreters.learn(interpreter);
-        let is_taken = |place: &&AtomicUsize| {
-            [0, REMOVED].iter().any(|free| place.compare_exchange(*free, index + 1, Ordering::AcqRel, Relaxed).is_ok())
-        };
-        self.places(cond).find(is_taken).map(|_| gil)
+        let take = |place: &AtomicUsize| place.compare_exchange(0, index + 1, Ordering::AcqRel, Relaxed).is_ok();
+        if self.bucket(cond).iter().any(take) {
+            return Some(gil);
+        }
+        gil.free();
+        self.unlist(cond)
+    }
+
+    /// Counts a GIL for which there is no room, once.
+    fn unlist(&self, cond: usize) -> Option<&Gil> {
+        if self.unlisted_conds[start(cond)].swap(cond, Relaxed) != cond {
+            self.unlisted.fetch_add(1, Relaxed);
+        }
+        None
     }
 
     /// Takes an entry that is free again, or one that was never used.
@@ -458,5 +465,30 @@ mod tests {
             gils.enter_own_gil(interpreters[1].address(), 1);
         }
         assert_eq!((gils.all().len(), gils.unlisted()), (4, 0));
+    }
+
+    #[test]
+    fn a_search_takes_as_long_after_thousands_of_interpreters() {
+        let (gils, open) = (with_own_gils(), Slots::new());
+        let interpreters: Vec<_> = (0..PLACES).map(|_| Interpreter::new(1)).collect();
+        for interpreter in &interpreters {
+            gils.enter_own_gil(interpreter.address(), 1);
+            assert!(gils.destroyed(interpreter.cond(), &open, 100));
+            gils.free_destroyed(None);
+        }
+        assert_eq!((gils.all().len(), gils.unlisted()), (2, 0));
+        assert!(gils.by_cond.iter().all(|place| place.load(Relaxed) == 0), "a search would look at what they left");
+    }
+
+    #[test]
+    fn a_gil_without_room_in_its_bucket_is_counted() {
+        let gils = with_own_gils();
+        let interpreters: Vec<_> = (0..100 * PLACES / BUCKET).map(|_| Interpreter::new(1)).collect();
+        let first = gils.bucket(interpreters[0].cond()).as_ptr();
+        let same: Vec<_> = interpreters.iter().filter(|one| gils.bucket(one.cond()).as_ptr() == first).collect();
+        let entered = same.iter().filter(|one| gils.by_cond(one.cond() + SWITCH_COND).is_some()).count();
+        assert!(same.len() > BUCKET && entered == BUCKET, "{} of {}", entered, same.len());
+        assert_eq!(gils.unlisted() as usize, same.len() - BUCKET);
+        assert!(gils.find(same[0].cond()).is_some());
     }
 }

@@ -64,7 +64,7 @@ pub(crate) fn snapshot() -> Snapshot {
 }
 
 /// Returns the calling thread's figures of the current session, with the GIL under which the meter was started. None if
-/// the thread has had no event. Takes no lock, and needs no GIL.
+/// the thread has had no event. The times never fall. Takes no lock, and needs no GIL.
 pub fn own_thread() -> Option<ThreadTotals> {
     let account = pool::own_with_main()?;
     let row = Row {
@@ -75,7 +75,9 @@ pub fn own_thread() -> Option<ThreadTotals> {
         earlier: Figures::default(),
         is_old: true,
     };
-    Some(row.into_totals(0, ticks(), &Scale::now()))
+    let mut totals = row.into_totals(0, ticks(), &Scale::now());
+    [totals.held_ns, totals.waited_ns] = account.reported([totals.held_ns, totals.waited_ns]);
+    Some(totals)
 }
 
 /// Returns the threads that wait for `gil` in `session`: the number of the row, the thread id, and the start of the wait.

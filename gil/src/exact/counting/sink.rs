@@ -5,7 +5,6 @@ use super::account::Account;
 use super::atomic::Ordering::{Acquire, Release};
 use super::atomic::{AtomicPtr, AtomicU32};
 use super::capacity;
-use super::figures::Figures;
 use std::ptr::null_mut;
 
 /// What a thread has done with a GIL.
@@ -27,6 +26,47 @@ pub enum Event {
     WaitEnded,
     /// It has ended, or its GIL has. The row has no further events.
     Ended,
+}
+
+/// A figure of a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Total {
+    /// The start of the current hold; 0 if the thread does not hold the GIL.
+    HoldsSince,
+    /// The time of the holds that have ended.
+    Held,
+    /// The number of acquires.
+    Acquisitions,
+    /// The number of voluntary releases.
+    VoluntaryReleases,
+    /// The number of drops on request.
+    ForcedDrops,
+    /// The start of the current wait; 0 if the thread is not waiting.
+    WaitsSince,
+    /// The time of the waits that have ended.
+    Waited,
+    /// The number of waits that have ended.
+    Waits,
+    /// The longest hold that has ended.
+    LongestHold,
+    /// The longest wait that has ended.
+    LongestWait,
+}
+
+impl Total {
+    /// All of them, in this order.
+    pub const ALL: [Self; 10] = [
+        Self::HoldsSince,
+        Self::Held,
+        Self::Acquisitions,
+        Self::VoluntaryReleases,
+        Self::ForcedDrops,
+        Self::WaitsSince,
+        Self::Waited,
+        Self::Waits,
+        Self::LongestHold,
+        Self::LongestWait,
+    ];
 }
 
 /// What sees the events. The hooks call it under the GIL's mutex: it must not wait, and must not call CPython.
@@ -76,35 +116,10 @@ impl Row<'_> {
         self.0.mark()
     }
 
-    /// Returns the figures of the row's account, in ticks, since the metering began: the start of the current hold (0 if
-    /// the thread holds nothing), held, acquires, voluntary releases, forced drops, the start of the current wait (or 0),
-    /// waited, waits that have ended, the longest hold, the longest wait.
-    #[inline]
-    pub fn totals(&self) -> [u64; 10] {
-        let Figures {
-            holds_since,
-            held,
-            acquisitions,
-            voluntary_releases,
-            forced_drops,
-            waits_since,
-            waited,
-            waits,
-            longest_hold,
-            longest_wait,
-        } = self.0.figures();
-        [
-            holds_since,
-            held,
-            acquisitions,
-            voluntary_releases,
-            forced_drops,
-            waits_since,
-            waited,
-            waits,
-            longest_hold,
-            longest_wait,
-        ]
+    /// Returns a figure of the row's account, in ticks, since the metering began.
+    #[inline(always)]
+    pub fn total(&self, total: Total) -> u64 {
+        self.0.total(total)
     }
 }
 
@@ -173,6 +188,18 @@ impl TestRow {
 
     pub(crate) fn waits(&self, since: u64) {
         _ = self.0.begins_wait_in(&super::slots::OPEN, since);
+    }
+
+    pub(crate) fn acquires(&self, at: u64) {
+        _ = self.0.acquired(&super::slots::OPEN, at);
+    }
+
+    pub(crate) fn releases(&self, at: u64, is_forced: bool) {
+        _ = self.0.released(&super::slots::OPEN, at, is_forced);
+    }
+
+    pub(crate) fn is_handed_over(&self, at: u64) {
+        _ = self.0.ends_handover(&super::slots::OPEN, at);
     }
 
     pub(crate) fn row(&self) -> Row<'static> {
