@@ -34,7 +34,7 @@ pub mod ended_thread;
 #[allow(unsafe_code, reason = "redirects another library's calls")]
 mod exact;
 #[cfg(all(target_os = "linux", target_env = "gnu", target_arch = "x86_64"))]
-pub use exact::{Event, Meter, PendingCall, Row, Sink, Stalls, Window, clock_is_tsc, on_python, own_thread};
+pub use exact::{Event, Meter, PendingCall, Row, Sink, Stalls, Total, Window, clock_is_tsc, on_python, own_thread};
 #[cfg(all(target_os = "linux", target_env = "gnu", target_arch = "x86_64"))]
 pub mod log;
 

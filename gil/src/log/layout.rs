@@ -11,7 +11,7 @@
 //! full are counted, and the next event that finds room is preceded by one of kind `Lost` with their number in the place
 //! of the time.
 
-use crate::exact::Event;
+use crate::exact::{Event, Total};
 
 /// The first word.
 pub(super) const MAGIC: u64 = u64::from_le_bytes(*b"busy-log");
@@ -111,15 +111,18 @@ pub(super) mod slot {
     pub(crate) const MARKED: usize = 11;
     /// Odd while the totals are written.
     pub(crate) const SEQUENCE: usize = 12;
-    /// The totals of the row's account, in ticks, as in [`crate::exact::Row::totals`].
+    /// The number of events up to which there is room for certain. The writer alone uses it.
+    pub(crate) const LIMIT: usize = 13;
+    /// The totals of the row's account, in ticks, in the order of [`super::Total`].
     pub(crate) const TOTALS: usize = 16;
-    pub(crate) const TOTALS_WORDS: usize = 10;
+    pub(crate) const TOTALS_WORDS: usize = super::Total::ALL.len();
 }
 
-/// The place of the held time among the totals.
-pub(super) const HELD: usize = 1;
-/// The place of the start of the current wait.
-pub(super) const WAITS_SINCE: usize = 5;
+/// Returns the word of a slot that has this figure.
+#[inline(always)]
+pub(super) fn total_at(total: Total) -> usize {
+    slot::TOTALS + total as usize
+}
 
 /// Whether a process is recorded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,12 +1,12 @@
 //! The reader of a log: the recorder's side. It trusts nothing in the file, which a damaged process may have written.
 
 use super::layout::{
-    HEAD_WORDS, HEADER_WORDS, HOLDERS, Kind, MAGIC, RING, SLOT_WORDS, SLOTS, Status, TEXT_WORDS, VERSION, WAITS_SINCE,
-    decode, header, holder, ring_at, slot, slot_at,
+    HEAD_WORDS, HEADER_WORDS, HOLDERS, Kind, MAGIC, RING, SLOT_WORDS, SLOTS, Status, TEXT_WORDS, VERSION, decode,
+    header, holder, ring_at, slot, slot_at, total_at,
 };
 use super::scale::Scale;
 use super::totals::{Copies, Totals, totals};
-use crate::exact::reading;
+use crate::exact::{Total, reading};
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -30,6 +30,14 @@ pub enum Damaged {
         /// What stands there.
         found: u64,
     },
+}
+
+impl Damaged {
+    /// Returns true if the log may be in order, but this process has no descriptor left to open it.
+    pub fn is_without_descriptor(&self) -> bool {
+        let Self::Unreadable(_, error) = self else { return false };
+        [libc::EMFILE, libc::ENFILE].map(Some).contains(&error.raw_os_error())
+    }
 }
 
 /// Reads the log of one process, and empties its rings.
@@ -258,7 +266,7 @@ impl Reader {
         let scale = self.scale();
         let waiter = |bytes: &[u8]| {
             let at = |place: usize| word(&bytes[place * 8..place * 8 + 8]);
-            let since_ns = scale.since(at(slot::TOTALS + WAITS_SINCE)).filter(|_| at(slot::STATE) == slot::LIVE)?;
+            let since_ns = scale.since(at(total_at(Total::WaitsSince))).filter(|_| at(slot::STATE) == slot::LIVE)?;
             Some(Waiter { row: at(slot::ID), gil: at(slot::GIL) as u32, since_ns })
         };
         Ok(slots.chunks_exact(SLOT_WORDS * 8).filter_map(waiter).collect())

@@ -1,8 +1,8 @@
 //! A log that is written and read in one process, and logs that are damaged.
 
-use super::layout::{HEAD_WORDS, RING, header, ring_at, slot, slot_at};
+use super::layout::{HEAD_WORDS, RING, SLOT_WORDS, header, ring_at, slot, slot_at, total_at};
 use super::{Damaged, Holder, Kind, Reader, Status, Writer, mark_executed};
-use crate::exact::{Event, Row, Sink, TestRow, ticks};
+use crate::exact::{Event, Row, Sink, TestRow, Total, ticks};
 use std::fs;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
@@ -74,6 +74,42 @@ fn events_and_totals_are_read_as_they_were_written() {
     let kinds: Vec<Kind> = last[0].events.iter().map(|mark| mark.kind).collect();
     assert_eq!(kinds, [Kind::WaitBegan, Kind::WaitEnded], "a wait ends with its thread");
     assert!(reader.drain(true).unwrap().is_empty());
+}
+
+#[test]
+fn the_totals_in_the_log_are_the_rows_after_any_events() {
+    let fixture = Fixture::new("totals");
+    let (thread, log) = (TestRow::new(79), fs::File::open(fixture.path()).unwrap());
+    let (mut last, mut at) = (Event::Released, ticks());
+    // Every choice of twelve events.
+    for choices in 0..1u64 << 12 {
+        for bit in 0..12 {
+            let is_first = choices >> bit & 1 == 0;
+            let event = match last {
+                Event::Acquired if is_first => Event::Released,
+                Event::Acquired => Event::Dropped,
+                Event::Released | Event::Dropped if is_first => Event::WaitBegan,
+                Event::WaitBegan if is_first => Event::WaitEnded,
+                Event::WaitEnded if is_first => Event::WaitBegan,
+                _ => Event::Acquired,
+            };
+            at += 1000 + 977 * choices % 500_000;
+            match event {
+                Event::Acquired => thread.acquires(at),
+                Event::WaitBegan => thread.waits(at),
+                Event::WaitEnded => thread.is_handed_over(at),
+                _ => thread.releases(at, event == Event::Dropped),
+            }
+            fixture.writer.event(thread.row(), event, at);
+            let mut words = [0; SLOT_WORDS * 8];
+            log.read_exact_at(&mut words, slot_at(0) as u64 * 8).unwrap();
+            for total in Total::ALL {
+                let found = u64::from_le_bytes(words[total_at(total) * 8..][..8].try_into().unwrap());
+                assert_eq!(found, thread.row().total(total), "{total:?}, {event:?} after {last:?}");
+            }
+            last = event;
+        }
+    }
 }
 
 #[test]

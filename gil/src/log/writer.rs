@@ -1,11 +1,11 @@
 //! The writer of a log: the sink of the meter of a recorded process.
 
 use super::layout::{
-    HEAD_WORDS, HELD, HOLDERS, Kind, MAGIC, RING, SLOTS, Status, TEXT_WORDS, VERSION, WAITS_SINCE, encode, header,
-    holder, ring_at, slot, slot_at,
+    HEAD_WORDS, HOLDERS, Kind, MAGIC, RING, SLOTS, Status, TEXT_WORDS, VERSION, encode, header, holder, ring_at, slot,
+    slot_at, total_at,
 };
 use super::mapping::{Mapping, inside_hook, thread_name};
-use crate::exact::{Event, GILS, Row, Sink, base, clock_is_tsc};
+use crate::exact::{Event, GILS, Row, Sink, Total, base, clock_is_tsc};
 use crate::refusal::Refusal;
 use busy_core::cpu::{current_thread, own_thread};
 use std::fs::{File, OpenOptions};
@@ -162,9 +162,10 @@ impl Writer {
         if words[header::STATUS].load(Relaxed) == Status::Stopped as u64 {
             return None;
         }
-        let state = |index: &usize| &words[slot_at(*index) + slot::STATE];
-        let free = |index: &usize| state(index).compare_exchange(slot::FREE, slot::CLAIMED, AcqRel, Relaxed).is_ok();
-        let Some(index) = (0..SLOTS).find(free) else {
+        let claimed = |index: &usize| {
+            slot_state(words, *index).compare_exchange(slot::FREE, slot::CLAIMED, AcqRel, Relaxed).is_ok()
+        };
+        let Some(index) = (0..SLOTS).find(claimed) else {
             words[header::UNLISTED].fetch_add(1, Relaxed);
             return None;
         };
@@ -172,9 +173,16 @@ impl Writer {
         if ring.words().is_none()
             && let Err(error) = self.file(false).and_then(|file| ring.map(&file, ring_at(index)))
         {
+            slot_state(words, index).store(slot::FREE, Release);
+            if [libc::EMFILE, libc::ENFILE].map(Some).contains(&error.raw_os_error()) {
+                // The program may close files again, and its later threads are recorded.
+                words[header::UNLISTED].fetch_add(1, Relaxed);
+                return None;
+            }
             let what = match error.kind() {
                 io::ErrorKind::PermissionDenied => "this process has lost the right to its log, so there is no place",
-                _ => "no memory",
+                io::ErrorKind::StorageFull | io::ErrorKind::OutOfMemory | io::ErrorKind::FileTooLarge => "no memory",
+                _ => "can't open the log",
             };
             self.end_with(Status::Stopped, &format!("{what} for the events of thread {}: {error}", row.tid()));
             return None;
@@ -191,11 +199,9 @@ impl Writer {
         Some(index)
     }
 
-    /// Returns true if the last event in the ring leaves a wait open, or is unknown.
-    #[inline]
-    fn is_open_ended(slot: &[AtomicU64]) -> bool {
-        slot[slot::TOTALS + WAITS_SINCE].load(Relaxed) != 0
-            || slot[slot::LOST].load(Relaxed) != slot[slot::MARKED].load(Relaxed)
+    /// Returns true if the ring has events that it could not take.
+    fn has_lost(slot: &[AtomicU64]) -> bool {
+        slot[slot::LOST].load(Relaxed) != slot[slot::MARKED].load(Relaxed)
     }
 
     /// Ends the row in the slot.
@@ -213,7 +219,7 @@ impl Writer {
     fn begin(&self, words: &[AtomicU64], slot: &[AtomicU64], ring: &[AtomicU64], kind: Kind, time: u64) {
         let mut start = time;
         if kind.ends_hold() {
-            start = time.saturating_sub(slot[slot::TOTALS + HELD].load(Relaxed));
+            start = time.saturating_sub(slot[total_at(Total::Held)].load(Relaxed));
             push(slot, ring, encode(Kind::Acquired, start));
         }
         if words[header::STATUS].load(Relaxed) == Status::Waiting as u64 {
@@ -235,6 +241,10 @@ impl Writer {
 
 /// The mark of a row without a slot.
 const NOWHERE: u32 = u32::MAX;
+
+fn slot_state(words: &[AtomicU64], index: usize) -> &AtomicU64 {
+    &words[slot_at(index) + slot::STATE]
+}
 
 impl Default for Writer {
     fn default() -> Self {
@@ -262,9 +272,22 @@ impl Sink for Writer {
         let is_first = row.mark().load(Relaxed) == 0;
         let Some(index) = self.slot_of(words, row) else { return };
         let slot = &words[slot_at(index)..slot_at(index + 1)];
-        let is_open = Self::is_open_ended(slot);
-        write_totals(slot, row);
-        if event == Event::Ended && !is_open {
+        let has_waited = slot[total_at(Total::WaitsSince)].load(Relaxed) != 0;
+        // The other figures are as the row's last event has left them.
+        match event {
+            Event::Acquired if !is_first && !has_waited => {
+                write_totals(slot, row, [Total::HoldsSince, Total::Acquisitions]);
+            }
+            Event::Released if !is_first => {
+                write_totals(slot, row, [Total::HoldsSince, Total::Held, Total::VoluntaryReleases, Total::LongestHold])
+            }
+            Event::Dropped if !is_first => {
+                write_totals(slot, row, [Total::HoldsSince, Total::Held, Total::ForcedDrops, Total::LongestHold]);
+            }
+            _ => write_totals(slot, row, Total::ALL),
+        }
+        // Unless the last event in the ring leaves a wait open, or is unknown.
+        if event == Event::Ended && !has_waited && !Self::has_lost(slot) {
             return Self::ends(slot);
         }
         let kind = Kind::of_event(event);
@@ -308,31 +331,42 @@ impl Sink for Writer {
 #[inline]
 fn push(slot: &[AtomicU64], ring: &[AtomicU64], event: u64) {
     let head = slot[slot::HEAD].load(Relaxed);
-    let lost = slot[slot::LOST].load(Relaxed);
-    let unmarked = lost.wrapping_sub(slot[slot::MARKED].load(Relaxed));
-    let room = RING as u64 - head.wrapping_sub(slot[slot::TAIL].load(Acquire)).min(RING as u64);
-    if room < 1 + u64::from(unmarked > 0) {
-        return slot[slot::LOST].store(lost + 1, Relaxed);
+    if head >= slot[slot::LIMIT].load(Relaxed) {
+        return push_at_limit(slot, ring, event);
     }
-    let mut end = head;
-    if unmarked > 0 {
-        ring[end as usize % RING].store(encode(Kind::Lost, unmarked), Relaxed);
-        slot[slot::MARKED].store(lost, Relaxed);
-        end += 1;
-    }
-    ring[end as usize % RING].store(event, Relaxed);
-    slot[slot::HEAD].store(end + 1, Release);
+    ring[head as usize % RING].store(event, Relaxed);
+    slot[slot::HEAD].store(head + 1, Release);
 }
 
-#[inline]
-fn write_totals(slot: &[AtomicU64], row: Row<'_>) {
+/// Appends an event where the reader has made room meanwhile, if it has.
+#[cold]
+#[inline(never)]
+fn push_at_limit(slot: &[AtomicU64], ring: &[AtomicU64], event: u64) {
+    let mut head = slot[slot::HEAD].load(Relaxed);
+    let limit = slot[slot::TAIL].load(Acquire).saturating_add(RING as u64);
+    let lost = slot[slot::LOST].load(Relaxed);
+    let unmarked = lost.wrapping_sub(slot[slot::MARKED].load(Relaxed));
+    if head.saturating_add(u64::from(unmarked > 0)) >= limit {
+        // The next event comes here, too.
+        return slot[slot::LOST].store(lost + 1, Relaxed);
+    }
+    if unmarked > 0 {
+        ring[head as usize % RING].store(encode(Kind::Lost, unmarked), Relaxed);
+        slot[slot::MARKED].store(lost, Relaxed);
+        head += 1;
+    }
+    ring[head as usize % RING].store(event, Relaxed);
+    slot[slot::LIMIT].store(limit, Relaxed);
+    slot[slot::HEAD].store(head + 1, Release);
+}
+
+/// Writes those of the row's figures.
+#[inline(always)]
+fn write_totals<const N: usize>(slot: &[AtomicU64], row: Row<'_>, changed: [Total; N]) {
     let sequence = slot[slot::SEQUENCE].load(Relaxed) | 1;
     slot[slot::SEQUENCE].store(sequence, Relaxed);
     fence(Release);
-    let figures = row.totals();
-    for (place, value) in slot[slot::TOTALS..slot::TOTALS + slot::TOTALS_WORDS].iter().zip(figures) {
-        place.store(value, Relaxed);
-    }
+    changed.into_iter().for_each(|total| slot[total_at(total)].store(row.total(total), Relaxed));
     slot[slot::SEQUENCE].store(sequence.wrapping_add(1), Release);
 }
 
