@@ -2,8 +2,9 @@
 
 use super::roles::SWEEPER;
 use super::signals;
+use rustix::fs::{FlockOperation, flock};
 use std::ffi::OsString;
-use std::fs::remove_dir_all;
+use std::fs::{File, remove_dir_all};
 use std::io::{self, Read};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -41,6 +42,10 @@ impl Drop for Sweeper {
 pub(super) fn main(args: &[OsString]) -> ExitCode {
     let [folder] = args else { return ExitCode::from(2) };
     signals::block_all();
+    // `pkill busy` spares a process of this name, which then removes the folder.
+    let _ = rustix::thread::set_name(c"sweeper");
+    // Until the end of this process, nobody else takes the folder for abandoned.
+    let _lock = File::open(folder).inspect(|folder| _ = flock(folder, FlockOperation::LockShared));
     let _ = io::copy(&mut io::stdin().take(u64::MAX), &mut io::sink());
     // A recorded process may create a file meanwhile.
     for _ in 0..5 {

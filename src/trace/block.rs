@@ -149,17 +149,29 @@ pub struct ProcessEnd {
     /// The number of the process.
     pub number: u32,
     /// The start of the metering; absent if it never began.
-    pub began_ns: Option<u64>,
+    pub started_ns: Option<u64>,
     /// The end.
     pub at_ns: u64,
     /// What ended it.
     pub how: Ending,
-    /// The number of threads for which the log had no room.
+    /// The number of threads that are not recorded, for lack of room in the log or of a free descriptor.
     pub unlisted: u64,
     /// The reason why it was not recorded, or not to its end.
     pub reason: Option<String>,
     /// The reason why its stacks could not be read.
     pub no_stacks: Option<String>,
+}
+
+impl ProcessEnd {
+    /// Returns the reason why some threads are missing, if any are.
+    pub fn unlisted_threads(&self) -> Option<String> {
+        let threads = match self.unlisted {
+            0 => return None,
+            1 => "1 thread is".to_owned(),
+            more => format!("{more} threads are"),
+        };
+        Some(format!("{threads} not recorded: the log had no room for more, or the process no free descriptor"))
+    }
 }
 
 /// The end of the program.

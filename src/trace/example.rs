@@ -83,5 +83,5 @@ fn events(process: u32, row: u64, events: &[(Kind, u64)]) -> Block {
 
 fn end(number: u32, how: Ending, at: u64) -> Block {
     let (reason, no_stacks) = (None, None);
-    Block::ProcessEnd(ProcessEnd { number, began_ns: Some(0), at_ns: at * MS, how, unlisted: 0, reason, no_stacks })
+    Block::ProcessEnd(ProcessEnd { number, started_ns: Some(0), at_ns: at * MS, how, unlisted: 0, reason, no_stacks })
 }

@@ -258,7 +258,7 @@ impl ThreadRecord {
 impl ProcessRecord {
     /// Returns the time for which the process was metered, in seconds, if it was; `end_ns` is the end of what is known.
     pub fn metered_s(&self, end_ns: u64) -> Option<f64> {
-        let began = self.end.as_ref().map_or_else(|| self.first_event_ns(), |end| end.began_ns)?;
+        let began = self.end.as_ref().map_or_else(|| self.first_event_ns(), |end| end.started_ns)?;
         Some(end_ns.saturating_sub(began) as f64 / 1e9).filter(|seconds| *seconds > 0.0)
     }
 

@@ -142,8 +142,8 @@ fn missing(process: &ProcessRecord, is_metered: bool) -> BTreeMap<Name, String> 
         missing.insert("held_share".into(), reason);
     } else if let Some(reason) = &end.reason {
         missing.insert("held_share".into(), format!("the recording is incomplete: {reason}"));
-    } else if end.unlisted > 0 {
-        missing.insert("held_share".into(), format!("the log had no room for {} more threads", end.unlisted));
+    } else if let Some(threads) = end.unlisted_threads() {
+        missing.insert("held_share".into(), threads);
     }
     if process.threads.values().any(|thread| thread.totals.cpu_ns.is_none()) {
         let why = match end.how {

@@ -1,8 +1,9 @@
 //! The stalls of a recorded program: the holds of a GIL that made other threads wait for long, from the events of its
 //! threads, in bounded memory.
 //!
-//! The events of a thread arrive in order, those of several threads in turn: whatever is older than [`LAG_NS`] has
-//! arrived from all of them.
+//! The events of a thread arrive in order, those of several threads in rounds: each reading of a process's log brings those
+//! of each thread once, up to the same moment. So when a thread's events arrive for the second time, those of the round before
+//! are complete, however late the reading was.
 
 use super::blame::Sighting;
 use super::block::Thread;
@@ -12,10 +13,10 @@ use super::event::Event;
 use super::row::{Row, Span};
 use super::stall::Stall;
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-/// How much later than another thread's an event may arrive, beside two thresholds for a sighting that is not confirmed
-/// before.
+/// How much later than another thread's an event may be written, beside two thresholds for a sighting that is not
+/// confirmed before.
 const LAG_NS: u64 = 1_000_000_000;
 /// The time between two searches in what has arrived.
 const STEP_NS: u64 = 50_000_000;
@@ -29,7 +30,6 @@ const MOST_SIGHTINGS: usize = 4096;
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Stalls {
     threshold_ns: u64,
-    latest_ns: u64,
     /// By process and index.
     gils: BTreeMap<(u32, u32), Gil>,
     found: Vec<Stall>,
@@ -46,6 +46,9 @@ pub(super) struct Gil {
     pub(super) sightings: VecDeque<Sighting>,
     convoy: Option<Convoy>,
     settled_ns: u64,
+    /// The rows whose events have arrived in this round, and the time of the latest event.
+    round: BTreeSet<u64>,
+    latest_ns: u64,
 }
 
 impl Stalls {
@@ -92,16 +95,19 @@ impl Stalls {
     /// Adds the next events of a thread.
     pub fn events(&mut self, thread: &Thread, events: &[Event]) {
         let gil = self.gils.entry((thread.process, thread.gil)).or_default();
+        if !gil.round.insert(thread.row) {
+            gil.round = BTreeSet::from([thread.row]);
+            let lag = LAG_NS.saturating_add(self.threshold_ns.saturating_mul(2));
+            let until = gil.latest_ns.saturating_sub(lag);
+            if until >= gil.settled_ns + STEP_NS {
+                gil.settle((thread.process, self.threshold_ns), until, &mut self.found);
+            }
+        }
         let row = gil.rows.entry(thread.row).or_insert_with(|| Row::new(thread.tid));
         for event in events {
             let hold = row.event(event).filter(|hold| hold.length() >= self.threshold_ns);
             gil.candidates.extend(hold.map(|hold| (thread.row, hold)));
-            self.latest_ns = self.latest_ns.max(row.latest_ns);
-        }
-        let lag = LAG_NS.saturating_add(self.threshold_ns.saturating_mul(2));
-        let until = self.latest_ns.saturating_sub(lag);
-        if until >= gil.settled_ns + STEP_NS {
-            gil.settle((thread.process, self.threshold_ns), until, &mut self.found);
+            gil.latest_ns = gil.latest_ns.max(row.latest_ns);
         }
     }
 

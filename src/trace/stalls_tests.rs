@@ -20,22 +20,17 @@ fn found(threads: &[(u64, &[(Kind, u64)])], sightings: &[Sighting]) -> Vec<Stall
             if now.is_empty() {
                 continue;
             }
-            let thread = Thread {
-                process: 1,
-                row: *row,
-                tid: 100 + *row as u32,
-                gil: 0,
-                name: String::new(),
-                runs: None,
-                ended_ns: None,
-            };
             let event = |(kind, at): &(Kind, u64)| Event { kind: *kind, at: at * MS };
-            stalls.events(&thread, &now.iter().map(event).collect::<Vec<_>>());
+            stalls.events(&thread(*row), &now.iter().map(event).collect::<Vec<_>>());
         }
     }
     sightings.iter().for_each(|sighting| stalls.sighting(sighting.clone()));
     stalls.end(1, 100_000 * MS);
     stalls.found().to_vec()
+}
+
+fn thread(row: u64) -> Thread {
+    Thread { process: 1, row, tid: 100 + row as u32, gil: 0, name: String::new(), runs: None, ended_ns: None }
 }
 
 /// What was seen of a hold of row 1.
@@ -75,6 +70,24 @@ fn a_hold_that_others_wait_for_is_one_stall() {
         cause: Some(Cause::NativeCall),
     };
     assert_eq!(stalls, [expected]);
+}
+
+#[test]
+fn a_reading_that_comes_late_loses_no_stall() {
+    let event = |(kind, at): &(Kind, u64)| Event { kind: *kind, at: at * MS };
+    let mut stalls = Stalls::default();
+    stalls.set_threshold(10 * MS);
+    // Two readings, two seconds apart. Each brings the events of one thread after those of the other.
+    for from in [0, 2000] {
+        let holder = [(Kind::Acquired, 100), (Kind::Dropped, 150), (Kind::Acquired, 1900), (Kind::Released, 1901)];
+        let waiter = [(Kind::WaitBegan, 105), (Kind::Acquired, 150), (Kind::Released, 151)];
+        for (row, events) in [(1, &holder[..]), (2, &waiter)] {
+            let later = events.iter().map(|(kind, at)| event(&(*kind, at + from)));
+            stalls.events(&thread(row), &later.collect::<Vec<_>>());
+        }
+    }
+    stalls.end(1, 100_000 * MS);
+    assert_eq!(stalls.found().iter().map(|stall| stall.at_ns / MS).collect::<Vec<_>>(), [100, 2100]);
 }
 
 #[test]
@@ -249,8 +262,6 @@ fn what_was_lost_is_not_blamed_on_anybody() {
 fn the_memory_does_not_grow_with_the_recording() {
     let mut stalls = Stalls::default();
     stalls.set_threshold(10 * MS);
-    let thread =
-        |row: u64| Thread { process: 1, row, tid: row as u32, gil: 0, name: String::new(), runs: None, ended_ns: None };
     for round in 0..2_000u64 {
         let at = round * 50 * MS;
         let event = |kind, after: u64| Event { kind, at: at + after * MS };
@@ -267,15 +278,6 @@ fn the_memory_does_not_grow_with_the_recording() {
 
 #[test]
 fn a_wait_whose_beginning_was_merged_may_have_been_for_a_long_hold() {
-    let thread = |row: u64| Thread {
-        process: 1,
-        row,
-        tid: 100 + row as u32,
-        gil: 0,
-        name: String::new(),
-        runs: None,
-        ended_ns: None,
-    };
     let event = |(kind, at): &(Kind, u64)| Event { kind: *kind, at: at * MS };
     for is_cut in [false, true] {
         let mut stalls = Stalls::default();

@@ -176,9 +176,7 @@ pub(super) fn missing(record: &ProcessRecord) -> Option<String> {
         None => parts.push("the recorder was killed before the process ended".to_owned()),
         Some(end) => {
             parts.extend(end.reason.as_ref().map(|reason| format!("not recorded, or not to its end: {reason}")));
-            if end.unlisted > 0 {
-                parts.push(format!("the log had no room for {} more threads", end.unlisted));
-            }
+            parts.extend(end.unlisted_threads());
             parts.extend(end.no_stacks.as_ref().map(|reason| format!("no stacks: {reason}")));
         }
     }

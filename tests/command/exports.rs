@@ -199,11 +199,14 @@ fn a_file_that_can_not_be_written_is_wrong_usage_before_the_program_starts() {
     let sandbox = Sandbox::new();
     let (file, started) = (sandbox.path("r.busy"), sandbox.path("started"));
     let file = file.to_str().unwrap();
+    let folder = sandbox.home.path().display();
     for (arguments, expected) in [
         (["-o", file, "--perfetto=/no/such/folder/r"], "can't write /no/such/folder/r"),
         (["-o", file, "--firefox=/"], "can't write /"),
         (["-o", file, "--chrome=-"], "--chrome expects the name of a file"),
         (["-o", file, &format!("--chrome={file}")], "is named for two outputs"),
+        (["-o", file, &format!("--json={file}")], "is named for two outputs"),
+        (["-o", file, &format!("--perfetto={folder}/./r.busy")], "is named for two outputs"),
         (["-o", "/dev/null", &format!("--chrome={file}")], "/dev/null is not a regular file"),
         (["-o", &format!("{file}.html"), &format!("--chrome={file}.html")], "is named for two outputs"),
     ] {

@@ -130,7 +130,7 @@ pub fn signal(pid: u32, signal: Signal) {
     let _ = kill_process(Pid::from_raw(pid as i32).unwrap(), signal);
 }
 
-/// Waits until `has_happened` returns true. Fails after 20 s.
+/// Waits until `has_happened` returns true. Fails after 60 s.
 pub fn wait_for(event: &str, mut has_happened: impl FnMut() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(60);
     while !has_happened() {

@@ -13,6 +13,7 @@ mod late_worker;
 mod load;
 mod namespaces;
 mod record;
+mod recorded_processes;
 mod report;
 mod run;
 mod sampled;

@@ -12,7 +12,7 @@ use std::thread::sleep;
 use std::time::Duration;
 
 /// Runs `busy record` on `program`, and returns its output and the result in its JSON.
-fn record(sandbox: &Sandbox, program: &[&str]) -> (Output, Value) {
+pub fn record(sandbox: &Sandbox, program: &[&str]) -> (Output, Value) {
     let (file, figures) = (sandbox.path("r.busy"), sandbox.path("r.json"));
     let options = ["record", "-o", file.to_str().unwrap(), "--json", figures.to_str().unwrap(), "--"];
     let output = sandbox.run(&[&options, program].concat());
@@ -22,7 +22,7 @@ fn record(sandbox: &Sandbox, program: &[&str]) -> (Output, Value) {
 }
 
 /// Returns the processes of a result of which figures are known.
-fn metered(result: &Value) -> Vec<&Value> {
+pub fn metered(result: &Value) -> Vec<&Value> {
     result["processes"].as_array().unwrap().iter().filter(|process| process["metered_s"].is_f64()).collect()
 }
 
@@ -257,7 +257,7 @@ fn ctrl_c_and_sigterm_are_the_programs() {
 }
 
 /// Returns the folders of recordings of that command in shared memory.
-fn folders(pid: u32) -> Vec<PathBuf> {
+pub fn folders(pid: u32) -> Vec<PathBuf> {
     let entries = fs::read_dir("/dev/shm").unwrap().flatten().map(|entry| entry.path());
     entries.filter(|path| path.to_str().is_some_and(|path| path.contains(&format!("busy-record-{pid}-")))).collect()
 }

@@ -46,7 +46,8 @@ pub struct Sampler {
     /// The process's CPU clock just before the threads were read; `None` if it is not reliable.
     clock: Option<Duration>,
     budget: DescriptorBudget,
-    stat: ProcStat,
+    /// None if the cores are not read.
+    stat: Option<ProcStat>,
     /// The time of the first reading of the cores.
     first_read_ns: u64,
     sample: Sample,
@@ -59,7 +60,7 @@ pub struct Sample {
     pub monotonic_ns: u64,
     /// The live threads, in the order of their ids.
     pub threads: Vec<ThreadSample>,
-    /// The cores that were online at `cores_monotonic_ns`.
+    /// The cores that were online at `cores_monotonic_ns`; none after [`Sampler::without_cores`].
     pub cores: Vec<CoreUsage>,
     /// The time at which the cores were read, just before the threads of this sample or of an earlier one. They are
     /// read at most [`Sampler::CORES_HZ`] times per second.
@@ -100,6 +101,12 @@ impl Sampler {
         Self::open_within(pid, DescriptorBudget::of_process())
     }
 
+    /// Returns the sampler, which no longer reads the cores: `cores` of its samples stays empty.
+    #[must_use]
+    pub fn without_cores(self) -> Self {
+        Self { stat: None, ..self }
+    }
+
     fn open_within(pid: u32, budget: DescriptorBudget) -> io::Result<Self> {
         let own = pid == std::process::id();
         // The pidfd is opened first: if another process reuses the id afterwards, the pidfd reports that the first
@@ -118,7 +125,7 @@ impl Sampler {
             threads: Vec::new(),
             clock: None,
             budget,
-            stat: ProcStat::open()?,
+            stat: Some(ProcStat::open()?),
             first_read_ns: 0,
             sample: Sample::default(),
         })
@@ -168,6 +175,7 @@ impl Sampler {
     }
 
     fn read_cores(&mut self) -> io::Result<()> {
+        let Some(stat) = &mut self.stat else { return Ok(()) };
         let now = monotonic_ns();
         let last = self.sample.cores_monotonic_ns;
         if last == 0 {
@@ -175,7 +183,7 @@ impl Sampler {
         } else if !is_due(self.first_read_ns, last, now) {
             return Ok(());
         }
-        self.stat.read(&mut self.sample.cores)?;
+        stat.read(&mut self.sample.cores)?;
         self.sample.cores_monotonic_ns = now;
         Ok(())
     }

@@ -31,13 +31,22 @@ pub enum ExportError {
     Unreadable(PathBuf),
 }
 
+/// Returns the path that `path` stands for, whether or not there is a file.
+fn identity(path: &Path) -> PathBuf {
+    let in_folder = || {
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        Some(folder.canonicalize().ok()?.join(path.file_name()?))
+    };
+    path.canonicalize().ok().or_else(in_folder).unwrap_or_else(|| path.to_path_buf())
+}
+
 /// The files that were requested. They are opened before the program starts, so that a missing permission is known early.
 pub struct Exports {
     files: Vec<(Format, NewFile)>,
 }
 
 impl Exports {
-    /// Opens the files.
+    /// Opens the files. No two outputs of the command may be the same file.
     ///
     /// # Errors
     /// One can't be written, or is named twice.
@@ -47,18 +56,25 @@ impl Exports {
             ("firefox", |recording, to| firefox(recording, to), &arguments.firefox),
             ("chrome", |recording, to| chrome(recording, to), &arguments.chrome),
         ];
-        let mut taken: Vec<&Path> = vec![recording];
-        taken.extend(arguments.json.iter().chain(&arguments.output).map(PathBuf::as_path));
+        let mut taken = vec![identity(recording)];
+        let mut take = |path: &Path| {
+            let identity = identity(path);
+            if taken.contains(&identity) {
+                return Err(ExportError::Twice(path.to_path_buf()));
+            }
+            taken.push(identity);
+            Ok(())
+        };
+        // A page is made beside the recording.
+        arguments.output.as_deref().filter(|output| *output != recording).map_or(Ok(()), &mut take)?;
+        arguments.json.as_deref().filter(|json| *json != Path::new("-")).map_or(Ok(()), &mut take)?;
         let mut files = Vec::new();
         for (option, format, path) in requested {
             let Some(path) = path else { continue };
             if path == Path::new("-") {
                 return Err(ExportError::Stdout(option));
             }
-            if taken.contains(&path.as_path()) {
-                return Err(ExportError::Twice(path.clone()));
-            }
-            taken.push(path);
+            take(path)?;
             files.push((format, NewFile::open(path)?));
         }
         Ok(Self { files })

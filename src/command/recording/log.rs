@@ -1,15 +1,14 @@
 //! The log of one process, from its appearance to the end of the process, as blocks of the recording.
 
+use super::running::Running;
 use super::usage::ProcessUsage;
 use super::watcher::{GoingOn, Watched, Watcher};
 use crate::trace::{Block, Ending, Event, Process, ProcessEnd, Stacks, Thread, Totals};
 use busy_core::clock::monotonic_ns;
 use busy_gil::log::{Batch, Damaged, Header, Kind, Reader, Status};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 
 /// The log of one process.
@@ -20,10 +19,11 @@ pub struct Log {
     /// The start of the recording on CLOCK_MONOTONIC.
     start_ns: u64,
     header: Header,
-    /// Readable once the process has ended; None if it has ended already.
-    process: Option<OwnedFd>,
+    process: Running,
     /// The threads that are known, by row.
     threads: BTreeMap<u64, Thread>,
+    /// For how many calls of `refresh_names` each of them was known.
+    ages: BTreeMap<u64, u32>,
     watcher: Watcher,
     usage: ProcessUsage,
 }
@@ -36,7 +36,7 @@ impl Log {
     pub fn open(path: &Path, number: u32, start_ns: u64, watched: Watched) -> Result<Option<(Self, Block)>, Damaged> {
         let Some(reader) = Reader::open(path)? else { return Ok(None) };
         let header = reader.header()?;
-        let process = Pid::from_raw(header.pid as i32).and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
+        let process = Running::open(header.pid, &header.executable);
         let block = Block::Process(Process {
             number,
             pid: header.pid,
@@ -46,8 +46,9 @@ impl Log {
         });
         let path = path.to_path_buf();
         let watcher = Watcher::new(header.pid, number, start_ns, watched);
-        let (threads, usage) = (BTreeMap::new(), ProcessUsage::new(header.pid, number, start_ns));
-        Ok(Some((Self { reader, path, number, start_ns, header, process, threads, watcher, usage }, block)))
+        let (threads, ages, usage) =
+            (BTreeMap::new(), BTreeMap::new(), ProcessUsage::new(header.pid, number, start_ns));
+        Ok(Some((Self { reader, path, number, start_ns, header, process, threads, ages, watcher, usage }, block)))
     }
 
     /// Returns the path of the log.
@@ -60,30 +61,22 @@ impl Log {
         self.header.pid
     }
 
-    /// Returns what becomes readable when the process ends.
-    pub fn process(&self) -> Option<BorrowedFd<'_>> {
-        self.process.as_ref().map(AsFd::as_fd)
+    /// Returns what becomes readable when the process ends, if anything does.
+    pub fn pidfd(&self) -> Option<BorrowedFd<'_>> {
+        self.process.pidfd()
     }
 
     /// Returns how the recording of the process has ended, if it has.
     pub fn ending(&self) -> Option<Ending> {
-        let has_ended = self.process.as_ref().is_none_or(|process| {
-            let mut watched = [PollFd::new(process, PollFlags::IN)];
-            matches!(poll(&mut watched, Some(&Timespec::default())), Ok(1))
-        });
+        // Before the header, which is complete then.
+        let ending = self.process.ending();
         let header = self.reader.header().ok();
-        if header.as_ref().is_some_and(|header| header.executed) {
-            return Some(Ending::Executed);
+        match ending {
+            // The new program has written it, if it has the library.
+            _ if header.as_ref().is_some_and(|header| header.executed) => Some(Ending::Executed),
+            Some(Ending::Abrupt) if header.is_some_and(|header| header.ended_ns.is_some()) => Some(Ending::Exited),
+            ending => ending,
         }
-        if has_ended {
-            let is_exit = header.is_some_and(|header| header.ended_ns.is_some());
-            return Some(if is_exit { Ending::Exited } else { Ending::Abrupt });
-        }
-        // A program without the library, such as a static executable, does not say that it was executed.
-        let executable = fs::read_link(format!("/proc/{}/exe", self.header.pid)).ok()?;
-        // A log names at most so many bytes.
-        let is_same = executable.to_string_lossy().starts_with(&self.header.executable);
-        (!is_same).then_some(Ending::Executed)
     }
 
     /// Returns the number of the process in the recording.
@@ -143,6 +136,25 @@ impl Log {
         blocks.extend(self.usage.read(self.threads.values().map(|thread| thread.tid)));
     }
 
+    /// Notes the native names that threads have been given since their first event. Each thread's is read after 1, 2, 4, ...
+    /// calls.
+    pub fn refresh_names(&mut self, blocks: &mut Vec<Block>) {
+        for thread in self.threads.values_mut() {
+            let age = self.ages.entry(thread.row).or_default();
+            *age += 1;
+            if !age.is_power_of_two() {
+                continue;
+            }
+            let path = format!("/proc/{}/task/{}/comm", self.header.pid, thread.tid);
+            let Ok(name) = fs::read(path) else { continue };
+            let name = String::from_utf8_lossy(name.trim_ascii_end());
+            if name != thread.name {
+                (thread.name, thread.runs) = (name.into_owned(), None);
+                blocks.push(Block::Thread(thread.clone()));
+            }
+        }
+    }
+
     /// Names the threads whose native name is that of the main thread, by the functions that they run.
     pub fn name_threads(&mut self, blocks: &mut Vec<Block>) {
         let main = self.threads.values().find(|thread| thread.tid == self.header.pid).map(|thread| thread.name.clone());
@@ -161,13 +173,16 @@ impl Log {
 
     fn thread(&mut self, batch: &Batch, blocks: &mut Vec<Block>) {
         let found = &batch.thread;
+        let known = self.threads.get(&found.id);
+        // The log has the name at the first event, and that at the end.
+        let name = known.filter(|_| !batch.is_last).map_or(&found.name, |known| &known.name);
         let thread = Thread {
             process: self.number,
             row: found.id,
             tid: found.tid,
             gil: found.gil,
-            name: found.name.clone(),
-            runs: self.threads.get(&found.id).and_then(|known| known.runs.clone()),
+            name: name.clone(),
+            runs: known.filter(|known| known.name == *name).and_then(|known| known.runs.clone()),
             ended_ns: batch.is_last.then(|| self.since_start(monotonic_ns())),
         };
         if self.threads.get(&found.id) != Some(&thread) {
@@ -176,6 +191,7 @@ impl Log {
         }
         if batch.is_last {
             self.threads.remove(&found.id);
+            self.ages.remove(&found.id);
         }
     }
 
@@ -205,7 +221,7 @@ impl Log {
         let damage = rest.err().map(|damage| damage.to_string());
         blocks.push(Block::ProcessEnd(ProcessEnd {
             number: self.number,
-            began_ns: header.began_ns.map(|began| self.since_start(began)),
+            started_ns: header.began_ns.map(|began| self.since_start(began)),
             at_ns: self.since_start(header.ended_ns.filter(|_| how == Ending::Exited).unwrap_or(now_ns)),
             how,
             unlisted: header.unlisted,

@@ -11,6 +11,7 @@ mod folder;
 mod log;
 mod program;
 mod recorder;
+mod running;
 mod unrecorded;
 mod usage;
 mod watcher;

@@ -9,6 +9,7 @@ use crate::process::Foreground;
 use crate::provision::installation::{self, NotInstalled};
 use crate::trace::Start;
 use busy_core::clock::monotonic_ns;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -83,6 +84,7 @@ impl Program {
         let recorder = Recorder::begin(file, folder.path(), begin, sampled).map_err(ProgramError::File)?;
         command.env(FOLDER, folder.path()).env(LIBBUSY, libbusy).env(PRELOAD, preload(&library, folder.path()));
         let foreground = start(command).map_err(ProgramError::NotStarted)?;
+        allow_many_descriptors();
         let (now, interval) = (Instant::now(), intervals.idle);
         Ok(Self { foreground, recorder, intervals, collected: now, looked: now, interval, _folder: folder })
     }
@@ -95,14 +97,16 @@ impl Program {
     pub fn step(&mut self, until: Option<Instant>, others: &[BorrowedFd<'_>]) -> io::Result<Option<ExitStatus>> {
         let look = self.looked + self.interval;
         let next = until.map_or(look, |until| look.min(until)).min(self.collected + self.intervals.collect);
-        let watched: Vec<BorrowedFd<'_>> = self.recorder.processes().chain(others.iter().copied()).collect();
+        let watched: Vec<BorrowedFd<'_>> = self.recorder.pidfds().chain(others.iter().copied()).collect();
         let status = self.foreground.wait(next.saturating_duration_since(Instant::now()), watched.into_iter())?;
         if self.looked.elapsed() >= self.interval {
             let anybody = self.recorder.look();
             self.interval = if anybody { self.intervals.waited_for } else { self.intervals.idle };
             self.looked = Instant::now();
         }
-        if self.collected.elapsed() >= self.intervals.collect || status.is_some() {
+        // At once if a process has ended: what shows its end stays readable, so that no wait would last until then.
+        let is_due = self.collected.elapsed() >= self.intervals.collect || self.recorder.has_ended_process();
+        if is_due || status.is_some() {
             self.recorder.collect();
             self.collected = Instant::now();
         }
@@ -129,6 +133,14 @@ impl Program {
     pub fn into_parts(self) -> (Recorder, Foreground, impl Sized) {
         (self.recorder, self.foreground, self._folder)
     }
+}
+
+/// Raises this process's limit on open files, as far as it may: each recorded process takes several. The program has
+/// inherited the limit as it was.
+fn allow_many_descriptors() {
+    let limit = getrlimit(Resource::Nofile);
+    // Without it, fewer processes can be recorded.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
 }
 
 /// Returns the first block of a recording of `command` that begins now.

@@ -7,13 +7,15 @@ use super::usage::CoreUsage;
 use super::watcher::{GoingOn, Watched};
 use crate::trace::{Block, Cores, Ending, HEAD, Process, ProcessEnd, Recording, Stacks, Stall, Start, ThreadRecord};
 use busy_core::clock::monotonic_ns;
-use std::collections::BTreeSet;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use std::collections::{BTreeSet, HashSet};
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io;
 use std::num::NonZero;
 use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// The time between two readings of all figures, in nanoseconds: how much of them is lost if the recorder is killed.
 const ALL_NS: u64 = 1_000_000_000;
@@ -105,8 +107,14 @@ impl Recorder {
     }
 
     /// Returns what becomes readable when a process ends.
-    pub fn processes(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
-        self.logs.iter().filter_map(Log::process)
+    pub fn pidfds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.logs.iter().filter_map(Log::pidfd)
+    }
+
+    /// Returns true if a process has ended since the last collection.
+    pub fn has_ended_process(&self) -> bool {
+        let mut pidfds: Vec<_> = self.pidfds().map(|pidfd| PollFd::from_borrowed_fd(pidfd, PollFlags::IN)).collect();
+        poll(&mut pidfds, Some(&Timespec::default())).is_ok_and(|ended| ended > 0)
     }
 
     /// Collects what has happened since the last call.
@@ -132,6 +140,9 @@ impl Recorder {
             } else if log.drain(all, &mut blocks).is_err() {
                 log.end(Ending::Running, now, &mut self.stacks, &mut blocks);
             } else {
+                if all {
+                    log.refresh_names(&mut blocks);
+                }
                 if usage {
                     // Only a recording that is kept needs them.
                     if self.file.is_some() {
@@ -243,9 +254,9 @@ impl Recorder {
             log.end(Ending::Running, now, &mut self.stacks, &mut blocks);
         }
         for name in self.unknown() {
-            let [pid, _] = numbers(&name);
-            blocks.extend(unreadable(self.processes, pid as u32, NO_HEADER, now.saturating_sub(self.start_ns)));
-            self.processes += 1;
+            let damage = Log::open(&self.folder.join(&name), 0, 0, self.watched).err();
+            let reason = damage.map_or_else(|| NO_HEADER.to_owned(), |damage| damage.to_string());
+            self.name_abandoned(&name, &reason, &mut blocks);
         }
         blocks.extend(machine);
         blocks.push(end(now.saturating_sub(self.start_ns)));
@@ -265,12 +276,20 @@ impl Recorder {
         for name in self.unknown() {
             let number = self.processes;
             match Log::open(&self.folder.join(&name), number, self.start_ns, self.watched) {
-                Ok(None) => continue,
+                // Its process is still opening it, or was killed before it had.
+                Ok(None) if !is_abandoned(&self.folder.join(&name)) => continue,
+                Ok(None) => {
+                    self.name_abandoned(&name, NO_HEADER, blocks);
+                    let _ = fs::remove_file(self.folder.join(&name));
+                    continue;
+                }
                 Ok(Some((log, block))) => {
                     blocks.push(block);
                     self.end_former(log.pid(), blocks);
                     self.logs.push(log);
                 }
+                // Other processes may end until the next time.
+                Err(damage) if damage.is_without_descriptor() => break,
                 Err(damage) => {
                     blocks.extend(unreadable(number, 0, &damage.to_string(), monotonic_ns() - self.start_ns));
                 }
@@ -279,8 +298,15 @@ impl Recorder {
             self.known.insert(name);
         }
         // The names of logs that were removed are not used again.
-        self.known
-            .retain(|name| self.logs.iter().any(|log| log.path().ends_with(name)) || self.folder.join(name).exists());
+        let open: HashSet<&OsStr> = self.logs.iter().filter_map(|log| log.path().file_name()).collect();
+        self.known.retain(|name| open.contains(name.as_os_str()) || self.folder.join(name).exists());
+    }
+
+    /// Appends a process whose log can't be read, for this reason.
+    fn name_abandoned(&mut self, name: &OsStr, reason: &str, blocks: &mut Vec<Block>) {
+        let [pid, _] = numbers(name);
+        blocks.extend(unreadable(self.processes, pid as u32, reason, monotonic_ns().saturating_sub(self.start_ns)));
+        self.processes += 1;
     }
 
     /// Ends the log of the process that has executed another Python under the same id.
@@ -306,6 +332,15 @@ impl Recorder {
 const NO_HEADER: &str =
     "there was no shared memory for its log (`df /dev/shm` shows what is left), or it was killed at its start";
 
+/// Returns true if the log at `path` was begun over a second ago, by a process that does not exist any more.
+fn is_abandoned(path: &Path) -> bool {
+    const PATIENCE: Duration = Duration::from_secs(1);
+    let age =
+        fs::metadata(path).and_then(|file| file.modified()).map(|modified| modified.elapsed().unwrap_or_default());
+    let [pid, _] = path.file_name().map_or([0, 0], numbers);
+    age.is_ok_and(|age| age > PATIENCE) && !Path::new("/proc").join(pid.to_string()).exists()
+}
+
 /// Returns true if a file of that name is a log.
 fn is_log(name: &OsStr) -> bool {
     Path::new(name).extension().is_some_and(|end| end == "log")
@@ -330,7 +365,7 @@ fn not_recorded(number: u32, found: &Found, at_ns: u64) -> [Block; 2] {
     let process = Process { number, pid: found.pid, parent: found.parent, executable, python: String::new() };
     let end = ProcessEnd {
         number,
-        began_ns: None,
+        started_ns: None,
         at_ns,
         how: Ending::Running,
         unlisted: 0,
@@ -338,4 +373,35 @@ fn not_recorded(number: u32, found: &Found, at_ns: u64) -> [Block; 2] {
         no_stacks: None,
     };
     [Block::Process(process), Block::ProcessEnd(end)]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::command::recording::begin;
+    use std::fs::File;
+    use std::time::SystemTime;
+
+    #[test]
+    fn a_log_whose_process_was_killed_at_its_start_is_named_once_and_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        child.wait().unwrap();
+        let (abandoned, young) = (folder.path().join(format!("{}-1.log", child.id())), folder.path().join("1-2.log"));
+        let begun = File::create(&abandoned).unwrap();
+        File::create(&young).unwrap();
+        let start = begin(&["python3".into()], Duration::from_millis(10));
+        let mut recorder = Recorder::begin(None, folder.path(), start, Sampled::default()).unwrap();
+        recorder.collect();
+        assert_eq!(
+            (abandoned.exists(), recorder.recording().processes.len()),
+            (true, 0),
+            "it may be finished any moment"
+        );
+        begun.set_modified(SystemTime::now() - Duration::from_secs(2)).unwrap();
+        recorder.collect();
+        recorder.collect();
+        let found: Vec<u32> = recorder.recording().processes.values().map(|process| process.process.pid).collect();
+        assert_eq!((abandoned.exists(), young.exists(), found), (false, true, vec![child.id()]));
+    }
 }

@@ -28,7 +28,7 @@ impl ProcessUsage {
     /// read.
     pub fn read(&mut self, tids: impl Iterator<Item = u32>) -> Option<Block> {
         if self.sampler.is_none() && self.is_readable {
-            self.sampler = Sampler::open(self.pid).ok();
+            self.sampler = Sampler::open(self.pid).ok().map(Sampler::without_cores);
             self.is_readable = self.sampler.is_some();
         }
         let sample = self.sampler.as_mut()?.sample().ok()?;
