@@ -18,6 +18,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use tempfile::TempDir;
 
+/// The environment with the tools of the tests, of which cffi is one.
+const PYTHON_WITH_CFFI: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/build/venv/bin/python");
+
 impl Prefix {
     /// Returns the words in the value of `key` in busy.pc.
     fn pkg_config(&self, key: &str) -> Vec<String> {
@@ -60,9 +63,14 @@ fn has(program: &str) -> bool {
     found
 }
 
-/// Runs `link` and checks the values that it prints, one per line.
+/// Runs `link` and checks the values that it prints.
 fn assert_waited(link: &Path) {
-    let shown = printed(Command::new(link).arg("1500"));
+    assert_shows_a_wait(Command::new(link).arg("1500"));
+}
+
+/// Runs a program that waits for 1500 us, and checks the values that it prints, one per line.
+fn assert_shows_a_wait(program: &mut Command) {
+    let shown = printed(program);
     let value = |key: &str| -> u64 {
         let line = shown.lines().find(|line| line.starts_with(key)).unwrap_or_else(|| panic!("no {key}: {shown}"));
         line.split_whitespace().nth(1).unwrap().parse().unwrap()
@@ -82,6 +90,41 @@ fn link_runs_on_the_shared_library() {
     assert_waited(&link);
     fs::remove_file(prefix.path("lib/libbusy.so.1")).unwrap();
     assert!(!run(&mut Command::new(&link)).status.success());
+}
+
+/// Returns true if the program `language` ends well with these arguments, which ask for what an example needs.
+fn serves(language: &str, arguments: &[&str]) -> bool {
+    let found = Command::new(language).args(arguments).output().is_ok_and(|output| output.status.success());
+    if !found {
+        eprintln!("skipped: `{language} {}` failed", arguments.join(" "));
+    }
+    found
+}
+
+#[test]
+fn other_languages_wait_by_the_c_abi_alone() {
+    let prefix = Prefix::new();
+    let (root, library) = (text(prefix.0.path()), text(&prefix.path("lib/libbusy.so.1")));
+    for (language, needs, example, target) in [
+        ("ruby", &["-e", "require 'fiddle/import'"][..], "wait.rb", &library),
+        ("luajit", &["-e", "require('ffi')"], "wait.lua", &library),
+        ("node", &["-e", "require('koffi')"], "wait.js", &library),
+        ("perl", &["-e", "use FFI::Platypus 2.00; use FFI::Platypus::Record"], "wait.pl", &library),
+        (PYTHON_WITH_CFFI, &["-c", "import cffi, setuptools"], "wait_cffi.py", &format!("abi {root}")),
+        (PYTHON_WITH_CFFI, &["-c", "import cffi, setuptools"], "wait_cffi.py", &format!("api {root}")),
+    ] {
+        if serves(language, needs) {
+            let example = source(&format!("c-examples/languages/{example}"));
+            let mut command = Command::new(language);
+            assert_shows_a_wait(command.arg(example).args(target.split(' ')).arg("1500"));
+        }
+    }
+    if serves("go", &["version"]) {
+        let mut command = Command::new("go");
+        command.env("PKG_CONFIG_PATH", prefix.path("lib/pkgconfig")).env("GOCACHE", prefix.path("go"));
+        command.env("CGO_LDFLAGS", format!("-Wl,-rpath,{root}/lib")).env("GO111MODULE", "off");
+        assert_shows_a_wait(command.arg("run").arg(source("c-examples/languages/wait.go")).arg("1500"));
+    }
 }
 
 #[test]
