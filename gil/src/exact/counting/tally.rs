@@ -135,7 +135,7 @@ impl Waits {
     /// of an earlier session comes from a thread that still waited when that session ended, and does not count.
     fn change(&self, session: u64, running: i32, balance: u64) {
         let session = session as u32;
-        let mut found = self.load();
+        let mut found = self.guess();
         loop {
             let before = match session.wrapping_sub(found.session) as i32 {
                 0 => found,
@@ -175,6 +175,15 @@ impl Waits {
         let waited = balance.wrapping_add(at.wrapping_mul(u64::from(running)));
         // As in `Tally::sums`.
         if waited < RUNNING { waited } else { 0 }
+    }
+
+    /// Returns the two words, each of a moment of its own. An exchange shows whether they belong together, and costs as much as
+    /// a load of both at once.
+    fn guess(&self) -> Words {
+        // SAFETY: the words are aligned, and every writer changes them by one atomic instruction.
+        let words = unsafe { &*self.0.get().cast::<[AtomicU64; 2]>() };
+        let [balance, counts] = words.each_ref().map(|word| u128::from(word.load(Relaxed)));
+        Words::unpacked(counts << 64 | balance)
     }
 
     fn load(&self) -> Words {
