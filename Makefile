@@ -104,7 +104,7 @@ verdicts: build $(BENCH)/venv/ready ## count wrong verdicts on 94 known calls, T
 	$(PYTHON) -m pip --python $(BENCH)/venv/bin/python install --quiet -r benches/requirements-verdicts.txt
 	$(BENCH)/venv/bin/python -B benches/python/verdicts.py $(RELEASE)/libbusy.so $(TIMES) 0 1 0 3
 
-production: build $(BENCH)/venv/ready ## measure how exact, how soon and how costly the tools of docs/production.md are; eleven minutes
+production: build $(BENCH)/venv/ready ## measure how exact, how soon and how costly the tools of docs/production.md are; twenty minutes
 	$(PYTHON) -m pip --python $(BENCH)/venv/bin/python install --quiet -r benches/requirements-production.txt
 	cc -O2 -shared -fPIC -pthread -o $(BENCH)/libgil_threads.so benches/c/gil_threads.c
 	$(PRODUCTION)/counters.py $(BENCH)/libgil_threads.so

@@ -1,10 +1,13 @@
 """The programs that services.py drives: `application` for gunicorn, `asgi_application` for uvicorn, and, as a script, a
-worker of a pool. With COLLECTOR in the environment, each has the collector of busy.prometheus.
+worker of a pool. With COLLECTOR in the environment, each has the collector of busy.prometheus; with SWITCHED,
+SIGRTMIN turns it on, and the next signal turns it off.
 """
 
 import asyncio
+import ctypes
 import json
 import os
+import signal
 import sqlite3
 import threading
 import zlib
@@ -13,10 +16,42 @@ from multiprocessing.connection import Client
 import prometheus_client
 from prometheus_client import multiprocess
 
-if os.environ.get("COLLECTOR"):
+
+class Switch:
+    """A collector that signals turn on and off. It is off at first. Adds a line to a file in each state."""
+
+    def __init__(self, file: str) -> None:
+        self._libbusy = ctypes.PyDLL(f"{busy.get_library()}/libbusy.so.1")
+        self._file = file
+        # Starts the meter, which only the C functions can stop.
+        self._collector: GilCollector | None = GilCollector(None)
+        signal.signal(signal.SIGRTMIN, lambda *_: self._turn(True))
+        signal.signal(signal.SIGRTMIN + 1, lambda *_: self._turn(False))
+        self._turn(False)
+
+    def _turn(self, on: bool) -> None:
+        if on and not self._collector:
+            assert self._libbusy.busy_gil_start() == 0
+            assert self._libbusy.busy_gil_histograms_keep() == 0
+            self._collector = GilCollector(None)
+        elif self._collector and not on:
+            self._collector.stop()
+            self._collector = None
+            assert self._libbusy.busy_gil_stop() == 0
+        else:
+            return
+        with open(self._file, "a") as file:
+            file.write(f"{os.getpid()} {'on' if self._collector else 'off'}\n")
+
+
+if os.environ.get("COLLECTOR") or os.environ.get("SWITCHED"):
+    import busy
     from busy.prometheus import GilCollector
 
-    GilCollector()
+    if file := os.environ.get("SWITCHED"):
+        Switch(file)
+    else:
+        GilCollector()
 
 _local = threading.local()
 

@@ -1,5 +1,5 @@
-"""Compares services with the collector of busy.prometheus and without it: gunicorn with 2 x 4 threads, uvicorn, and a
-pool of two workers. Each pair is driven over loopback in turns.
+"""Compares services while their collector of busy.prometheus is on with the same ones while it is off: gunicorn with
+2 x 4 threads, uvicorn, and a pool of two workers, driven over loopback.
 
 python services.py BUSY [ROUNDS [SECONDS]]
 
@@ -18,6 +18,7 @@ import os
 import re
 import secrets
 import shutil
+import signal
 import socket
 import statistics
 import subprocess
@@ -39,22 +40,25 @@ Recorder = Sequence[str]
 FOLDER = os.path.dirname(os.path.abspath(__file__))
 CLIENTS = 8
 RECORD_S = 20
-# The time for which one of two services is driven before the other has its turn.
-TURN_S = 0.2
+# The time for which a service is driven before its collector is turned on or off: the period of a collector that writes
+# to files, which also writes when it is turned on.
+TURN_S = 1.0
 
 
 class Service:
-    """A running service: its processes; what opens a connection, which a call of the result uses for a request; the
-    number of connections; and what returns its metrics."""
+    """A running service: its processes; the number of those with a collector; what opens a connection, which a call of
+    the result uses for a request; the number of connections; and what returns its metrics."""
 
     def __init__(
         self,
         processes: Callable[[], list[psutil.Process]],
+        workers: int,
         connect: Callable[[], Callable[[], bytes]],
         clients: int,
         metrics: Callable[[], bytes],
     ) -> None:
-        self.processes, self.connect, self.clients, self.metrics = processes, connect, clients, metrics
+        self.processes, self.workers, self.connect = processes, workers, connect
+        self.clients, self.metrics = clients, metrics
 
     def cpu_s(self) -> float:
         return sum(sum(process.cpu_times()[:2]) for process in self.processes())
@@ -111,21 +115,18 @@ def free_port() -> int:
         return server.getsockname()[1]
 
 
-def environment(collector: bool, **more: str) -> dict[str, str]:
-    return (
-        {**os.environ, "PYTHONPATH": os.pathsep.join([FOLDER, os.environ.get("PYTHONPATH", "")])}
-        | ({"COLLECTOR": "1"} if collector else {})
-        | more
-    )
+def environment(**more: str) -> dict[str, str]:
+    path = os.pathsep.join([FOLDER, os.environ.get("PYTHONPATH", "")])
+    return {**os.environ, "PYTHONPATH": path, **more}
 
 
 @contextlib.contextmanager
 def over_server(
-    collector: bool, recorder: Recorder, port: int, *command: str, **more: str
+    workers: int, recorder: Recorder, port: int, *command: str, **variables: str
 ) -> Iterator[Service]:
     process = psutil.Popen(
         [*recorder, sys.executable, "-m", *command],
-        env=environment(collector, **more),
+        env=environment(**variables),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
@@ -139,6 +140,7 @@ def over_server(
             raise RuntimeError(f"{command[0]} did not answer within 30 s")
         yield Service(
             lambda: [process, *process.children(recursive=True)],
+            workers,
             over_http(port, "/"),
             CLIENTS,
             lambda: over_http(port, "/metrics")()(),
@@ -149,30 +151,31 @@ def over_server(
 
 
 @contextlib.contextmanager
-def gunicorn(collector: bool, workers: int = 2, recorder: Recorder = ()) -> Iterator[Service]:
+def gunicorn(workers: int = 2, recorder: Recorder = (), **variables: str) -> Iterator[Service]:
     port = free_port()
     command = ["gunicorn", "app:application", "--bind", f"127.0.0.1:{port}", "--worker-class", "gthread"]
     command += ["--workers", str(workers), "--threads", "4"]
     with tempfile.TemporaryDirectory() as folder:
-        with over_server(collector, recorder, port, *command, PROMETHEUS_MULTIPROC_DIR=folder) as service:
+        variables["PROMETHEUS_MULTIPROC_DIR"] = folder
+        with over_server(workers, recorder, port, *command, **variables) as service:
             yield service
 
 
 @contextlib.contextmanager
-def uvicorn(collector: bool, workers: int = 1, recorder: Recorder = ()) -> Iterator[Service]:
+def uvicorn(workers: int = 1, recorder: Recorder = (), **variables: str) -> Iterator[Service]:
     port = free_port()
     command = ["uvicorn", "app:asgi_application", "--port", str(port), "--log-level", "error"]
-    with over_server(collector, recorder, port, *command) as service:
+    with over_server(workers, recorder, port, *command, **variables) as service:
         yield service
 
 
 @contextlib.contextmanager
-def pool(collector: bool, workers: int = 2, recorder: Recorder = ()) -> Iterator[Service]:
+def pool(workers: int = 2, recorder: Recorder = (), **variables: str) -> Iterator[Service]:
     folder, key = tempfile.mkdtemp(), secrets.token_hex()
     with Listener(("127.0.0.1", 0), authkey=key.encode()) as listener:
-        more = {"PORT": str(listener.address[1]), "KEY": key, "PROMETHEUS_MULTIPROC_DIR": folder}
+        variables |= {"PORT": str(listener.address[1]), "KEY": key, "PROMETHEUS_MULTIPROC_DIR": folder}
         command = [*recorder, sys.executable, os.path.join(FOLDER, "app.py")]
-        processes = [psutil.Popen(command, env=environment(collector, **more)) for _ in range(workers)]
+        processes = [psutil.Popen(command, env=environment(**variables)) for _ in range(workers)]
         # A worker that could not start never connects.
         listener._listener._socket.settimeout(30)  # type: ignore[attr-defined]
         connections = [listener.accept() for _ in processes]
@@ -194,7 +197,7 @@ def pool(collector: bool, workers: int = 2, recorder: Recorder = ()) -> Iterator
         return prometheus_client.generate_latest(registry)
 
     try:
-        yield Service(lambda: processes, connect, workers, metrics)
+        yield Service(lambda: processes, workers, connect, workers, metrics)
     finally:
         for connection in connections:
             connection.send(None)
@@ -220,21 +223,53 @@ class Driven(NamedTuple):
         return self.cpu_s / self.requests
 
 
+class Collectors:
+    """The collectors of a service, each of which adds a line to a file when it is off or on, with its process id first.
+    They are off at first."""
+
+    def __init__(self, service: Service, file: str) -> None:
+        self._file, self._workers, self._lines = file, service.workers, 0
+        self._pids: set[int] = set()
+        self._signals = itertools.cycle([signal.SIGRTMIN, signal.SIGRTMIN + 1])
+        self._send(0)
+
+    def turn(self) -> None:
+        """Turns them on if they are off, and off if they are on."""
+        self._send(next(self._signals))
+
+    def _send(self, signal_number: int) -> None:
+        """Sends the signal until all have added a line: Python does not notice one just before a system call."""
+        self._lines += self._workers
+        for attempt in range(3000):
+            with contextlib.suppress(FileNotFoundError), open(self._file) as file:
+                lines = file.read().splitlines()
+                if len(lines) >= self._lines:
+                    self._pids = {int(line.split()[0]) for line in lines}
+                    return
+            if attempt % 10 == 0:
+                for pid in self._pids:
+                    os.kill(pid, signal_number)
+            time.sleep(0.01)
+        raise RuntimeError("a collector was not turned on or off within 30 s")
+
+
 def ratios(name: str, service: Callable, rounds: int, seconds: float) -> None:
     plain: list[Driven] = []
     collecting: list[Driven] = []
+    # New processes in each round, since two processes of one program differ by some percent for their whole lives.
     for _ in range(rounds):
-        # New processes each time, since two processes of one program differ by some percent for their whole lives.
-        with service(False) as one, service(True) as other:
-            pair = [(one, plain), (other, collecting)]
-            for each, figures in pair:
-                each.drive(0.5)
+        with tempfile.TemporaryDirectory() as folder, service(SWITCHED=f"{folder}/states") as running:
+            collectors = Collectors(running, f"{folder}/states")
+            pair = [plain, collecting]
+            running.drive(0.5)
+            for figures in pair:
                 figures.append(Driven(0, 0, 0))
-            # In short turns, since the machine may become slower or faster within seconds.
+            # In turns, since the machine may become slower or faster within seconds: off, on, on, off.
             for _ in range(round(seconds / TURN_S)):
+                pair[0][-1] += running.drive(TURN_S)
+                collectors.turn()
+                pair[1][-1] += running.drive(TURN_S)
                 pair.reverse()
-                for each, figures in pair:
-                    figures[-1] += each.drive(TURN_S)
     for figure, of in ("throughput", Driven.throughput), ("CPU time of a request", Driven.cost):
         values = sorted(of(on) / of(off) for on, off in zip(collecting, plain, strict=True))
         without = statistics.median(map(of, plain))
@@ -249,7 +284,7 @@ def agreement(name: str, service: Callable, busy: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         recording, trace = os.path.join(folder, "r.busy"), os.path.join(folder, "r.json")
         recorder = [busy, "record", "--output", recording, "--chrome", trace, "--"]
-        with service(True, workers=1, recorder=recorder) as running:
+        with service(workers=1, recorder=recorder, COLLECTOR="1") as running:
             driver = threading.Thread(target=running.drive, args=(RECORD_S + 6,))
             driver.start()
             time.sleep(2)
@@ -277,7 +312,7 @@ def held_between(start: float, end: float, trace: str) -> float:
     return max(held.values())
 
 
-def main(busy: str, rounds: str = "10", seconds: str = "4") -> None:
+def main(busy: str, rounds: str = "10", seconds: str = "10") -> None:
     for name, service in ("gunicorn", gunicorn), ("uvicorn", uvicorn), ("pool", pool):
         ratios(name, service, int(rounds), float(seconds))
         agreement(name, service, busy)
