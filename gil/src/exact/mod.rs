@@ -17,11 +17,12 @@ mod thread;
 pub use arrival::on_python;
 pub use clock::clock_is_tsc;
 pub(crate) use clock::{base, reading, ticks};
+pub use counting::figures::Total;
 pub(crate) use counting::gils::GILS;
 pub use counting::read::own_thread;
 #[cfg(test)]
 pub(crate) use counting::sink::TestRow;
-pub use counting::sink::{Event, Row, Sink, Total};
+pub use counting::sink::{Event, Row, Sink};
 pub use counting::window::Window;
 pub use meter::Meter;
 pub use python::PendingCall;

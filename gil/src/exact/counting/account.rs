@@ -4,10 +4,9 @@
 use super::atomic::Ordering::{Acquire, Relaxed, Release};
 use super::atomic::wait_a_moment;
 use super::atomic::{AtomicPtr, AtomicU8, AtomicU32, AtomicU64};
-use super::figures::{Cells, Figures};
+use super::figures::{Cells, Figures, Total};
 use super::histogram::Lengths;
 use super::single_writer::{Sequence, add};
-use super::sink::Total;
 use super::slots::{Kind, Slot, Slots};
 use std::ptr::null_mut;
 
@@ -360,20 +359,7 @@ impl Account {
     /// Returns one of the present figures. The thread is the calling one.
     #[inline(always)]
     pub(super) fn total(&self, total: Total) -> u64 {
-        let now = &self.now;
-        let figure = match total {
-            Total::HoldsSince => &now.holds_since,
-            Total::Held => &now.held,
-            Total::Acquisitions => &now.acquisitions,
-            Total::VoluntaryReleases => &now.voluntary_releases,
-            Total::ForcedDrops => &now.forced_drops,
-            Total::WaitsSince => &now.waits_since,
-            Total::Waited => &now.waited,
-            Total::Waits => &now.waits,
-            Total::LongestHold => &now.longest_hold,
-            Total::LongestWait => &now.longest_wait,
-        };
-        figure.load(Relaxed)
+        self.now.total(total)
     }
 
     /// Returns the present figures. The thread has ended, or is the calling one.

@@ -1,5 +1,6 @@
 //! What is known of one thread with one GIL at one moment, as plain values and in memory.
 
+use super::atomic::Ordering::Relaxed;
 use super::single_writer::cells;
 
 cells! {
@@ -20,6 +21,67 @@ cells! {
         waits,
         longest_hold,
         longest_wait,
+    }
+}
+
+/// One of the figures of a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Total {
+    /// The start of the current hold; 0 if the thread does not hold the GIL.
+    HoldsSince,
+    /// The time of the holds that have ended.
+    Held,
+    /// The number of acquires.
+    Acquisitions,
+    /// The number of voluntary releases.
+    VoluntaryReleases,
+    /// The number of drops on request.
+    ForcedDrops,
+    /// The start of the current wait; 0 if the thread is not waiting.
+    WaitsSince,
+    /// The time of the waits that have ended.
+    Waited,
+    /// The number of waits that have ended.
+    Waits,
+    /// The longest hold that has ended.
+    LongestHold,
+    /// The longest wait that has ended.
+    LongestWait,
+}
+
+impl Total {
+    /// All of them, in this order.
+    pub const ALL: [Self; 10] = [
+        Self::HoldsSince,
+        Self::Held,
+        Self::Acquisitions,
+        Self::VoluntaryReleases,
+        Self::ForcedDrops,
+        Self::WaitsSince,
+        Self::Waited,
+        Self::Waits,
+        Self::LongestHold,
+        Self::LongestWait,
+    ];
+}
+
+impl Cells {
+    /// Returns that figure.
+    #[inline(always)]
+    pub(super) fn total(&self, total: Total) -> u64 {
+        let figure = match total {
+            Total::HoldsSince => &self.holds_since,
+            Total::Held => &self.held,
+            Total::Acquisitions => &self.acquisitions,
+            Total::VoluntaryReleases => &self.voluntary_releases,
+            Total::ForcedDrops => &self.forced_drops,
+            Total::WaitsSince => &self.waits_since,
+            Total::Waited => &self.waited,
+            Total::Waits => &self.waits,
+            Total::LongestHold => &self.longest_hold,
+            Total::LongestWait => &self.longest_wait,
+        };
+        figure.load(Relaxed)
     }
 }
 

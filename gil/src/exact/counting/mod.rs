@@ -10,7 +10,7 @@ mod barrier;
 mod blocks;
 mod capacity;
 pub(super) mod counters;
-mod figures;
+pub(super) mod figures;
 pub(super) mod gil;
 pub(super) mod gils;
 mod histogram;

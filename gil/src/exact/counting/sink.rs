@@ -5,6 +5,7 @@ use super::account::Account;
 use super::atomic::Ordering::{Acquire, Release};
 use super::atomic::{AtomicPtr, AtomicU32};
 use super::capacity;
+use super::figures::Total;
 use std::ptr::null_mut;
 
 /// What a thread has done with a GIL.
@@ -26,47 +27,6 @@ pub enum Event {
     WaitEnded,
     /// It has ended, or its GIL has. The row has no further events.
     Ended,
-}
-
-/// A figure of a row.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Total {
-    /// The start of the current hold; 0 if the thread does not hold the GIL.
-    HoldsSince,
-    /// The time of the holds that have ended.
-    Held,
-    /// The number of acquires.
-    Acquisitions,
-    /// The number of voluntary releases.
-    VoluntaryReleases,
-    /// The number of drops on request.
-    ForcedDrops,
-    /// The start of the current wait; 0 if the thread is not waiting.
-    WaitsSince,
-    /// The time of the waits that have ended.
-    Waited,
-    /// The number of waits that have ended.
-    Waits,
-    /// The longest hold that has ended.
-    LongestHold,
-    /// The longest wait that has ended.
-    LongestWait,
-}
-
-impl Total {
-    /// All of them, in this order.
-    pub const ALL: [Self; 10] = [
-        Self::HoldsSince,
-        Self::Held,
-        Self::Acquisitions,
-        Self::VoluntaryReleases,
-        Self::ForcedDrops,
-        Self::WaitsSince,
-        Self::Waited,
-        Self::Waits,
-        Self::LongestHold,
-        Self::LongestWait,
-    ];
 }
 
 /// What sees the events. The hooks call it under the GIL's mutex: it must not wait, and must not call CPython.
