@@ -8,6 +8,7 @@ use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt;
+use std::path::Path;
 
 /// A process, with the program that it ran when it was opened.
 pub struct Running {
@@ -38,6 +39,9 @@ impl Running {
             Some(Err(_)) => End::Unknown,
         };
         let memory = File::open(format!("/proc/{pid}/mem")).ok();
+        // It may have executed another program before its memory was opened, whose end would be waited for then.
+        let now = fs::read_link(format!("/proc/{pid}/exe"));
+        let memory = memory.filter(|_| now.is_err() || now.is_ok_and(|now| has_name_of(&now, Path::new(executable))));
         Self { pid, executable: executable.to_owned(), end, memory }
     }
 
@@ -79,6 +83,13 @@ impl Running {
             End::Unknown => false,
         }
     }
+}
+
+/// Returns true if the path `now` ends as `before` does. In another root, its beginning may differ; the file may have been
+/// deleted, which is appended.
+fn has_name_of(now: &Path, before: &Path) -> bool {
+    let [now, before] = [now, before].map(|path| path.file_name().unwrap_or_default().to_string_lossy());
+    now.starts_with(&*before)
 }
 
 fn is_readable(descriptor: &OwnedFd) -> bool {
@@ -146,6 +157,14 @@ mod tests {
         wait_for(watched, None);
         drop(child.stdin.take());
         wait_for(watched, Some(Ending::Executed));
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    #[test]
+    fn a_program_that_was_executed_before_the_process_was_opened_is_another_one() {
+        let mut child = shell("sleep 1000");
+        assert_eq!(Running::open(child.id(), "/usr/bin/python3").ending(), Some(Ending::Executed));
         child.kill().unwrap();
         child.wait().unwrap();
     }
