@@ -228,29 +228,33 @@ class Collectors:
     They are off at first."""
 
     def __init__(self, service: Service, file: str) -> None:
-        self._file, self._workers, self._lines = file, service.workers, 0
-        self._pids: set[int] = set()
-        self._signals = itertools.cycle([signal.SIGRTMIN, signal.SIGRTMIN + 1])
-        self._send(0)
+        self._file, self._workers = file, service.workers
+        self._states = itertools.cycle([("off", signal.SIGRTMIN + 1), ("on", signal.SIGRTMIN)])
+        self.turn()
 
     def turn(self) -> None:
-        """Turns them on if they are off, and off if they are on."""
-        self._send(next(self._signals))
-
-    def _send(self, signal_number: int) -> None:
-        """Sends the signal until all have added a line: Python does not notice one just before a system call."""
-        self._lines += self._workers
+        """Turns them on if they are off, and off if they are on. Sends the signal again to those that have not turned,
+        since Python does not notice one that comes just before a system call."""
+        wanted, number = next(self._states)
         for attempt in range(3000):
-            with contextlib.suppress(FileNotFoundError), open(self._file) as file:
-                lines = file.read().splitlines()
-                if len(lines) >= self._lines:
-                    self._pids = {int(line.split()[0]) for line in lines}
-                    return
+            states = self._read()
+            others = [pid for pid, state in states.items() if state != wanted]
+            if len(states) == self._workers and not others:
+                return
             if attempt % 10 == 0:
-                for pid in self._pids:
-                    os.kill(pid, signal_number)
+                for pid in others:
+                    os.kill(pid, number)
             time.sleep(0.01)
-        raise RuntimeError("a collector was not turned on or off within 30 s")
+        raise RuntimeError(f"a collector was not turned {wanted} within 30 s")
+
+    def _read(self) -> dict[int, str]:
+        """Returns the state of each by its process id: the last line that it has added."""
+        try:
+            with open(self._file) as file:
+                lines = [line.split() for line in file if line.endswith("\n")]
+        except FileNotFoundError:
+            return {}
+        return {int(pid): state for pid, state in lines}
 
 
 def ratios(name: str, service: Callable, rounds: int, seconds: float) -> None:
