@@ -23,6 +23,11 @@ fn check(arguments: &[&str]) -> (Value, i32) {
     (row.clone(), output.status.code().unwrap())
 }
 
+/// Runs `busy check` as it is run by default: it waits for a quiet machine, and repeats what was disturbed.
+fn check_patiently(arguments: &[&str]) -> (Value, i32) {
+    check(&[&["--patience=5s"], arguments].concat())
+}
+
 #[test]
 fn known_calls_get_their_known_verdicts() {
     for (verdict, setup, statement) in [
@@ -34,7 +39,7 @@ fn known_calls_get_their_known_verdicts() {
         ("holds", "import re", "re.match('(a+)+$', 'a' * 20 + 'b')"),
         ("yields", "", "for i in range(300000): pass"),
     ] {
-        let (row, code) = check(&["-s", setup, statement]);
+        let (row, code) = check_patiently(&["-s", setup, statement]);
         // On a loaded machine the verdict may be inconclusive, but never another one.
         let found = row["verdict"].as_str().unwrap_or_else(|| panic!("{statement}: {row:#}"));
         assert!([verdict, "inconclusive"].contains(&found), "{statement}: {row:#}");
@@ -61,7 +66,7 @@ fn a_statement_that_itself_watches_gets_its_verdict() {
     let setup = format!("import sys; sys.path.insert(0, {:?}); import busy", module.to_str().unwrap());
     for (verdict, call) in [("holds", "with_lock"), ("releases", "without_lock")] {
         let statement = format!("with busy.watch(): busy.{call}(0.02)");
-        let (row, _) = check(&["-s", &setup, &statement]);
+        let (row, _) = check_patiently(&["-s", &setup, &statement]);
         let found = row["verdict"].as_str().unwrap_or_else(|| panic!("{statement}: {row:#}"));
         let is_disturbed = found == "inconclusive" && row["reason"].as_str().is_some_and(|it| it.contains("processes"));
         assert!(found == verdict || is_disturbed, "{statement}: {row:#}");
@@ -80,7 +85,7 @@ fn short_calls_are_repeated_where_that_keeps_the_verdict() {
         ("inconclusive", "data = list(range(300))", "sorted(data, key=lambda x: x)", "calls of Python code"),
         ("inconclusive", "f = lambda: sum(range(1000))", "f()", "calls of Python code"),
     ] {
-        let (row, _) = check(&["-s", setup, statement]);
+        let (row, _) = check_patiently(&["-s", setup, statement]);
         let found = row["verdict"].as_str().unwrap_or_else(|| panic!("{statement}: {row:#}"));
         let found_reason = row["reason"].as_str().unwrap_or("");
         let is_loaded = found_reason.contains("other processes");
@@ -101,15 +106,15 @@ fn the_exit_code_depends_on_the_expectation() {
         (&["--expect", "holds", "--expect", "releases", "--max-stall", "1"], 0),
         (&["--expect", "holds", "--expect", "yields"], 1),
     ] {
-        let (row, found) = check(&[&sleep, options].concat());
+        let (row, found) = check_patiently(&[&sleep, options].concat());
         if row["verdict"] != "inconclusive" {
             assert_eq!((row["verdict"].as_str(), &row["expected"][0]), (Some("releases"), &options[1].into()));
             assert_eq!(found, code, "{options:?}: {row:#}");
         }
     }
-    let (row, code) = check(&["for i in range(3000000): pass", "--max-stall", "1us"]);
+    let (row, code) = check_patiently(&["for i in range(3000000): pass", "--max-stall", "1us"]);
     assert!(row["verdict"] == "inconclusive" && code == 3 || code == 1, "{row:#}");
-    let (row, code) = check(&["pass", "--expect", "holds"]);
+    let (row, code) = check_patiently(&["pass", "--expect", "holds"]);
     assert_eq!((row["verdict"].as_str(), code), (Some("inconclusive"), 3), "{row:#}");
     assert!(row["reason"].as_str().unwrap().contains("give the call more work"), "{row:#}");
     assert_eq!((&row["held_share"], &row["missing"]["held_share"]), (&Value::Null, &row["reason"]));
@@ -223,7 +228,7 @@ fn a_generator_or_coroutine_is_inconclusive_as_its_call_runs_nothing() {
     for (setup, statement, kind) in
         [("def f(): yield", "f()", "a generator"), ("import asyncio", "asyncio.sleep(1)", "a coroutine")]
     {
-        let (row, code) = check(&["-s", setup, statement]);
+        let (row, code) = check_patiently(&["-s", setup, statement]);
         assert_eq!((row["verdict"].as_str(), code), (Some("inconclusive"), 3), "{row:#}");
         let reason = row["reason"].as_str().unwrap();
         // If the machine is loaded, the check may already have ended with its self-test.
@@ -240,7 +245,7 @@ fn a_line_that_the_statement_prints_is_not_taken_as_its_metrics() {
 
 #[test]
 fn every_interpreter_found_has_a_verdict_or_a_reason() {
-    let (rows, output) = check_all(&["-p", "all", "-s", "import time", "time.sleep(0.01)"]);
+    let (rows, output) = check_all(&["--patience=5s", "-p", "all", "-s", "import time", "time.sleep(0.01)"]);
     assert!(!rows.is_empty());
     for row in &rows {
         let interpreter = &row["interpreter"];

@@ -1,6 +1,6 @@
 //! `busy run`: the figures that it measures, prints and keeps, and its reports of interpreters that fail during a run.
 
-use crate::harness::{Sandbox, json, stderr, stdout};
+use crate::harness::{Sandbox, json, some_at_a_time, stderr, stdout};
 use std::fs;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -126,7 +126,7 @@ fn the_extension_module_is_loaded_by_python_2_7_too() {
 
 #[test]
 fn an_interpreter_that_fails_in_an_experiment_is_a_failed_row() {
-    for (body, expected) in [
+    let bodies = [
         ("kill -SEGV $$", "killed by"),
         ("echo hello", "expected a line of JSON"),
         ("echo '{}'", "expected a line of JSON"),
@@ -137,7 +137,8 @@ fn an_interpreter_that_fails_in_an_experiment_is_a_failed_row() {
         ("yes >&2", "wrote more than"),
         ("cat >/dev/null; sleep 1000", "did not end within"),
         ("while :; do sleep 1000 & done", "more than 64 processes"),
-    ] {
+    ];
+    some_at_a_time(&bodies, |(body, expected)| {
         let sandbox = Sandbox::new();
         let python = sandbox.fake_interpreter(body);
         let file = sandbox.path("result.json");
@@ -151,7 +152,7 @@ fn an_interpreter_that_fails_in_an_experiment_is_a_failed_row() {
         assert!(reason.contains(expected), "{body}: {reason}");
         assert!(stdout(&output).contains("failed: "), "{body}");
         sandbox.assert_no_process_left(body);
-    }
+    });
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! Experiments whose scripts report their own metrics: scripts that fail, skip or are interrupted, and resumed runs.
 
-use crate::harness::{Sandbox, command_line, finish, json, real_python, signal, stderr, stdout, wait_for};
+use crate::harness::{
+    Sandbox, command_line, finish, json, real_python, signal, some_at_a_time, stderr, stdout, wait_for,
+};
 use crate::namespaces::Namespaces;
 use rustix::process::Signal;
 use std::fs;
@@ -8,7 +10,7 @@ use std::time::{Duration, Instant};
 
 #[test]
 fn a_script_that_fails_is_a_failed_row_and_the_run_continues() {
-    for (body, expected) in [
+    let bodies = [
         ("head -c 1000000000 /dev/zero", "wrote more than"),
         ("kill -SEGV $$", "killed by"),
         ("echo hello", "expected a line of JSON with its metrics, found \"hello\""),
@@ -16,7 +18,8 @@ fn a_script_that_fails_is_a_failed_row_and_the_run_continues() {
         ("echo '{\"metrics\": {}}'; echo '{\"metrics\": {}}'", "found a second"),
         ("echo '{\"metrics\": {}}'; exit 3", "exited with 3"),
         ("while :; do sleep 1000 & done", "more than 64 processes"),
-    ] {
+    ];
+    some_at_a_time(&bodies, |(body, expected)| {
         let sandbox = Sandbox::new();
         let real = real_python();
         let python =
@@ -29,7 +32,7 @@ fn a_script_that_fails_is_a_failed_row_and_the_run_continues() {
         assert!(pool["reason"].as_str().unwrap().contains(expected), "{body}: {}", pool["reason"]);
         assert_eq!(ctypes["status"], "ok", "{body}: {}", ctypes["reason"]);
         sandbox.assert_no_process_left(body);
-    }
+    });
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Runs that are killed, stopped or interrupted: no process is left, and no result file is damaged.
 
-use crate::harness::{Sandbox, command_line, finish, signal, stderr, wait_for};
+use crate::harness::{Sandbox, command_line, finish, signal, some_at_a_time, stderr, wait_for};
 use rustix::process::Signal;
 use std::fs;
 use std::process::Child;
@@ -41,6 +41,15 @@ fn killing_lab_and_supervisor_at_once_leaves_no_process() {
 }
 
 #[test]
+fn what_is_stopped_blocks_no_other_process() {
+    let tests: [fn(); 3] = [
+        a_stopped_supervisor_does_not_block_the_lab,
+        killing_the_lab_of_a_stopped_supervisor_leaves_no_process,
+        the_time_out_applies_while_the_lab_is_stopped,
+    ];
+    some_at_a_time(&tests, |test| test());
+}
+
 fn a_stopped_supervisor_does_not_block_the_lab() {
     let sandbox = Sandbox::new();
     let python = sandbox.executable("python", "#!/bin/sh\nsetsid sleep 1000 &\nsleep 1001\n");
@@ -52,7 +61,6 @@ fn a_stopped_supervisor_does_not_block_the_lab() {
     sandbox.assert_no_process_left("SIGSTOP of the supervisor");
 }
 
-#[test]
 fn killing_the_lab_of_a_stopped_supervisor_leaves_no_process() {
     let sandbox = Sandbox::new();
     let python = sandbox.executable("python", "#!/bin/sh\nsetsid sleep 1000 &\nsleep 1001\n");
@@ -68,7 +76,6 @@ fn killing_the_lab_of_a_stopped_supervisor_leaves_no_process() {
     sandbox.assert_no_process_left("SIGSTOP of the supervisor and kill -9 of the lab");
 }
 
-#[test]
 fn the_time_out_applies_while_the_lab_is_stopped() {
     let sandbox = Sandbox::new();
     // Writes more than the pipe to the lab holds, then sleeps.

@@ -140,7 +140,7 @@ fn short_threads_without_number_are_metered_in_bounded_memory() {
     }
 }
 
-/// BUSY_WATCHES (by default 20) watches of threads with the ids of others.
+/// BUSY_WATCHES (by default 10) watches of threads with the ids of others.
 #[test]
 fn a_thread_that_gets_the_id_of_another_one_has_its_own_figures() {
     let Some(module) = module() else { return };
@@ -294,10 +294,10 @@ fn watches_add_up_in_any_life() {
     });
 }
 
-/// Ends processes of `python` while threads make each of `calls`: BUSY_ENDS times (by default 20) by returning, and a
+/// Ends processes of `python` while threads make each of `calls`: BUSY_ENDS times (by default 10) by returning, and a
 /// tenth of it in each other way.
 fn end(python: &Python, calls: &[&str], module: Option<&Path>) {
-    let times: usize = std::env::var("BUSY_ENDS").map_or(20, |ends| ends.parse().unwrap());
+    let times: usize = std::env::var("BUSY_ENDS").map_or(10, |ends| ends.parse().unwrap());
     // A signal's number is negative. Up to 3.7, Ctrl-C ended Python with 1.
     let interrupted = if python.version < (3, 8) { 1 } else { -2 };
     let ends = [("return", 0), ("interrupt", interrupted), ("_exit", 7), ("exec", 8)];
