@@ -177,7 +177,11 @@ fn a_statement_that_raises_crashes_or_exceeds_a_bound_is_a_failed_row() {
     ];
     let fails = |(statement, reason): &(&str, &str)| {
         let timeout = if reason.contains("within 10 s") { "10 s" } else { "60s" };
-        let (row, code) = check(&[statement, "--timeout", timeout]);
+        let check = || check(&[statement, "--timeout", timeout]);
+        // On a loaded machine the self-test alone may take as long.
+        let is_of_statement =
+            |(row, _): &(Value, i32)| !row["reason"].as_str().unwrap().contains("during the self-test");
+        let (row, code) = (0..4).map(|_| check()).find(is_of_statement).unwrap_or_else(check);
         let given = row["reason"].as_str().unwrap();
         assert!(given.contains(reason), "{statement}: {given}");
         assert_eq!((row["status"].as_str(), row["verdict"].as_str(), code), (Some("failed"), None, 1), "{row:#}");
