@@ -10,11 +10,12 @@ folder=$(mkdir -p "$1" && cd "$1" && pwd)
 triple=x86_64-unknown-linux-gnu
 export CARGO_TARGET_DIR="$folder/target" PATH="$folder/venv/bin:$PATH"
 
-cargo zigbuild --quiet --release --target $triple.2.17 --package busy-lab --package busy-ffi --package busy-record
-packaging/stage.sh "$CARGO_TARGET_DIR/$triple/release"
+cargo zigbuild --quiet --profile wheel --target $triple.2.17 --package busy-lab --package busy-ffi --package busy-record
+packaging/stage.sh "$CARGO_TARGET_DIR/$triple/wheel"
 rm -rf "$folder/dist"
 wheel() {
-    maturin build --quiet --release --zig --target $triple --compatibility manylinux_2_17 --out "$folder/dist" "$@"
+    maturin build --quiet --profile wheel --zig --target $triple --compatibility manylinux_2_17 --compression-level 9 \
+        --out "$folder/dist" "$@"
 }
 # One for all CPythons with a GIL, and two for free-threaded ones: 3.14t has no stable ABI, 3.15 brings one (PEP 803).
 wheel

@@ -173,3 +173,49 @@ fn a_moved_environment_and_a_target_folder_find_their_parts() {
     succeeds(moved.program(&sandbox, "python").args(module));
     succeeds(Command::new(&python).args(module).env("PYTHONPATH", &target));
 }
+
+#[test]
+fn an_install_for_the_user_by_pipx_or_by_uv_has_the_command() {
+    let Some(wheel) = wheel() else { return };
+    let sandbox = Sandbox::new();
+    let Some(python) = pythons(&sandbox).pop() else { return eprintln!("skipped: no CPython that the wheel serves") };
+    let (wheel, home) = (wheel.display().to_string(), sandbox.home.path());
+    // `make wheels` installs pipx and uv.
+    let tools = Path::new(ROOT).join("build/wheels/venv/bin");
+    let busy = home.join(".local/bin/busy").display().to_string();
+    let version = ["--version"];
+    for (installer, install, run) in [
+        (
+            &*python,
+            &["-m", "pip", "install", "--user", "--no-index", "--no-warn-script-location", &wheel][..],
+            &[&*busy][..],
+        ),
+        ("pipx", &["install", "--force", "--python", &python, &wheel], &[&busy]),
+        ("uv", &["tool", "install", "--force", "--offline", "--python", &python, &wheel], &[&busy]),
+        ("uvx", &[], &["uvx", "--offline", "--python", &python, "--from", &wheel, "busy"]),
+    ] {
+        let command = |words: &[&str]| {
+            let program = if words[0].contains('/') { PathBuf::from(words[0]) } else { tools.join(words[0]) };
+            let mut command = Command::new(program);
+            command.args(&words[1..]).env_clear().envs(env::vars().filter(|(name, _)| name.starts_with("PIP_")));
+            command.env("HOME", home).env("PATH", "/usr/bin:/bin").current_dir(home);
+            command
+        };
+        if !installer.contains('/') && !tools.join(installer).is_file() {
+            eprintln!("skipped: {installer} is not in {}", tools.display());
+            continue;
+        }
+        if !install.is_empty() {
+            succeeds(&mut command(&[&[installer], install].concat()));
+        }
+        let found = stdout(&succeeds(&mut command(&[run, &version].concat())));
+        assert_eq!(found, format!("busy {}\n", env!("CARGO_PKG_VERSION")), "{installer}");
+        let check = ["check", "--patience=1ms", "--json", "check.json", "-p", &python, "sum(range(10000))"];
+        let output = command(&[run, &check].concat()).output().unwrap();
+        let result = json(&home.join("check.json"))["results"][0].clone();
+        assert_eq!(result["status"], "ok", "{installer}: {}{result:#}", stderr(&output));
+        if !install.is_empty() {
+            fs::remove_dir_all(home.join(".local")).unwrap();
+        }
+    }
+}

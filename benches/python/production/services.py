@@ -3,9 +3,9 @@
 
 python services.py BUSY [ROUNDS [SECONDS]]
 
-Prints the median ratios of throughput, and of the CPU time that a request costs the service, with their ranges. Then
-drives each service with one process once more, under `busy record` (BUSY is the command), and compares how long the GIL
-was held between two scrapes: by the scraped counters, and by the holds in the recording.
+Prints the median ratios of throughput, and of the CPU time that a request costs the service, with the ranges of the
+rounds. Then drives each service with one process once more, under `busy record` (BUSY is the command), and compares how
+long the GIL was held between two scrapes: by the scraped counters, and by the holds in the recording.
 """
 
 import collections
@@ -13,7 +13,6 @@ import contextlib
 import http.client
 import itertools
 import json
-import operator
 import os
 import re
 import secrets
@@ -213,9 +212,6 @@ class Driven(NamedTuple):
     seconds: float
     cpu_s: float
 
-    def __add__(self, other: "Driven") -> "Driven":  # type: ignore[override] # no concatenation
-        return Driven(*map(operator.add, self, other))
-
     def throughput(self) -> float:
         return self.requests / self.seconds
 
@@ -258,28 +254,28 @@ class Collectors:
 
 
 def ratios(name: str, service: Callable, rounds: int, seconds: float) -> None:
-    plain: list[Driven] = []
-    collecting: list[Driven] = []
+    # Of each round: what the service did in two turns that follow each other, without and with the collector.
+    pairs: list[list[tuple[Driven, Driven]]] = []
     # New processes in each round, since two processes of one program differ by some percent for their whole lives.
     for _ in range(rounds):
         with tempfile.TemporaryDirectory() as folder, service(SWITCHED=f"{folder}/states") as running:
             collectors = Collectors(running, f"{folder}/states")
-            pair = [plain, collecting]
             running.drive(0.5)
-            for figures in pair:
-                figures.append(Driven(0, 0, 0))
-            # In turns, since the machine may become slower or faster within seconds: off, on, on, off.
-            for _ in range(round(seconds / TURN_S)):
-                pair[0][-1] += running.drive(TURN_S)
+            pairs.append([])
+            # In the order off, on, on, off, since the machine may become slower or faster within seconds.
+            for number in range(round(seconds / TURN_S)):
+                first = running.drive(TURN_S)
                 collectors.turn()
-                pair[1][-1] += running.drive(TURN_S)
-                pair.reverse()
+                second = running.drive(TURN_S)
+                pairs[-1].append((first, second) if number % 2 == 0 else (second, first))
     for figure, of in ("throughput", Driven.throughput), ("CPU time of a request", Driven.cost):
-        values = sorted(of(on) / of(off) for on, off in zip(collecting, plain, strict=True))
-        without = statistics.median(map(of, plain))
+        values = [[of(on) / of(off) for off, on in turns] for turns in pairs]
+        medians = sorted(map(statistics.median, values))
+        every = [value for turns in values for value in turns]
+        without = statistics.median(of(off) for turns in pairs for off, _ in turns)
         print(
-            f"{name}: {figure}, with the collector / without: {statistics.median(values):.4f} ({values[0]:.3f} to "
-            f"{values[-1]:.3f}, {rounds} rounds; {without:.4g} without)",
+            f"{name}: {figure}, with the collector / without: {statistics.median(every):.4f} (median of {len(every)} "
+            f"pairs of turns; the {rounds} rounds {medians[0]:.3f} to {medians[-1]:.3f}; {without:.4g} without)",
             flush=True,
         )
 

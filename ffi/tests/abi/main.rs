@@ -116,6 +116,14 @@ fn the_soname_carries_the_major_version() {
 }
 
 #[test]
+fn cargo_c_installs_the_version_of_the_abi() {
+    let line = format!("version = \"{}.{}.0\"", abi::BUSY_ABI_MAJOR, abi::BUSY_ABI_MINOR);
+    let manifest = read("Cargo.toml");
+    let found = manifest.split("[package.metadata.capi.library]").nth(1).unwrap();
+    assert!(found.trim_start().starts_with(&line), "no `{line}` for cargo-c's library in ffi/Cargo.toml");
+}
+
+#[test]
 fn the_header_states_the_version_of_the_library() {
     let header = read("include/busy.h");
     for (name, number) in [("BUSY_ABI_MAJOR", abi::BUSY_ABI_MAJOR), ("BUSY_ABI_MINOR", abi::BUSY_ABI_MINOR)] {
