@@ -7,6 +7,7 @@ pub mod clock;
 pub mod cpu;
 pub mod load;
 pub mod pace;
+pub mod rate;
 pub mod tsc;
 mod wait;
 

@@ -24,6 +24,7 @@
 #![allow(unsafe_code, reason = "rdtsc is an unsafe intrinsic")]
 
 use crate::clock::monotonic_ns;
+use crate::rate::{Rate, Reading, SHORTEST_NS};
 use crate::wait::Waited;
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
@@ -41,8 +42,6 @@ const STRETCH_NS: u64 = 10_000;
 /// The number of reads before the shortest of them is used. The first reads are slow because of page faults and cold
 /// caches.
 const ENOUGH_READS: u32 = 16;
-/// The shortest time over which the rate is measured. Its error is then about 20 ppm.
-const SHORTEST_BASE_NS: u64 = 1_000_000;
 
 /// Spins on the time stamp counter for `duration`, or until `go_on` returns false. According to CLOCK_MONOTONIC, it
 /// never returns early. `count` is the number of polls of either clock made before the end.
@@ -134,52 +133,16 @@ fn learn_lead(elapsed: u64, length: u64) {
 /// doubled. So it becomes more accurate, and follows a drift.
 #[inline]
 fn rate(ticks: u64, ns: u64) -> f64 {
-    static RATE: AtomicU64 = AtomicU64::new(0);
+    static MEASURED: Rate = Rate::new();
+    static TICKS_PER_NS: AtomicU64 = AtomicU64::new(0);
     static NEXT_NS: AtomicU64 = AtomicU64::new(0);
     if ns >= NEXT_NS.load(Ordering::Relaxed) {
-        let Some((first_ticks, first_ns)) = FIRST.get_or_set(ticks, ns) else { return 0.0 };
-        // Another thread's first read may be later than this one.
-        let base = ns.saturating_sub(first_ns);
-        if base < SHORTEST_BASE_NS {
-            NEXT_NS.store(first_ns + SHORTEST_BASE_NS, Ordering::Relaxed);
-        } else {
-            let measured = ticks.saturating_sub(first_ticks) as f64 / base as f64;
-            RATE.store(measured.to_bits(), Ordering::Relaxed);
-            NEXT_NS.store(ns + base, Ordering::Relaxed);
+        if let Some(measured) = MEASURED.ns_per_tick(Reading { ticks, ns }) {
+            TICKS_PER_NS.store(measured.recip().to_bits(), Ordering::Relaxed);
         }
+        NEXT_NS.store(ns + MEASURED.over_ns().max(SHORTEST_NS), Ordering::Relaxed);
     }
-    f64::from_bits(RATE.load(Ordering::Relaxed))
-}
-
-/// The readings of both clocks at the first wait of the process.
-static FIRST: First = First { state: AtomicU8::new(First::ABSENT), ticks: AtomicU64::new(0), ns: AtomicU64::new(0) };
-
-struct First {
-    state: AtomicU8,
-    ticks: AtomicU64,
-    ns: AtomicU64,
-}
-
-impl First {
-    const ABSENT: u8 = 0;
-    const BEING_SET: u8 = 1;
-    const SET: u8 = 2;
-
-    /// Returns the first readings, which are these if there are none yet. Returns `None` while another thread, or the
-    /// code that a signal handler has interrupted, sets them.
-    #[inline]
-    fn get_or_set(&self, ticks: u64, ns: u64) -> Option<(u64, u64)> {
-        match self.state.compare_exchange(Self::ABSENT, Self::BEING_SET, Ordering::Acquire, Ordering::Acquire) {
-            Ok(_) => {
-                self.ticks.store(ticks, Ordering::Relaxed);
-                self.ns.store(ns, Ordering::Relaxed);
-                self.state.store(Self::SET, Ordering::Release);
-                Some((ticks, ns))
-            }
-            Err(Self::SET) => Some((self.ticks.load(Ordering::Relaxed), self.ns.load(Ordering::Relaxed))),
-            Err(_) => None,
-        }
-    }
+    f64::from_bits(TICKS_PER_NS.load(Ordering::Relaxed))
 }
 
 /// Returns the counter in ticks. The read is not ordered with the surrounding instructions. The result is a time only

@@ -127,6 +127,26 @@ fn a_hold_that_makes_another_thread_wait_is_reported_with_its_stack() {
 }
 
 #[test]
+fn the_hooks_leave_errno_as_it_was() {
+    let prefix = Prefix::new();
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/gil/no_huge_pages.c");
+    let refusing = prefix.compile(&source, "c99", "no_huge_pages.so", ["-shared", "-fPIC"]);
+    for python in metered((3, 8)) {
+        let found = printed(script(python, "errno.py").env("LD_PRELOAD", &refusing));
+        assert_eq!(found, "kept\n", "{}", python.name);
+    }
+}
+
+#[test]
+fn the_time_for_which_the_machine_was_suspended_spoils_no_later_time() {
+    for python in metered((3, 8)) {
+        let found = printed(&mut script(python, "suspended.py"));
+        eprintln!("{}: {found}", python.name);
+        assert!(found == "true\n" || found.starts_with("skipped: "), "{}: {found}", python.name);
+    }
+}
+
+#[test]
 fn short_threads_without_number_are_metered_in_bounded_memory() {
     let prefix = Prefix::new();
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/gil/short_threads.c");

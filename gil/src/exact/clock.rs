@@ -2,24 +2,14 @@
 //! found it unstable, otherwise CLOCK_MONOTONIC.
 
 use busy_core::clock::monotonic_ns;
+pub(crate) use busy_core::rate::{Rate, Reading};
 use busy_core::tsc;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// The shortest time over which the rate is measured. Its error is then about 60 ppm.
-const SHORTEST_BASE_NS: u64 = 500_000;
-
 static USES_TSC: AtomicBool = AtomicBool::new(false);
 static BASE: OnceLock<Reading> = OnceLock::new();
-
-/// The readings of both clocks at one moment.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Reading {
-    /// The time stamp counter.
-    pub(crate) ticks: u64,
-    /// CLOCK_MONOTONIC.
-    pub(crate) ns: u64,
-}
+static RATE: Rate = Rate::new();
 
 /// Returns true if the meter reads the time stamp counter.
 pub fn clock_is_tsc() -> bool {
@@ -42,44 +32,42 @@ pub(crate) fn ticks() -> u64 {
     if USES_TSC.load(Ordering::Relaxed) { tsc::read() } else { monotonic_ns() }
 }
 
-/// Returns the reading from which ticks are converted to time. The first call takes it.
+/// Returns a reading early in this process. The first call takes it.
 pub(crate) fn base() -> Reading {
     *BASE.get_or_init(reading)
 }
 
-/// Takes the reading from which ticks are converted to time, once per process, and waits until it is at least
-/// SHORTEST_BASE_NS old.
+/// Measures the clock's rate for the first time, once per process, and waits until that is possible.
 pub(super) fn settle() {
-    USES_TSC.store(clock_is_tsc(), Ordering::Relaxed);
-    let base = base();
-    while clock_is_tsc() && monotonic_ns() < base.ns + SHORTEST_BASE_NS {
+    while clock_is_tsc() && RATE.ns_per_tick(reading()).is_none() {
         std::hint::spin_loop();
     }
+    USES_TSC.store(clock_is_tsc(), Ordering::Relaxed);
 }
 
-/// The clock's rate, averaged from the first start to now. Two scales differ by less than the slewing of
-/// CLOCK_MONOTONIC between them.
+/// The clock's rate, averaged from the first start to now, without the time in which the machine was suspended. Two scales
+/// differ by less than the slewing of CLOCK_MONOTONIC between them.
 pub(super) struct Scale {
-    base: Reading,
+    now: Reading,
     ns_per_tick: f64,
 }
 
 impl Scale {
     /// Returns the rate up to now.
     pub(super) fn now() -> Self {
-        let base = base();
         if !USES_TSC.load(Ordering::Relaxed) {
-            return Self { base: Reading { ticks: base.ns, ns: base.ns }, ns_per_tick: 1.0 };
+            let ns = monotonic_ns();
+            return Self { now: Reading { ticks: ns, ns }, ns_per_tick: 1.0 };
         }
         let now = reading();
-        let ns_per_tick = (now.ns - base.ns) as f64 / now.ticks.saturating_sub(base.ticks).max(1) as f64;
-        Self { base, ns_per_tick }
+        let ns_per_tick = RATE.ns_per_tick(now).expect("measured by settle()");
+        Self { now, ns_per_tick }
     }
 
     /// Returns a scale whose ticks are nanoseconds of CLOCK_MONOTONIC.
     #[cfg(test)]
     pub(super) fn of_nanoseconds() -> Self {
-        Self { base: Reading { ticks: 0, ns: 0 }, ns_per_tick: 1.0 }
+        Self { now: Reading { ticks: 0, ns: 0 }, ns_per_tick: 1.0 }
     }
 
     /// Converts a number of ticks to nanoseconds.
@@ -97,9 +85,10 @@ impl Scale {
         self.ns_per_tick / 1000.0
     }
 
-    /// Returns the time of CLOCK_MONOTONIC at `ticks`.
+    /// Returns the time of CLOCK_MONOTONIC at `ticks`, unless the machine was suspended since then.
     pub(super) fn time(&self, ticks: u64) -> u64 {
-        self.base.ns + self.ns(ticks.saturating_sub(self.base.ticks))
+        let before = self.ns(self.now.ticks.saturating_sub(ticks));
+        self.now.ns.saturating_sub(before) + self.ns(ticks.saturating_sub(self.now.ticks))
     }
 }
 

@@ -1,21 +1,39 @@
-//! This process's memory: reads, which fail instead of faulting if the memory is unmapped; and reservations.
+//! This process's memory: reads, which fail instead of faulting if the memory is unmapped; and reservations. Both happen
+//! inside hooks, whose callers may rely on errno.
 
 use crate::refusal::Refusal;
 use std::io;
 use std::ptr::null_mut;
 
+/// Runs `body`, and restores errno. CPython looks at errno after it has released the GIL, as in `ScandirIterator_iternext`
+/// (Modules/posixmodule.c), where 0 means the end of the folder.
+pub(crate) fn keep_errno<T>(body: impl FnOnce() -> T) -> T {
+    // SAFETY: errno is the thread's own, and lives as long as the thread.
+    let errno = unsafe { libc::__errno_location() };
+    // SAFETY: as above.
+    let before = unsafe { errno.read() };
+    let result = body();
+    // SAFETY: as above.
+    unsafe { errno.write(before) };
+    result
+}
+
 /// Reserves `bytes` of address space that are full of zeros. Pages become memory as they are touched. The memory is never
-/// freed, except by [`unreserve`].
+/// freed, except by [`unreserve`]. Does not change errno.
 ///
 /// # Errors
 /// [`Refusal::System`], with `purpose`.
 pub(super) fn reserve(bytes: usize, purpose: &'static str) -> Result<*mut u8, Refusal> {
+    keep_errno(|| map(bytes)).map_err(|error| Refusal::System(purpose, error.to_string()))
+}
+
+fn map(bytes: usize) -> io::Result<*mut u8> {
     let rights = libc::PROT_READ | libc::PROT_WRITE;
     let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
     // SAFETY: new memory, at an address of the kernel's choice.
     let reserved = unsafe { libc::mmap(null_mut(), bytes, rights, flags, -1, 0) };
     if reserved == libc::MAP_FAILED {
-        return Err(Refusal::System(purpose, io::Error::last_os_error().to_string()));
+        return Err(io::Error::last_os_error());
     }
     // Huge pages would make megabytes of each touched byte. If this fails, the kernel has none.
     // SAFETY: the memory that was reserved above.
@@ -40,17 +58,11 @@ pub(super) fn words<const N: usize>(address: usize) -> Option<[usize; N]> {
 /// # Errors
 /// EFAULT or EIO if the words are not mapped. Otherwise, the process may not read itself.
 pub(super) fn read<const N: usize>(address: usize) -> io::Result<[usize; N]> {
-    // SAFETY: errno is the thread's own.
-    let errno = unsafe { libc::__errno_location() };
-    // SAFETY: as above.
-    let before = unsafe { *errno };
     let mut words = [0usize; N];
-    let mut result = read_by_call(address, &mut words);
-    if result.as_ref().is_err_and(|error| error.raw_os_error() != Some(libc::EFAULT)) {
-        result = read_by_file(address, &mut words).or(result);
-    }
-    // SAFETY: as above.
-    unsafe { *errno = before };
+    let result = keep_errno(|| match read_by_call(address, &mut words) {
+        Err(error) if error.raw_os_error() != Some(libc::EFAULT) => read_by_file(address, &mut words).or(Err(error)),
+        read => read,
+    });
     result.map(|()| words)
 }
 

@@ -16,7 +16,7 @@ mod thread;
 
 pub use arrival::on_python;
 pub use clock::clock_is_tsc;
-pub(crate) use clock::{base, reading, ticks};
+pub(crate) use clock::{Rate, Reading, base, reading, ticks};
 pub use counting::figures::Total;
 pub(crate) use counting::gils::GILS;
 pub use counting::read::own_thread;
@@ -24,6 +24,7 @@ pub use counting::read::own_thread;
 pub(crate) use counting::sink::TestRow;
 pub use counting::sink::{Event, Row, Sink};
 pub use counting::window::Window;
+pub(crate) use memory::keep_errno;
 pub use meter::Meter;
 pub use python::PendingCall;
 pub use stalls::Stalls;

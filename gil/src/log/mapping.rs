@@ -1,5 +1,6 @@
 //! Parts of a file, mapped as words that other processes read and write at the same time.
 
+use crate::exact::keep_errno;
 use std::ffi::c_int;
 use std::fs::File;
 use std::io;
@@ -101,16 +102,10 @@ unsafe extern "C" {
 pub(super) fn inside_hook<T>(body: impl FnOnce() -> T) -> T {
     const PTHREAD_CANCEL_DISABLE: c_int = 1;
     let mut before = 0;
-    // SAFETY: errno and the state belong to the calling thread.
-    let (errno, saved) = unsafe {
-        pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &raw mut before);
-        (libc::__errno_location(), *libc::__errno_location())
-    };
-    let result = body();
+    // SAFETY: the state belongs to the calling thread.
+    unsafe { pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &raw mut before) };
+    let result = keep_errno(body);
     // SAFETY: as above.
-    unsafe {
-        *errno = saved;
-        pthread_setcancelstate(before, null_mut());
-    }
+    unsafe { pthread_setcancelstate(before, null_mut()) };
     result
 }

@@ -6,7 +6,7 @@ use super::layout::{
 };
 use super::scale::Scale;
 use super::totals::{Copies, Totals, totals};
-use crate::exact::{Total, reading};
+use crate::exact::{Rate, Reading, Total, reading};
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -45,8 +45,8 @@ impl Damaged {
 pub struct Reader {
     file: File,
     path: PathBuf,
-    base_ticks: u64,
-    base_ns: u64,
+    base: Reading,
+    rate: Rate,
     is_tsc: bool,
     /// For each slot, the row that was read last, and the number of its events that were read.
     read: Vec<(u64, u64)>,
@@ -148,8 +148,14 @@ impl Reader {
     pub fn open(path: &Path) -> Result<Option<Self>, Damaged> {
         let unreadable = |error| Damaged::Unreadable(path.to_path_buf(), error);
         let file = OpenOptions::new().read(true).write(true).open(path).map_err(unreadable)?;
-        let mut reader =
-            Self { file, path: path.to_path_buf(), base_ticks: 0, base_ns: 0, is_tsc: false, read: Vec::new() };
+        let mut reader = Self {
+            file,
+            path: path.to_path_buf(),
+            base: Reading { ticks: 0, ns: 0 },
+            rate: Rate::new(),
+            is_tsc: false,
+            read: Vec::new(),
+        };
         if reader.file.metadata().map_err(unreadable)?.len() < (HEAD_WORDS * 8) as u64 {
             return Ok(None);
         }
@@ -163,7 +169,8 @@ impl Reader {
             return Err(reader.damaged("version 3", words[header::VERSION]));
         }
         reader.is_tsc = words[header::IS_TSC] == 1;
-        (reader.base_ticks, reader.base_ns) = (words[header::BASE_TICKS], words[header::BASE_NS]);
+        reader.base = Reading { ticks: words[header::BASE_TICKS], ns: words[header::BASE_NS] };
+        reader.rate = Rate::since(reader.base);
         reader.read = vec![(0, 0); SLOTS];
         Ok(Some(reader))
     }
@@ -374,12 +381,15 @@ impl Reader {
 
     /// Returns the scale, averaged from the base to now.
     fn scale(&self) -> Scale {
-        let (base_ticks, base_ns) = (self.base_ticks, self.base_ns);
         let now = reading();
-        let ticks = now.ticks.saturating_sub(base_ticks);
-        let ns_per_tick =
-            if self.is_tsc && ticks > 0 { now.ns.saturating_sub(base_ns) as f64 / ticks as f64 } else { 1.0 };
-        Scale { base_ticks, base_ns, ns_per_tick }
+        let base = self.base;
+        if self.is_tsc {
+            // Until the rate is known, its average since the process began.
+            let average = || now.ns.saturating_sub(base.ns) as f64 / now.ticks.saturating_sub(base.ticks).max(1) as f64;
+            Scale { base_ticks: base.ticks, now, ns_per_tick: self.rate.ns_per_tick(now).unwrap_or_else(average) }
+        } else {
+            Scale { base_ticks: base.ticks, now: Reading { ticks: now.ns, ns: now.ns }, ns_per_tick: 1.0 }
+        }
     }
 
     fn words<const N: usize>(&self, place: usize) -> Result<[u64; N], Damaged> {

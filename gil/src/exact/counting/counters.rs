@@ -24,16 +24,17 @@ fn of(gil: &Gil, session: u64, gils: usize) -> Counters {
     let at = gil.ended().unwrap_or_else(ticks);
     let Sums { held, waited, acquisitions, forced_drops } = gil.tally().sums(session, at);
     let scale = Scale::now();
-    let [held_ns, waited_ns] = gil.tally().reported(scale.ns(held), scale.ns(waited));
     let since = gil.metered_since();
-    let metered_ns = if since == 0 { 0 } else { scale.ns(at.saturating_sub(since)).max(held_ns) };
+    let metered = if since == 0 { 0 } else { at.saturating_sub(since) };
+    let [held_ns, waited_ns, metered_ns] = gil.tally().reported([held, waited, metered].map(|time| scale.ns(time)));
     Counters {
         session,
         gils,
         interpreter: gil.interpreter(),
         metered: since != 0,
         at_ns: scale.time(at),
-        metered_ns,
+        // A time that was reported as held before may be longer.
+        metered_ns: metered_ns.max(held_ns),
         held_ns,
         waited_ns,
         acquisitions,

@@ -1,5 +1,6 @@
 //! The calling thread's own account, from its first event to its end.
 
+use super::super::memory::keep_errno;
 use super::super::{clock, thread};
 use super::account::Account;
 use super::blocks::Blocks;
@@ -119,6 +120,11 @@ pub(crate) fn own(gil: &'static Gil) -> &'static Account {
 #[cold]
 #[inline(never)]
 fn search(gil: &'static Gil, latest: Option<&'static Account>) -> &'static Account {
+    // Locks and reservations make system calls.
+    keep_errno(|| find_or_create(gil, latest))
+}
+
+fn find_or_create(gil: &'static Gil, latest: Option<&'static Account>) -> &'static Account {
     let mut kept = None;
     if let Some(first) = latest {
         if is_nobody(first) {

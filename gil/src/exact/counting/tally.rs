@@ -23,8 +23,8 @@ pub(super) struct Tally {
     acquisitions: AtomicU64,
     forced_drops: AtomicU64,
     waits: Waits,
-    /// The longest times that a reader was given, held and waited, in nanoseconds.
-    reported: [AtomicU64; 2],
+    /// The longest times that a reader was given, held, waited and metered, in nanoseconds.
+    reported: [AtomicU64; 3],
 }
 
 /// The sums at one moment: times in ticks.
@@ -98,12 +98,11 @@ impl Tally {
         }
     }
 
-    /// Returns the held and the waited nanoseconds that a reader is given: never less than any reader before. A thread that
+    /// Returns the nanoseconds held, waited and metered that a reader is given: never less than any reader before. A thread that
     /// loses its CPU between the moment of its event and the record of it counts as holding or waiting until the record, and
     /// the clock's rate is averaged anew at each reading; neither may make a time fall.
-    pub(super) fn reported(&self, held_ns: u64, waited_ns: u64) -> [u64; 2] {
-        let [held, waited] = &self.reported;
-        [held.fetch_max(held_ns, Relaxed).max(held_ns), waited.fetch_max(waited_ns, Relaxed).max(waited_ns)]
+    pub(super) fn reported(&self, now: [u64; 3]) -> [u64; 3] {
+        std::array::from_fn(|index| self.reported[index].fetch_max(now[index], Relaxed).max(now[index]))
     }
 
     /// Returns the number of threads that wait in `session`.
@@ -292,8 +291,8 @@ mod tests {
     #[test]
     fn no_reader_sees_less_than_another_one_before() {
         let tally = tally();
-        assert_eq!(tally.reported(10, 20), [10, 20]);
-        assert_eq!(tally.reported(9, 21), [10, 21]);
+        assert_eq!(tally.reported([10, 20, 40]), [10, 20, 40]);
+        assert_eq!(tally.reported([9, 21, 39]), [10, 21, 40]);
     }
 
     #[test]
