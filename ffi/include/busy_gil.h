@@ -139,7 +139,8 @@ typedef struct busy_gil_totals {
     uint64_t at_ns;
     /**
      * The length of the interval. If the meter saw this GIL for the first time only after the session began or the
-     * window was opened, the interval begins at that first time. If the GIL has been destroyed, the interval ends then.
+     * window was opened, the interval begins at that first time. If the GIL has been destroyed, the interval ends at the
+     * first reading after that.
      */
     uint64_t metered_ns;
     /**

@@ -43,7 +43,8 @@ pub struct busy_gil_totals {
     /// The time of this snapshot on CLOCK_MONOTONIC.
     pub at_ns: u64,
     /// The length of the interval. If the meter saw this GIL for the first time only after the session began or the
-    /// window was opened, the interval begins at that first time. If the GIL has been destroyed, the interval ends then.
+    /// window was opened, the interval begins at that first time. If the GIL has been destroyed, the interval ends at the
+    /// first reading after that.
     pub metered_ns: u64,
     /// The time for which any thread held the GIL, at most `metered_ns`.
     pub held_ns: u64,
