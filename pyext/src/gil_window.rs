@@ -76,10 +76,7 @@ fn released_if_many<T: Send>(py: Python<'_>, body: impl FnOnce() -> T + Send) ->
 /// capsule of its threads, for [`gil_rows`], and the GILs of other interpreters.
 #[pyfunction]
 pub fn gil_read<'py>(window: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyTuple>> {
-    let number = number_of(window)?.load(Ordering::Relaxed);
-    if number == 0 {
-        return Err(PyValueError::new_err("this window is closed"));
-    }
+    let number = open_number_of(window)?;
     let busy = libbusy().map_err(PyRuntimeError::new_err)?;
     // The module refuses to load in an interpreter with a GIL of its own, so the first GIL is the caller's.
     let py = window.py();
@@ -118,7 +115,7 @@ pub fn gil_rows<'py>(rows: &Bound<'py, PyAny>, start: usize) -> PyResult<Bound<'
 /// histograms.
 #[pyfunction]
 pub fn gil_histograms(window: &Bound<'_, PyAny>) -> PyResult<(Counts, Counts)> {
-    let number = number_of(window)?.load(Ordering::Relaxed);
+    let number = open_number_of(window)?;
     let busy = libbusy().map_err(PyRuntimeError::new_err)?;
     // SAFETY: a struct of numbers, of which zeros are valid.
     let mut found: busy_gil_histograms = unsafe { std::mem::zeroed() };
@@ -152,6 +149,14 @@ fn number_of<'a>(window: &'a Bound<'_, PyAny>) -> PyResult<&'a AtomicU32> {
     }
     // SAFETY: the box of `gil_open`, which lives as long as the capsule.
     Ok(unsafe { &*pointer.cast() })
+}
+
+/// Returns the number of the window. Fails if it is closed: for libbusy, the number 0 means the whole session.
+fn open_number_of(window: &Bound<'_, PyAny>) -> PyResult<u32> {
+    match number_of(window)?.load(Ordering::Relaxed) {
+        0 => Err(PyValueError::new_err("this window is closed")),
+        number => Ok(number),
+    }
 }
 
 /// The destructor of the capsule.

@@ -1,6 +1,7 @@
 """busy.watch: known holds, waits and CPU times; threads that end; watches that nest and overlap."""
 
 import asyncio
+import functools
 import gc
 import json
 import os
@@ -765,3 +766,154 @@ def test_the_thread_that_stalls_another_is_named():
     assert f"of it while {threading.current_thread().name} ({threading.get_native_id()}) held the GIL" in str(
         w
     )
+
+
+def test_a_read_that_races_with_the_end_of_the_block_is_refused():
+    # The sums of the whole process would be larger than those of the watch.
+    busy.counters()
+    w = busy.watch(histograms=True)
+    with w:
+        opened = w._open
+    with pytest.raises(ValueError, match="this window is closed"):
+        opened.window.histograms()
+    w.__enter__()
+    closing = w._open
+
+    class Ending:
+        """The window of a block that ends while it is read."""
+
+        def read(self):
+            reading, w._open = closing.window.read(), closing
+            w.__exit__()
+            return reading
+
+        def __getattr__(self, name):
+            return getattr(closing.window, name)
+
+    w._open = closing._replace(window=Ending())
+    with pytest.raises(RuntimeError, match="this watch is not open: call read"):
+        w.read()
+
+
+def test_reads_beside_blocks_that_begin_and_end_return_their_figures_or_are_refused():
+    busy.counters()
+    for _ in range(2000):
+        time.sleep(0)
+    errors, most, over, current = set(), [0], threading.Event(), [None]
+
+    def read():
+        while not over.is_set():
+            try:
+                most[0] = max(most[0], sum(current[0].read().histograms.holds))
+            except (RuntimeError, AttributeError) as error:
+                errors.add(str(error))
+
+    current[0] = busy.watch(histograms=True)
+    interval = sys.getswitchinterval()
+    thread = threading.Thread(target=read)
+    thread.start()
+    try:
+        sys.setswitchinterval(1e-5)
+        end = time.monotonic() + 1
+        while time.monotonic() < end:
+            with busy.watch(histograms=True) as current[0]:
+                time.sleep(0.0002)
+    finally:
+        sys.setswitchinterval(interval)
+        over.set()
+        thread.join()
+    assert errors <= {"this watch is not open: call read() while the block runs"}
+    assert most[0] < 2000
+
+
+def test_cpu_times_are_unknown_if_the_first_reading_failed(child):
+    watching = child("""
+        import busy, resource
+        def run():
+            while time.thread_time() < 0.3:
+                pass
+            ready.set()
+            over.wait()
+        ready, over = threading.Event(), threading.Event()
+        thread = threading.Thread(target=run)
+        thread.start()
+        ready.wait()
+        with busy.watch():
+            pass
+        resource.setrlimit(resource.RLIMIT_NOFILE, (64, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+        files = []
+        try:
+            while True:
+                files.append(os.open("/dev/null", os.O_RDONLY))
+        except OSError:
+            pass
+        w = busy.watch().__enter__()
+        for file in files:
+            os.close(file)
+        started = threading.Thread(target=lambda: None)
+        started.start()
+        started.join()
+        w.__exit__()
+        over.set()
+        thread.join()
+        own, other = w.threads[threading.get_native_id()], w.threads[thread.native_id]
+        report(own=own.cpu_s, other=[other.cpu_s, other.run_delay_s])
+    """)
+    found = watching.report()
+    assert 0 < found["own"] < 0.2 and found["other"] == [None, None]
+
+
+def test_a_watch_can_be_used_again_after_a_block_that_was_not_metered(monkeypatch):
+    def refuse(self):
+        raise busy.GilNotMeterable("another tool has redirected the calls")
+
+    w = busy.watch()
+    with w:
+        busy.with_lock(0.01)
+    assert own(w).held_s >= 0.01
+    with monkeypatch.context() as patched:
+        patched.setattr(GilWindow, "read", refuse)
+        with w:
+            pass
+    assert "another tool" in repr(w) and w._open is None
+    with pytest.raises(busy.GilNotMeterable, match="another tool"):
+        _ = w.held_share
+    for _ in range(2):
+        with w:
+            with pytest.raises(AttributeError, match="until the block has ended"):
+                _ = w.threads
+            busy.with_lock(0.02)
+        assert own(w).held_s >= 0.02
+    with monkeypatch.context() as patched:
+        patched.setattr("busy._watch.GilWindow", lambda _: refuse(None))
+        with pytest.raises(busy.GilNotMeterable):
+            w.__enter__()
+    with pytest.raises(AttributeError):
+        _ = w.threads
+
+
+def test_an_object_with_an_asynchronous_call_is_watched_until_it_ends():
+    class Callable:
+        async def __call__(self):
+            await asyncio.sleep(0.05)
+            return 7
+
+    for function in (Callable(), functools.partial(Callable())):
+        watched = busy.watch(function)
+        assert asyncio.run(watched()) == 7
+        assert watched.watch.wall_s >= 0.05
+
+
+def test_what_a_call_does_not_run_is_refused():
+    class Generator:
+        def __call__(self):
+            yield
+
+    def function():
+        pass
+
+    with pytest.raises(TypeError, match="cannot watch a generator function"):
+        busy.watch(Generator())
+    for wrong in (staticmethod(function), classmethod(function)):
+        with pytest.raises(TypeError, match=rf"put @{type(wrong).__name__} above @busy\.watch"):
+            busy.watch(wrong)

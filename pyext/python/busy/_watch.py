@@ -30,12 +30,16 @@ class WatchedThread:
     longest_wait_s: float
     #: How many times it acquired the GIL.
     acquisitions: int
-    #: CPU time, user and system. None for a thread that threading does not know and that ended during the watch: its
-    #: CPU clock could not be read.
+    #: CPU time, user and system. None for a thread that threading does not know and that ended during the watch, and if
+    #: the process had no free file descriptor at the start or the end: the CPU clock could not be read.
     cpu_s: float | None
     #: Run delay: the time that it was runnable without a CPU. None for the same threads, and where the kernel does not
     #: report it.
     run_delay_s: float | None = None
+
+
+#: The attributes of a watch whose block has ended.
+_FIGURES = ("wall_s", "held_share", "threads", "others", "histograms")
 
 
 class watch:  # noqa: N801 - lower case, since it is used as a function, like those of contextlib
@@ -63,15 +67,16 @@ class watch:  # noqa: N801 - lower case, since it is used as a function, like th
 
     While the block runs, `w.read()` returns a watch of what has happened so far.
 
-    As a decorator, `@busy.watch` watches each call of a function, and each call of a coroutine function until the
-    coroutine ends. The attribute `watch` of the function is the watch of the latest call that has ended. Any number of
-    watches nest and overlap. In a forked child, the figures begin at the fork.
+    As a decorator, `@busy.watch` watches each call of a function. A call of a coroutine function, or of an object whose
+    `__call__` is one, is watched until the coroutine ends. The attribute `watch` of the function is the watch of the
+    latest call that has ended. Any number of watches nest and overlap. In a forked child, the figures begin at the
+    fork.
 
     A block raises GilNotMeterable, a RuntimeError, if the GIL cannot be metered: in a free-threaded interpreter, and on
     any platform but Linux on x86-64 with glibc. A decorated function runs unwatched then, and the figures of its
     attribute `watch` raise GilNotMeterable. So do the figures of a block during which another tool has redirected the
     calls that the meter redirects, since they may be incomplete. As a decorator, it raises TypeError for a generator
-    function or a class.
+    function, a class, a staticmethod or a classmethod.
     """
 
     wall_s: float
@@ -99,7 +104,13 @@ class watch:  # noqa: N801 - lower case, since it is used as a function, like th
     def __enter__(self) -> "watch":
         if self._open:
             raise RuntimeError("this watch is already open: create another one with busy.watch()")
-        before = _Used(cpu_clocks(), run_delays())
+        # If it is used again.
+        self._reason = None
+        for name in _FIGURES:
+            self.__dict__.pop(name, None)
+        clocks = cpu_clocks()
+        # The calling thread has a clock, so without any the folder of the threads could not be opened.
+        before = _Used(clocks, run_delays(), bool(clocks))
         try:
             window = GilWindow(self._has_histograms)
         except GilNotMeterable as reason:
@@ -118,9 +129,9 @@ class watch:  # noqa: N801 - lower case, since it is used as a function, like th
         own = _Used({}, {})
         own.read_own_cpu()
         own.read_own_run_delay()
-        if self._reason:
-            return
         if not self._open:
+            if self._reason:
+                return
             raise RuntimeError("this watch is not open")
         opened, self._open = self._open, None
         try:
@@ -144,10 +155,19 @@ class watch:  # noqa: N801 - lower case, since it is used as a function, like th
         if self._reason:
             raise GilNotMeterable(self._reason)
         opened = self._open
-        if not opened:
+        figures: dict[str, Any] | None = None
+        if opened:
+            try:
+                figures = opened.figures(own)
+            except (GilNotMeterable, ValueError):
+                # The window of a block that has ended meanwhile is closed.
+                if self._open is opened:
+                    raise
+        # Its number may belong to another window by now.
+        if figures is None or self._open is not opened:
             raise RuntimeError("this watch is not open: call read() while the block runs")
         so_far = watch(histograms=self._has_histograms)
-        so_far.__dict__.update(opened.figures(own))
+        so_far.__dict__.update(figures)
         return so_far
 
     def to_dict(self) -> dict[str, Any]:
@@ -164,10 +184,15 @@ class watch:  # noqa: N801 - lower case, since it is used as a function, like th
         }
 
     def __call__(self, function: _Function) -> _Function:
-        if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        own = _run_by(function)
+        if any(inspect.isgeneratorfunction(one) or inspect.isasyncgenfunction(one) for one in own):
             raise TypeError(
                 "cannot watch a generator function, since a generator runs after the call has returned: "
                 "put `with busy.watch()` around the code that uses the generator"
+            )
+        if isinstance(function, (staticmethod, classmethod)):
+            raise TypeError(
+                f"expected a function to watch, found {function!r}: put @{type(function).__name__} above @busy.watch"
             )
         if not callable(function) or inspect.isclass(function):
             raise TypeError(f"expected a function to watch, found {function!r}")
@@ -190,7 +215,7 @@ class watch:  # noqa: N801 - lower case, since it is used as a function, like th
             finally:
                 wrapper.watch = this  # type: ignore[attr-defined]
 
-        watches = watched_coroutine if inspect.iscoroutinefunction(function) else watched
+        watches = watched_coroutine if any(map(inspect.iscoroutinefunction, own)) else watched
         wrapper = functools.wraps(function)(watches)
         wrapper.watch = None  # type: ignore[attr-defined]
         return wrapper  # type: ignore[return-value]
@@ -198,7 +223,7 @@ class watch:  # noqa: N801 - lower case, since it is used as a function, like th
     def __getattr__(self, name: str) -> Any:
         if name == "histograms" and not self._has_histograms:
             raise AttributeError("this watch has no histograms: create it by busy.watch(histograms=True)")
-        if name in ("wall_s", "held_share", "threads", "others", "histograms"):
+        if name in _FIGURES:
             if self._reason:
                 raise GilNotMeterable(self._reason)
             raise AttributeError(
@@ -268,11 +293,21 @@ class watch:  # noqa: N801 - lower case, since it is used as a function, like th
         return (waiter, holder, at_least_s) if is_stall and at_least_s > waits.longest_wait_s / 2 else None
 
 
+def _run_by(function: Any) -> list[Any]:
+    """Returns what a call of `function` runs: a function, or an object and its method `__call__`."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    return [function] if inspect.isroutine(function) else [function, type(function).__call__]
+
+
 class _Used(NamedTuple):
     """The CPU time and the run delay of threads, in nanoseconds, by native thread id."""
 
     cpu_ns: dict[int, int]
     run_delay_ns: dict[int, int]
+    #: False if the threads could not be listed, as without a free file descriptor. Then only those in the dicts are
+    #: known.
+    is_complete: bool = True
 
     def read_own_cpu(self) -> None:
         self.cpu_ns[threading.get_native_id()] = time.thread_time_ns()
@@ -346,13 +381,16 @@ def _between(tid: int, before: _Used | None, now: _Used, wall_s: float) -> tuple
     """Returns the CPU time and the run delay of a thread between two readings, in seconds. `before` is None for a
     thread that did not exist then."""
     cpu_ns, delay_ns = now.cpu_ns.get(tid), now.run_delay_ns.get(tid)
-    cpu_before, delay_before = (
-        (before.cpu_ns.get(tid), before.run_delay_ns.get(tid)) if before else (None, None)
-    )
+    cpu_before: int | None = 0
+    delay_before: int | None = 0
+    if before:
+        # Of a thread that existed, a reading may have failed.
+        unknown = None if tid in before.cpu_ns or not before.is_complete else 0
+        cpu_before, delay_before = before.cpu_ns.get(tid, unknown), before.run_delay_ns.get(tid, unknown)
     return (
-        None if cpu_ns is None else _since(cpu_before, cpu_ns),
+        None if cpu_ns is None or cpu_before is None else _seconds(cpu_before, cpu_ns),
         # A delay that had begun before counts as a whole when it ends.
-        None if delay_ns is None else min(wall_s, _since(delay_before, delay_ns)),
+        None if delay_ns is None or delay_before is None else min(wall_s, _seconds(delay_before, delay_ns)),
     )
 
 
@@ -374,9 +412,8 @@ def _sum(one: WatchedThread | None, other: WatchedThread) -> WatchedThread:
     )
 
 
-def _since(before_ns: int | None, now_ns: int) -> float:
-    """Returns the seconds since `before_ns`, which is None for a thread that did not exist then."""
-    return max(0, now_ns - (before_ns or 0)) / 1e9
+def _seconds(before_ns: int, now_ns: int) -> float:
+    return max(0, now_ns - before_ns) / 1e9
 
 
 def _living() -> dict[int, str]:
