@@ -94,6 +94,39 @@ def test_each_worker_reports_its_gil_and_logs_stalls_with_the_key_of_the_task():
     """)
 
 
+def test_tasks_that_run_while_the_plugin_comes_or_goes_know_their_key():
+    run("""
+        def keys(number):
+            from distributed import get_worker
+            worker = get_worker()
+            before = worker.get_current_task()
+            worker.waiting = True
+            until(lambda: not worker.waiting)
+            return before, worker.get_current_task()
+
+        if __name__ == "__main__":
+            options = {"n_workers": 1, "threads_per_worker": 2, "processes": False, "dashboard_address": None}
+            with LocalCluster(**options) as local, Client(local) as client:
+                [worker] = local.workers.values()
+                def running(change):
+                    worker.waiting = False
+                    done = client.submit(keys, 0, key=f"while {change.__name__}", pure=False)
+                    until(lambda: worker.waiting)
+                    change()
+                    assert list(worker.active_threads.copy().values()) == [done.key], worker.active_threads
+                    worker.waiting = False
+                    assert done.result(timeout=60) == (done.key, done.key)
+                    until(lambda: not worker.active_threads)
+                def register():
+                    client.register_plugin(GilMeter())
+                def unregister():
+                    client.unregister_worker_plugin(GilMeter.name)
+                for change in register, unregister, register, unregister:
+                    running(change)
+                assert type(worker.active_threads) is dict
+    """)
+
+
 def test_a_worker_that_is_restarted_is_metered_again():
     run("""
         if __name__ == "__main__":
@@ -148,4 +181,38 @@ def test_the_metric_of_knockknock_is_the_share_of_time_for_which_the_gil_is_held
         assert not knocker.is_running and knocker.contention_metric == last
         knocker.reset_contention_metric()
         assert knocker.contention_metric == 0
+    """)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork(2)")
+def test_in_a_forked_child_the_metric_of_knockknock_begins_at_the_fork():
+    run("""
+        import os
+        busy.counters()
+        busy.with_lock(0.3)
+        knocker = KnockKnock()
+        knocker.start()
+        pid = os.fork()
+        if not pid:
+            busy.with_lock(0.1)
+            held = knocker.contention_metric
+            knocker.reset_contention_metric()
+            busy.without_lock(0.1)
+            os._exit(0 if 0.9 < held <= 1 and 0 <= knocker.contention_metric < 0.5 else 1)
+        assert os.waitpid(pid, 0)[1] == 0
+    """)
+
+
+def test_the_metric_of_knockknock_is_unknown_if_the_gil_can_no_longer_be_metered():
+    run("""
+        import math
+        import busy._counters
+        knocker = KnockKnock()
+        knocker.start()
+        def refuse(_):
+            raise RuntimeError("another tool")
+        busy._counters.counters_read = refuse
+        assert math.isnan(knocker.contention_metric)
+        knocker.reset_contention_metric()
+        knocker.stop()
     """)

@@ -172,6 +172,8 @@ class Selector:
 
 
 class Turns(list):
+    _first_turn = None
+
     def _turned(self, at_ns, delay_ns, gil_ns, no_cpu_ns):
         self.append(delay_ns)
 
@@ -217,8 +219,86 @@ def test_figures_that_are_refused_do_not_end_the_loop(monkeypatch):
     assert selector.select is outer and selector.select() == []
 
 
+def test_the_turns_in_which_the_block_begins_and_ends_count():
+    async def main():
+        with busy.loop_delay("100ms") as last:
+            await asyncio.sleep(0.02)
+            time.sleep(0.2)
+        with busy.loop_delay("100ms") as first:
+            time.sleep(0.2)
+            await asyncio.sleep(0.02)
+        with busy.loop_delay("100ms") as only:
+            time.sleep(0.2)
+        return last, first, only
+
+    for delay in asyncio.run(main()):
+        turn = slowest(delay)
+        assert turn.delay_s >= 0.2 and turn.cause == "callbacks", turn
+        assert turn.callbacks_s + turn.gil_s + (turn.no_cpu_s or 0) == pytest.approx(turn.delay_s)
+
+
+def test_the_time_before_the_block_is_not_part_of_its_first_turn():
+    async def main():
+        with busy.loop_delay("100ms") as outer:
+            await asyncio.sleep(0.01)
+            time.sleep(0.2)
+            began_s = time.monotonic()
+            with busy.loop_delay("100ms") as inner:
+                await asyncio.sleep(0.01)
+            await asyncio.sleep(0.01)
+        return outer, inner, began_s
+
+    outer, inner, began_s = asyncio.run(main())
+    assert slowest(outer).delay_s >= 0.2
+    assert all(turn.at_s >= began_s for turn in inner.slow), inner.slow
+    assert inner.longest_s < outer.longest_s and inner.turns > 0
+
+
+def test_after_the_end_of_the_loop_no_turn_goes_on():
+    delay = busy.loop_delay("100ms")
+
+    async def main():
+        delay.__enter__()
+        await asyncio.sleep(0.01)
+
+    asyncio.run(main())
+    time.sleep(0.2)
+    delay.__exit__()
+    assert not delay.slow, delay.slow
+
+
+def stall(at_s, held_s):
+    return busy.Stall(0, 1, "holder", at_s, held_s, 1, [], [], None)
+
+
+def test_a_slow_turn_keeps_its_holder():
+    delay = busy.loop_delay("100ms")
+    # Reported before the end of the turn, and after it.
+    delay._take(stall(1.0, 0.2), 0)
+    delay._turned(1_000_000_000, 250_000_000, 0, 0)
+    delay._turned(2_000_000_000, 250_000_000, 0, 0)
+    delay._take(stall(2.0, 0.2), 0)
+    for number in range(200):
+        delay._turned(3_000_000_000 + number * 100_000_000, 1_000_000, 0, 0)
+        delay._take(stall(3 + number / 10, 0.03), 0)
+    assert [turn.holder and turn.holder.at_s for turn in delay.slow] == [1.0, 2.0]
+    assert len(delay._stalls) <= 2, "those of turns that have ended are dropped"
+
+
+def test_of_many_stalls_in_one_turn_the_longest_is_kept():
+    delay = busy.loop_delay("100ms")
+    delay._take(stall(1.0, 0.2), 0)
+    for number in range(300):
+        delay._take(stall(2 + number / 10, 0.03), 0)
+    assert len(delay._stalls) == 100
+    delay._turned(1_000_000_000, 60_000_000_000, 0, 0)
+    assert delay.slow[0].holder.held_s == 0.2
+
+
 def test_it_needs_a_running_loop_of_asyncio():
     with pytest.raises(RuntimeError, match="no running event loop"):
         busy.loop_delay().__enter__()
     with pytest.raises(ValueError, match="threshold"):
         busy.loop_delay("1ms")
+    with pytest.raises(ValueError, match="at least 4ms and less than 1e9 seconds, found '300000h'"):
+        busy.loop_delay("300000h")

@@ -203,6 +203,35 @@ def test_a_handler_that_raises_does_not_end_the_log(lines, monkeypatch):
     assert errors and isinstance(errors[0], ZeroDivisionError)
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork(2)")
+def test_a_forked_child_neither_counts_nor_reports_the_stalls_of_its_parent():
+    code = """
+        import busy, logging, os, sys, time, warnings
+        warnings.simplefilter("ignore")
+        logging.basicConfig(stream=sys.stdout, format="%(process)d %(message)s")
+        log = busy.log_stalls("10s", per_minute=1)
+        stall = busy.Stall(0, 1, "holder", 0.0, 1.0, 1, [], ["f.py:1 f"], None)
+        for missed in 0, 3:
+            log._take(stall, missed)
+        pid = os.fork()
+        if not pid:
+            log._take(stall, 0)
+            log.stop()
+            sys.stdout.flush()
+            os._exit(0)
+        os.waitpid(pid, 0)
+        print("child", pid)
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, timeout=60
+    )
+    pid = re.search(r"^child (\d+)$", done.stdout, re.M)[1]
+    own = [line for line in done.stdout.splitlines() if line.startswith(f"{pid} ")]
+    assert len(own) == 1 and "GIL held for 1 s by holder" in own[0], done.stdout + done.stderr
+    # The parent has its first line, and the numbers of the others at its end.
+    assert len(done.stdout.splitlines()) == 5, done.stdout
+
+
 def test_without_native_threads_the_log_is_refused():
     code = """
         import busy, sys, types
@@ -332,11 +361,23 @@ def test_a_forked_child_goes_on_with_a_log_of_its_own():
         ({"threshold": None}, TypeError),
         ({"per_minute": 0}, ValueError),
         ({"per_minute": 1.5}, ValueError),
+        ({"level": "WARNING"}, TypeError),
+        ({"level": None}, TypeError),
+        ({"logger": None}, TypeError),
+        ({"logger": 5}, TypeError),
     ],
 )
 def test_wrong_arguments_are_refused(arguments, error):
     with pytest.raises(error, match=next(iter(arguments))):
         busy.log_stalls(**arguments)
+
+
+def test_a_threshold_that_is_refused_is_reported_with_its_limits():
+    for threshold in (1e9, "300000h", 0.0001):
+        with pytest.raises(
+            ValueError, match="threshold: expected at least 1ms and less than 1e9 seconds, found"
+        ):
+            busy.log_stalls(threshold)
 
 
 def test_a_line_says_who_waited_for_how_long():

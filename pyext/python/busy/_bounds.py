@@ -1,7 +1,9 @@
-"""The bounds that a test sets: `max_stall`, such as "20ms", and `max_held`, such as "30%"."""
+"""The bounds that a test sets: `max_stall`, such as "20ms", and `max_held`, such as "30%". And other arguments that are
+times."""
 
 import math
 import re
+import threading
 
 from busy import _units
 
@@ -71,6 +73,23 @@ def parse_seconds(value: object, name: str) -> float:
     number = _number(value, f'{name}: expected a time such as "20ms", "1.5s" or 0.02')
     if not 0 <= number < math.inf:
         raise ValueError(f"{name}: expected a finite number of seconds, zero or more, found {value!r}")
+    return number
+
+
+def parse_threshold(value: object, least: str) -> float:
+    """Returns the seconds of a threshold: at least the time `least`, and less than 1e9 seconds."""
+    seconds = parse_seconds(value, "threshold")
+    if not parse_seconds(least, "least") <= seconds < 1e9:
+        raise ValueError(f"threshold: expected at least {least} and less than 1e9 seconds, found {value!r}")
+    return seconds
+
+
+def parse_period(value: object, name: str) -> float:
+    """Returns a number of seconds for which a thread can wait. Errors begin with `name`."""
+    expected = f"{name}: expected a number of seconds, more than 0 and at most {threading.TIMEOUT_MAX:.0f}"
+    number = _number(value, expected)
+    if not 0 < number <= threading.TIMEOUT_MAX:
+        raise ValueError(f"{expected}, found {value!r}")
     return number
 
 

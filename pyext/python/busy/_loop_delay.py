@@ -71,33 +71,37 @@ class loop_delay:  # noqa: N801 - lower case, since it is used as a function, li
     The loop runs in turns: it waits for events, then runs what is ready. A callback that becomes ready in the meantime
     waits until the end of the turn, at most. The attributes may be read at any time:
 
-    - `turns`: the number of turns;
+    - `turns`: the number of turns. The first one begins, and the last one ends, with the block;
     - `delay_s`: the time of all turns. `callbacks_s`, `gil_s` and `no_cpu_s` are its parts: the loop ran callbacks; its
       thread waited for the GIL; its thread was runnable without a CPU (None where the kernel does not report that);
     - `longest_s`: the longest turn;
     - `slow`: the latest turns of the threshold or longer, at most 100, as SlowTurn; with the hold of the GIL, and its
       stack, that kept the loop from running.
 
-    `threshold` is a time such as "100ms", or a number of seconds; at least 4 ms. A turn costs some microseconds more.
+    `threshold` is a time such as "100ms", or a number of seconds; at least 4 ms and less than 1e9 seconds. A turn costs
+    some microseconds more.
 
-    Raises ValueError for a smaller threshold; TypeError if the loop has no selector, as uvloop's has none; RuntimeError
+    Raises ValueError for another threshold; TypeError if the loop has no selector, as uvloop's has none; RuntimeError
     if no loop is running, or if this object is open already; GilNotMeterable, a RuntimeError, if the GIL cannot be
     metered.
     """
 
     def __init__(self, threshold: str | float = "100ms") -> None:
-        self._threshold_s = _bounds.parse_seconds(threshold, "threshold")
-        if not 0.004 <= self._threshold_s < 1e9:
-            raise ValueError(f"threshold: expected at least 4ms, found {threshold!r}")
+        self._threshold_s = _bounds.parse_threshold(threshold, "4ms")
         self.turns = 0
         self.longest_s = 0.0
         self._delay_ns = self._gil_ns = self._no_cpu_ns = 0
-        self._slow: collections.deque[SlowTurn] = collections.deque(maxlen=_MOST)
-        self._stalls: collections.deque[Stall] = collections.deque(maxlen=_MOST)
+        # Slow turns, each with stalls that overlap with it: the longest one known at its end, and those known later.
+        self._slow: collections.deque[tuple[SlowTurn, list[Stall]]] = collections.deque(maxlen=_MOST)
+        # The longest stalls that may overlap with the running turn, which began at this time or later.
+        self._stalls: list[Stall] = []
+        self._turn_s = 0.0
         self._hook: _Hook | None = None
         self._has_run_delay = True
         #: The native id of the loop's thread.
         self._tid = 0
+        # The turn in which the block began, until it ends.
+        self._first_turn: _Turn | None = None
 
     def __enter__(self) -> "loop_delay":
         if self._hook:
@@ -116,18 +120,30 @@ class loop_delay:  # noqa: N801 - lower case, since it is used as a function, li
         except BaseException:
             self._reporter.stop()
             raise
-        self._hook.observers.append(self)
+        self._turn_s = time.monotonic()
+        self._hook.add(self)
         return self
 
     def __exit__(self, *_: object) -> None:
         hook, self._hook = self._hook, None
         if hook:
+            hook.end_turn_of(self)
             hook.remove(self)
             self._reporter.stop()
 
     def _take(self, stall: Stall | None, _: int) -> None:
-        if stall and stall.tid != self._tid:
-            self._stalls.append(stall)
+        """Keeps a stall. Called by the thread of the reporter, without a lock, which a forked child could inherit: the
+        stall is kept before the slow turns are read, and _turned() proceeds in the reverse order."""
+        if not stall or stall.tid == self._tid:
+            return
+        kept = [one for one in self._stalls if one.at_s + one.held_s > self._turn_s]
+        kept.append(stall)
+        if len(kept) > _MOST:
+            kept.remove(min(kept, key=lambda one: one.held_s))
+        self._stalls = kept
+        for turn, stalls in tuple(self._slow):
+            if _overlap_s(turn, stall) > 0:
+                stalls.append(stall)
 
     def _turned(self, at_ns: int, delay_ns: int, gil_ns: int, no_cpu_ns: int | None) -> None:
         """A turn has ended."""
@@ -139,15 +155,19 @@ class loop_delay:  # noqa: N801 - lower case, since it is used as a function, li
         self.longest_s = max(self.longest_s, delay_s)
         self._has_run_delay = no_cpu_ns is not None
         if delay_s >= self._threshold_s:
-            self._slow.append(
-                SlowTurn(
-                    at_s=at_ns / 1e9,
-                    delay_s=delay_s,
-                    callbacks_s=(delay_ns - gil_ns - (no_cpu_ns or 0)) / 1e9,
-                    gil_s=gil_ns / 1e9,
-                    no_cpu_s=None if no_cpu_ns is None else no_cpu_ns / 1e9,
-                )
+            turn = SlowTurn(
+                at_s=at_ns / 1e9,
+                delay_s=delay_s,
+                callbacks_s=(delay_ns - gil_ns - (no_cpu_ns or 0)) / 1e9,
+                gil_s=gil_ns / 1e9,
+                no_cpu_s=None if no_cpu_ns is None else no_cpu_ns / 1e9,
             )
+            stalls: list[Stall] = []
+            self._slow.append((turn, stalls))
+            holder = _holder(turn, self._stalls)
+            if holder:
+                stalls.append(holder)
+        self._turn_s = (at_ns + delay_ns) / 1e9
 
     @property
     def delay_s(self) -> float:
@@ -172,17 +192,7 @@ class loop_delay:  # noqa: N801 - lower case, since it is used as a function, li
     @property
     def slow(self) -> list[SlowTurn]:
         """The latest turns of the threshold or longer."""
-        return [turn._replace(holder=self._holder(turn)) for turn in tuple(self._slow)]
-
-    def _holder(self, turn: SlowTurn) -> Stall | None:
-        """Returns the stall that overlaps most with the turn."""
-        end_s = turn.at_s + turn.delay_s
-        overlaps = [
-            (min(end_s, stall.at_s + stall.held_s) - max(turn.at_s, stall.at_s), stall)
-            for stall in tuple(self._stalls)
-        ]
-        longest = max(overlaps, key=lambda one: one[0], default=(0.0, None))
-        return longest[1] if longest[0] > 0 else None
+        return [turn._replace(holder=_holder(turn, stalls)) for turn, stalls in tuple(self._slow)]
 
     def __repr__(self) -> str:
         return (
@@ -194,6 +204,25 @@ class loop_delay:  # noqa: N801 - lower case, since it is used as a function, li
 loop_delay.__module__ = SlowTurn.__module__ = "busy"
 
 
+def _holder(turn: SlowTurn, stalls: list[Stall]) -> Stall | None:
+    """Returns the stall that overlaps most with the turn."""
+    longest = max(stalls, key=lambda stall: _overlap_s(turn, stall), default=None)
+    return longest if longest and _overlap_s(turn, longest) > 0 else None
+
+
+def _overlap_s(turn: SlowTurn, stall: Stall) -> float:
+    return min(turn.at_s + turn.delay_s, stall.at_s + stall.held_s) - max(turn.at_s, stall.at_s)
+
+
+class _Turn(NamedTuple):
+    """The start of a turn, in nanoseconds, and how long the thread had waited for the GIL, and had had no CPU, when the
+    latest wait for events began."""
+
+    ready_ns: int
+    waited_ns: int
+    run_delay_ns: int | None
+
+
 class _Hook:
     """Replaces the method `select` of a selector, until the last observer is removed."""
 
@@ -203,21 +232,24 @@ class _Hook:
         # What another tool may have put there.
         self._earlier = vars(selector).get("select")
         self._schedstat = _open_schedstat()
-        # The start of the turn, and what the thread had waited when the latest wait for events began.
-        self._ready_ns = 0
-        self._waited_ns = own_times()[1]
-        self._run_delay_ns = self._run_delay()
+        # The running turn; None before the first wait for events.
+        self._turn: _Turn | None = None
         selector.select = self.select
 
     @classmethod
     def of(cls, selector: Any) -> "_Hook":
-        found = getattr(selector.select, "__self__", None)
-        if isinstance(found, cls):
-            return found
         try:
-            return cls(selector)
+            own_times()
         except RuntimeError as reason:
             raise GilNotMeterable(str(reason)) from None
+        found = getattr(selector.select, "__self__", None)
+        return found if isinstance(found, cls) else cls(selector)
+
+    def add(self, observer: loop_delay) -> None:
+        """Adds an observer, for which the running turn begins now."""
+        self.observers.append(observer)
+        figures = self._figures()
+        observer._first_turn = _Turn(time.monotonic_ns(), *figures) if figures else None
 
     def remove(self, observer: loop_delay) -> None:
         self.observers.remove(observer)
@@ -234,23 +266,33 @@ class _Hook:
     def select(self, timeout: float | None = None) -> Any:
         """Ends a turn, waits for events, and begins the next turn."""
         before_ns, before = time.monotonic_ns(), self._figures()
-        if before and self._ready_ns:
-            gil_ns, no_cpu_ns = self._lost(*before)
-            delay_ns = before_ns - self._ready_ns
-            gil_ns = min(gil_ns, delay_ns)
-            no_cpu_ns = None if no_cpu_ns is None else min(no_cpu_ns, delay_ns - gil_ns)
-            for observer in self.observers:
-                observer._turned(self._ready_ns, delay_ns, gil_ns, no_cpu_ns)
+        for observer in self.observers:
+            self._end_turn(observer, before_ns, before)
         # If the wait ends by an exception, no turn has begun.
-        self._ready_ns = 0
+        self._turn = None
         events = self._select(timeout)
         after_ns, after = time.monotonic_ns(), self._figures()
         if before and after:
-            self._waited_ns, self._run_delay_ns = before
+            turn = _Turn(before_ns, *before)
             # The events were there before the thread waited for the GIL, and before it got a CPU.
-            gil_ns, no_cpu_ns = self._lost(*after)
-            self._ready_ns = max(before_ns, after_ns - gil_ns - (no_cpu_ns or 0))
+            gil_ns, no_cpu_ns = _lost(turn, *after)
+            self._turn = turn._replace(ready_ns=max(before_ns, after_ns - gil_ns - (no_cpu_ns or 0)))
         return events
+
+    def end_turn_of(self, observer: loop_delay) -> None:
+        """Ends the running turn of one observer now. No turn runs after the end of the loop, or in another thread."""
+        now_ns = time.monotonic_ns()
+        if getattr(asyncio._get_running_loop(), "_selector", None) is self._selector:
+            self._end_turn(observer, now_ns, self._figures())
+
+    def _end_turn(self, observer: loop_delay, now_ns: int, figures: tuple[int, int | None] | None) -> None:
+        turn, observer._first_turn = observer._first_turn or self._turn, None
+        if turn and figures:
+            gil_ns, no_cpu_ns = _lost(turn, *figures)
+            delay_ns = now_ns - turn.ready_ns
+            gil_ns = min(gil_ns, delay_ns)
+            no_cpu_ns = None if no_cpu_ns is None else min(no_cpu_ns, delay_ns - gil_ns)
+            observer._turned(turn.ready_ns, delay_ns, gil_ns, no_cpu_ns)
 
     def _figures(self) -> tuple[int, int | None] | None:
         """Returns how long the calling thread has waited for the GIL, and for how long it had no CPU. None if nobody
@@ -260,19 +302,21 @@ class _Hook:
         except (RuntimeError, OSError):
             return None
 
-    def _lost(self, waited_ns: int, run_delay_ns: int | None) -> tuple[int, int | None]:
-        """Returns how long the thread waited for the GIL since the latest wait for events began, and how long it had no
-        CPU while it did not wait for the GIL. A run delay may be part of a wait for the GIL; it counts only as far as
-        it is longer."""
-        gil_ns = waited_ns - self._waited_ns
-        if run_delay_ns is None or self._run_delay_ns is None:
-            return gil_ns, None
-        return gil_ns, max(0, run_delay_ns - self._run_delay_ns - gil_ns)
-
     def _run_delay(self) -> int | None:
         if self._schedstat is None:
             return None
         return int(os.pread(self._schedstat, 64, 0).split()[1])
+
+
+def _lost(turn: _Turn, waited_ns: int, run_delay_ns: int | None) -> tuple[int, int | None]:
+    """Returns how long the thread has waited for the GIL since the figures of `turn`, and how long it had no CPU while
+    it did not wait for the GIL. A run delay may be part of a wait for the GIL; it counts only as far as it is longer.
+    """
+    # In a forked child, the time waited begins at the fork.
+    gil_ns = max(0, waited_ns - turn.waited_ns)
+    if run_delay_ns is None or turn.run_delay_ns is None:
+        return gil_ns, None
+    return gil_ns, max(0, run_delay_ns - turn.run_delay_ns - gil_ns)
 
 
 def _open_schedstat() -> int | None:

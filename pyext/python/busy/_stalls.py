@@ -55,15 +55,13 @@ class Reporter:
         take: Callable[[Stall | None, int], None],
         patience_ns: Callable[[], int] = lambda: _FOREVER_NS,
         at_end: Callable[[], None] = lambda: None,
+        at_fork: Callable[[], None] = lambda: None,
     ) -> None:
         """`take` gets each stall and the number of long holds that came too fast before it; or None, after the time
-        that `patience_ns` has returned. `at_end` is called after the last one."""
-        self._threshold_s, self._take, self._patience_ns, self._at_end = (
-            threshold_s,
-            take,
-            patience_ns,
-            at_end,
-        )
+        that `patience_ns` has returned. `at_end` is called after the last one, and `at_fork` in a forked child before
+        its first one."""
+        self._threshold_s, self._take, self._patience_ns = threshold_s, take, patience_ns
+        self._at_end, self._at_fork = at_end, at_fork
         self._is_stopped = False
         self._begin()
         _reporters.add(self)
@@ -88,6 +86,7 @@ class Reporter:
     def begin_anew(self) -> None:
         """Goes on in a forked child, which does not have the thread."""
         if not self._is_stopped:
+            self._at_fork()
             self._begin()
 
     def _run(self, stalls: object) -> None:
@@ -141,10 +140,14 @@ class StallLog:
 
     def __init__(self, threshold_s: float, logger: logging.Logger, level: int, per_minute: int) -> None:
         self._logger, self._level, self._per_minute = logger, level, per_minute
+        self._forget()
+        self._reporter = Reporter(threshold_s, self._take, self._patience_ns, self._log_rest, self._forget)
+
+    def _forget(self) -> None:
+        """Forgets the lines, and the stalls that were not logged: in a forked child, they are those of the parent."""
         # When the latest lines were logged.
-        self._logged: collections.deque[float] = collections.deque(maxlen=per_minute)
+        self._logged: collections.deque[float] = collections.deque(maxlen=self._per_minute)
         self._suppressed, self._suppressed_s, self._missed = 0, 0.0, 0
-        self._reporter = Reporter(threshold_s, self._take, self._patience_ns, self._log_rest)
 
     def _patience_ns(self) -> int:
         """Returns how long to wait for the next stall: if some were suppressed, until a line may say so."""
@@ -224,20 +227,22 @@ def log_stalls(
     The stack is read by a thread that needs no GIL, while the hold lasts. The line is logged when the hold has ended,
     by a thread of its own, with the Stall as the attribute `gil_stall` of the record. Of many stalls, `per_minute`
     lines are logged within a minute; a later line, whose `gil_stall` is None, reports the number of the others. In a
-    forked child, the log goes on.
+    forked child, the log goes on, with the stalls and lines of the child alone.
 
-    `threshold` is a time such as "100ms" or "1.5s", or a number of seconds; at least a millisecond. Keep the result in
-    order to stop the log; it goes on until the process ends otherwise.
+    `threshold` is a time such as "100ms" or "1.5s", or a number of seconds; at least a millisecond and less than 1e9
+    seconds. Keep the result in order to stop the log; it goes on until the process ends otherwise.
 
-    Raises ValueError if `threshold` is less than a millisecond or `per_minute` less than 1, and GilNotMeterable, a
-    RuntimeError, if the GIL cannot be metered.
+    Raises ValueError if `threshold` is out of this range or `per_minute` less than 1, TypeError if `logger` or `level`
+    is of another type, and GilNotMeterable, a RuntimeError, if the GIL cannot be metered.
     """
-    threshold_s = _bounds.parse_seconds(threshold, "threshold")
-    if not 0.001 <= threshold_s < 1e9:
-        raise ValueError(f"threshold: expected at least 1ms, found {threshold!r}")
+    threshold_s = _bounds.parse_threshold(threshold, "1ms")
     if not isinstance(per_minute, int) or per_minute < 1:
         raise ValueError(f"per_minute: expected a number of lines, at least 1, found {per_minute!r}")
+    if isinstance(level, bool) or not isinstance(level, int):
+        raise TypeError(f"level: expected a number such as logging.WARNING, found {level!r}")
     log = logging.getLogger(logger) if isinstance(logger, str) else logger
+    if not callable(getattr(log, "log", None)):
+        raise TypeError(f"logger: expected a logging.Logger or its name, found {logger!r}")
     return StallLog(threshold_s, log, level, per_minute)
 
 

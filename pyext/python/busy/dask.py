@@ -8,6 +8,8 @@ docs/production.md describes what it reports.
 
 import collections
 import logging
+import math
+import os
 import threading
 import time
 from typing import Any
@@ -40,11 +42,16 @@ class KnockKnock:
     def __init__(self, *_: Any, **__: Any) -> None:
         """Takes the arguments of gilknocker: intervals and a time-out, for which there is nothing to do here."""
         self._since: Counters | None = None
+        self._process = os.getpid()
         self._metric = 0.0
 
     def start(self) -> None:
         """Starts measuring, unless it is measuring already. Raises GilNotMeterable if the GIL cannot be metered."""
-        self._since = self._since or counters()
+        if not self._since:
+            self._begin()
+
+    def _begin(self) -> None:
+        self._since, self._process = counters(), os.getpid()
 
     def stop(self) -> None:
         """Stops measuring. The metric keeps its value."""
@@ -54,17 +61,28 @@ class KnockKnock:
         """Begins the share anew."""
         self._metric = 0.0
         if self._since:
-            self._since = counters()
+            try:
+                self._begin()
+            except GilNotMeterable:
+                # The metric shows it. A monitor that resets it goes on.
+                pass
 
     @property
     def contention_metric(self) -> float:
-        """The share of time for which the GIL was held since the start, or since the reset: 0 to 1."""
+        """The share of time for which the GIL was held since the start, or since the reset: 0 to 1. NaN if the GIL can
+        no longer be metered. In a forked child, since the fork."""
         since = self._since
         if not since:
             return self._metric
-        now = counters()
-        elapsed_s = now.metered_s - since.metered_s
-        return min(1.0, (now.held_s - since.held_s) / elapsed_s) if elapsed_s > 0 else 0.0
+        try:
+            now = counters()
+        except GilNotMeterable:
+            return math.nan
+        held_s, elapsed_s = now.held_s, now.metered_s
+        # In a forked child, the counters begin at the fork.
+        if self._process == os.getpid():
+            held_s, elapsed_s = held_s - since.held_s, elapsed_s - since.metered_s
+        return min(1.0, held_s / elapsed_s) if elapsed_s > 0 else 0.0
 
     @property
     def is_running(self) -> bool:
@@ -81,29 +99,27 @@ class GilMeter(WorkerPlugin):
     - The worker's log gets a line for each hold of the GIL of `threshold` or longer that made other threads wait, as
       busy.log_stalls() writes it, with the key of the task.
 
-    `threshold` is a time such as "100ms", or a number of seconds; at least a millisecond, or else ValueError is raised.
+    `threshold` is a time such as "100ms", or a number of seconds; at least a millisecond and less than 1e9 seconds, or
+    else ValueError is raised.
     A worker whose GIL cannot be metered logs the reason, and runs as before.
     """
 
     name = "busy.dask.GilMeter"
 
     def __init__(self, threshold: str | float = "100ms") -> None:
-        self.threshold_s = _bounds.parse_seconds(threshold, "threshold")
-        if not 0.001 <= self.threshold_s < 1e9:
-            raise ValueError(f"threshold: expected at least 1ms, found {threshold!r}")
+        self.threshold_s = _bounds.parse_threshold(threshold, "1ms")
 
     def setup(self, worker: Any) -> None:
         """Begins to meter. distributed calls it."""
         self._parts: list[Any] = []
         try:
             counters()
-            tasks = _Tasks()
+            tasks = _Tasks(worker.active_threads)
             log = _stalls.Reporter(self.threshold_s, lambda stall, missed: _log(worker, tasks, stall, missed))
         except GilNotMeterable as reason:
             _LOG.warning("the GIL of worker %s is not metered: %s", worker.address, reason)
             return
         self._log = log
-        # Tasks that run now end in the dict that they began in.
         worker.active_threads = tasks
         worker.metrics["gil"] = _metrics
         _monitor(worker.monitor)
@@ -114,35 +130,45 @@ class GilMeter(WorkerPlugin):
         log = self.__dict__.pop("_log", None)
         if log:
             log.stop()
-            worker.active_threads = {}
+            if isinstance(worker.active_threads, _Tasks):
+                worker.active_threads = worker.active_threads.data
             worker.metrics.pop("gil", None)
 
 
-class _Tasks(dict):
+class _Tasks(collections.UserDict[int, Any]):
     """The `active_threads` of a worker: the key of the task that each thread runs. distributed changes it under a
-    lock."""
+    lock.
 
-    def __init__(self) -> None:
+    The keys stay in the dict that the worker had before, since a task removes its key from the dict that was in place
+    when the task was submitted."""
+
+    def __init__(self, active_threads: dict[int, Any]) -> None:
         super().__init__()
-        self._begun: dict[int, float] = {}
+        self.data = active_threads
+        now = time.monotonic()
+        #: The key of the latest task of each thread, and its start. Tasks that run already count from now on.
+        self._begun = {ident: (key, now) for ident, key in active_threads.copy().items()}
         self._ended: collections.deque[tuple[int, Any, float, float]] = collections.deque(maxlen=_TASKS)
 
-    def __setitem__(self, ident: int, key: Any) -> None:
-        self._begun[ident] = time.monotonic()
-        super().__setitem__(ident, key)
+    def __setitem__(self, ident: int, task: Any) -> None:
+        self._begun[ident] = task, time.monotonic()
+        super().__setitem__(ident, task)
 
     def __delitem__(self, ident: int) -> None:
-        key = self[ident]
         super().__delitem__(ident)
-        self._ended.append((ident, key, self._begun.pop(ident), time.monotonic()))
+        self._ended.append((ident, *self._begun.pop(ident), time.monotonic()))
+
+    def copy(self) -> dict[int, Any]:  # type: ignore[override] # the profiler's, in which tasks do not change
+        return self.data.copy()
 
     def during(self, ident: int, at_s: float) -> Any:
         """Returns the key of the task that the thread ran at that time; None if it ran none."""
         for other, key, begun_s, ended_s in reversed(tuple(self._ended)):
             if other == ident and begun_s <= at_s <= ended_s:
                 return key
-        begun = self._begun.get(ident)
-        return self.get(ident) if begun is not None and begun <= at_s else None
+        key, begun_s = self._begun.get(ident, (None, math.inf))
+        # A task that began before the plugin ends without a note.
+        return key if begun_s <= at_s and self.get(ident) == key else None
 
 
 def _log(worker: Any, tasks: _Tasks, stall: "_stalls.Stall | None", missed: int) -> None:
