@@ -4,11 +4,14 @@ import asyncio
 import functools
 import gc
 import hashlib
+import itertools
 import json
 import logging
+import os
 import sys
 import threading
 import time
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 
 import busy
@@ -159,6 +162,58 @@ def test_arguments_are_passed_on_and_exceptions_propagate():
     assert got == [((1,), {"function": 2, "meter": 3})]
     with busy.watch():
         pass
+
+
+def test_a_stop_iteration_of_the_function_propagates():
+    # The first calls are made one by one, the others by a loop of C code.
+    for wrong in (1, 3, 50, 300):
+        calls = itertools.count(1)
+
+        def call(calls=calls, wrong=wrong):
+            busy.without_lock(0.00002)
+            if next(calls) == wrong:
+                raise StopIteration
+
+        with pytest.raises(StopIteration):
+            busy.check(call)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork(2)")
+def test_in_a_child_that_is_forked_during_a_check_nothing_is_changed():
+    interval, found = sys.getswitchinterval(), set()
+
+    def forked(also=lambda: True):
+        pid = os.fork()
+        if not pid:
+            good = False
+            try:
+                good = gc.isenabled() and sys.getswitchinterval() == interval and also()
+            finally:
+                os._exit(0 if good else 1)
+        found.add(os.waitpid(pid, 0)[1])
+
+    def call():
+        forked()
+        end = time.perf_counter() + 0.02
+        while time.perf_counter() < end:
+            pass
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        busy.check(call)
+        assert found == {0}
+        # By another thread, in each pass.
+        thread = threading.Thread(target=busy.check, args=(sum, range(300_000)))
+        thread.start()
+        while thread.is_alive():
+            forked()
+        assert found == {0}
+        # In the function that is being checked, the child may use a check.
+        found.clear()
+        with pytest.raises(LookupError):
+            busy.check(lambda: forked(lambda: busy.check(time.sleep, 0.001).calls > 0) or {}["end"])
+    assert found == {0}
+    assert gc.isenabled() and sys.getswitchinterval() == interval
 
 
 def test_a_check_restores_what_it_changes():

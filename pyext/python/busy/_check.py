@@ -65,7 +65,8 @@ def check(function: Callable[..., object], /, *args: Any, **kwargs: Any) -> Verd
     than 0.3 ms, holds the GIL, and runs Python code or releases the GIL for a moment; if the GIL cannot be metered; or
     if other processes disturbed the check (`disturbed` is True then). An exception of the function propagates. Only one
     check runs at a time in a process: threads that check at the same time take turns, in the order of their arrival.
-    During a check the switch interval is changed and the garbage collector is off; both are restored.
+    During a check the switch interval is changed and the garbage collector is off; both are restored, also in a child
+    that is forked during the check.
 
     Raises TypeError if calling the function does not run it: for a coroutine function or a generator function, and for
     a function that returns a coroutine or a generator. Raises RuntimeError inside a function that is being checked.

@@ -75,6 +75,19 @@ _HAS_OLD_GIL = sys.version_info < (3, 2)
 # threads that it does not have.
 _turns = []
 _thread = local()
+# The steps that restore what the running check has changed in the process, for a child that is forked meanwhile.
+_changes = []
+
+
+def _restore_in_child():
+    while _changes:
+        _changes.pop()()
+    # If the function that is being checked has forked, its child may use a check.
+    _thread.checks = False
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_restore_in_child)
 
 
 def verdict(meter, function, args=(), kwargs=None, whole_process=False, patience=PATIENCE_S, native=None):
@@ -101,8 +114,10 @@ def verdict(meter, function, args=(), kwargs=None, whole_process=False, patience
     refuse_function(function)
     with Undo() as undo:
         _take_turn(undo)
+        undo.add(_forget_changes)
         if gc.isenabled():
             undo.add(gc.enable)
+            _changes.append(gc.enable)
             gc.disable()
         check = _Check(meter, function, args, kwargs or {}, undo, patience, native)
         if not getattr(sys, "_is_gil_enabled", lambda: True)():
@@ -111,6 +126,10 @@ def verdict(meter, function, args=(), kwargs=None, whole_process=False, patience
             return check.with_gil(whole_process)
         except NotMetered as reason:
             return check.report("inconclusive", str(reason))
+
+
+def _forget_changes():
+    del _changes[:]
 
 
 class _Turn(object):
@@ -253,7 +272,16 @@ class _Check(object):
     def call(self):
         self.calls += self.repeats
         if self.repeats > 1:
-            return collections.deque(itertools.starmap(self.repeated, itertools.repeat((), self.repeats)), 0)
+            # The arguments of each call, then an iterator that notes its use and ends at once, in C code.
+            ended = []
+            calls = itertools.chain(
+                itertools.repeat((), self.repeats), iter(functools.partial(ended.append, True), None)
+            )
+            collections.deque(itertools.starmap(self.repeated, calls), 0)
+            if not ended:
+                # The loop took the exception of a call for its own end.
+                raise StopIteration("raised by the function that is being checked")
+            return None
         return self.function(*self.args, **self.kwargs)
 
     def report(self, verdict, reason=None, held_share=None, hold=None, stall=None, disturbed=False):
@@ -516,6 +544,7 @@ class _Check(object):
             before, change, short = sys.getswitchinterval(), sys.setswitchinterval, seconds
         self.restore_switch_interval = lambda: change(before)
         self.undo.add(self.restore_switch_interval)
+        _changes.append(self.restore_switch_interval)
         change(short)
 
     def without_gil(self):
@@ -524,7 +553,8 @@ class _Check(object):
         self.caller, self.run_delays = self.meter.tid(), RunDelays()
         self.undo.add(self.run_delays.close)
         refuse_result(self.call())
-        length = min(end - start for _, (start, end) in (self.timed() for _ in range(3)))
+        # A list, since a generator would turn a StopIteration of the call into another exception.
+        length = min(end - start for _, (start, end) in [self.timed() for _ in range(3)])
         if length < MIN_CALL_S:
             return self.too_short(length)
         calls, found, end = [], [], clock() + max(2.0, 8 * length)
