@@ -70,6 +70,34 @@ def test_the_metrics_are_the_counters():
     """)
 
 
+def test_only_the_latest_provider_gets_metrics():
+    run("""
+        from busy.opentelemetry import GilInstrumentor
+        readers = [InMemoryMetricReader() for _ in range(2)]
+        providers = [MeterProvider([reader]) for reader in readers]
+        instrumentor = GilInstrumentor()
+        for on in (0, 1, 0):
+            instrumentor.instrument(meter_provider=providers[on])
+            assert [bool(read(reader)) for reader in readers] == [on == 0, on == 1]
+            instrumentor.uninstrument()
+            assert not any(map(read, readers))
+    """)
+
+
+def test_metrics_end_with_one_line_in_the_log_if_the_gil_can_no_longer_be_metered():
+    done = run("""
+        import busy._counters
+        from busy.opentelemetry import GilInstrumentor
+        reader = InMemoryMetricReader()
+        GilInstrumentor().instrument(meter_provider=MeterProvider([reader]))
+        def refuse(_):
+            raise RuntimeError("another tool")
+        busy._counters.counters_read = refuse
+        assert not read(reader) and not read(reader)
+    """)
+    assert done.stderr == "there are no more metrics of the GIL: another tool\n"
+
+
 def test_the_units_and_the_scope_are_named():
     run("""
         from busy.opentelemetry import GilInstrumentor

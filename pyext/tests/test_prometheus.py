@@ -225,6 +225,103 @@ def test_a_fork_does_not_wait_for_the_lock_of_prometheus_client(tmp_path):
     )
 
 
+def test_a_page_goes_on_without_these_metrics_if_the_gil_can_no_longer_be_metered(tmp_path):
+    code = """
+        import logging, sys
+        import busy._counters
+        logging.basicConfig(stream=sys.stdout, format="%(name)s: %(message)s")
+        from busy.prometheus import GilCollector
+        from prometheus_client import Counter, generate_latest
+        registry = CollectorRegistry()
+        collector = GilCollector(registry, period_s=0.05)
+        Counter("mine", "", registry=registry)
+        def refuse(_):
+            raise RuntimeError("another tool")
+        busy._counters.counters_read = refuse
+        for _ in range(3):
+            page = generate_latest(registry).decode()
+            assert "mine_total" in page and "python_gil" not in page, page
+        time.sleep(0.2)
+        if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
+            assert "busy.prometheus" in [thread.name for thread in threading.enumerate()]
+        collector.stop()
+    """
+    line = "busy.prometheus: there are no more metrics of the GIL: another tool\n"
+    assert run(code) == line
+    assert run(code, PROMETHEUS_MULTIPROC_DIR=str(tmp_path)) == line
+
+
+def test_a_collector_after_one_that_could_not_start_writes(tmp_path):
+    folder = tmp_path / "prometheus"
+    run(
+        """
+        from busy.prometheus import GilCollector
+        folder = os.environ["PROMETHEUS_MULTIPROC_DIR"]
+        try:
+            GilCollector(CollectorRegistry())
+        except OSError:
+            pass
+        else:
+            raise AssertionError("expected an error without the folder")
+        os.mkdir(folder)
+        collector = GilCollector(CollectorRegistry(), period_s=0.05)
+        assert "busy.prometheus" in [thread.name for thread in threading.enumerate()]
+        def size():
+            registry = CollectorRegistry()
+            multiprocess.MultiProcessCollector(registry)
+            return registry.get_sample_value("python_gil_acquires_total", {"interpreter": "0"})
+        before = size()
+        for _ in range(100):
+            time.sleep(0.002)
+        assert size() > before
+        collector.stop()
+        """,
+        PROMETHEUS_MULTIPROC_DIR=str(folder),
+    )
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork(2)")
+def test_a_forked_child_that_executes_another_program_writes_no_files(tmp_path):
+    run(
+        """
+        import subprocess
+        from busy.prometheus import GilCollector
+        collector = GilCollector(CollectorRegistry())
+        files = set(os.listdir(os.environ["PROMETHEUS_MULTIPROC_DIR"]))
+        for _ in range(20):
+            # Long enough for a thread that writes at once.
+            subprocess.run(["true"], preexec_fn=lambda: time.sleep(0.02), check=True)
+        assert set(os.listdir(os.environ["PROMETHEUS_MULTIPROC_DIR"])) == files
+        """,
+        PROMETHEUS_MULTIPROC_DIR=str(tmp_path),
+    )
+
+
+@pytest.mark.parametrize("multi_process", [False, True])
+def test_a_period_for_which_no_thread_can_wait_is_refused(multi_process, tmp_path):
+    run(
+        """
+        from busy.prometheus import GilCollector
+        for period_s, kind in [
+            (0, ValueError), (-1, ValueError), (float("nan"), ValueError), (float("inf"), ValueError),
+            (2 * threading.TIMEOUT_MAX, ValueError), ("1s", TypeError), (None, TypeError), (True, TypeError),
+        ]:
+            try:
+                GilCollector(CollectorRegistry(), period_s=period_s)
+            except kind as error:
+                assert "period_s: expected a number of seconds, more than 0" in str(error), error
+                assert str(error).endswith(f", found {period_s!r}"), error
+            else:
+                raise AssertionError(f"expected {kind} for {period_s!r}")
+        # No user is left behind: the end of the only one ends the thread.
+        GilCollector(CollectorRegistry(), period_s=0.05).stop()
+        time.sleep(0.2)
+        assert "busy.prometheus" not in [thread.name for thread in threading.enumerate()]
+        """,
+        **({"PROMETHEUS_MULTIPROC_DIR": str(tmp_path)} if multi_process else {}),
+    )
+
+
 def test_without_prometheus_client_the_error_names_the_extra():
     run("""
         import sys

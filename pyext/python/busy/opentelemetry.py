@@ -63,7 +63,9 @@ class GilInstrumentor(BaseInstrumentor):
     because of its instrumentation.
     """
 
-    _is_on = False
+    # The provider whose instruments observe something, in a tuple, since None is the global one.
+    _on: tuple[Any] | None = None
+    _is_refused = False
     _providers: list[Any] = []
 
     def instrumentation_dependencies(self) -> Collection[str]:
@@ -76,39 +78,43 @@ class GilInstrumentor(BaseInstrumentor):
         except GilNotMeterable as reason:
             _LOG.warning("there are no metrics of the GIL: %s", reason)
             return
-        self._is_on = True
         provider = kwargs.get("meter_provider")
+        self._on = (provider,)
         # An instrument cannot be removed: after uninstrument(), it observes nothing.
         if any(provider is known for known in self._providers):
             return
         self._providers.append(provider)
         meter = get_meter("busy", __version__, meter_provider=provider)
         for name, (help_text, time_s) in _TIMES.items():
-            meter.create_observable_counter(name, [self._observing(time_s)], unit="s", description=help_text)
+            meter.create_observable_counter(
+                name, [self._observing(provider, time_s)], unit="s", description=help_text
+            )
         for name, (unit, help_text, count) in _COUNTS.items():
-            meter.create_observable_counter(name, [self._observing(count)], unit=unit, description=help_text)
+            meter.create_observable_counter(
+                name, [self._observing(provider, count)], unit=unit, description=help_text
+            )
         for name, (unit, help_text, counts) in _HISTOGRAMS.items():
             meter.create_observable_counter(
-                name, [self._observing_lengths(counts)], unit=unit, description=help_text
+                name, [self._observing_lengths(provider, counts)], unit=unit, description=help_text
             )
 
     def _uninstrument(self, **kwargs: Any) -> None:
-        self._is_on = False
+        self._on = None
 
     def _observing(
-        self, value: Callable[[Counters], float]
+        self, provider: Any, value: Callable[[Counters], float]
     ) -> Callable[[CallbackOptions], Iterable[Observation]]:
         def observe(_: CallbackOptions) -> Iterable[Observation]:
-            for interpreter, gil in self._gils():
+            for interpreter, gil in self._gils(provider):
                 yield Observation(value(gil), {"cpython.interpreter.id": interpreter})
 
         return observe
 
     def _observing_lengths(
-        self, counts: Callable[[Counters], tuple[int, ...]]
+        self, provider: Any, counts: Callable[[Counters], tuple[int, ...]]
     ) -> Callable[[CallbackOptions], Iterable[Observation]]:
         def observe(_: CallbackOptions) -> Iterable[Observation]:
-            for interpreter, gil in self._gils():
+            for interpreter, gil in self._gils(provider):
                 for below_s, count in zip(gil.histograms.below_s, counts(gil), strict=True):
                     attributes = {
                         "cpython.interpreter.id": interpreter,
@@ -118,9 +124,17 @@ class GilInstrumentor(BaseInstrumentor):
 
         return observe
 
-    def _gils(self) -> Iterable[tuple[int, Counters]]:
-        """Returns the counters of each GIL with the id of its interpreter; nothing after uninstrument()."""
-        if self._is_on:
+    def _gils(self, provider: Any) -> Iterable[tuple[int, Counters]]:
+        """Returns the counters of each GIL with the id of its interpreter, for the provider that is on; nothing for
+        another one, and after uninstrument()."""
+        if self._on is None or self._on[0] is not provider:
+            return
+        try:
             own = counters()
-            yield 0, own
-            yield from ((interpreter, other) for interpreter, other in own.others.items() if other)
+        except GilNotMeterable as reason:
+            if not self._is_refused:
+                self._is_refused = True
+                _LOG.warning("there are no more metrics of the GIL: %s", reason)
+            return
+        yield 0, own
+        yield from ((interpreter, other) for interpreter, other in own.others.items() if other)

@@ -7,13 +7,16 @@ docs/production.md describes what each metric means.
 """
 
 import atexit
+import logging
 import math
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+from busy import _bounds
 from busy._counters import Counters, counters
+from busy._gil import GilNotMeterable
 
 try:
     from prometheus_client import values
@@ -26,6 +29,8 @@ except ImportError as error:
     ) from error
 
 __all__ = ["GilCollector"]
+
+_LOG = logging.getLogger(__name__)
 
 # A histogram needs a name of its own: in the OpenMetrics format, the counter python_gil_hold_seconds_total belongs to
 # the family python_gil_hold_seconds.
@@ -62,12 +67,15 @@ class GilCollector(Collector):
     In prometheus_client's multi-process mode (PROMETHEUS_MULTIPROC_DIR, for example under gunicorn), each process
     writes its counters to the files of that mode once per `period_s` seconds, and when it ends; MultiProcessCollector
     adds them up. Create the collector before or after the fork: a forked child continues to write, with counters of its
-    own.
+    own, first when it has lived for `period_s`.
 
-    Raises GilNotMeterable, a RuntimeError, if the GIL cannot be metered.
+    Raises GilNotMeterable, a RuntimeError, if the GIL cannot be metered. If that is so only later, because another tool
+    redirects the calls that the meter redirects, the reason is logged, and the metrics are missing. Raises ValueError
+    or TypeError if `period_s` is not a number of seconds above zero.
     """
 
     def __init__(self, registry: CollectorRegistry | None = REGISTRY, *, period_s: float = 1.0) -> None:
+        period_s = _bounds.parse_period(period_s, "period_s")
         counters()
         self._writer = _Writer.started(period_s) if values.ValueClass._multiprocess else None
         self._is_stopped = False
@@ -79,6 +87,8 @@ class GilCollector(Collector):
         if self._writer:
             return
         gils = _gils()
+        if not gils:
+            return
         for name, (help_text, value) in _COUNTERS.items():
             family = CounterMetricFamily(name, help_text, labels=["interpreter"])
             for interpreter, gil in gils.items():
@@ -106,8 +116,15 @@ class GilCollector(Collector):
 
 
 def _gils() -> dict[str, Counters]:
-    """Returns the counters of each GIL by its label."""
-    own = counters()
+    """Returns the counters of each GIL by its label; none if the GIL can no longer be metered, which is logged once."""
+    global _is_refused
+    try:
+        own = counters()
+    except GilNotMeterable as reason:
+        if not _is_refused:
+            _is_refused = True
+            _LOG.warning("there are no more metrics of the GIL: %s", reason)
+        return {}
     others = {str(interpreter): other for interpreter, other in own.others.items() if other}
     return {"0": own, **others}
 
@@ -141,11 +158,12 @@ class _Writer:
         global _writer
         with _starting:
             _writer = _writer or _Writer()
+            # A first start may fail, for example without the folder.
+            if not _writer._users:
+                _writer.write()
+                _writer._begin(period_s)
             _writer._users += 1
             _writer._period_s = min(_writer._period_s, period_s)
-            if _writer._users == 1:
-                _writer.write()
-                _writer._begin()
         return _writer
 
     def _forget(self) -> None:
@@ -156,7 +174,8 @@ class _Writer:
         # With a lock of its own, which no thread of the program holds while another one forks, and so with own files.
         self._class = values.MultiProcessValue(lambda: f"{os.getpid()}busy")
 
-    def _begin(self) -> None:
+    def _begin(self, period_s: float) -> None:
+        self._period_s = period_s
         self._over = threading.Event()
         threading.Thread(target=self._run, args=(self._over,), name="busy.prometheus", daemon=True).start()
 
@@ -167,10 +186,10 @@ class _Writer:
         _starting = threading.Lock()
         self._forget()
         if self._users:
-            self._begin()
+            self._begin(self._period_s)
 
     def _run(self, over: threading.Event) -> None:
-        self.write()
+        # In a forked child, not at once: it may only execute another program.
         while not over.wait(self._period_s):
             self.write()
 
@@ -215,4 +234,5 @@ class _Writer:
 
 
 _writer: _Writer | None = None
+_is_refused = False
 _starting = threading.Lock()
