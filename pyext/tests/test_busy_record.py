@@ -89,6 +89,13 @@ def test_each_stall_has_the_name_of_its_test(run, tmp_path, options):
 
 
 def test_wrong_usage_is_named_and_runs_no_test(run, tmp_path):
+    for name in ("", ".", "/"):
+        done = run(f"--busy-record={name}")
+        assert (
+            f"--busy-record expects the name of a recording, such as tests.busy, found {name!r}"
+            in done.stderr
+        )
+        assert done.returncode == pytest.ExitCode.USAGE_ERROR and "Traceback" not in done.stderr
     done = run("--busy-record=tests.html")
     assert done.returncode == 4, done.stdout + done.stderr
     assert "expects the name of a recording" in done.stderr and "passed" not in done.stdout

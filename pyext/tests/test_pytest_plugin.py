@@ -212,6 +212,32 @@ def test_if_the_gil_cannot_be_metered_tests_are_skipped_with_the_reason(outcome)
     assert "the test passed, but its GIL bounds were not checked: this is another platform" in shown
 
 
+def test_if_the_gil_is_no_longer_metered_at_the_end_a_marked_test_is_skipped_with_the_reason(outcome):
+    found, shown = outcome("""
+        from busy._gil import GilWindow
+        @pytest.fixture(autouse=True)
+        def another_tool():
+            yield
+            GilWindow.read = READ
+        READ = GilWindow.read
+        def redirect():
+            def read(_):
+                raise busy.GilNotMeterable("another tool")
+            GilWindow.read = read
+            time.sleep(0.05)
+        @pytest.mark.gil(max_stall="1s")
+        def test_that_is_redirected():
+            redirect()
+        @pytest.mark.gil(max_stall="1s")
+        def test_that_fails():
+            redirect()
+            raise busy.GilNotMeterable("of the test")
+        """)
+    assert found == {"test_that_fails": "FAILED"}, shown
+    assert "1 skipped" in shown and "GilNotMeterable: of the test" in shown
+    assert "the test passed, but its GIL bounds were not checked: another tool" in shown
+
+
 def test_the_plugin_imports_little_and_pytest_lists_it():
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "--markers", "--fixtures", "-c", os.devnull],

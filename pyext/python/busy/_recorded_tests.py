@@ -72,12 +72,12 @@ def rerun(file: str, arguments: Sequence[str], variable: str) -> int:
             "run that program by `busy record -- ...`"
         )
     recording = Path(file)
-    figures = recording.with_suffix(".json")
-    if recording.suffix in (".html", ".json"):
+    if not recording.name or recording.suffix in (".html", ".json"):
         raise Refused(
-            f"--busy-record expects the name of a recording, such as tests.busy, found {file}; "
+            f"--busy-record expects the name of a recording, such as tests.busy, found {file!r}; "
             "`busy report` makes a page of a recording"
         )
+    figures = recording.with_suffix(".json")
     with tempfile.TemporaryDirectory(prefix="busy-tests-") as folder:
         record = [command(), "record", f"--output={recording}", f"--json={figures}", "--", *original]
         code = _run(record, {**os.environ, variable: folder})
