@@ -38,28 +38,51 @@ impl Block {
     }
 }
 
+/// What follows the last block that can be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Rest {
+    /// The number of bytes. An incomplete block is left if the recorder was killed while it wrote the block.
+    pub bytes: u64,
+    /// Where they begin in the file, if that is no incomplete block but the file is damaged there.
+    pub damaged_at: Option<u64>,
+}
+
+impl Rest {
+    /// Returns what is damaged, for people; None if nothing is.
+    pub fn damage(&self) -> Option<String> {
+        let at = self.damaged_at?;
+        Some(format!("damaged at byte {at}: {} bytes after it are not shown", self.bytes))
+    }
+}
+
 /// The blocks of a file after [`HEAD`], up to the first one that is incomplete or damaged.
 pub struct Blocks<R> {
     reader: R,
+    /// The end of the last block in the file.
+    end: u64,
     /// The number of bytes of the block that is incomplete or damaged.
     bad: u64,
+    is_damaged: bool,
     error: Option<io::Error>,
 }
 
 impl<R: Read> Blocks<R> {
     /// Reads the blocks of what `reader` reads.
     pub fn new(reader: R) -> Self {
-        Self { reader, bad: 0, error: None }
+        Self { reader, end: HEAD.len() as u64, bad: 0, is_damaged: false, error: None }
     }
 
-    /// Returns the number of bytes that are left after the last block.
+    /// Returns what is left after the last block.
     ///
     /// # Errors
     /// That of the reader.
-    pub fn rest(mut self) -> io::Result<u64> {
+    pub fn rest(mut self) -> io::Result<Rest> {
         match self.error {
             Some(error) => Err(error),
-            None => Ok(self.bad + io::copy(&mut self.reader, &mut io::sink())?),
+            None => Ok(Rest {
+                bytes: self.bad + io::copy(&mut self.reader, &mut io::sink())?,
+                damaged_at: self.is_damaged.then_some(self.end),
+            }),
         }
     }
 
@@ -82,16 +105,30 @@ impl<R: Read> Iterator for Blocks<R> {
         }
         let head = self.read(BLOCK_HEAD);
         let number = |from: usize| Some(u32::from_le_bytes(head.get(from..from + 4)?.try_into().ok()?));
-        let (length, sum) = (number(1)?, number(5)?);
-        let length = usize::try_from(length).ok().filter(|length| *length <= LARGEST)?;
-        let content = self.read(length);
-        if content.len() < length || checksum(head[0], &content) != sum {
-            return None;
+        let (length, sum) = (number(1)? as usize, number(5)?);
+        let content = if length <= LARGEST { self.read(length) } else { Vec::new() };
+        let is_complete = content.len() == length;
+        let block =
+            if is_complete && checksum(head[0], &content) == sum { Block::decode(head[0], &content) } else { None };
+        if block.is_some() {
+            self.end += self.bad;
+            self.bad = 0;
+        } else {
+            // Without an error of the reader, a block is incomplete only at the end of the file. If another one follows, its
+            // length is damaged.
+            self.is_damaged = is_complete || length > LARGEST || ends_with_block(&content);
         }
-        let block = Block::decode(head[0], &content)?;
-        self.bad = 0;
-        Some(block)
+        block
     }
+}
+
+/// Returns true if the last bytes are a block.
+fn ends_with_block(bytes: &[u8]) -> bool {
+    bytes.windows(BLOCK_HEAD).enumerate().any(|(from, head)| {
+        let number = |from: usize| u32::from_le_bytes([head[from], head[from + 1], head[from + 2], head[from + 3]]);
+        let content = &bytes[from + BLOCK_HEAD..];
+        number(1) as usize == content.len() && checksum(head[0], content) == number(5)
+    })
 }
 
 /// FNV-1a, 32 bits (draft-eastlake-fnv).
@@ -130,11 +167,11 @@ mod tests {
         ]
     }
 
-    /// Returns the blocks, and the number of bytes that are left.
-    fn blocks(bytes: &[u8]) -> (Vec<Block>, usize) {
+    /// Returns the blocks, and what is left.
+    fn blocks(bytes: &[u8]) -> (Vec<Block>, Rest) {
         let mut blocks = Blocks::new(bytes);
         let found = blocks.by_ref().collect();
-        (found, blocks.rest().unwrap() as usize)
+        (found, blocks.rest().unwrap())
     }
 
     fn bytes(blocks: &[Block]) -> Vec<u8> {
@@ -145,7 +182,7 @@ mod tests {
 
     #[test]
     fn blocks_are_read_as_they_were_written() {
-        assert_eq!(blocks(&bytes(&example())), (example(), 0));
+        assert_eq!(blocks(&bytes(&example())), (example(), Rest::default()));
     }
 
     #[test]
@@ -154,7 +191,8 @@ mod tests {
         for end in 0..all.len() {
             let (found, left) = blocks(&all[..end]);
             assert!(found.len() < example.len() && found == example[..found.len()], "{end}");
-            assert_eq!(bytes(&found).len() + left, end);
+            let bytes = (end - bytes(&found).len()) as u64;
+            assert_eq!(left, Rest { bytes, damaged_at: None }, "{end}");
         }
     }
 
@@ -165,8 +203,13 @@ mod tests {
             for flip in [1u8, 0x80, 0xff] {
                 let mut damaged = all.clone();
                 damaged[place] ^= flip;
-                let (found, _) = blocks(&damaged);
+                let (found, left) = blocks(&damaged);
                 assert!(found.len() < 3 && found == example()[..found.len()], "{place}");
+                let at = bytes(&found).len();
+                // In the last block, a larger length looks as if the file had been cut off.
+                let is_length = found.len() == 2 && (at + 1..at + 5).contains(&place);
+                let damaged_at = Some((HEAD.len() + at) as u64).filter(|_| !is_length || left.damaged_at.is_some());
+                assert_eq!(left, Rest { bytes: (all.len() - at) as u64, damaged_at }, "{place}");
             }
         }
     }

@@ -34,7 +34,7 @@ pub use busy_gil::log::Kind;
 pub use cause::Cause;
 pub use chrome::chrome;
 pub use event::Event;
-pub use file::{Blocks, FileError, HEAD};
+pub use file::{Blocks, FileError, HEAD, Rest};
 pub use firefox::firefox;
 pub use held_by::{Node, held_by};
 pub use holder_sample::HolderSample;

@@ -3,7 +3,7 @@
 use super::blame::Stacks;
 use super::block::{Block, End, Process, ProcessEnd, Start, Thread, Totals};
 use super::event::Event;
-use super::file::{Blocks, FileError, HEAD};
+use super::file::{Blocks, FileError, HEAD, Rest};
 use super::holder_sample::{Counts, HolderSample};
 use super::lane::{Lane, lane};
 use super::merged::Merged;
@@ -30,9 +30,8 @@ pub struct Recording {
     pub end: Option<End>,
     /// The latest time of any block.
     pub known_until_ns: u64,
-    /// The number of bytes at the end of the file that are no complete block: the recorder was killed, or the file is
-    /// damaged there.
-    pub unread_bytes: u64,
+    /// What follows the last block: an incomplete one if the recorder was killed, or a damaged one.
+    pub rest: Rest,
     /// The stacks of the stalls.
     pub stacks: Stacks,
     /// How often each thread was found with each stack while it held a GIL.
@@ -107,7 +106,7 @@ impl Recording {
         }
         let (mut blocks, mut recording) = (Blocks::new(file), Self::new(true));
         blocks.by_ref().for_each(|block| recording.apply(block));
-        recording.unread_bytes = blocks.rest().map_err(unreadable)?;
+        recording.rest = blocks.rest().map_err(unreadable)?;
         if recording.start.is_none() {
             return Err(FileError::Empty(path.to_path_buf()));
         }
@@ -224,6 +223,13 @@ impl Recording {
         process.end.as_ref().map_or(self.known_until_ns, |end| end.at_ns)
     }
 
+    /// Returns the end of the time that the figures of `process` are about. None if the recorder was killed before it had read
+    /// any.
+    pub fn figures_end(&self, process: &ProcessRecord) -> Option<u64> {
+        let read = || process.threads.values().map(|thread| thread.totals_at_ns).max().filter(|at_ns| *at_ns > 0);
+        process.end.as_ref().map_or_else(read, |end| Some(end.at_ns))
+    }
+
     /// Returns the figures of a thread of `process`.
     pub fn figures(&self, process: &ProcessRecord, thread: &ThreadRecord) -> ThreadFigures {
         // If the recorder was killed, what went on at the time of the figures may have ended just after it.
@@ -256,7 +262,7 @@ impl ThreadRecord {
 }
 
 impl ProcessRecord {
-    /// Returns the time for which the process was metered, in seconds, if it was; `end_ns` is the end of what is known.
+    /// Returns the time for which the process was metered, in seconds, if it was; its figures end at `end_ns`.
     pub fn metered_s(&self, end_ns: u64) -> Option<f64> {
         let began = self.end.as_ref().map_or_else(|| self.first_event_ns(), |end| end.started_ns)?;
         Some(end_ns.saturating_sub(began) as f64 / 1e9).filter(|seconds| *seconds > 0.0)

@@ -10,8 +10,13 @@ use std::collections::BTreeMap;
 /// The maximum number of stalls of a process in the result.
 const MOST_STALLS: usize = 10_000;
 
-/// The reason for what the recorder writes at its end only.
+/// The reason for what the recorder writes at its end only, if the file is not damaged.
 const KILLED: &str = "the recorder was killed, or the disk was full, before it could write the end";
+
+/// Returns the reason why what the recorder writes at the end of a process, or at its own end, is not known.
+fn cut_off(recording: &Recording) -> String {
+    recording.rest.damaged_at.map_or(KILLED, |_| "the file is damaged before it").into()
+}
 
 /// Returns the result of a recording that has ended, or whose recorder was killed.
 pub fn result(recording: &Recording) -> RecordResult {
@@ -28,19 +33,27 @@ pub fn result(recording: &Recording) -> RecordResult {
         exit_code: end.and_then(|end| end.code),
         signal: end.and_then(|end| end.signal),
         processes: recording.processes.values().map(|process| process_of(recording, process)).collect(),
-        missing: recording.host.is_none().then(|| ("host".into(), KILLED.into())).into_iter().collect(),
+        missing: [
+            recording.host.is_none().then(|| ("host".into(), cut_off(recording))),
+            recording.rest.damage().map(|damage| ("events".into(), format!("the file is {damage}"))),
+        ]
+        .into_iter()
+        .flatten()
+        .collect(),
     }
 }
 
 fn process_of(recording: &Recording, process: &ProcessRecord) -> RecordedProcess {
-    let mut threads: Vec<RecordedThread> =
-        process.threads.values().map(|thread| thread_of(recording, process, thread)).collect();
+    let figures_end = recording.figures_end(process);
+    // Without figures, the threads would seem to have used no GIL.
+    let known = figures_end.iter().flat_map(|_| process.threads.values());
+    let mut threads: Vec<RecordedThread> = known.map(|thread| thread_of(recording, process, thread)).collect();
     let used = |thread: &RecordedThread| thread.held_s + thread.waited_s;
     threads.sort_by(|one, other| used(other).total_cmp(&used(one)));
-    let metered_s = process.metered_s(recording.end_of(process));
+    let metered_s = figures_end.and_then(|end_ns| process.metered_s(end_ns));
     let is_complete = process.end.as_ref().is_none_or(|end| end.reason.is_none() && end.unlisted == 0);
     let held: f64 = threads.iter().filter(|thread| thread.gil == 0).map(|thread| thread.held_s).sum();
-    let mut missing = missing(process, metered_s.is_some());
+    let mut missing = missing(recording, process, metered_s.is_some());
     let (stalls, more_stalls) = stalls(recording, process, &mut missing);
     RecordedProcess {
         pid: process.process.pid,
@@ -133,9 +146,20 @@ fn ending(process: &ProcessRecord) -> Name {
     .into()
 }
 
-fn missing(process: &ProcessRecord, is_metered: bool) -> BTreeMap<Name, String> {
+fn missing(recording: &Recording, process: &ProcessRecord, is_metered: bool) -> BTreeMap<Name, String> {
     let mut missing = BTreeMap::new();
-    let Some(end) = &process.end else { return missing };
+    let Some(end) = &process.end else {
+        if recording.figures_end(process).is_none() {
+            missing.insert("threads".into(), cut_off(recording));
+        }
+        if !is_metered {
+            missing.insert("held_share".into(), cut_off(recording));
+        }
+        if process.threads.values().any(|thread| thread.totals.cpu_ns.is_none()) {
+            missing.insert("cpu_s".into(), cut_off(recording));
+        }
+        return missing;
+    };
     if !is_metered {
         let reason =
             end.reason.clone().unwrap_or_else(|| "it ended before it released its GIL for the first time".into());
@@ -155,4 +179,62 @@ fn missing(process: &ProcessRecord, is_metered: bool) -> BTreeMap<Name, String> 
         missing.insert("cpu_s".into(), why.into());
     }
     missing
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Block, Event, Kind, Process, Thread, Totals};
+    use super::*;
+
+    const MS: u64 = 1_000_000;
+
+    /// Returns a recording without its end: one thread, which acquires the GIL at 100 ms and holds it at 1100 ms, and events
+    /// of another process up to 1900 ms.
+    fn killed(has_figures: bool) -> Recording {
+        let mut recording = Recording::new(true);
+        let mut apply = |block: Block| recording.apply(block);
+        for number in 0..2 {
+            let (executable, python) = ("python3".into(), "3.13.0".into());
+            apply(Block::Process(Process { number, pid: number + 1, parent: 0, executable, python }));
+            let (tid, name) = (number + 1, "work".into());
+            apply(Block::Thread(Thread { process: number, row: 1, tid, gil: 0, name, runs: None, ended_ns: None }));
+        }
+        let events =
+            |times: &[(Kind, u64)]| times.iter().map(|(kind, at)| Event { kind: *kind, at: at * MS }).collect();
+        let own = events(&[(Kind::Acquired, 100), (Kind::Released, 600), (Kind::Acquired, 1100)]);
+        apply(Block::Events { process: 0, row: 1, events: own });
+        if has_figures {
+            let totals =
+                Totals { held_ns: 500 * MS, holds_since_ns: Some(1100 * MS), acquisitions: 2, ..Totals::default() };
+            apply(Block::Totals { process: 0, row: 1, totals });
+        }
+        apply(Block::Events { process: 1, row: 1, events: events(&[(Kind::Acquired, 1900)]) });
+        recording
+    }
+
+    #[test]
+    fn a_process_whose_recorder_was_killed_is_metered_up_to_its_last_figures() {
+        let result = result(&killed(true));
+        let process = &result.processes[0];
+        assert_eq!((process.metered_s, process.held_share, process.threads[0].held_s), (Some(1.0), Some(0.5), 0.5));
+        assert_eq!(process.missing.keys().collect::<Vec<_>>(), ["cpu_s"]);
+    }
+
+    #[test]
+    fn without_figures_there_are_reasons_and_no_zeros() {
+        let mut recording = killed(false);
+        let reasons = |recording: &Recording| {
+            let result = result(recording);
+            let process = &result.processes[0];
+            assert_eq!((process.metered_s, process.held_share, process.threads.len()), (None, None, 0));
+            ["threads", "held_share", "cpu_s"].map(|key| process.missing[key].clone())
+        };
+        assert!(reasons(&recording).iter().all(|reason| reason.contains("the recorder was killed")));
+        recording.rest = crate::trace::Rest { bytes: 7, damaged_at: Some(9000) };
+        assert!(reasons(&recording).iter().all(|reason| reason.contains("the file is damaged")));
+        assert_eq!(
+            result(&recording).missing["events"],
+            "the file is damaged at byte 9000: 7 bytes after it are not shown"
+        );
+    }
 }

@@ -119,7 +119,7 @@ fn blamed(sandbox: &Sandbox, python: &str, script: &Path) -> Result<(usize, usiz
     assert!(stderr(&output).contains("worst, at ") && stderr(&output).lines().count() <= 25, "{output:?}");
     // The file has the same stalls.
     let read = Recording::read(&file).unwrap();
-    assert_eq!((read.unread_bytes, read.stalls.found().len()), (0, stalls.len()));
+    assert_eq!((read.rest.bytes, read.stalls.found().len()), (0, stalls.len()));
     Ok((long.len(), right, native))
 }
 

@@ -207,7 +207,7 @@ fn differences(sandbox: &Sandbox, python: &str, script: &Path, library: &Path) -
 
 /// Checks that the events in the file add up to the figures.
 fn assert_lanes_agree(file: &Recording, result: &Value) {
-    assert_eq!((file.unread_bytes, file.end.is_some()), (0, true));
+    assert_eq!((file.rest.bytes, file.end.is_some()), (0, true));
     for process in file.processes.values() {
         for thread in process.threads.values() {
             if thread.events.iter().any(|event| event.kind == Kind::Lost) {

@@ -193,7 +193,7 @@ fn write(path: &Path, old: Part, plan: &Plan, is_cancelled: &AtomicBool) -> io::
         return Err(io::ErrorKind::Interrupted.into());
     }
     // Whatever can't be read must not be lost.
-    if blocks.rest()? > 0 {
+    if blocks.rest()?.bytes > 0 {
         return Err(io::Error::other("a part of it can't be read"));
     }
     new.sync()?;
