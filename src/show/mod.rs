@@ -58,11 +58,18 @@ pub fn visible(text: &str) -> String {
             '\n' => shown.push('\n'),
             '\t' => shown.push(' '),
             '\0'..='\x1f' | '\x7f' => shown.push_str(&format!("\\x{:02x}", u32::from(letter))),
+            // XML may have neither of these two.
+            '\u{fffe}' | '\u{ffff}' => shown.push_str(&format!("\\u{:04x}", u32::from(letter))),
             _ if letter.is_control() || is_bidi(letter) => shown.push_str(&format!("\\u{:04x}", u32::from(letter))),
             _ => shown.push(letter),
         }
     }
     shown
+}
+
+/// Returns text from outside as one line, with its control characters shown and not obeyed.
+pub fn one_line(text: &str) -> String {
+    visible(text).replace('\n', " ")
 }
 
 /// Wraps a paragraph.
@@ -112,6 +119,7 @@ mod tests {
             ("a\rb\x08\x7f\0", "a\\x0db\\x08\\x7f\\x00"),
             ("\u{9b}31m", "\\u009b31m"),
             ("\u{202e}txt.exe", "\\u202etxt.exe"),
+            ("\u{ffff}", "\\uffff"),
         ] {
             assert_eq!(visible(text), shown);
         }

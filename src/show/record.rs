@@ -1,7 +1,7 @@
 //! The result of a recording: a row for each thread, in at most 25 lines.
 
 use super::stalls::stalls;
-use super::{BOLD, table, visible, wrapped};
+use super::{BOLD, one_line, table, wrapped};
 use crate::results::{RecordResult, RecordedProcess, RecordedThread};
 use crate::units::duration;
 use std::fmt::Write;
@@ -26,7 +26,7 @@ pub fn record(result: &RecordResult, path: Option<&Path>) -> String {
         metered.iter().flat_map(|process| process.threads.iter().map(move |thread| (*process, thread))).collect();
     let used = |thread: &RecordedThread| thread.held_s + thread.waited_s;
     rows.sort_by(|(_, one), (_, other)| used(other).total_cmp(&used(one)));
-    let place = path.map_or_else(String::new, |path| format!(" {}", visible(&path.display().to_string())));
+    let place = path.map_or_else(String::new, |path| format!(" {}", one_line(&path.display().to_string())));
     let hz = metered.iter().find_map(|process| process.samples.as_ref()).map(|samples| samples.hz);
     let how = hz.map_or_else(|| "recorded".into(), |hz| format!("sampled {hz} times a second"));
     let line = format!(
@@ -64,7 +64,7 @@ pub fn record(result: &RecordResult, path: Option<&Path>) -> String {
     });
     let reasons: Vec<String> = reasons.collect();
     for reason in reasons.iter().take(REASONS) {
-        writeln!(text, "{}", wrapped(&visible(reason))).unwrap();
+        writeln!(text, "{}", wrapped(&one_line(reason))).unwrap();
     }
     if let Some(more) = reasons.len().checked_sub(REASONS).filter(|more| *more > 0) {
         writeln!(text, "and {more} more; the JSON (--json) has all").unwrap();
@@ -91,7 +91,7 @@ fn row(process: &RecordedProcess, thread: &RecordedThread) -> [String; 7] {
     };
     [
         process.pid.to_string(),
-        visible(&format!("{} {}{gil}", thread.tid, thread.title())),
+        one_line(&format!("{} {}{gil}", thread.tid, thread.title())),
         share(thread.held_s),
         share(thread.waited_s),
         first,

@@ -1,6 +1,6 @@
 //! The stalls of a recording: the worst one, the calls that cost other threads most, and what they mean. At most eight lines.
 
-use super::{BOLD, visible};
+use super::{BOLD, one_line};
 use crate::results::{RecordResult, RecordedStall};
 use crate::units::duration;
 use std::collections::BTreeMap;
@@ -12,6 +12,9 @@ const WIDTH: usize = 80;
 const CALLS: usize = 3;
 /// The text for a stall of which no stack was read.
 pub(super) const NO_STACK: &str = "(no stack was read)";
+
+/// The folders of Python's library and of installed packages: Fedora, RHEL and openSUSE have the library in lib64.
+const LIBRARIES: [&str; 4] = ["/lib/python", "/lib64/python", "/site-packages/", "/dist-packages/"];
 
 /// The stalls with the same innermost frame.
 #[derive(Default)]
@@ -123,7 +126,7 @@ pub(super) fn caller(stall: &RecordedStall) -> Option<&str> {
 
 /// Returns true if the frame belongs to Python's own library or to an installed package.
 pub(super) fn is_library(frame: &str) -> bool {
-    frame.contains("/lib/python") || frame.starts_with('<')
+    frame.starts_with('<') || LIBRARIES.iter().any(|folder| frame.contains(folder))
 }
 
 /// Returns the frame without the folder of its file.
@@ -132,7 +135,7 @@ pub(super) fn short(frame: &str) -> &str {
 }
 
 fn line(text: &mut String, line: &str) {
-    let shown = visible(line).replace('\n', " ");
+    let shown = one_line(line);
     let end = shown.char_indices().nth(WIDTH).map_or(shown.len(), |(end, _)| end);
     let line = &shown[..end];
     match line.strip_prefix("worst") {
@@ -164,6 +167,10 @@ mod tests {
         let stack = ["/usr/lib/python3.11/json/encoder.py:258 iterencode", "/home/me/app.py:41 dump"];
         assert_eq!(called(&stall(0.1, &stack, None)), "encoder.py:258 iterencode, called from app.py:41 dump");
         assert_eq!(called(&stall(0.1, &stack[1..], None)), "app.py:41 dump");
+        for library in ["/usr/lib64/python3.13", "/opt/app/site-packages", "/usr/lib/python3/dist-packages"] {
+            let stack = [&format!("{library}/json/encoder.py:258 iterencode"), stack[1]];
+            assert_eq!(called(&stall(0.1, &stack, None)), "encoder.py:258 iterencode, called from app.py:41 dump");
+        }
         assert_eq!(called(&stall(0.1, &[], None)), NO_STACK);
     }
 

@@ -1,5 +1,6 @@
 //! The lanes of a picture as data for the page's script (lanes.js reads it).
 
+use crate::show::one_line;
 use crate::trace::{LanePicture, Picture, Recording, Released, State, Stretch, Times, put_leb128};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -48,8 +49,8 @@ struct LaneData {
 struct StallData {
     at: f64,
     end: f64,
-    /// Indices of lanes.
-    holder: usize,
+    /// Indices of lanes. The holder has none if other threads used the GIL more.
+    holder: Option<usize>,
     waiters: Vec<usize>,
 }
 
@@ -72,10 +73,11 @@ pub(super) fn data(picture: &Picture, recording: &Recording) -> String {
     let stall = |index: &usize| {
         let stall = &recording.stalls.found()[*index];
         let lane = |row: &u64| places.get(&(stall.process, *row)).copied();
-        Some(StallData {
+        // As in the table, in which a stall has the same index.
+        recording.processes.contains_key(&stall.process).then(|| StallData {
             at: since(stall.at_ns),
             end: since(stall.end_ns),
-            holder: lane(&stall.holder)?,
+            holder: lane(&stall.holder),
             waiters: stall.waiters.iter().filter_map(lane).collect(),
         })
     };
@@ -110,7 +112,7 @@ fn lane_data(lane: &LanePicture, picture: &Picture, recording: &Recording, bytes
         }
         (offset, lane.released.len())
     });
-    let (pid, tid, gil, name) = (process.process.pid, thread.tid, thread.gil, thread.title().to_owned());
+    let (pid, tid, gil, name) = (process.process.pid, thread.tid, thread.gil, one_line(thread.title()));
     Some(LaneData { pid, tid, gil, name, overview, fine, exact, released })
 }
 

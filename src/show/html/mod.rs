@@ -13,6 +13,7 @@ mod svg;
 pub use recorded::Recorded;
 
 use crate::results::{CheckResult, RunResult};
+use crate::show::visible;
 use askama::Template;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -60,6 +61,8 @@ pub fn page(title: &str, results: &Results<'_>) -> String {
     let mut sections: Vec<String> = results.recorded.iter().map(RecordSection::html).collect();
     sections.extend((!results.checks.is_empty()).then(|| CheckSection::html(&results.checks)));
     sections.extend((!results.runs.is_empty()).then(|| RunSection::html(&results.runs)));
+    // Names and messages from outside may have control characters.
+    let sections = sections.iter().map(|section| visible(section)).collect();
     let page = Page {
         title,
         busy: env!("CARGO_PKG_VERSION"),

@@ -268,8 +268,13 @@ fn call_rows(result: &RecordResult) -> Vec<CallRow> {
 fn stall_rows(recorded: &Recorded<'_>) -> (Vec<StallRow>, String) {
     let result = recorded.result;
     let name = |process: &RecordedProcess, tid: u32| {
-        let thread = process.threads.iter().find(|thread| thread.tid == tid);
-        thread.map_or_else(|| tid.to_string(), |thread| format!("{} {tid}", thread.title()))
+        let listed = process.threads.iter().find(|thread| thread.tid == tid).map(RecordedThread::title);
+        // A thread without figures is known by its events only.
+        let of_process = |one: &&ProcessRecord| one.process.pid == process.pid;
+        let processes = recorded.recording.iter().flat_map(|recording| recording.processes.values()).filter(of_process);
+        let mut threads = processes.flat_map(|one| one.threads.values()).map(|one| &one.thread);
+        let title = listed.or_else(|| threads.find(|thread| thread.tid == tid).map(|thread| thread.title()));
+        title.map_or_else(|| tid.to_string(), |title| format!("{title} {tid}"))
     };
     let row = |process: &RecordedProcess, stall: &RecordedStall| StallRow {
         at: format!("{:.4} s", stall.at_s),

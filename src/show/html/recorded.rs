@@ -1,6 +1,7 @@
 //! A recording, as the page and its picture need it.
 
 use crate::results::{RecordResult, RecordedStall};
+use crate::show::one_line;
 use crate::show::stalls::sums;
 use crate::trace::{Picture, Recording};
 use crate::units::duration;
@@ -19,7 +20,8 @@ impl Recorded<'_> {
     /// Returns the name of a thread: its native name and its ids.
     pub(super) fn label(&self, process: u32, row: u64) -> String {
         let thread = || Some(&self.recording?.processes.get(&process)?.threads.get(&row)?.thread);
-        thread().map_or_else(String::new, |thread| format!("{} {}", thread.title(), thread.tid))
+        let name = thread().map_or_else(String::new, |thread| format!("{} {}", thread.title(), thread.tid));
+        one_line(&name)
     }
 
     /// Returns what was recorded, in a sentence.

@@ -42,7 +42,8 @@ class Timeline {
   filter() {
     const words = this.search.value.toLowerCase().trim();
     const stall = this.chosen === null ? null : this.stalls[this.chosen];
-    const first = stall ? [stall.holder, ...stall.waiters].map((index) => this.all[index]) : [];
+    // Threads without a lane have no index.
+    const first = stall ? [stall.holder, ...stall.waiters].filter((i) => i !== null).map((i) => this.all[i]) : [];
     this.lanes = [...first, ...this.all.filter((lane) => !first.includes(lane) && (!words || lane.text.includes(words)))];
     this.section.querySelector(".found").textContent = this.lanes.length ? "" : "no thread has this name or id";
     this.top = 0;
@@ -167,7 +168,7 @@ class Timeline {
     const stall = this.chosen === null ? null : this.stalls[this.chosen];
     const most = Math.floor((label - 8) / 7);
     for (const [lane, y] of this.visible()) {
-      const role = !stall ? "" : this.all[stall.holder] === lane ? "\u25cf " : stall.waiters.some((i) => this.all[i] === lane) ? "\u25cb " : "";
+      const role = !stall ? "" : stall.holder !== null && this.all[stall.holder] === lane ? "\u25cf " : stall.waiters.some((i) => this.all[i] === lane) ? "\u25cb " : "";
       const text = role + lane.label;
       context.fillStyle = this.colour("text");
       context.fillText(text.length > most ? `${text.slice(0, most - 1)}\u2026` : text, 4, y + LANE / 2);

@@ -1,8 +1,8 @@
 //! The help of the screen.
 
-use super::one_line;
 use super::state::{Meter, State};
 use super::view::View;
+use crate::show::one_line;
 use crate::units::duration;
 use ratatui::style::Style;
 use ratatui::text::Line;

@@ -1,8 +1,9 @@
 //! The state as lines of text, for a file or a pipe.
 
+use super::call;
 use super::state::{Meter, State, Thread};
 use super::table::{name, share, stall};
-use super::{call, one_line};
+use crate::show::one_line;
 use std::fmt::Write;
 
 /// The number of threads.

@@ -10,17 +10,13 @@ mod state;
 mod table;
 mod view;
 
+use super::one_line;
 use super::stalls::{is_library, short};
 pub use lines::lines;
 pub use order::Order;
 pub use screen::{Shown, draw};
 pub use state::{Core, Meter, Process, Stall, State, Thread, Wait};
 pub use view::{Question, Sort, View};
-
-/// Returns text from outside as one line, with its control characters shown and not obeyed.
-fn one_line(text: &str) -> String {
-    super::visible(text).replace('\n', " ")
-}
 
 /// Returns the call in which a thread with `stack` is: the innermost frame outside of the library, which a narrow screen must
 /// not cut off, and the innermost one. None without a stack.

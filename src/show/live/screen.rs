@@ -1,11 +1,12 @@
 //! The screen.
 
+use super::call;
 use super::cores::cores;
 use super::help::help;
 use super::state::{Meter, Process, Stall, State};
 use super::table::table;
 use super::view::{Question, View};
-use super::{call, one_line};
+use crate::show::one_line;
 use crate::show::stalls::NO_STACK;
 use crate::units::duration;
 use ratatui::Frame;

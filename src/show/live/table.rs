@@ -1,8 +1,9 @@
 //! The table of the threads.
 
+use super::call;
 use super::state::{Meter, State, Thread};
 use super::view::Sort;
-use super::{call, one_line};
+use crate::show::one_line;
 use crate::units::duration;
 use ratatui::layout::Constraint;
 use ratatui::style::{Color, Style};
