@@ -198,7 +198,15 @@ fn chosen(names: &[String]) -> Result<Vec<&'static Experiment>, RunError> {
         let all = experiments::ALL.iter().map(|experiment| experiment.name).collect::<Vec<_>>().join(", ");
         RunError::NoExperiment(name.clone(), all)
     };
-    names.iter().map(|name| experiments::find(name).ok_or_else(|| unknown(name))).collect()
+    let mut chosen: Vec<&'static Experiment> = Vec::new();
+    for name in names {
+        let experiment = experiments::find(name).ok_or_else(|| unknown(name))?;
+        // As interpreters, each once.
+        if chosen.iter().all(|known| known.name != experiment.name) {
+            chosen.push(experiment);
+        }
+    }
+    Ok(chosen)
 }
 
 /// The file in which the results of this run are kept.
@@ -224,4 +232,20 @@ fn write_page(document: &Document, kept: &Path) -> Result<PathBuf, NewFileError>
     let page = NewFile::open(&kept.with_extension("html"))?;
     let results = Results { runs: document.results.iter().collect(), ..Results::default() };
     page.replace(show::html::page("busy run", &results).as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_that_is_given_twice_is_run_once_in_the_order_of_the_names() {
+        let names = |names: &[&str]| {
+            let chosen = chosen(&names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>());
+            chosen.map(|chosen| chosen.iter().map(|experiment| experiment.name).collect::<Vec<_>>())
+        };
+        assert_eq!(names(&["late-worker", "csp", "late-worker"]).unwrap(), ["late-worker", "csp"]);
+        assert_eq!(names(&[]).unwrap().len(), experiments::ALL.len());
+        assert!(names(&["csp", "no-such"]).is_err());
+    }
 }

@@ -134,13 +134,13 @@ fn own_and_children() -> io::Result<Duration> {
 /// # Errors
 /// Something under /proc can't be read.
 pub fn settle(patience: Duration) -> io::Result<f64> {
-    let deadline = Instant::now() + patience;
+    let start = Instant::now();
     loop {
         let window = Duration::from_millis(300);
         let before = cores()?;
         thread::sleep(window);
         let percent = busy_percent(&before, &cores()?, window);
-        if percent < TOO_LOADED_PERCENT || Instant::now() >= deadline || interrupt::requested() {
+        if percent < TOO_LOADED_PERCENT || start.elapsed() >= patience || interrupt::requested() {
             return Ok(percent);
         }
     }

@@ -46,7 +46,7 @@ pub struct RecordedProcess {
     /// The interpreter.
     pub interpreter: RecordedInterpreter,
     /// How it ended: exited; abrupt (by a signal or by os._exit, as the workers of multiprocessing do); executed (another
-    /// program); running (at the end of the recording).
+    /// program); running (at the end of the recording); unknown (only if it was sampled).
     pub ended: Name,
     /// The time for which it was metered: from the start of its Python to its end.
     #[serde(skip_serializing_if = "Option::is_none")]

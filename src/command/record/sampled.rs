@@ -15,6 +15,8 @@ use std::time::{Duration, Instant};
 /// The samples per second, and the readings of the states of the threads.
 const HZ: u32 = 1000;
 const STATES_HZ: u32 = 100;
+/// The end of a process of which no sample shows how it was.
+const UNKNOWN: &str = "unknown";
 /// The time between two looks whether the sampling is to end.
 const STEP: Duration = Duration::from_millis(20);
 
@@ -76,15 +78,19 @@ fn process(pid: u32, parent: u32, interpreter: RecordedInterpreter, window: &Win
         let reason = format!("{} interpreters with a GIL of their own are not sampled", window.other_gils.len());
         missing.insert("other_gils".into(), reason);
     }
-    let has_ended = window.ended.as_ref().is_some_and(|why| is_end(pid, why));
-    if let Some(why) = window.ended.as_ref().filter(|_| !has_ended) {
+    let ended = window.ended.as_ref().and_then(|why| end(pid, why));
+    if ended == Some(UNKNOWN) {
+        let reason = "samples show how a process ends only if one finds its Python finalised";
+        missing.insert("ended".into(), reason.into());
+    }
+    if let Some(why) = window.ended.as_ref().filter(|_| ended.is_none()) {
         missing.insert("samples".into(), format!("the sampling stopped before the end: {why}"));
     }
     RecordedProcess {
         pid,
         parent,
         interpreter,
-        ended: if has_ended { "exited".into() } else { "running".into() },
+        ended: ended.unwrap_or("running").into(),
         metered_s: held_share.map(|_| seconds(window.seen_ns())),
         held_share,
         stalls: None,
@@ -102,15 +108,21 @@ fn process(pid: u32, parent: u32, interpreter: RecordedInterpreter, window: &Win
     }
 }
 
-/// Returns true if sampling has stopped since the process has ended. Python finalises itself some time before.
-fn is_end(pid: u32, why: &RemoteError) -> bool {
+/// Returns how the process has ended, if that is why the sampling has stopped. Python finalises itself some time before a
+/// process exits, but mostly for less than the time between two samples. So an end without it may be an exit, a signal or
+/// os._exit.
+fn end(pid: u32, why: &RemoteError) -> Option<&'static str> {
     const PATIENCE: Duration = Duration::from_secs(1);
     let start = Instant::now();
     let lives = || fs::metadata(format!("/proc/{pid}/exe")).is_ok();
     while matches!(why, RemoteError::NotInitialised { .. }) && lives() && start.elapsed() < PATIENCE {
         sleep(STEP);
     }
-    matches!(why, RemoteError::Ended { .. }) || matches!(why, RemoteError::NotInitialised { .. }) && !lives()
+    match why {
+        RemoteError::Ended { .. } => Some(UNKNOWN),
+        RemoteError::NotInitialised { .. } if !lives() => Some("exited"),
+        _ => None,
+    }
 }
 
 fn thread(tid: u32, sums: &ThreadWindow) -> RecordedThread {

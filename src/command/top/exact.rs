@@ -72,7 +72,7 @@ impl Exact {
         let (start_ns, subject) = (first.monotonic_ns, first.command.join(" "));
         let [least, most] = LOOKS;
         let idle = (threshold / 2).clamp(least, most);
-        let intervals = Intervals { collect: COLLECT, idle, waited_for: (threshold * 2 / 5).clamp(least, most) };
+        let intervals = Intervals { collect: COLLECT, idle, waited_for: (threshold / 5 * 2).clamp(least, most) };
         let start = if has_screen { Foreground::start_apart } else { Foreground::start };
         Ok(Self {
             program: Program::start(&mut command, start, first, None, Sampled::default(), intervals)?,
@@ -154,7 +154,7 @@ impl Exact {
 
     /// Returns the holds that go on and are stalls already.
     fn current_stalls(&mut self, now_ns: u64, going_on: &[GoingOn]) -> Vec<Stall> {
-        let threshold_ns = self.threshold.as_nanos() as u64;
+        let threshold_ns = u64::try_from(self.threshold.as_nanos()).unwrap_or(u64::MAX);
         let recording = self.program.recorder().recording();
         let stall = |hold: &GoingOn| {
             let process = recording.processes.get(&hold.process)?;
