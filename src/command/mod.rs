@@ -6,6 +6,7 @@ mod hosts;
 mod list;
 mod load;
 mod output;
+mod outputs;
 mod pythons;
 mod record;
 mod recording;

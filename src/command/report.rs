@@ -1,6 +1,8 @@
 //! `busy report`: one page, or one picture, of recordings, checks and runs.
 
 use super::arguments::ReportArguments;
+use super::output::note;
+use super::outputs::{Outputs, PathError};
 use crate::results::{AnyResult, NewFile, NewFileError, ReadError, RecordResult, read_results};
 use crate::show::html::{self, Recorded, Results};
 use crate::trace::{self, FileError, Recording};
@@ -18,6 +20,9 @@ pub enum ReportError {
     /// A file of results can't be read.
     #[error(transparent)]
     Results(#[from] ReadError),
+    /// A file would be overwritten that is read or written as well, or stdout is named.
+    #[error(transparent)]
+    Path(#[from] PathError),
     /// The page can't be written.
     #[error(transparent)]
     Page(#[from] NewFileError),
@@ -26,6 +31,9 @@ pub enum ReportError {
         "the recording {0} has nothing from {1:.3} s to {2:.3} s: expected a part of its {3:.3} s with --from and --to"
     )]
     NoPart(PathBuf, f64, f64, f64),
+    /// Results have no part.
+    #[error("--from and --to choose a part of a recording: expected a recording (FILE.busy) among the files")]
+    NoRecording,
     /// There is no picture without a recording.
     #[error("no picture can be drawn: expected a recording (FILE.busy) with threads among the files")]
     NoPicture,
@@ -42,10 +50,18 @@ enum Source {
 /// # Errors
 /// See [`ReportError`].
 pub fn report(arguments: &ReportArguments) -> Result<ExitCode, ReportError> {
+    let mut outputs = Outputs::of(arguments.files.iter().map(PathBuf::as_path));
+    for (option, path) in [("-o", &arguments.output), ("--svg", &arguments.svg)] {
+        path.as_deref().map_or(Ok(()), |path| outputs.add(option, path))?;
+    }
     let page = arguments.output.as_deref().map(NewFile::open).transpose()?;
     let svg = arguments.svg.as_deref().map(NewFile::open).transpose()?;
     let sources = arguments.files.iter().map(|path| Ok((path.as_path(), source(path)?)));
     let sources = sources.collect::<Result<Vec<_>, ReportError>>()?;
+    let has_recording = sources.iter().any(|(_, source)| matches!(source, Source::Recording(_)));
+    if !has_recording && (arguments.from.is_some() || arguments.to.is_some()) {
+        return Err(ReportError::NoRecording);
+    }
     let nanoseconds = |seconds: std::time::Duration| u64::try_from(seconds.as_nanos()).unwrap_or(u64::MAX);
     let part = (arguments.from.map_or(0, nanoseconds), arguments.to.map_or(u64::MAX, nanoseconds));
     let mut all = Results::default();
@@ -74,7 +90,7 @@ pub fn report(arguments: &ReportArguments) -> Result<ExitCode, ReportError> {
 /// # Errors
 /// See [`ReportError`].
 pub fn recording_page(path: &Path, title: &str) -> Result<String, ReportError> {
-    let recording = Recording::read(path)?;
+    let recording = recording(path)?;
     let result = trace::result(&recording);
     let recorded = vec![pictured(path, &recording, &result, (0, u64::MAX))?];
     Ok(html::page(title, &Results { recorded, ..Results::default() }))
@@ -99,11 +115,20 @@ fn pictured<'a>(
 
 fn source(path: &Path) -> Result<Source, ReportError> {
     if is_recording(path).map_err(|error| FileError::Unreadable(path.to_path_buf(), error))? {
-        let recording = Recording::read(path)?;
+        let recording = recording(path)?;
         let result = trace::result(&recording);
         return Ok(Source::Recording(Box::new((recording, result))));
     }
     Ok(Source::Results(read_results(path)?))
+}
+
+/// Reads a recording, and reports it if the file is damaged.
+fn recording(path: &Path) -> Result<Recording, FileError> {
+    let recording = Recording::read(path)?;
+    if let Some(damage) = recording.rest.damage() {
+        note(&format!("busy: {} is {damage}", path.display()));
+    }
+    Ok(recording)
 }
 
 /// Returns true if the file begins as a recording does, of this or another version of the format.

@@ -23,7 +23,7 @@ pub use document::{Document, SCHEMA, now};
 pub use host::{Host, TOO_LOADED_PERCENT, Topology, Worker};
 pub use interpreter::{Interpreter, path_text};
 pub use labels::Labels;
-pub use new_file::{NewFile, NewFileError};
+pub use new_file::{NewFile, NewFileError, destination};
 pub use record::{
     MoreStalls, RecordResult, RecordedInterpreter, RecordedProcess, RecordedSamples, RecordedStall, RecordedStates,
     RecordedThread,

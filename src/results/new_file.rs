@@ -6,6 +6,7 @@ use rustix::io::Errno;
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, BufWriter, Write};
 use std::os::fd::AsRawFd;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -40,13 +41,13 @@ impl NewFile {
     /// Opens the file, so that a missing permission is known before anything is measured. Symbolic links are followed.
     ///
     /// # Errors
-    /// The folder does not exist or is not writable, or `path` is itself a folder.
+    /// The folder does not exist or is not writable, or `path` is itself a folder, or names no file.
     pub fn open(path: &Path) -> Result<Self, NewFileError> {
         Self::try_open(path).map_err(|error| NewFileError { path: path.to_path_buf(), error })
     }
 
     fn try_open(path: &Path) -> io::Result<Self> {
-        let path = path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
+        let path = destination(path)?;
         let earlier = fs::metadata(&path).ok();
         match &earlier {
             Some(earlier) if earlier.is_dir() => return Err(io::ErrorKind::IsADirectory.into()),
@@ -157,6 +158,31 @@ fn temporary_name(path: &Path) -> PathBuf {
     folder_of(path).join(format!(".busy-{}-{stamp}", std::process::id()))
 }
 
+/// Returns the path that is written to if `path` is: symbolic links are followed, also one whose target does not exist yet.
+///
+/// # Errors
+/// `path` names no file, or a folder of it can't be searched.
+pub fn destination(path: &Path) -> io::Result<PathBuf> {
+    // A file that does not exist can't have a name that ends so; renaming would fail only after the work.
+    let names_folder = [&b"/"[..], b"/.", b"/.."].iter().any(|end| path.as_os_str().as_bytes().ends_with(end));
+    match path.canonicalize() {
+        // A pipe behind /dev/stdout has no path of its own.
+        Err(_) if path.exists() => return Ok(path.to_path_buf()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        found => return found,
+    }
+    let name = path.file_name().filter(|_| !names_folder).ok_or(io::ErrorKind::IsADirectory);
+    let name = name.map_err(|error| match path.as_os_str().is_empty() {
+        true => io::Error::new(io::ErrorKind::InvalidInput, "the name of the file is empty"),
+        false => error.into(),
+    })?;
+    match fs::read_link(path) {
+        // canonicalize reports a circle of links, so this ends.
+        Ok(target) => destination(&folder_of(path).join(target)),
+        Err(_) => Ok(folder_of(path).canonicalize()?.join(name)),
+    }
+}
+
 fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
@@ -212,6 +238,30 @@ mod tests {
     }
 
     #[test]
+    fn a_link_to_a_file_that_does_not_exist_yet_is_followed() {
+        let folder = tempfile::tempdir().unwrap();
+        let [path, near, far] = ["result.json", "near.json", "far.json"].map(|name| folder.path().join(name));
+        std::os::unix::fs::symlink("result.json", &near).unwrap();
+        std::os::unix::fs::symlink(&near, &far).unwrap();
+        NewFile::open(&far).unwrap().replace(b"first").unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "first");
+        assert!([&near, &far].iter().all(|link| fs::symlink_metadata(link).unwrap().is_symlink()));
+        // A circle of links has no target.
+        fs::remove_file(&near).unwrap();
+        std::os::unix::fs::symlink(&far, &near).unwrap();
+        assert!(NewFile::open(&far).is_err());
+    }
+
+    #[test]
+    fn a_pipe_without_a_path_of_its_own_is_written_to() {
+        let (mut reader, writer) = io::pipe().unwrap();
+        let path = PathBuf::from(format!("/proc/self/fd/{}", writer.as_raw_fd()));
+        NewFile::open(&path).unwrap().replace(b"through").unwrap();
+        drop(writer);
+        assert_eq!(io::read_to_string(&mut reader).unwrap(), "through");
+    }
+
+    #[test]
     fn a_path_that_is_not_a_regular_file_is_written_to_and_stays() {
         let folder = tempfile::tempdir().unwrap();
         let fifo = folder.path().join("fifo");
@@ -231,5 +281,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         assert!(NewFile::open(&folder.path().join("no/such/folder.json")).is_err());
         assert!(NewFile::open(folder.path()).is_err());
+        for end in ["new/", "new/.", "new/..", "new//"] {
+            assert!(NewFile::open(&folder.path().join(end)).is_err(), "{end}");
+        }
+        assert!(NewFile::open(Path::new("")).is_err_and(|error| error.to_string().contains("is empty")));
     }
 }

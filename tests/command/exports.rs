@@ -204,6 +204,7 @@ fn a_file_that_can_not_be_written_is_wrong_usage_before_the_program_starts() {
         (["-o", file, "--perfetto=/no/such/folder/r"], "can't write /no/such/folder/r"),
         (["-o", file, "--firefox=/"], "can't write /"),
         (["-o", file, "--chrome=-"], "--chrome expects the name of a file"),
+        (["-o", "-", "--rate=0"], "-o expects the name of a file"),
         (["-o", file, &format!("--chrome={file}")], "is named for two outputs"),
         (["-o", file, &format!("--json={file}")], "is named for two outputs"),
         (["-o", file, &format!("--perfetto={folder}/./r.busy")], "is named for two outputs"),
@@ -215,7 +216,9 @@ fn a_file_that_can_not_be_written_is_wrong_usage_before_the_program_starts() {
         assert_eq!(output.status.code(), Some(2), "{output:?}");
         assert!(stderr(&output).contains(expected), "{output:?}");
     }
-    assert!(!started.exists() && !Path::new(file).exists());
+    assert!(!started.exists() && !Path::new(file).exists() && !Path::new("-").exists());
+    let output = sandbox.run(&["record", "-o", file, "--perfetto=/dev/null", "--firefox=/dev/null", "--", "true"]);
+    assert_eq!(output.status.code(), Some(0), "a device may be named twice: {output:?}");
 }
 
 #[test]

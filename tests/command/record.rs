@@ -406,16 +406,35 @@ fn a_program_that_can_not_be_started_costs_no_earlier_recording() {
     let unexecutable = sandbox.path("unexecutable");
     fs::write(&unexecutable, "").unwrap();
     let options = ["record", "-o", earlier.to_str().unwrap(), "--"];
-    for program in ["no-such-program", "./no/such/program"] {
-        let output = sandbox.run(&[&options[..], &[program]].concat());
-        assert_eq!(output.status.code(), Some(127), "{output:?}");
-        assert_eq!(fs::read_to_string(&earlier).unwrap(), "earlier", "{program}");
+    let folder = sandbox.home.path().to_str().unwrap();
+    // Its interpreter does not exist, which only the kernel reports.
+    let uninterpreted = sandbox.executable("uninterpreted", "#!/no/such/interpreter\n");
+    let top = ["top", "-o", earlier.to_str().unwrap(), "--"];
+    for (program, code) in [
+        ("no-such-program", 127),
+        ("./no/such/program", 127),
+        ("", 127),
+        (unexecutable.to_str().unwrap(), 126),
+        ("unexecutable", 126),
+        (folder, 126),
+        (&uninterpreted, 127),
+    ] {
+        for options in [options, top] {
+            if options == top && program == uninterpreted {
+                continue;
+            }
+            let mut busy = sandbox.command(&[&options[..], &[program]].concat());
+            let output = busy.env("PATH", format!("{folder}:{}", std::env::var("PATH").unwrap())).output().unwrap();
+            assert_eq!(output.status.code(), Some(code), "{program}: {output:?}");
+            assert_eq!(fs::read_to_string(&earlier).unwrap(), "earlier", "{program}: {options:?}");
+        }
     }
-    // Whether a file can be executed is known only afterwards: the name stays.
-    let output = sandbox.run(&[&options[..], &[unexecutable.to_str().unwrap()]].concat());
-    assert_eq!((output.status.code(), earlier.exists()), (Some(126), true), "{output:?}");
+    // As execvp(3) does, a program in a later folder is found.
+    fs::write(sandbox.path("true"), "").unwrap();
+    let mut busy = sandbox.command(&["record", "-o", "other.busy", "--", "true"]);
+    busy.current_dir(folder).env("PATH", format!("{folder}:{}", std::env::var("PATH").unwrap()));
+    assert_eq!(busy.output().unwrap().status.code(), Some(0));
     // A part of the installation is missing.
-    fs::write(&earlier, "earlier").unwrap();
     let library = Path::new(BUSY).with_file_name("libbusy_record.so");
     fs::create_dir(sandbox.path("libraries")).unwrap();
     fs::copy(library, sandbox.path("libraries/libbusy_record.so")).unwrap();

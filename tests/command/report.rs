@@ -1,8 +1,9 @@
 //! `busy report`: the page of a recording, its data, and what it refuses.
 
 use crate::harness::{Sandbox, real_python, stderr};
-use busy_lab::trace::{Block, Event, HEAD, Kind, Process, Start, Thread};
+use busy_lab::trace::{Block, Event, HEAD, Kind, Process, Stall, Start, Thread};
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -114,6 +115,114 @@ fn what_is_no_result_is_refused_and_leaves_an_earlier_page_whole() {
     assert_eq!(output.status.code(), Some(2), "{output:?}");
     let output = sandbox.run(&["report", wrong.to_str().unwrap()]);
     assert_eq!(output.status.code(), Some(2), "{output:?}");
+}
+
+#[test]
+fn damage_is_reported_and_differs_from_a_killed_recorder() {
+    let sandbox = Sandbox::new();
+    let (file, page) = (recorded(&sandbox, &[]), sandbox.path("r.html"));
+    let whole = fs::read(&file).unwrap();
+    let report = |content: &[u8]| {
+        fs::write(&file, content).unwrap();
+        let output = sandbox.run(&["report", file.to_str().unwrap(), "-o", page.to_str().unwrap()]);
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        (stderr(&output), fs::read_to_string(&page).unwrap())
+    };
+    let mut damaged = whole.clone();
+    // Within the last block's checksum, so that all others are shown.
+    let last = whole.len() - 20;
+    damaged[last] ^= 1;
+    let (note, text) = report(&damaged);
+    let expected = format!("busy: {} is damaged at byte ", file.display());
+    assert!(note.starts_with(&expected) && note.ends_with(" bytes after it are not shown\n"), "{note}");
+    assert!(text.contains("events: the file is damaged at byte ") && !text.contains("NaN"), "{text}");
+    let (note, text) = report(&whole[..whole.len() - 3]);
+    assert!(note.is_empty() && !text.contains("damaged"), "{note}");
+    // Without figures, nothing is zero percent.
+    let (note, text) = report(&whole[..whole.len() / 4]);
+    assert!(note.is_empty() && !text.contains("NaN"), "{note}");
+}
+
+#[test]
+fn each_stall_has_its_mark_also_if_its_holder_has_no_lane() {
+    let sandbox = Sandbox::new();
+    let (file, page) = (sandbox.path("r.busy"), sandbox.path("r.html"));
+    let mut bytes = large(2100, 30);
+    let (name, ms) = ("rare".into(), 1_000_000);
+    let thread = Thread { process: 0, row: 5000, tid: 5000, gil: 0, name, runs: None, ended_ns: None };
+    let stall = |holder: u64, at: u64, lost: u64| {
+        Block::Stall(Stall {
+            process: 0,
+            holder,
+            at_ns: at * ms,
+            end_ns: (at + 20) * ms,
+            held_ns: 20 * ms,
+            lost_ns: lost * ms,
+            waiters: vec![2],
+            waiter_stacks: BTreeMap::new(),
+            stack: None,
+            cause: None,
+        })
+    };
+    for block in [Block::Thread(thread), stall(5000, 1, 30), stall(1, 40, 20)] {
+        block.append(&mut bytes);
+    }
+    fs::write(&file, bytes).unwrap();
+    let output = sandbox.run(&["report", file.to_str().unwrap(), "-o", page.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let text = fs::read_to_string(&page).unwrap();
+    let data = data(&text);
+    let stalls = data["stalls"].as_array().unwrap();
+    assert_eq!((data["lanes"].as_array().unwrap().len(), stalls.len()), (2000, text.matches("class=\"go\"").count()));
+    // The row of each has the button that shows it.
+    assert!(stalls[0]["holder"].is_null() && stalls[1]["holder"].is_u64(), "{stalls:?}");
+    assert!(text.find("rare 5000").unwrap() < text.find("worker-1 101</td>").unwrap());
+}
+
+#[test]
+fn control_characters_in_the_name_of_a_thread_are_shown() {
+    let sandbox = Sandbox::new();
+    // The kernel names a thread as the file that it executes.
+    let [python, file, page, svg] = ["a\u{1}b\nc<", "r.busy", "r.html", "r.svg"].map(|name| sandbox.path(name));
+    std::os::unix::fs::symlink(real_python(), &python).unwrap();
+    let [python, file_name, page_name, svg_name] = [&python, &file, &page, &svg].map(|path| path.to_str().unwrap());
+    let output = sandbox.run(&["record", "-o", file_name, "--", python, "-c", "sum(range(10**6))"]);
+    assert!(stderr(&output).contains("a\\x01b c<"), "{}", stderr(&output));
+    let output = sandbox.run(&["report", file_name, "-o", page_name, "--svg", svg_name]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    for (path, name) in [(&page, "a\\x01b c&#60;"), (&svg, "a\\x01b c&#60;")] {
+        let text = fs::read_to_string(path).unwrap();
+        assert!(text.contains(name) && !text.contains('\u{1}'), "{text}");
+    }
+}
+
+#[test]
+fn an_output_never_overwrites_an_input_or_another_output() {
+    let sandbox = Sandbox::new();
+    let json = sandbox.path("r.json");
+    let file = recorded(&sandbox, &["--json", json.to_str().unwrap()]);
+    let (recording, results) = (fs::read(&file).unwrap(), fs::read(&json).unwrap());
+    let new = sandbox.path("new");
+    std::os::unix::fs::symlink("new", sandbox.path("link")).unwrap();
+    for (arguments, part) in [
+        (&["r.busy", "-o", "r.busy"][..], "r.busy is named as an input and as an output"),
+        (&["r.busy", "r.json", "-o", "./r.json"], "r.json is named as an input and as an output"),
+        (&["r.busy", "--svg", "r.busy"], "r.busy is named as an input and as an output"),
+        (&["r.busy", "-o", "new", "--svg", "new"], "new is named for two outputs"),
+        (&["r.busy", "-o", "new", "--svg", "link"], "link is named for two outputs"),
+        (&["r.busy", "-o", "-"], "-o expects the name of a file, found -"),
+        (&["r.busy", "--svg", "-"], "--svg expects the name of a file, found -"),
+        (&["r.json", "-o", "new", "--from", "1s"], "expected a recording (FILE.busy) among the files"),
+    ] {
+        let mut busy = sandbox.command(&[&["report"], arguments].concat());
+        let output = busy.current_dir(sandbox.home.path()).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{output:?}");
+        assert!(stderr(&output).contains(part), "{output:?}");
+        assert!(!new.exists() && !sandbox.path("-").exists(), "{output:?}");
+        assert_eq!((fs::read(&file).unwrap(), fs::read(&json).unwrap()), (recording.clone(), results.clone()));
+    }
+    let output = sandbox.run(&["report", file.to_str().unwrap(), "-o", "/dev/null", "--svg", "/dev/null"]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
 }
 
 /// Returns the bytes of a recording of so many threads, with so many events each, in which the GIL goes round.

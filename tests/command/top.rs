@@ -262,6 +262,7 @@ fn what_can_not_be_shown_fails_with_exit_code_2() {
         (&[][..], "required"),
         (&["--pid", "1", "--", "true"], "cannot be used with"),
         (&["--pid", "4194305"], "there is no process 4194305"),
+        (&["-o", "-", "--", "true"], "-o expects the name of a file, found -"),
         (&["-o", "/no/such/folder/out", "--", "true"], "can't write the program's output to /no/such/folder/out"),
     ] {
         let output = output(arguments);
@@ -269,4 +270,6 @@ fn what_can_not_be_shown_fails_with_exit_code_2() {
         assert!(stderr(&output).contains(part), "{arguments:?}: {output:?}");
     }
     assert_eq!(output(&["--", "/no/such/program"]).status.code(), Some(127));
+    // Longer than any clock counts: no wait is a stall.
+    assert_eq!(output(&["--stall", "9999999999999999999s", "--", "true"]).status.code(), Some(0));
 }

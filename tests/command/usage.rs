@@ -1,8 +1,10 @@
 //! Wrong usage: exit code 2, and a message with the expected value, the value found and the remedy. Also the lists that
 //! the command prints.
 
-use crate::harness::{Sandbox, real_python, stderr, stdout};
+use crate::harness::{Sandbox, finish, real_python, signal, stderr, stdout};
+use rustix::process::Signal;
 use std::process::{Command, Output};
+use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 /// Checks that the command fails with exit code 2, prints all of `parts` on stderr, and prints nothing on stdout.
@@ -93,8 +95,27 @@ fn an_interpreter_that_fails_its_query_fails_with_exit_code_2() {
 }
 
 #[test]
+fn a_time_may_be_longer_than_any_clock_counts() {
+    let sandbox = Sandbox::new();
+    for arguments in
+        [["check", "--patience=9999999999999999999s", "1"], ["run", "--patience=9999999999999999999s", "csp"]]
+    {
+        let mut child = sandbox.spawn(&arguments);
+        // On a loaded machine, it waits for ever.
+        for _ in 0..30 {
+            if child.try_wait().unwrap().is_none() {
+                sleep(Duration::from_millis(100));
+            }
+        }
+        signal(child.id(), Signal::INT);
+        let output = finish(child, Duration::from_secs(60));
+        assert!(!stderr(&output).contains("panicked"), "{output:?}");
+    }
+}
+
+#[test]
 fn a_result_file_that_cannot_be_written_fails_before_any_measurement() {
-    for path in ["/no/such/folder/result.json", "/proc/result.json", "/"] {
+    for path in ["/no/such/folder/result.json", "/proc/result.json", "/", "result/", "result/."] {
         assert_usage_error(&["run", "--json", path], &["can't write", path]);
     }
 }

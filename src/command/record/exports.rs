@@ -1,7 +1,8 @@
 //! The recording in the formats of other viewers, each in its file.
 
-use super::super::output::note;
 use crate::command::arguments::RecordArguments;
+use crate::command::output::note;
+use crate::command::outputs::{Outputs, PathError};
 use crate::results::{NewFile, NewFileError};
 use crate::trace::{Recording, chrome, firefox, perfetto};
 use std::fs::File;
@@ -17,27 +18,15 @@ pub enum ExportError {
     /// It can't be written.
     #[error(transparent)]
     File(#[from] NewFileError),
-    /// stdout is the program's.
-    #[error("--{0} expects the name of a file, found -: stdout is the program's own; use ./- for a file of that name")]
-    Stdout(&'static str),
-    /// One would overwrite the other.
-    #[error("{0} is named for two outputs; give each a file of its own")]
-    Twice(PathBuf),
+    /// One would overwrite the other, or is stdout, which is the program's.
+    #[error(transparent)]
+    Path(#[from] PathError),
     /// It can't be read again.
     #[error(
         "{0} is not a regular file, but --perfetto, --firefox and --chrome are made from the recording; name a regular \
          file with -o"
     )]
     Unreadable(PathBuf),
-}
-
-/// Returns the path that `path` stands for, whether or not there is a file.
-fn identity(path: &Path) -> PathBuf {
-    let in_folder = || {
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        Some(folder.canonicalize().ok()?.join(path.file_name()?))
-    };
-    path.canonicalize().ok().or_else(in_folder).unwrap_or_else(|| path.to_path_buf())
 }
 
 /// The files that were requested. They are opened before the program starts, so that a missing permission is known early.
@@ -52,29 +41,24 @@ impl Exports {
     /// One can't be written, or is named twice.
     pub fn open(arguments: &RecordArguments, recording: &Path) -> Result<Self, ExportError> {
         let requested: [(&'static str, Format, &Option<PathBuf>); 3] = [
-            ("perfetto", |recording, to| perfetto(recording, to), &arguments.perfetto),
-            ("firefox", |recording, to| firefox(recording, to), &arguments.firefox),
-            ("chrome", |recording, to| chrome(recording, to), &arguments.chrome),
+            ("--perfetto", |recording, to| perfetto(recording, to), &arguments.perfetto),
+            ("--firefox", |recording, to| firefox(recording, to), &arguments.firefox),
+            ("--chrome", |recording, to| chrome(recording, to), &arguments.chrome),
         ];
-        let mut taken = vec![identity(recording)];
-        let mut take = |path: &Path| {
-            let identity = identity(path);
-            if taken.contains(&identity) {
-                return Err(ExportError::Twice(path.to_path_buf()));
-            }
-            taken.push(identity);
-            Ok(())
-        };
+        let mut outputs = Outputs::default();
+        outputs.add("-o", recording)?;
         // A page is made beside the recording.
-        arguments.output.as_deref().filter(|output| *output != recording).map_or(Ok(()), &mut take)?;
-        arguments.json.as_deref().filter(|json| *json != Path::new("-")).map_or(Ok(()), &mut take)?;
+        arguments
+            .output
+            .as_deref()
+            .filter(|output| *output != recording)
+            .map_or(Ok(()), |page| outputs.add("-o", page))?;
+        let json = arguments.json.as_deref().filter(|json| *json != Path::new("-"));
+        json.map_or(Ok(()), |json| outputs.add("--json", json))?;
         let mut files = Vec::new();
         for (option, format, path) in requested {
             let Some(path) = path else { continue };
-            if path == Path::new("-") {
-                return Err(ExportError::Stdout(option));
-            }
-            take(path)?;
+            outputs.add(option, path)?;
             files.push((format, NewFile::open(path)?));
         }
         Ok(Self { files })

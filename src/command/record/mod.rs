@@ -11,7 +11,9 @@ mod sampled;
 
 use super::arguments::RecordArguments;
 use super::output::{OutputError, note, print};
-use super::recording::{BoundedFile, Intervals, Program, ProgramError, Sampled, begin, exit_code, not_started};
+use super::recording::{
+    BoundedFile, Intervals, Program, ProgramError, Sampled, begin, check_executable, exit_code, not_started,
+};
 use super::report::{ReportError, recording_page};
 use crate::measure::host;
 use crate::process::Foreground;
@@ -21,7 +23,6 @@ use crate::show;
 use crate::trace::{self, Block, End};
 use busy_gil::remote::RemoteError;
 use exports::{ExportError, Exports};
-use std::ffi::OsStr;
 use std::fs;
 use std::io::{self, Write};
 use std::num::NonZero;
@@ -80,8 +81,8 @@ pub fn record(arguments: &RecordArguments) -> Result<ExitCode, RecordError> {
     }
     // Known before an earlier recording is overwritten.
     installation::record_library().and_then(|_| installation::libbusy()).map_err(ProgramError::from)?;
-    if !is_found(&arguments.command[0]) {
-        return Ok(not_started(&arguments.command[0], &rustix::io::Errno::NOENT.into()));
+    if let Err(error) = check_executable(&arguments.command[0]) {
+        return Ok(not_started(&arguments.command[0], &error));
     }
     let output = arguments.output.clone().unwrap_or_else(|| format!("busy-{}.busy", std::process::id()).into());
     let page = is_page(&output).then(|| NewFile::open(&output)).transpose().map_err(OutputError::from)?;
@@ -91,7 +92,7 @@ pub fn record(arguments: &RecordArguments) -> Result<ExitCode, RecordError> {
     let unwritable = |error| RecordError::File(path.clone(), error);
     let is_new = !path.exists();
     let exports = Exports::open(arguments, &path)?;
-    let file = BoundedFile::create(&path).map_err(unwritable)?;
+    let file = BoundedFile::open(&path).map_err(unwritable)?;
     exports.check(&path, file.file())?;
     let load = host::Load::begin().map_err(RecordError::Host)?;
     let mut command = Command::new(&arguments.command[0]);
@@ -104,13 +105,12 @@ pub fn record(arguments: &RecordArguments) -> Result<ExitCode, RecordError> {
     let mut program = match Program::start(&mut command, Foreground::start, first, Some(file), sampled, intervals) {
         Ok(program) => program,
         Err(ProgramError::NotStarted(error)) => {
-            // Not a device, nor what has stood there before.
+            // Nothing was written, so what has stood there before is whole.
             if is_new {
                 let _ = fs::remove_file(&path);
             }
             return Ok(not_started(&arguments.command[0], &error));
         }
-        Err(ProgramError::File(error)) => return Err(unwritable(error)),
         Err(other) => return Err(other.into()),
     };
     let status = loop {
@@ -141,16 +141,6 @@ pub fn record(arguments: &RecordArguments) -> Result<ExitCode, RecordError> {
         note(&format!("busy: {error}; the recording is in {}", path.display()));
     }
     Ok(exit_code(status))
-}
-
-/// Returns false if execvp(3) would find no such program.
-fn is_found(program: &OsStr) -> bool {
-    if program.as_encoded_bytes().contains(&b'/') {
-        return Path::new(program).exists();
-    }
-    // Without PATH, it searches folders of its own.
-    std::env::var_os("PATH")
-        .is_none_or(|folders| std::env::split_paths(&folders).any(|folder| folder.join(program).exists()))
 }
 
 /// Prints the summary, and writes the JSON if it was requested.

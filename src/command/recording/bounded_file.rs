@@ -47,14 +47,14 @@ struct Shortening {
 }
 
 impl BoundedFile {
-    /// Creates the file, or empties it.
+    /// Opens the file, or creates it. What it contains stays until [`BoundedFile::empty`].
     ///
     /// # Errors
     /// Those of open(2).
-    pub fn create(path: &Path) -> io::Result<Self> {
+    pub fn open(path: &Path) -> io::Result<Self> {
         // A pipe that was opened for reading as well would never break.
         let is_file = fs::metadata(path).map_or(true, |earlier| earlier.is_file());
-        let file = OpenOptions::new().read(is_file).write(true).create(true).truncate(true).open(path)?;
+        let file = OpenOptions::new().read(is_file).write(true).create(true).truncate(false).open(path)?;
         Ok(Self {
             file,
             path: path.to_path_buf(),
@@ -66,6 +66,15 @@ impl BoundedFile {
             step_ns: STEP_NS,
             shortening: None,
         })
+    }
+
+    /// Removes what the file contains.
+    ///
+    /// # Errors
+    /// Those of ftruncate(2).
+    pub fn empty(&mut self) -> io::Result<()> {
+        // A pipe or a device contains nothing.
+        if self.is_bounded { self.file.set_len(0) } else { Ok(()) }
     }
 
     /// Returns the file.

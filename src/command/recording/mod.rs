@@ -17,6 +17,6 @@ mod usage;
 mod watcher;
 
 pub use bounded_file::BoundedFile;
-pub use program::{Intervals, Program, ProgramError, begin, exit_code, not_started};
+pub use program::{Intervals, Program, ProgramError, begin, check_executable, exit_code, not_started};
 pub use recorder::{Recorder, Sampled};
 pub use watcher::GoingOn;

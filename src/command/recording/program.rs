@@ -9,10 +9,14 @@ use crate::process::Foreground;
 use crate::provision::installation::{self, NotInstalled};
 use crate::trace::Start;
 use busy_core::clock::monotonic_ns;
+use rustix::fs::{Access, access};
+use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use std::env;
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::fd::BorrowedFd;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Command, ExitCode, ExitStatus};
@@ -33,9 +37,6 @@ pub enum ProgramError {
         "can't create a folder for the logs, neither in /dev/shm nor in the folder for temporary files (TMPDIR): {0}"
     )]
     Folder(io::Error),
-    /// The recording can't be written.
-    #[error("can't write the recording: {0}")]
-    File(io::Error),
     /// The program can't be executed.
     #[error("can't execute the program: {0}")]
     NotStarted(io::Error),
@@ -81,9 +82,10 @@ impl Program {
     ) -> Result<Self, ProgramError> {
         let (library, libbusy) = (installation::record_library()?, installation::libbusy()?);
         let folder = Folder::create().map_err(ProgramError::Folder)?;
-        let recorder = Recorder::begin(file, folder.path(), begin, sampled).map_err(ProgramError::File)?;
         command.env(FOLDER, folder.path()).env(LIBBUSY, libbusy).env(PRELOAD, preload(&library, folder.path()));
         let foreground = start(command).map_err(ProgramError::NotStarted)?;
+        // Only now, since it overwrites an earlier recording.
+        let recorder = Recorder::begin(file, folder.path(), begin, sampled);
         allow_many_descriptors();
         let (now, interval) = (Instant::now(), intervals.idle);
         Ok(Self { foreground, recorder, intervals, collected: now, looked: now, interval, _folder: folder })
@@ -152,6 +154,32 @@ pub fn begin(command: &[OsString], stall: Duration) -> Start {
         command: command.iter().map(|word| word.to_string_lossy().into_owned()).collect(),
         stall_ns: u64::try_from(stall.as_nanos()).unwrap_or(u64::MAX),
     }
+}
+
+/// Checks that execvp(3) would find the program and may execute it, before anything is overwritten.
+///
+/// # Errors
+/// That of execvp, as far as it is known before.
+pub fn check_executable(program: &OsStr) -> io::Result<()> {
+    let check = |file: &Path| match access(file, Access::EXEC_OK) {
+        Ok(()) if !file.is_file() => Err(Errno::ACCESS),
+        other => other,
+    };
+    if program.is_empty() || program.as_bytes().contains(&b'/') {
+        return Ok(check(Path::new(program))?);
+    }
+    // Without PATH, it searches folders of its own.
+    let Some(folders) = env::var_os("PATH") else { return Ok(()) };
+    let mut error = Errno::NOENT;
+    for folder in env::split_paths(&folders) {
+        match check(&folder.join(program)) {
+            Ok(()) => return Ok(()),
+            // A folder further on may have one that can be executed.
+            Err(Errno::ACCESS) => error = Errno::ACCESS,
+            Err(_) => {}
+        }
+    }
+    Err(error.into())
 }
 
 /// Reports that the program can't be executed. Returns the exit code.

@@ -73,15 +73,10 @@ pub struct Ended {
 
 impl Recorder {
     /// Begins a recording of the processes that have their logs in `folder`, with the stacks of `sampled`,
-    /// in `file` if it is to be kept.
-    ///
-    /// # Errors
-    /// The file can't be written.
-    pub fn begin(mut file: Option<BoundedFile>, folder: &Path, start: Start, sampled: Sampled) -> io::Result<Self> {
+    /// in `file` if it is to be kept, which is emptied.
+    pub fn begin(mut file: Option<BoundedFile>, folder: &Path, start: Start, sampled: Sampled) -> Self {
         let start_ns = start.monotonic_ns;
-        if let Some(file) = &mut file {
-            file.append(&HEAD)?;
-        }
+        let broken = file.as_mut().and_then(|file| file.empty().and_then(|()| file.append(&HEAD)).err());
         let mut recorder = Self {
             folder: folder.to_path_buf(),
             logs: Vec::new(),
@@ -99,11 +94,11 @@ impl Recorder {
             watched: Watched { threshold_ns: start.stall_ns, waiters: sampled.waiters },
             stacks: Stacks::default(),
             recording: Recording::new(false),
-            broken: None,
+            broken,
             too_long: None,
         };
         recorder.write(vec![Block::Start(start)]);
-        recorder.broken.take().map_or(Ok(recorder), Err)
+        recorder
     }
 
     /// Returns what becomes readable when a process ends.
@@ -391,7 +386,7 @@ mod tests {
         let begun = File::create(&abandoned).unwrap();
         File::create(&young).unwrap();
         let start = begin(&["python3".into()], Duration::from_millis(10));
-        let mut recorder = Recorder::begin(None, folder.path(), start, Sampled::default()).unwrap();
+        let mut recorder = Recorder::begin(None, folder.path(), start, Sampled::default());
         recorder.collect();
         assert_eq!(
             (abandoned.exists(), recorder.recording().processes.len()),

@@ -1,6 +1,7 @@
 //! The reasons why `busy top` shows nothing.
 
 use crate::command::output::OutputError;
+use crate::command::outputs::PathError;
 use crate::command::recording::ProgramError;
 use busy_gil::remote::RemoteError;
 use std::io;
@@ -22,6 +23,9 @@ pub enum TopError {
     /// stdout can't be written.
     #[error(transparent)]
     Output(#[from] OutputError),
+    /// stdout is named as a file.
+    #[error(transparent)]
+    Path(#[from] PathError),
     /// The program's output can't be written.
     #[error("can't write the program's output to {0}: {1}; name a file in an existing folder with -o")]
     ProgramOutput(PathBuf, io::Error),

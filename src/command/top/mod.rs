@@ -20,7 +20,9 @@ mod window;
 
 use super::arguments::TopArguments;
 use super::output::note;
-use super::recording::{ProgramError, not_started};
+use super::outputs::Outputs;
+use super::recording::{ProgramError, check_executable, not_started};
+use crate::provision::installation;
 use busy_gil::remote::RemoteError;
 pub use error::TopError;
 use exact::Exact;
@@ -53,6 +55,12 @@ pub fn top(arguments: &TopArguments) -> Result<ExitCode, TopError> {
             }
             other => other,
         };
+    }
+    // Known before an earlier output is overwritten.
+    arguments.output.as_deref().map_or(Ok(()), |path| Outputs::default().add("-o", path))?;
+    installation::record_library().and_then(|_| installation::libbusy()).map_err(ProgramError::from)?;
+    if let Err(error) = check_executable(&arguments.command[0]) {
+        return Ok(not_started(&arguments.command[0], &error));
     }
     let output = ProgramOutput::open(arguments.output.as_deref(), keyboard.is_some())?;
     let mut source = match Exact::start(&arguments.command, arguments.stall, &output, keyboard.is_some()) {
