@@ -156,7 +156,7 @@ pub struct busy_gil_totals {
     pub interpreter: i64,
     #[doc = " The time of this snapshot on CLOCK_MONOTONIC."]
     pub at_ns: u64,
-    #[doc = " The length of the interval. If the meter saw this GIL for the first time only after the session began or the\n window was opened, the interval begins at that first time. If the GIL has been destroyed, the interval ends at the first\n reading after that."]
+    #[doc = " The length of the interval. If the meter saw this GIL for the first time only after the session began or the\n window was opened, the interval begins at that first time. If the GIL has been destroyed, the interval ends at the\n first reading after that."]
     pub metered_ns: u64,
     #[doc = " The time for which any thread held the GIL, at most `metered_ns`."]
     pub held_ns: u64,
