@@ -1,5 +1,5 @@
-"""A hook leaves errno as it was, also where the kernel refuses what the meter asks for. At the end of a folder, os.scandir
-takes an errno other than 0 after its release for an error."""
+"""A hook leaves errno as it was, also where the kernel refuses what the meter asks for. At the end of a folder,
+os.scandir takes an errno other than 0 after its release for an error."""
 
 import os
 import shutil

@@ -48,6 +48,10 @@ def child_of_other_threads_windows():
         close(number)
 
 
+def child_of_ended_threads_windows():
+    assert not any(map(is_open, others + [mine]))
+
+
 def keep_busy():
     while not ended:
         number = window()
@@ -95,6 +99,10 @@ go.set()
 for thread in opening:
     thread.join()
 assert all(map(is_open, others))
+# The new thread has the thread control block of one that has ended.
+passed = []
+in_thread(lambda: passed.append(in_a_child(child_of_ended_threads_windows)))
+assert passed
 
 ended = []
 busy = [threading.Thread(target=target) for target in (keep_busy, keep_busy, begin_and_end)]

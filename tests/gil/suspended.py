@@ -1,5 +1,5 @@
-"""While a machine is suspended, CLOCK_MONOTONIC stands still and the time stamp counter may run on. Here, a time namespace
-sets CLOCK_MONOTONIC back instead (time_namespaces(7)). Later times are right all the same."""
+"""While a machine is suspended, CLOCK_MONOTONIC stands still and the time stamp counter may run on. Here, a time
+namespace sets CLOCK_MONOTONIC back instead (time_namespaces(7)). Later times are right all the same."""
 
 import ctypes
 import os

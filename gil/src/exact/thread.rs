@@ -1,12 +1,13 @@
-//! The calling thread: its thread-local word, its identity, its id.
+//! The calling thread: its thread-local words, its identity, its serial number, its id.
 //!
-//! The word is not one of std's `thread_local!` variables: in a library that was opened at run time, a thread's first
+//! The words are none of std's `thread_local!` variables: in a library that was opened at run time, a thread's first
 //! access to such a variable allocates and may take the dynamic linker's lock (glibc, elf/dl-tls.c,
 //! `tls_get_addr_tail`). The hooks run under the GIL's mutex, and a thread inside dlopen(3) holds that lock and may
 //! wait for this mutex: both would wait for ever. In the initial-exec model the word has a fixed place.
 
 use std::arch::{asm, global_asm};
 use std::ptr::null;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 global_asm!(
     ".pushsection .tbss.busy_gil_account, \"awT\", @nobits",
@@ -14,9 +15,9 @@ global_asm!(
     ".globl busy_gil_account",
     ".hidden busy_gil_account",
     ".type busy_gil_account, @object",
-    ".size busy_gil_account, 8",
+    ".size busy_gil_account, 16",
     "busy_gil_account:",
-    ".zero 8",
+    ".zero 16",
     ".popsection",
 );
 
@@ -59,6 +60,32 @@ pub(super) fn identity() -> usize {
     // SAFETY: the first word of the block is its own address (ELF Handling For TLS, 3.4.6).
     unsafe { asm!("mov {}, qword ptr fs:[0]", out(reg) identity, options(nostack, preserves_flags, pure, readonly)) };
     identity
+}
+
+/// Returns the thread's serial number in this process, from 1 on, which no other thread gets. The identity of a thread that
+/// has ended is soon that of another one.
+pub(super) fn serial() -> u64 {
+    static LAST: AtomicU64 = AtomicU64::new(0);
+    let place: usize;
+    let mut serial: u64;
+    // SAFETY: as above; the number is the word after the pointer.
+    unsafe {
+        asm!(
+            "mov {place}, qword ptr [rip + busy_gil_account@GOTTPOFF]",
+            "mov {serial}, qword ptr fs:[{place} + 8]",
+            place = out(reg) place,
+            serial = out(reg) serial,
+            options(nostack, preserves_flags, readonly),
+        );
+    }
+    if serial == 0 {
+        serial = LAST.fetch_add(1, Relaxed) + 1;
+        // SAFETY: as above.
+        unsafe {
+            asm!("mov qword ptr fs:[{} + 8], {}", in(reg) place, in(reg) serial, options(nostack, preserves_flags))
+        };
+    }
+    serial
 }
 
 /// Returns the thread's id, as gettid(2) does.

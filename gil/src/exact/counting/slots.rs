@@ -13,7 +13,7 @@
 
 use super::super::{memory, thread};
 use super::atomic::Ordering::{self, Acquire, Relaxed, Release};
-use super::atomic::{AtomicPtr, AtomicU64, AtomicUsize};
+use super::atomic::{AtomicPtr, AtomicU64};
 use super::capacity::{ACCOUNTS, BLOCKS};
 use super::single_writer::add;
 pub(super) use super::slot_figures::Kind;
@@ -68,8 +68,8 @@ struct Head {
     opened: AtomicU64,
     /// The number of its window, which is never used again.
     window: AtomicU64,
-    /// The identity of the thread that opened the window.
-    opener: AtomicUsize,
+    /// The serial number of the thread that opened the window.
+    opener: AtomicU64,
 }
 
 /// The slot of one window.
@@ -186,7 +186,7 @@ impl Slots {
         add(&self.windows, 1);
         slot.window = self.windows.load(Relaxed);
         slot.head().window.store(slot.window, Relaxed);
-        slot.head().opener.store(thread::identity(), Relaxed);
+        slot.head().opener.store(thread::serial(), Relaxed);
         Ok(slot)
     }
 
@@ -203,7 +203,7 @@ impl Slots {
     pub(crate) fn begin_anew(&self, now: u64) -> u64 {
         let at = now.max(self.cut() + 1);
         for slot in self.slots().filter(|slot| slot.head().window.load(Relaxed) != 0) {
-            if slot.head().opener.load(Relaxed) == thread::identity() {
+            if slot.head().opener.load(Relaxed) == thread::serial() {
                 slot.head().opened.store(at, Relaxed);
             } else {
                 slot.head().opened.store(0, Relaxed);
