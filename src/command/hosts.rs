@@ -20,7 +20,7 @@ pub enum HostsError {
     /// No Python has distributed.
     #[error(
         "--dask needs a Python with the package distributed, in busy's own environment, in the active one, or on PATH: {0}; \
-         install it there (pip install busy-gil[dask])"
+         install it there (pip install distributed)"
     )]
     NoDistributed(String),
     /// The script can't be unpacked.

@@ -3,6 +3,7 @@
 use crate::harness::{Sandbox, finish, json, signal, some_at_a_time, stderr, stdout, wait_for};
 use rustix::process::Signal;
 use serde_json::Value;
+use std::fs;
 use std::process::Output;
 use std::time::{Duration, Instant};
 
@@ -130,6 +131,16 @@ fn repeated_statements_and_setups_are_joined_as_lines() {
     assert_eq!(row["status"], "ok", "{row:#}");
     let (row, _) = check(&["-s", "import time; é = 'ß'", "assert é == 'ß'; time.sleep(0.002)"]);
     assert_eq!((row["status"].as_str(), row["kind"].as_str()), (Some("ok"), Some("check")), "{row:#}");
+}
+
+#[test]
+fn a_module_in_the_working_folder_is_imported() {
+    let sandbox = Sandbox::new();
+    fs::write(sandbox.path("mine.py"), "from time import sleep\n").unwrap();
+    let mut command = sandbox.command(&["check", "--json", "-", "-s", "import mine", "mine.sleep(0.002)"]);
+    let output = command.current_dir(sandbox.home.path()).output().unwrap();
+    let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(document["results"][0]["status"], "ok", "{document:#}");
 }
 
 #[test]

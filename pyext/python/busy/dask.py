@@ -22,7 +22,7 @@ try:
     from distributed.diagnostics.plugin import WorkerPlugin
 except ImportError as error:
     raise ImportError(
-        f"busy.dask requires the package distributed ({error}): pip install busy-gil[dask]"
+        f"busy.dask requires the package distributed ({error}): pip install distributed"
     ) from error
 
 __all__ = ["GilMeter", "KnockKnock"]

@@ -21,7 +21,7 @@ try:
     from opentelemetry.metrics import CallbackOptions, Observation, get_meter
 except ImportError as error:
     raise ImportError(
-        f"busy.opentelemetry requires opentelemetry-instrumentation ({error}): pip install busy-gil[opentelemetry]"
+        f"busy.opentelemetry requires a package ({error}): pip install opentelemetry-instrumentation"
     ) from error
 
 __all__ = ["GilInstrumentor"]

@@ -25,7 +25,7 @@ try:
     from prometheus_client.utils import floatToGoString
 except ImportError as error:
     raise ImportError(
-        f"busy.prometheus requires the package prometheus_client ({error}): pip install busy-gil[prometheus]"
+        f"busy.prometheus requires the package prometheus_client ({error}): pip install prometheus_client"
     ) from error
 
 __all__ = ["GilCollector"]

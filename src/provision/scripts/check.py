@@ -37,7 +37,7 @@ LESS_WORK = (
 
 
 class Skipped(Exception):
-    """The setup can't be imported here."""
+    """This interpreter can't import a module of the setup."""
 
 
 class Failed(Exception):
@@ -184,7 +184,8 @@ def run_setup(source, namespace):
     try:
         eval(compiled(source, "setup"), namespace)
     except ImportError as error:
-        raise Skipped("the setup can't be imported here: %s%s" % (describe(error), where()))
+        remedy = "Install the module for this interpreter, set PYTHONPATH, or name another one with -p."
+        raise Skipped("a module of the setup can't be imported: %s%s. %s" % (describe(error), where(), remedy))
     except BaseException as error:
         raise Failed("the setup raised %s%s" % (describe(error), where()))
 
@@ -214,6 +215,8 @@ def check(order):
         reason = "libbusy can't be called by ctypes here: %s" % describe(error)
     if reason:
         return inconclusive(reason)
+    # As python -m timeit does, for a module that was built in place.
+    sys.path.insert(0, os.curdir)
     # The names belong to a module __main__, where pickle looks for them.
     main = sys.modules["__main__"] = types.ModuleType("__main__")
     try:
