@@ -14,7 +14,7 @@ pub struct Reading {
 
 /// The shortest time over which a rate is measured.
 pub const SHORTEST_NS: u64 = 500_000;
-/// The longest time over which the first rate is measured: no earlier one tells whether the machine was suspended in it.
+/// The longest time over which the first rate is measured. Without an earlier rate, a suspension cannot be detected.
 const LONGEST_FIRST_NS: u64 = 1_000_000_000;
 /// By how much two rates may differ. NTP slews CLOCK_MONOTONIC by at most 500 ppm (adjtimex(2)), in either direction.
 const SLEW: f64 = 0.001;
@@ -151,7 +151,7 @@ mod tests {
         let mut machine = Machine::new();
         machine.is_suspended(100_000);
         assert_eq!([2_000, 1].map(|ms| machine.runs(ms)), [None, Some(0.5)]);
-        // In the first second nothing tells. Later measurements do.
+        // A suspension in the first second is detected by later measurements only.
         let mut machine = Machine::new();
         machine.is_suspended(100);
         assert_ne!(machine.runs(100), Some(0.5));

@@ -6,7 +6,7 @@ mod hosts;
 mod list;
 mod load;
 mod output;
-mod outputs;
+mod output_paths;
 mod pythons;
 mod record;
 mod recording;

@@ -2,7 +2,7 @@
 
 use super::arguments::ReportArguments;
 use super::output::note;
-use super::outputs::{Outputs, PathError};
+use super::output_paths::{Outputs, PathError};
 use crate::results::{AnyResult, NewFile, NewFileError, ReadError, RecordResult, read_results};
 use crate::show::html::{self, Recorded, Results};
 use crate::trace::{self, FileError, Recording};

@@ -6,8 +6,8 @@
 //! wait for this mutex: both would wait for ever. In the initial-exec model the word has a fixed place.
 
 use std::arch::{asm, global_asm};
-use std::ptr::null;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::ptr::{null, without_provenance};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 global_asm!(
     ".pushsection .tbss.busy_gil_account, \"awT\", @nobits",
@@ -21,36 +21,50 @@ global_asm!(
     ".popsection",
 );
 
-/// Returns the pointer that [`set_word`] stored last in this thread, or null.
+/// Returns the thread-local word that is OFFSET bytes behind the first one.
 #[inline]
-pub(super) fn word() -> *const () {
+fn load<const OFFSET: usize>() -> *const () {
     let mut word = null();
     // SAFETY: the word is thread-local, at the offset from %fs that the dynamic linker stored (ELF Handling For TLS,
     // 4.4.6).
     unsafe {
         asm!(
             "mov {word}, qword ptr [rip + busy_gil_account@GOTTPOFF]",
-            "mov {word}, qword ptr fs:[{word}]",
+            "mov {word}, qword ptr fs:[{word} + {offset}]",
             word = inout(reg) word,
+            offset = const OFFSET,
             options(nostack, preserves_flags, readonly),
         );
     }
     word
 }
 
-/// Stores a pointer for the calling thread.
+/// Stores the word that [`load`] returns.
 #[inline]
-pub(super) fn set_word(value: *const ()) {
+fn store<const OFFSET: usize>(value: *const ()) {
     // SAFETY: as above.
     unsafe {
         asm!(
             "mov {place}, qword ptr [rip + busy_gil_account@GOTTPOFF]",
-            "mov qword ptr fs:[{place}], {value}",
+            "mov qword ptr fs:[{place} + {offset}], {value}",
             place = out(reg) _,
             value = in(reg) value,
+            offset = const OFFSET,
             options(nostack, preserves_flags),
         );
     }
+}
+
+/// Returns the pointer that [`set_word`] stored last in this thread, or null.
+#[inline]
+pub(super) fn word() -> *const () {
+    load::<0>()
+}
+
+/// Stores a pointer for the calling thread.
+#[inline]
+pub(super) fn set_word(value: *const ()) {
+    store::<0>(value);
 }
 
 /// Returns the address of the thread's control block. It identifies a live thread, and needs no system call.
@@ -64,27 +78,14 @@ pub(super) fn identity() -> usize {
 
 /// Returns the thread's serial number in this process, from 1 on, which no other thread gets. The identity of a thread that
 /// has ended is soon that of another one.
-pub(super) fn serial() -> u64 {
-    static LAST: AtomicU64 = AtomicU64::new(0);
-    let place: usize;
-    let mut serial: u64;
-    // SAFETY: as above; the number is the word after the pointer.
-    unsafe {
-        asm!(
-            "mov {place}, qword ptr [rip + busy_gil_account@GOTTPOFF]",
-            "mov {serial}, qword ptr fs:[{place} + 8]",
-            place = out(reg) place,
-            serial = out(reg) serial,
-            options(nostack, preserves_flags, readonly),
-        );
+pub(super) fn serial() -> usize {
+    static LAST: AtomicUsize = AtomicUsize::new(0);
+    let known = load::<8>().addr();
+    if known != 0 {
+        return known;
     }
-    if serial == 0 {
-        serial = LAST.fetch_add(1, Relaxed) + 1;
-        // SAFETY: as above.
-        unsafe {
-            asm!("mov qword ptr fs:[{} + 8], {}", in(reg) place, in(reg) serial, options(nostack, preserves_flags))
-        };
-    }
+    let serial = LAST.fetch_add(1, Relaxed) + 1;
+    store::<8>(without_provenance(serial));
     serial
 }
 

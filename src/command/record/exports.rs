@@ -2,7 +2,7 @@
 
 use crate::command::arguments::RecordArguments;
 use crate::command::output::note;
-use crate::command::outputs::{Outputs, PathError};
+use crate::command::output_paths::{Outputs, PathError};
 use crate::results::{NewFile, NewFileError};
 use crate::trace::{Recording, chrome, firefox, perfetto};
 use std::fs::File;

@@ -47,7 +47,7 @@ struct Shortening {
 }
 
 impl BoundedFile {
-    /// Opens the file, or creates it. What it contains stays until [`BoundedFile::empty`].
+    /// Opens the file, or creates it. Its content is kept until [`BoundedFile::empty`].
     ///
     /// # Errors
     /// Those of open(2).

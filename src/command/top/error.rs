@@ -1,7 +1,7 @@
 //! The reasons why `busy top` shows nothing.
 
 use crate::command::output::OutputError;
-use crate::command::outputs::PathError;
+use crate::command::output_paths::PathError;
 use crate::command::recording::ProgramError;
 use busy_gil::remote::RemoteError;
 use std::io;

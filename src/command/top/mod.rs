@@ -20,7 +20,7 @@ mod window;
 
 use super::arguments::TopArguments;
 use super::output::note;
-use super::outputs::Outputs;
+use super::output_paths::Outputs;
 use super::recording::{ProgramError, check_executable, not_started};
 use crate::provision::installation;
 use busy_gil::remote::RemoteError;

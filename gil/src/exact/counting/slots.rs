@@ -13,7 +13,7 @@
 
 use super::super::{memory, thread};
 use super::atomic::Ordering::{self, Acquire, Relaxed, Release};
-use super::atomic::{AtomicPtr, AtomicU64};
+use super::atomic::{AtomicPtr, AtomicU64, AtomicUsize};
 use super::capacity::{ACCOUNTS, BLOCKS};
 use super::single_writer::add;
 pub(super) use super::slot_figures::Kind;
@@ -69,7 +69,7 @@ struct Head {
     /// The number of its window, which is never used again.
     window: AtomicU64,
     /// The serial number of the thread that opened the window.
-    opener: AtomicU64,
+    opener: AtomicUsize,
 }
 
 /// The slot of one window.
