@@ -1,5 +1,6 @@
 """`busy.counters`: how long all threads together have held the GIL and waited for it, since the first call."""
 
+import logging
 import struct
 from typing import Any
 
@@ -143,6 +144,23 @@ def counters() -> Counters:
             if interpreter != own[_INTERPRETER]
         },
     )
+
+
+def by_interpreter(log: logging.Logger) -> dict[int, Counters]:
+    """Returns the counters of each GIL by the id of its interpreter, 0 for that of the caller. None of them if the GIL
+    can no longer be metered, which is logged once."""
+    try:
+        own = counters()
+    except GilNotMeterable as reason:
+        if log.name not in _refused:
+            _refused.add(log.name)
+            log.warning("there are no more metrics of the GIL: %s", reason)
+        return {}
+    return {0: own, **{interpreter: other for interpreter, other in own.others.items() if other}}
+
+
+#: The names of the loggers that have logged that.
+_refused: set[str] = set()
 
 
 def _own() -> _Sums:

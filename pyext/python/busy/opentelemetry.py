@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 from busy import __version__
-from busy._counters import Counters, counters
+from busy._counters import Counters, by_interpreter, counters
 from busy._gil import GilNotMeterable
 
 try:
@@ -65,7 +65,6 @@ class GilInstrumentor(BaseInstrumentor):
 
     # The provider whose instruments observe something, in a tuple, since None is the global one.
     _on: tuple[Any] | None = None
-    _is_refused = False
     _providers: list[Any] = []
 
     def instrumentation_dependencies(self) -> Collection[str]:
@@ -129,12 +128,4 @@ class GilInstrumentor(BaseInstrumentor):
         another one, and after uninstrument()."""
         if self._on is None or self._on[0] is not provider:
             return
-        try:
-            own = counters()
-        except GilNotMeterable as reason:
-            if not self._is_refused:
-                self._is_refused = True
-                _LOG.warning("there are no more metrics of the GIL: %s", reason)
-            return
-        yield 0, own
-        yield from ((interpreter, other) for interpreter, other in own.others.items() if other)
+        yield from by_interpreter(_LOG).items()

@@ -15,8 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from busy import _bounds
-from busy._counters import Counters, counters
-from busy._gil import GilNotMeterable
+from busy._counters import Counters, by_interpreter, counters
 
 try:
     from prometheus_client import values
@@ -116,17 +115,8 @@ class GilCollector(Collector):
 
 
 def _gils() -> dict[str, Counters]:
-    """Returns the counters of each GIL by its label; none if the GIL can no longer be metered, which is logged once."""
-    global _is_refused
-    try:
-        own = counters()
-    except GilNotMeterable as reason:
-        if not _is_refused:
-            _is_refused = True
-            _LOG.warning("there are no more metrics of the GIL: %s", reason)
-        return {}
-    others = {str(interpreter): other for interpreter, other in own.others.items() if other}
-    return {"0": own, **others}
+    """Returns the counters of each GIL by its label."""
+    return {str(interpreter): gil for interpreter, gil in by_interpreter(_LOG).items()}
 
 
 def _cumulative(gil: Counters, counts: Iterable[int]) -> Iterator[tuple[str, float]]:
@@ -234,5 +224,4 @@ class _Writer:
 
 
 _writer: _Writer | None = None
-_is_refused = False
 _starting = threading.Lock()
