@@ -439,6 +439,13 @@ fn interpreters_with_a_gil_of_their_own_are_metered_separately() {
 }
 
 #[test]
+fn the_first_gil_may_be_that_of_an_interpreter_which_ends_before_the_main_one() {
+    for python in metered((3, 13)) {
+        assert_eq!(printed(&mut script(python, "own_gil_first.py")), "first\n", "{}", python.name);
+    }
+}
+
+#[test]
 fn interpreters_whose_gil_is_not_metered_are_refused_with_the_reason() {
     for python in pythons().iter().filter(|python| !python.is_metered) {
         let reason = printed(&mut script(python, "refused.py"));

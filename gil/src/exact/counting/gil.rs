@@ -107,6 +107,11 @@ impl Gil {
         self.interpreter.load(Relaxed)
     }
 
+    /// Returns true if it is the main interpreter's. Py_Initialize creates that one again at the same address.
+    pub(super) fn is_main(&self) -> bool {
+        self.interpreter() == 0
+    }
+
     /// Returns true if it is in use, and belongs to `session`.
     pub(crate) fn is_of(&self, session: u64) -> bool {
         self.id() != 0 && self.session() == session
@@ -307,9 +312,8 @@ impl Gil {
             self.holder.store(NONE, Relaxed);
             sink::report(account, Event::HoldEnded, now);
         }
-        if self.index() != 0 {
-            // The entry stays in the table for the windows that need it, but searches no longer find it. Py_Initialize
-            // creates the main GIL again at the same address.
+        if !self.is_main() {
+            // The entry stays in the table for the windows that need it, but searches no longer find it.
             self.address.store(0, Relaxed);
         }
         self.ended.store(now.max(open.cut()), Release);

@@ -1,5 +1,5 @@
-//! The GILs of this process: the main GIL, under which the meter was started, and those of interpreters with their own
-//! GIL.
+//! The GILs of this process: the one under which the meter was started, in nearly all programs the main interpreter's,
+//! and those of interpreters with their own GIL.
 
 use super::super::clock;
 use super::super::memory;
@@ -106,8 +106,9 @@ impl Gils {
         self.main().place(0, address, interpreter);
         self.used.fetch_max(1, Ordering::Release);
         learn_end_of_main();
-        if to_cond.is_some() {
+        if let Some(to_cond) = to_cond {
             self.interpreters.find();
+            self.interpreters.learn(address.wrapping_sub(to_cond));
         }
     }
 
@@ -164,23 +165,19 @@ impl Gils {
 
     /// Records that the GIL whose `cond` is at `address` is being destroyed. Returns false if there is none.
     pub(crate) fn destroyed(&self, address: usize, open: &Slots, now: u64) -> bool {
-        let main = Some(self.main()).filter(|main| main.is_at(address));
-        let Some(gil) = main.or_else(|| self.find(address)) else {
+        let calibrated = Some(self.main()).filter(|gil| gil.is_at(address));
+        let Some(gil) = calibrated.or_else(|| self.find(address)) else {
             _ = self.unlisted_conds[start(address)].compare_exchange(address, 0, Relaxed, Relaxed);
             return false;
         };
-        gil.destroyed(open, now);
-        if main.is_none() {
-            self.forget(address, gil);
-        }
+        self.end(gil, open, now);
         true
     }
 
-    /// Records that `gil`, whose `cond` is at that address, is being created again.
-    pub(crate) fn created_anew(&self, gil: &Gil, address: usize, open: &Slots, session: u64, now: u64) {
-        if gil.index() != 0 {
-            gil.destroyed(open, now);
-            return self.forget(address, gil);
+    /// Records that a GIL is being created at the address of `gil`: the main GIL again, or that of another interpreter.
+    pub(crate) fn created_anew(&self, gil: &Gil, open: &Slots, session: u64, now: u64) {
+        if !gil.is_main() {
+            return self.end(gil, open, now);
         }
         if gil.ended().is_some() {
             learn_end_of_main();
@@ -190,32 +187,45 @@ impl Gils {
 
     /// Records the end of the GILs whose interpreters have ended.
     pub(super) fn find_ended(&self, open: &Slots, now: u64) {
-        let living = |gil: &&Gil| gil.address() != 0 && gil.id() != 0 && gil.ended().is_none();
-        if self.all().iter().skip(1).find(living).is_none() {
+        let own = || self.living().filter(|gil| !gil.is_main());
+        if own().next().is_none() {
             return;
         }
         // Twice, since the list may change while it is read.
         let Some(lists) = self.interpreters.living().zip(self.interpreters.living()) else { return };
-        for gil in self.all().iter().skip(1).filter(living) {
-            let cond = gil.address();
-            let interpreter = cond.wrapping_sub(self.to_cond.load(Relaxed));
+        for gil in own() {
+            let interpreter = gil.address().wrapping_sub(self.to_cond.load(Relaxed));
             if ![&lists.0, &lists.1].into_iter().any(|list| list.contains(&interpreter)) {
-                gil.destroyed(open, now);
-                self.forget(cond, gil);
+                self.end(gil, open, now);
             }
         }
     }
 
-    /// Frees the entries of the GILs that were destroyed before the oldest of the open windows was opened.
+    /// Returns the GILs that have not ended.
+    fn living(&self) -> impl Iterator<Item = &Gil> {
+        self.all().iter().filter(|gil| gil.address() != 0 && gil.id() != 0 && gil.ended().is_none())
+    }
+
+    /// Records the end of `gil`. Searches still find the main interpreter's.
+    fn end(&self, gil: &Gil, open: &Slots, now: u64) {
+        let cond = gil.address();
+        gil.destroyed(open, now);
+        if !gil.is_main() {
+            self.forget(cond, gil);
+        }
+    }
+
+    /// Frees the entries of the GILs that were destroyed before the oldest of the open windows was opened, except for GIL 0
+    /// and the main interpreter's.
     pub(super) fn free_destroyed(&self, oldest: Option<u64>) {
-        for gil in self.all().iter().skip(1) {
+        for gil in self.all().iter().skip(1).filter(|gil| !gil.is_main()) {
             if gil.id() != 0 && gil.ended().is_some_and(|ended| oldest.is_none_or(|oldest| ended <= oldest)) {
                 gil.free();
             }
         }
     }
 
-    /// Frees the place of `gil`, which was at `cond`.
+    /// Frees the place of `gil`, which was at `cond`, if it has one.
     fn forget(&self, cond: usize, gil: &Gil) {
         let number = gil.index() as usize + 1;
         let place = self.bucket(cond).iter().find(|place| place.load(Relaxed) == number);
@@ -307,7 +317,7 @@ impl Gils {
     #[cfg(test)]
     pub(super) fn add(&self, address: usize) -> &Gil {
         let index = self.take_entry().unwrap();
-        self.table[index].place(index, address, 0);
+        self.table[index].place(index, address, index as i64);
         &self.table[index]
     }
 
@@ -334,7 +344,8 @@ fn learn_end_of_main() {
 /// Runs at the end of Py_FinalizeEx, which does not release the GIL before 3.12.
 unsafe extern "C" fn main_ended() {
     LEARNS_END.store(false, Relaxed);
-    GILS.main().destroyed(&OPEN, clock::ticks());
+    let now = clock::ticks();
+    GILS.living().for_each(|gil| GILS.end(gil, &OPEN, now));
 }
 
 /// Returns the first place for the GIL whose `cond` is at that address.
@@ -465,6 +476,23 @@ mod tests {
             gils.enter_own_gil(interpreters[1].address(), 1);
         }
         assert_eq!((gils.all().len(), gils.unlisted()), (4, 0));
+    }
+
+    #[test]
+    fn gil_0_may_be_that_of_an_interpreter_which_ends_before_the_main_one() {
+        unsafe extern "C" fn id_of_main(_interpreter: usize) -> i64 {
+            0
+        }
+        let (gils, open) = (with_own_gils(), Slots::new());
+        let [own, main] = [(); 2].map(|()| Interpreter::new(1));
+        gils.calibrated(own.cond(), 3, Some(TO_COND), Some(id_of_main));
+        gils.enter_own_gil(main.address(), 1);
+        assert!(gils.destroyed(own.cond(), &open, 200) && gils.destroyed(main.cond(), &open, 300));
+        gils.free_destroyed(None);
+        assert_eq!(gils.main().ended(), Some(200));
+        assert_eq!(meaning(gils, main.cond()), Some((1, Meaning::Release)), "it may be created again");
+        // Another interpreter at the same address has another GIL.
+        assert_eq!(meaning(gils, own.cond() + SWITCH_COND), Some((2, Meaning::Acquire)));
     }
 
     #[test]

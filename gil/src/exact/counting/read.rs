@@ -3,7 +3,7 @@
 use super::super::clock::{Scale, ticks};
 use super::account::Account;
 use super::barrier;
-use super::capacity::BUCKETS;
+use super::capacity::{self, BUCKETS};
 use super::figures::Figures;
 use super::gil::Gil;
 use super::gils::{GILS, Gils};
@@ -186,9 +186,10 @@ impl GilReading {
         }
     }
 
-    /// Returns true if the GIL was destroyed before `from`. The main GIL may be created again.
+    /// Returns true if the GIL was destroyed before `from`, unless it is GIL 0, which every snapshot has, or the main
+    /// interpreter's, which may be created again.
     pub(super) fn is_over(&self, from: u64) -> bool {
-        self.interpreter != 0 && self.until <= from
+        !self.id.is_multiple_of(capacity::GILS as u64) && self.interpreter != 0 && self.until <= from
     }
 
     fn into_totals(mut self, from: u64, at: u64, scale: &Scale) -> GilTotals {

@@ -105,7 +105,7 @@ pub(super) unsafe extern "C-unwind" fn init<const SET: usize>(cond: *mut c_void,
     if sets::is_metering(SET)
         && let Some((gil, Meaning::Release)) = GILS.by_cond(cond as usize)
     {
-        GILS.created_anew(gil, cond as usize, &OPEN, pool::session(), clock::ticks());
+        GILS.created_anew(gil, &OPEN, pool::session(), clock::ticks());
         pool::collect();
     }
     // SAFETY: as above.
