@@ -3,7 +3,7 @@
 use crate::results::Verdict;
 use crate::units::{duration, parse_time};
 use busy_core::load;
-use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+use clap::builder::{PathBufValueParser, PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Arg, Args, Parser, Subcommand};
 use std::ffi::{OsStr, OsString};
 use std::num::NonZero;
@@ -195,7 +195,7 @@ pub struct CheckArguments {
 pub struct RecordArguments {
     /// The recording (FILE.busy, docs/record.md), or its page (FILE.html); the default is busy-PID.busy, with the process id
     /// of this command
-    #[arg(short, long, value_name = "FILE")]
+    #[arg(short, long, value_name = "FILE", value_parser = PathBufValueParser::new().try_map(recording_or_page))]
     pub output: Option<PathBuf>,
 
     /// Sample the running Python with this process id, until Ctrl-C or the end of --for
@@ -237,8 +237,8 @@ pub struct RecordArguments {
     #[arg(long, conflicts_with = "pid")]
     pub waiters: bool,
 
-    /// The program and its arguments
-    #[arg(value_name = "CMD", required_unless_present = "pid", last = true)]
+    /// The program and its arguments; all that follows the program's name is an argument of it
+    #[arg(value_name = "CMD", required_unless_present = "pid", trailing_var_arg = true)]
     pub command: Vec<OsString>,
 }
 
@@ -257,8 +257,8 @@ pub struct TopArguments {
     #[arg(long, value_name = "TIME", default_value = "20ms", value_parser = time)]
     pub stall: Duration,
 
-    /// The program and its arguments
-    #[arg(value_name = "CMD", required_unless_present = "pid", last = true)]
+    /// The program and its arguments; all that follows the program's name is an argument of it
+    #[arg(value_name = "CMD", required_unless_present = "pid", trailing_var_arg = true)]
     pub command: Vec<OsString>,
 }
 
@@ -339,6 +339,17 @@ impl TypedValueParser for VerdictParser {
     }
 }
 
+/// Accepts a name without an ending as well, such as that of a pipe or a device.
+fn recording_or_page(path: PathBuf) -> Result<PathBuf, String> {
+    let endings = ["busy", "html"];
+    if path.extension().is_none_or(|found| endings.iter().any(|ending| found.eq_ignore_ascii_case(ending))) {
+        return Ok(path);
+    }
+    Err("expected a name that ends in .busy (the recording) or .html (the page); other files have options of their own: \
+         --json, --perfetto, --firefox, --chrome"
+        .into())
+}
+
 fn hz(text: &str) -> Result<NonZero<u32>, String> {
     let hz = text.parse().ok().filter(|hz: &NonZero<u32>| hz.get() <= 1000);
     hz.ok_or_else(|| "expected a whole number from 1 to 1000".into())
@@ -376,6 +387,31 @@ mod tests {
     fn the_command_line_is_consistent() {
         use clap::CommandFactory;
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_program_needs_no_dashes_before_it_and_keeps_its_own_options() {
+        for subcommand in ["record", "top"] {
+            for dashes in [&[][..], &["--"]] {
+                let words = [&["busy", subcommand, "--stall", "5ms"], dashes, &["app", "--stall", "-x", "--", "y"]];
+                let command = match Cli::try_parse_from(words.concat()).unwrap().command {
+                    Command::Record(arguments) => arguments.command,
+                    Command::Top(arguments) => arguments.command,
+                    other => panic!("{other:?}"),
+                };
+                assert_eq!(command, ["app", "--stall", "-x", "--", "y"]);
+            }
+            for wrong in [&["--stal", "app"][..], &[], &["--"], &["--pid", "1", "app"]] {
+                assert!(Cli::try_parse_from([&["busy", subcommand], wrong].concat()).is_err(), "{wrong:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_recording_has_the_ending_of_one_of_its_two_forms_or_none() {
+        let is_allowed = |path: &str| recording_or_page(path.into()).is_ok();
+        assert!(["a.busy", "b/a.HTML", "/dev/null", "a", ".hidden"].into_iter().all(is_allowed));
+        assert!(!["a.json", "a.htm", "a.busy.gz", "v1.2"].into_iter().any(is_allowed));
     }
 
     #[test]

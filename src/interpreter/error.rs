@@ -28,7 +28,11 @@ pub enum InterpreterError {
     #[error("the active environment (VIRTUAL_ENV) can't be used: {0}; deactivate it, or name an interpreter with -p")]
     ActiveEnvironment(Box<InterpreterError>),
     /// No interpreter of that version was found.
-    #[error("there is no Python {version} here, only {}; give -p the path of one, or see `make interpreters`", .found.join(", "))]
+    #[error(
+        "there is no Python {version} here, only {}; give -p the path of one (on Debian, `make interpreters` in busy's sources \
+         installs 3.14, 3.15, 3.13t and PyPy)",
+        .found.join(", ")
+    )]
     NotFound {
         /// The version, as the user named it.
         version: String,

@@ -99,12 +99,11 @@ impl CheckResult {
         let Some(verdict) = self.verdict else {
             return if self.status == Status::Skipped { Row::Skipped } else { Row::Unexpected };
         };
-        let is_expected = self.expected.contains(&verdict);
         match verdict {
-            Verdict::Inconclusive if is_expected => return Row::Expected,
+            Verdict::Inconclusive if self.expected.contains(&verdict) => return Row::Expected,
             // A figure beside it is no ground for an assertion either.
             Verdict::Inconclusive => return Row::Inconclusive,
-            _ if !is_expected && !self.expected.is_empty() => return Row::Unexpected,
+            _ if self.is_verdict_unexpected() => return Row::Unexpected,
             _ => {}
         }
         match (self.max_stall_s, self.longest_stall_s) {
@@ -112,6 +111,11 @@ impl CheckResult {
             (Some(most), Some(stall)) if stall > most => Row::Inconclusive,
             _ => Row::Expected,
         }
+    }
+
+    /// Returns true if there is a verdict, and other verdicts are expected.
+    pub fn is_verdict_unexpected(&self) -> bool {
+        self.verdict.is_some_and(|verdict| !self.expected.is_empty() && !self.expected.contains(&verdict))
     }
 
     /// Returns the lower bound of the longest stall.

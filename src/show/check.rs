@@ -5,10 +5,6 @@ use crate::results::{CheckResult, Document, Labels, Row, Status, Verdict};
 use crate::units::duration;
 use std::fmt::Write;
 
-/// The limitation of every verdict.
-pub(super) const CAUTION: &str =
-    "\"releases\" means that other threads can run Python during the call, not that the call is thread-safe.";
-
 /// Returns the whole text, with ANSI styles that the writer may have to strip.
 pub fn checks(document: &Document<CheckResult>) -> String {
     let mut text = String::new();
@@ -19,12 +15,13 @@ pub fn checks(document: &Document<CheckResult>) -> String {
     let label = |result: &CheckResult| visible(&labels.of(&result.host, &result.interpreter));
     let mut table = table(["", "verdict", "held", "longest hold", "longest stall\nof others", "calls"]);
     for result in &document.results {
+        let [verdict, stall] = verdict_and_stall(result);
         table.add_row([
             label(result),
-            word(result),
+            verdict,
             result.held_share.map_or_else(|| "-".into(), |share| format!("{:.1} %", 100.0 * share)),
             time(result, "longest_hold_s", result.longest_hold_s),
-            time(result, "longest_stall_s", result.longest_stall_s),
+            stall,
             result.calls.map_or_else(|| "-".into(), |calls| calls.to_string()),
         ]);
     }
@@ -35,7 +32,9 @@ pub fn checks(document: &Document<CheckResult>) -> String {
             writeln!(text, "{}", indented(&format!("{BOLD}{name}{BOLD:#}: {line}"))).unwrap();
         }
     }
-    writeln!(text, "{}", wrapped(CAUTION)).unwrap();
+    if let Some(caution) = caution(&document.results) {
+        writeln!(text, "{}", wrapped(caution)).unwrap();
+    }
     writeln!(text, "{}", foot(places)).unwrap();
     text
 }
@@ -49,18 +48,27 @@ pub(super) fn time(result: &CheckResult, key: &str, seconds: Option<f64>) -> Str
     }
 }
 
-pub(super) fn word(result: &CheckResult) -> String {
-    let mark = match (result.row(), result.verdict) {
-        (Row::Unexpected, _) => " !",
-        // The verdict itself is conclusive, but not whether the stall is as expected.
-        (Row::Inconclusive, Some(verdict)) if verdict != Verdict::Inconclusive => " ?",
-        _ => "",
+/// Returns the two figures on which there may be an expectation: the verdict and the longest stall of others. `!` marks the
+/// one that is not as expected, and `?` a stall that may not be.
+pub(super) fn verdict_and_stall(result: &CheckResult) -> [String; 2] {
+    let stall = time(result, "longest_stall_s", result.longest_stall_s);
+    let Some(verdict) = result.verdict else {
+        return [if result.status == Status::Skipped { "skipped" } else { "failed" }.into(), stall];
     };
-    match (result.status, result.verdict) {
-        (Status::Skipped, _) => "skipped".into(),
-        (_, Some(verdict)) => format!("{verdict}{mark}"),
-        _ => "failed".into(),
+    match (result.row(), result.is_verdict_unexpected()) {
+        (Row::Unexpected, true) => [format!("{verdict} !"), stall],
+        (Row::Unexpected, false) => [verdict.to_string(), format!("{stall} !")],
+        (Row::Inconclusive, _) if verdict != Verdict::Inconclusive => [verdict.to_string(), format!("{stall} ?")],
+        _ => [verdict.to_string(), stall],
     }
+}
+
+/// Returns the limitation of the verdict `releases`, if one of the results has that verdict or comes near it.
+pub(super) fn caution<'a>(results: impl IntoIterator<Item = &'a CheckResult>) -> Option<&'static str> {
+    let releases = |result: &CheckResult| matches!(result.verdict, Some(Verdict::Releases | Verdict::Partly));
+    results.into_iter().any(releases).then_some(
+        "\"releases\" means that other threads can run Python during the call, not that the call is thread-safe.",
+    )
 }
 
 /// Returns the expectation that was not met, or may not have been.
@@ -78,7 +86,7 @@ pub(super) fn expectation(result: &CheckResult) -> Option<String> {
     if result.row() != Row::Unexpected {
         return None;
     }
-    if !result.expected.is_empty() && !result.expected.contains(&verdict) {
+    if result.is_verdict_unexpected() {
         let expected: Vec<String> = result.expected.iter().map(Verdict::to_string).collect();
         return Some(format!("expected {}, found {verdict}", expected.join(" or ")));
     }
@@ -110,11 +118,18 @@ mod tests {
         let text = shown(Yields, &[Releases, Holds], None, None);
         assert!(text.contains("yields !") && text.contains("expected releases or holds, found yields"), "{text}");
         let text = shown(Yields, &[Yields], Some(0.02), None);
-        assert!(text.contains("expected stalls of at most 20 ms, found 30 ms"), "{text}");
+        assert!(text.contains("30 ms !") && text.contains("expected stalls of at most 20 ms, found 30 ms"), "{text}");
         let text = shown(Yields, &[Yields], Some(0.02), Some(0.01));
-        assert!(text.contains("yields ?") && text.contains("found one between 10 ms and 30 ms"), "{text}");
+        assert!(text.contains("30 ms ?") && text.contains("found one between 10 ms and 30 ms"), "{text}");
         let text = shown(Yields, &[Yields], None, None);
-        assert!(!text.contains("yields !") && !text.contains("yields ?") && !text.contains("expected"), "{text}");
+        assert!(!text.contains(['!', '?']) && !text.contains("expected"), "{text}");
+    }
+
+    #[test]
+    fn what_releases_does_not_mean_is_said_only_where_something_releases() {
+        let has_caution = |verdict| shown(verdict, &[], None, None).contains("thread-safe");
+        assert!(has_caution(Verdict::Releases) && has_caution(Verdict::Partly));
+        assert!(!has_caution(Verdict::Holds) && !has_caution(Verdict::Inconclusive));
     }
 
     #[test]

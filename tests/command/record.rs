@@ -5,7 +5,7 @@ use busy_lab::trace::{FileError, Kind, Recording, State};
 use rustix::process::Signal;
 use serde_json::Value;
 use std::fs;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 use std::thread::sleep;
@@ -57,6 +57,26 @@ fn the_program_has_its_own_exit_code_streams_and_arguments() {
     assert_eq!(stdout(&output), format!("['-o', 'x'] in {}\n", folder.display()));
     assert!(stderr(&output).starts_with("err\nrecord "), "{output:?}");
     assert!(stderr(&output).lines().count() <= 25 + 1, "{output:?}");
+}
+
+#[test]
+fn a_file_that_another_recorder_writes_is_refused() {
+    let sandbox = Sandbox::new();
+    let file = sandbox.path("r.busy");
+    let arguments = ["record", "-o", file.to_str().unwrap(), "cat"];
+    // cat has no Python: it ends with its stdin.
+    let mut first = sandbox.command(&arguments).stdin(Stdio::piped()).spawn().unwrap();
+    first.stdin.as_mut().unwrap().write_all(b"in").unwrap();
+    // Once cat answers, the file is open.
+    let mut answer = [0; 2];
+    first.stdout.as_mut().unwrap().read_exact(&mut answer).unwrap();
+    let second = sandbox.run(&arguments);
+    assert_eq!(second.status.code(), Some(2), "{second:?}");
+    assert!(stderr(&second).contains("another recorder writes to it; name another file"), "{second:?}");
+    drop(first.stdin.take());
+    assert_eq!(finish(first, Duration::from_secs(60)).status.code(), Some(0));
+    assert!(file.metadata().unwrap().len() > 0);
+    assert_eq!(sandbox.run(&arguments).status.code(), Some(0), "the first recorder has ended");
 }
 
 #[test]

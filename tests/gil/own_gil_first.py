@@ -9,7 +9,9 @@ import _interpreters as interpreters
 from meter import close, snapshot, stop, window
 
 first = interpreters.create()
-failed = interpreters.exec(first, "import ctypes\nassert ctypes.PyDLL(%r).busy_gil_start() == 0" % sys.argv[1])
+failed = interpreters.exec(
+    first, "import ctypes\nassert ctypes.PyDLL(%r).busy_gil_start() == 0" % sys.argv[1]
+)
 assert failed is None, failed
 time.sleep(0.1)
 own, _ = snapshot(0)

@@ -69,7 +69,7 @@ pub fn rows() -> Vec<Row> {
 }
 
 pub fn measure(bench: &Bench) -> Result<Vec<Rounds>, Trouble> {
-    let pythons = metered()?;
+    let pythons = metered(bench)?;
     let once = Plan { rounds: 1, patience: bench.patience() };
     let truth = Truth::new(bench)?;
     let versions = quiet::rounds(bench.plan(3), || versions(&truth, &pythons))?;
@@ -81,11 +81,14 @@ pub fn measure(bench: &Bench) -> Result<Vec<Rounds>, Trouble> {
     Ok(vec![versions, peers, costs])
 }
 
-/// Returns the discovered CPythons whose GIL the exact meter supports.
-fn metered() -> Result<Vec<Interpreter>, Trouble> {
+/// Returns the discovered CPythons whose GIL the exact meter supports; for a quick run, the first and the last of them.
+fn metered(bench: &Bench) -> Result<Vec<Interpreter>, Trouble> {
     let mut pythons = discover()?.interpreters;
     let is_supported = |version: (u32, u32)| version == (2, 7) || version >= (3, 7);
     pythons.retain(|python| python.implementation == "cpython" && python.gil && is_supported(python.version_info));
+    if bench.quick && pythons.len() > 2 {
+        pythons.drain(1..pythons.len() - 1);
+    }
     Ok(pythons)
 }
 

@@ -55,7 +55,7 @@ pub enum RecordError {
     Export(#[from] ExportError),
     /// The recording can't be written.
     #[error(
-        "can't write the recording {0}: {1}; name a file in an existing folder where you have write permission with -o"
+        "can't write the recording {0}: {1}; name another file with -o, in a folder where you have write permission"
     )]
     File(PathBuf, io::Error),
     /// The state of the machine can't be read.

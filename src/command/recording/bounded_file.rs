@@ -3,6 +3,8 @@
 
 use crate::results::NewFile;
 use crate::trace::{Block, Blocks, HEAD, Plan, ProcessRecord, Recording, Stall, shorten};
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -50,11 +52,14 @@ impl BoundedFile {
     /// Opens the file, or creates it. Its content is kept until [`BoundedFile::empty`].
     ///
     /// # Errors
-    /// Those of open(2).
+    /// Those of open(2); and if another recorder writes to the file.
     pub fn open(path: &Path) -> io::Result<Self> {
         // A pipe that was opened for reading as well would never break.
         let is_file = fs::metadata(path).map_or(true, |earlier| earlier.is_file());
         let file = OpenOptions::new().read(is_file).write(true).create(true).truncate(false).open(path)?;
+        if is_file {
+            lock(&file)?;
+        }
         Ok(Self {
             file,
             path: path.to_path_buf(),
@@ -152,6 +157,7 @@ impl BoundedFile {
         let mut rest = Part { file: self.file.try_clone()?, from: done.length, to: self.length };
         shorter.append_by(|to| io::copy(&mut rest, to).map(drop))?;
         self.file = shorter.into_named()?;
+        lock(&self.file)?;
         let (before, now) = (self.length, self.file.metadata()?.len());
         let shorter_by = before.saturating_sub(now);
         self.length = now;
@@ -174,6 +180,15 @@ impl BoundedFile {
             shortening.is_cancelled.store(true, Ordering::Relaxed);
             drop(shortening.thread.join());
         }
+    }
+}
+
+/// Makes this recorder the only one that writes to the file.
+fn lock(file: &File) -> io::Result<()> {
+    match flock(file, FlockOperation::NonBlockingLockExclusive) {
+        Err(Errno::WOULDBLOCK) => Err(io::Error::other("another recorder writes to it")),
+        // Not every file system has locks.
+        _ => Ok(()),
     }
 }
 

@@ -4,7 +4,7 @@
 use crate::trace::{Block, HolderSample, Sample, Sighting, Stacks, Thread};
 use busy_core::cpu::run_delay;
 use busy_gil::log::{Holder, Reader, Waiter};
-use busy_gil::remote::{Frame, PythonThread, RemoteError, StackError, StackReader};
+use busy_gil::remote::{Frame, PythonThread, RemoteError, Stack, StackError, StackReader};
 use std::collections::BTreeMap;
 
 /// How often stacks are tried to be read before the reason why they can't counts.
@@ -14,6 +14,8 @@ const MOST_SAMPLES: usize = 1000;
 /// The number of threads that are named at once, and of those whose stacks are read while they wait.
 const MOST_NAMES: usize = 16;
 const MOST_WAITERS: usize = 16;
+/// What takes the place of the outer frames of a stack with more than [`StackReader::MOST_FRAMES`].
+const OUTER_FRAMES: &str = "(outer frames left out)";
 /// Two readings of the same time may differ by the scale of the time stamp counter.
 const SAME_TIME_NS: u64 = 100_000;
 
@@ -77,7 +79,7 @@ struct Seen {
     has_ended: bool,
     samples: Vec<Taken>,
     /// The last stacks of the threads that waited, by their rows.
-    waiters: BTreeMap<u64, Vec<Frame>>,
+    waiters: BTreeMap<u64, Stack>,
 }
 
 /// A stack.
@@ -86,7 +88,7 @@ struct Taken {
     /// The wait for which it was read. It is kept if that wait is a stall.
     wait: Waiter,
     is_kept: bool,
-    frames: Vec<Frame>,
+    stack: Stack,
 }
 
 impl Watcher {
@@ -106,7 +108,7 @@ impl Watcher {
     pub fn going_on(&self) -> impl Iterator<Item = GoingOn> {
         self.gils.iter().filter_map(|(gil, watched)| {
             let seen = watched.seen.iter().rfind(|seen| !seen.has_ended)?;
-            let stack = seen.samples.last()?.frames.iter().map(text).collect();
+            let stack = lines(&seen.samples.last()?.stack).collect();
             let since_ns = seen.holder.since_ns.saturating_sub(self.start_ns);
             Some(GoingOn { process: self.number, gil: *gil, tid: seen.holder.tid, since_ns, stack })
         })
@@ -189,17 +191,17 @@ impl Watcher {
     fn write(&self, index: u32, gil: &mut Gil, stacks: &mut Stacks, blocks: &mut Vec<Block>) {
         let is_done = |seen: &mut Seen| seen.has_ended && seen.samples.iter().all(|taken| taken.is_kept);
         for seen in gil.seen.extract_if(.., is_done) {
-            let mut number = |frames: &[Frame]| {
-                let (stack, new) = stacks.number(frames.iter().map(text));
+            let mut number = |stack: &Stack| {
+                let (stack, new) = stacks.number(lines(stack));
                 blocks.extend(new.map(Block::Stack));
                 stack
             };
             let mut samples = Vec::with_capacity(seen.samples.len());
             for taken in seen.samples {
-                let stack = number(&taken.frames);
+                let stack = number(&taken.stack);
                 samples.push(Sample { at_ns: taken.at_ns.saturating_sub(self.start_ns), stack });
             }
-            let waiters = seen.waiters.iter().map(|(row, frames)| (*row, number(frames))).collect();
+            let waiters = seen.waiters.iter().map(|(row, stack)| (*row, number(stack))).collect();
             blocks.push(Block::Sighting(Sighting {
                 process: self.number,
                 gil: index,
@@ -245,14 +247,14 @@ impl Watcher {
             let at_ns = busy_core::clock::monotonic_ns();
             let Some(before) = holder() else { return };
             let delay_before_ns = self.run_delay(before.tid);
-            let Some(frames) = self.stack(before) else { return };
+            let Some(stack) = self.stack(before) else { return };
             if holder().is_none_or(|after| after.sequence != before.sequence) && !waits_since(before) {
                 continue;
             }
             gil.next_ns = now_ns.saturating_add(self.threshold_ns);
             let at_ns = at_ns.max(before.since_ns);
             let waiters = if self.reads_waiters { self.waiters(index, log, threads) } else { Vec::new() };
-            let taken = Taken { at_ns, wait, is_kept: false, frames };
+            let taken = Taken { at_ns, wait, is_kept: false, stack };
             match gil.seen.iter_mut().find(|seen| seen.holder.sequence == before.sequence) {
                 Some(seen) => {
                     seen.waiters.extend(waiters);
@@ -276,7 +278,7 @@ impl Watcher {
     }
 
     /// Reads the stacks of the threads that wait for a GIL now, by their rows.
-    fn waiters(&mut self, gil: u32, log: &Reader, threads: &BTreeMap<u64, Thread>) -> Vec<(u64, Vec<Frame>)> {
+    fn waiters(&mut self, gil: u32, log: &Reader, threads: &BTreeMap<u64, Thread>) -> Vec<(u64, Stack)> {
         let waiting = || log.waiters().unwrap_or_default();
         let Ok(reader) = self.reader() else { return Vec::new() };
         let Ok(states) = reader.threads() else { return Vec::new() };
@@ -287,7 +289,7 @@ impl Watcher {
             let Some(Ok(stack)) = state.map(|state| reader.read(state)) else { continue };
             // It may have got the GIL meanwhile.
             if waiting().iter().any(|after| is_same(*after, waiter)) {
-                found.push((waiter.row, stack.frames));
+                found.push((waiter.row, stack));
             }
         }
         found
@@ -298,12 +300,12 @@ impl Watcher {
         for gil in log.held().into_iter().flatten() {
             let holder = || log.holder(gil).ok().flatten();
             let Some(before) = holder() else { continue };
-            let Some(frames) = self.stack(before) else { continue };
+            let Some(stack) = self.stack(before) else { continue };
             // It may have let the GIL go meanwhile and taken it again. Without such samples, short holds would be missed.
-            if holder().is_none_or(|after| after.tid != before.tid) || frames.is_empty() {
+            if holder().is_none_or(|after| after.tid != before.tid) || stack.frames.is_empty() {
                 continue;
             }
-            let (stack, new) = stacks.number(frames.iter().map(text));
+            let (stack, new) = stacks.number(lines(&stack));
             blocks.extend(new.map(Block::Stack));
             let at_ns = busy_core::clock::monotonic_ns().saturating_sub(self.start_ns);
             let (process, gil, tid) = (self.number, gil as u32, before.tid);
@@ -319,7 +321,7 @@ impl Watcher {
         let Ok(reader) = self.reader() else { return Vec::new() };
         let Ok(threads) = reader.threads() else { return Vec::new() };
         let wanted = threads.iter().filter(|thread| tids.contains(&thread.tid)).take(MOST_NAMES);
-        let name = |thread: &PythonThread| Some((thread.tid, run_function(&reader.read(thread.state).ok()?.frames)?));
+        let name = |thread: &PythonThread| Some((thread.tid, run_function(&reader.read(thread.state).ok()?)?));
         wanted.filter_map(name).collect()
     }
 
@@ -330,7 +332,7 @@ impl Watcher {
         })
     }
 
-    fn stack(&mut self, holder: Holder) -> Option<Vec<Frame>> {
+    fn stack(&mut self, holder: Holder) -> Option<Stack> {
         if self.attempts >= ATTEMPTS {
             return None;
         }
@@ -355,13 +357,13 @@ impl Watcher {
         }
     }
 
-    fn try_stack(&mut self, holder: Holder) -> Result<Option<Vec<Frame>>, StackError> {
+    fn try_stack(&mut self, holder: Holder) -> Result<Option<Stack>, StackError> {
         let reader = self.reader()?;
         let state = match holder.state {
             Some(state) => Some(state),
             None => reader.threads()?.iter().find(|thread| thread.tid == holder.tid).map(|thread| thread.state),
         };
-        state.map(|state| reader.read(state).map(|stack| stack.frames)).transpose()
+        state.map(|state| reader.read(state)).transpose()
     }
 
     fn run_delay(&self, tid: u32) -> Option<u64> {
@@ -379,13 +381,32 @@ fn is_same(one: Waiter, other: Waiter) -> bool {
 }
 
 /// Returns the function that a thread was started for: the outermost one outside of the module threading.
-fn run_function(frames: &[Frame]) -> Option<String> {
+fn run_function(stack: &Stack) -> Option<String> {
     let is_start = |frame: &&Frame| !frame.file.ends_with("/threading.py");
-    frames.iter().rev().find(is_start).map(|frame| frame.function.to_string())
+    let start = stack.frames.iter().rev().find(is_start).filter(|_| stack.cut == 0);
+    start.map(|frame| frame.function.to_string())
 }
 
-/// Returns a frame as the recording has it.
-fn text(frame: &Frame) -> String {
-    let line = frame.line.map_or_else(|| "?".into(), |line| line.to_string());
-    format!("{}:{line} {}", frame.file, frame.function)
+/// Returns the stack as the recording has it: a line for each frame, the innermost first.
+fn lines(stack: &Stack) -> impl Iterator<Item = String> {
+    let line = |frame: &Frame| {
+        let line = frame.line.map_or_else(|| "?".into(), |line| line.to_string());
+        format!("{}:{line} {}", frame.file, frame.function)
+    };
+    let cut = (stack.cut > 0).then(|| OUTER_FRAMES.to_owned());
+    stack.frames.iter().map(line).chain(cut)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stack_whose_outer_frames_are_missing_says_so_and_names_no_start() {
+        let frame = Frame { file: "a.py".into(), function: "f".into(), line: Some(3) };
+        let stack = |cut| Stack { frames: vec![frame.clone()], cut, moved: false };
+        assert_eq!(lines(&stack(0)).collect::<Vec<_>>(), ["a.py:3 f"]);
+        assert_eq!(lines(&stack(9)).collect::<Vec<_>>(), ["a.py:3 f", OUTER_FRAMES]);
+        assert_eq!([0, 9].map(|cut| run_function(&stack(cut))), [Some("f".to_owned()), None]);
+    }
 }

@@ -2,7 +2,7 @@
 
 use super::places::Places;
 use crate::results::{CheckResult, Row, Verdict};
-use crate::show::check::{CAUTION, expectation, time, word};
+use crate::show::check::{caution, expectation, time, verdict_and_stall};
 use askama::Template;
 
 /// The section.
@@ -10,7 +10,7 @@ use askama::Template;
 #[template(path = "check.html")]
 pub(super) struct CheckSection {
     rows: Vec<CheckRow>,
-    caution: &'static str,
+    caution: Option<&'static str>,
     facts: Vec<(String, String)>,
 }
 
@@ -33,7 +33,8 @@ impl CheckSection {
         let places = Places::new(results.iter().map(|result| (&result.host, &result.interpreter)));
         let rows = results.iter().map(|result| row(result, &places)).collect();
         let started = results.iter().map(|result| result.started_at.as_str());
-        let section = Self { rows, caution: CAUTION, facts: places.facts(started, "") };
+        let caution = caution(results.iter().copied());
+        let section = Self { rows, caution, facts: places.facts(started, "") };
         section.render().expect("writing to a string")
     }
 }
@@ -41,12 +42,13 @@ impl CheckSection {
 fn row(result: &CheckResult, places: &Places) -> CheckRow {
     let dash = || "-".to_owned();
     let expected: Vec<String> = result.expected.iter().map(Verdict::to_string).collect();
+    let [found, longest_stall] = verdict_and_stall(result);
     let reasons = [expectation(result), result.reason.clone()];
     CheckRow {
         statement: result.statement.clone(),
         on: places.of(&result.host, &result.interpreter),
         expected: if expected.is_empty() { dash() } else { expected.join(" or ") },
-        found: word(result),
+        found,
         class: match result.row() {
             Row::Expected => "good",
             Row::Unexpected => "bad",
@@ -54,7 +56,7 @@ fn row(result: &CheckResult, places: &Places) -> CheckRow {
         },
         held: result.held_share.map_or_else(dash, |share| format!("{:.1} %", 100.0 * share)),
         longest_hold: time(result, "longest_hold_s", result.longest_hold_s),
-        longest_stall: time(result, "longest_stall_s", result.longest_stall_s),
+        longest_stall,
         calls: result.calls.map_or_else(dash, |calls| calls.to_string()),
         reason: reasons.into_iter().flatten().collect::<Vec<_>>().join(" "),
     }
