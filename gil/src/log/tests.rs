@@ -121,6 +121,17 @@ fn a_log_tells_that_its_process_has_executed_another_program() {
 }
 
 #[test]
+fn a_log_that_can_not_be_written_does_not_keep_the_others_from_being_marked() {
+    let fixture = Fixture::new("unwritable");
+    let reader = fixture.reader();
+    for name in ["!", "~"] {
+        fs::create_dir(fixture.folder.join(format!("{}-{name}", std::process::id()))).unwrap();
+    }
+    assert!(mark_executed(&fixture.folder).is_err());
+    assert!(reader.header().unwrap().executed);
+}
+
+#[test]
 fn the_log_of_a_parent_that_forked_before_its_python_began_is_left_to_it() {
     let fixture = Fixture::new("parent");
     let path = fixture.path();
