@@ -652,7 +652,7 @@ busy_status busy_gil_counters_read(struct busy_gil_counters *counters);
  * - `threshold_ns`: at least 1,000,000, a millisecond.
  * - `stalls`: receives the object; must not be NULL.
  *
- * A forked child has no thread that calls busy_gil_stalls_next(), and must not use its parent's objects: it opens its own.
+ * A forked child must not use its parent's objects: it opens its own.
  *
  * Ownership: the caller owns the object, and frees it by busy_gil_stalls_close().
  * GIL: not needed.
@@ -672,10 +672,12 @@ busy_status busy_gil_stalls_open(uint64_t threshold_ns,
 
 /**
  * Waits for the next stall to end, and writes it to `*stall`, and the holder's Python stack during the hold to `text`: a
- * line for each frame, the innermost first, in the form `FILE:LINE FUNCTION`. As many frames as fit are written. A stack is
- * read while the thread holds the GIL, so call the function in a thread of its own and all the time: between two calls,
- * no stacks are read, and at most 16 stalls are kept. In CPython 2.7 no stacks are read. While it waits, it samples the
- * GIL four times per threshold, within 40 to 1000 times per second.
+ * line for each frame, the innermost first, in the form `FILE:LINE FUNCTION`. As many frames as fit are written. In CPython
+ * 2.7 no stacks are read.
+ *
+ * The first call with an object starts a thread, which ends with the object. It needs no GIL, samples the GIL four times
+ * per threshold, within 40 to 1000 times per second, and reads a stack while the holder still holds the GIL. Between two
+ * calls, it keeps the latest 16 stalls. A caller that waits for the GIL after the call is a waiting thread like any other.
  *
  * - `stalls`: an open object; must not be NULL.
  * - `timeout_ns`: the time after which the call returns BUSY_TIMED_OUT; UINT64_MAX for none.
@@ -686,7 +688,7 @@ busy_status busy_gil_stalls_open(uint64_t threshold_ns,
  * GIL: must not be held, since the function waits for long.
  * Blocking: yes. Its first call with an object takes up to a second longer, in which it learns to read stacks.
  * Cancellation: pthread_cancel() takes effect after the call.
- * Threads: one thread at a time; another one waits before its `timeout_ns` begins.
+ * Threads: any number of threads may call it at the same time; one of them gets a stall.
  * Signals: a signal handler must not call it.
  *
  * Returns:
@@ -694,7 +696,7 @@ busy_status busy_gil_stalls_open(uint64_t threshold_ns,
  * - BUSY_TIMED_OUT: there was none.
  * - BUSY_CANCELLED: busy_gil_stalls_stop() was called.
  * - BUSY_GIL_OFF: the meter has been stopped.
- * - BUSY_GIL_REFUSED: as for busy_gil_snapshot().
+ * - BUSY_GIL_REFUSED: as for busy_gil_snapshot(); and if the thread can't be created.
  * - BUSY_BAD_SIZE: as for busy_wait_ns(), with `stall` in place of `options`.
  * - BUSY_NULL_POINTER: `stalls` or `stall` is NULL, or `text` is NULL and `capacity` is not 0.
  *

@@ -1,13 +1,13 @@
 use crate::boundary;
 use crate::gil_copy::OtherCopy;
-use crate::gil_state::{STATE, forwarded, refused_by, result, undisturbed};
+use crate::gil_stall_reader::StallReader;
+use crate::gil_state::{STATE, forwarded, refused_by, result};
 use crate::options::known_prefix;
-use crate::status::{BUSY_BAD_OPTION, BUSY_CANCELLED, BUSY_GIL_OFF, BUSY_NULL_POINTER, BUSY_TIMED_OUT, busy_status};
+use crate::status::{BUSY_BAD_OPTION, BUSY_GIL_OFF, BUSY_NULL_POINTER, busy_status};
 use busy_gil::{Stall, Stalls};
 use std::ffi::{c_char, c_void};
 use std::ptr::null_mut;
-use std::sync::{Condvar, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// The number of waiting threads that a busy_gil_stall lists.
 pub const BUSY_GIL_WAITERS: usize = 8;
@@ -16,16 +16,9 @@ pub const BUSY_GIL_WAITERS: usize = 8;
 pub struct busy_gil_stalls(Reporter);
 
 enum Reporter {
-    Own(Own),
+    Own(StallReader),
     /// The object of another copy of the library.
     Of(OtherCopy, *mut c_void),
-}
-
-struct Own {
-    /// Locked during busy_gil_stalls_next(). With whether it is prepared to read stacks.
-    stalls: Mutex<(Stalls, bool)>,
-    is_stopped: Mutex<bool>,
-    stopped: Condvar,
 }
 
 /// A stall: a hold of a GIL that made other threads wait. Initialise the struct with BUSY_GIL_STALL_INIT. Times are in
@@ -66,7 +59,7 @@ pub struct busy_gil_stall {
 /// - `threshold_ns`: at least 1,000,000, a millisecond.
 /// - `stalls`: receives the object; must not be NULL.
 ///
-/// A forked child has no thread that calls busy_gil_stalls_next(), and must not use its parent's objects: it opens its own.
+/// A forked child must not use its parent's objects: it opens its own.
 ///
 /// Ownership: the caller owns the object, and frees it by busy_gil_stalls_close().
 /// GIL: not needed.
@@ -99,11 +92,7 @@ pub unsafe extern "C" fn busy_gil_stalls_open(threshold_ns: u64, stalls: *mut *m
             }
             // Without the lock, since this takes one of the meter's.
             let stalls = Stalls::new(Duration::from_nanos(threshold_ns)).ok_or(BUSY_GIL_OFF)?;
-            Reporter::Own(Own {
-                stalls: Mutex::new((stalls, false)),
-                is_stopped: Mutex::new(false),
-                stopped: Condvar::new(),
-            })
+            Reporter::Own(StallReader::new(stalls))
         };
         // SAFETY: the pointer is not NULL, so the header requires space for a pointer.
         unsafe { stalls.write(Box::into_raw(Box::new(busy_gil_stalls(reporter)))) };
@@ -112,10 +101,12 @@ pub unsafe extern "C" fn busy_gil_stalls_open(threshold_ns: u64, stalls: *mut *m
 }
 
 /// Waits for the next stall to end, and writes it to `*stall`, and the holder's Python stack during the hold to `text`: a
-/// line for each frame, the innermost first, in the form `FILE:LINE FUNCTION`. As many frames as fit are written. A stack is
-/// read while the thread holds the GIL, so call the function in a thread of its own and all the time: between two calls,
-/// no stacks are read, and at most 16 stalls are kept. In CPython 2.7 no stacks are read. While it waits, it samples the
-/// GIL four times per threshold, within 40 to 1000 times per second.
+/// line for each frame, the innermost first, in the form `FILE:LINE FUNCTION`. As many frames as fit are written. In CPython
+/// 2.7 no stacks are read.
+///
+/// The first call with an object starts a thread, which ends with the object. It needs no GIL, samples the GIL four times
+/// per threshold, within 40 to 1000 times per second, and reads a stack while the holder still holds the GIL. Between two
+/// calls, it keeps the latest 16 stalls. A caller that waits for the GIL after the call is a waiting thread like any other.
 ///
 /// - `stalls`: an open object; must not be NULL.
 /// - `timeout_ns`: the time after which the call returns BUSY_TIMED_OUT; UINT64_MAX for none.
@@ -126,7 +117,7 @@ pub unsafe extern "C" fn busy_gil_stalls_open(threshold_ns: u64, stalls: *mut *m
 /// GIL: must not be held, since the function waits for long.
 /// Blocking: yes. Its first call with an object takes up to a second longer, in which it learns to read stacks.
 /// Cancellation: pthread_cancel() takes effect after the call.
-/// Threads: one thread at a time; another one waits before its `timeout_ns` begins.
+/// Threads: any number of threads may call it at the same time; one of them gets a stall.
 /// Signals: a signal handler must not call it.
 ///
 /// Returns:
@@ -134,7 +125,7 @@ pub unsafe extern "C" fn busy_gil_stalls_open(threshold_ns: u64, stalls: *mut *m
 /// - BUSY_TIMED_OUT: there was none.
 /// - BUSY_CANCELLED: busy_gil_stalls_stop() was called.
 /// - BUSY_GIL_OFF: the meter has been stopped.
-/// - BUSY_GIL_REFUSED: as for busy_gil_snapshot().
+/// - BUSY_GIL_REFUSED: as for busy_gil_snapshot(); and if the thread can't be created.
 /// - BUSY_BAD_SIZE: as for busy_wait_ns(), with `stall` in place of `options`.
 /// - BUSY_NULL_POINTER: `stalls` or `stall` is NULL, or `text` is NULL and `capacity` is not 0.
 ///
@@ -162,11 +153,7 @@ pub unsafe extern "C" fn busy_gil_stalls_next(
         };
         // SAFETY: the pointer is not NULL, so the header requires a live stall.
         let size = unsafe { known_prefix(stall) }?.size;
-        let (stalls, is_attached) = &mut *locked(&own.stalls);
-        if !std::mem::replace(is_attached, true) {
-            stalls.attach();
-        }
-        let found = own.next(stalls, Instant::now().checked_add(Duration::from_nanos(timeout_ns)))?;
+        let found = own.next(Duration::from_nanos(timeout_ns))?;
         // SAFETY: the header requires a live stall, and space for `capacity` bytes.
         unsafe {
             write_text(&found.stack.clone().unwrap_or_else(|reason| vec![reason]), text, capacity);
@@ -194,10 +181,7 @@ pub unsafe extern "C" fn busy_gil_stalls_stop(stalls: *mut busy_gil_stalls) -> b
         match &unsafe { stalls.as_ref() }.ok_or(BUSY_NULL_POINTER)?.0 {
             // SAFETY: an object of that copy.
             Reporter::Of(other, of) => return result(unsafe { (other.stalls_stop)(*of) }),
-            Reporter::Own(own) => {
-                *locked(&own.is_stopped) = true;
-                own.stopped.notify_all();
-            }
+            Reporter::Own(own) => own.stop(),
         }
         Ok(())
     })
@@ -227,33 +211,6 @@ pub unsafe extern "C" fn busy_gil_stalls_close(stalls: *mut busy_gil_stalls) -> 
             Reporter::Own(_) => Ok(()),
         }
     })
-}
-
-impl Own {
-    fn next(&self, stalls: &mut Stalls, deadline: Option<Instant>) -> Result<Stall, busy_status> {
-        let period = stalls.period();
-        loop {
-            if STATE.lock().meters.is_empty() {
-                return Err(BUSY_GIL_OFF);
-            }
-            if let Some(found) = stalls.look() {
-                return undisturbed(found);
-            }
-            let is_stopped = locked(&self.is_stopped);
-            let waited = self.stopped.wait_timeout_while(is_stopped, period, |is_stopped| !*is_stopped);
-            if *waited.unwrap_or_else(PoisonError::into_inner).0 {
-                // What ended before the stop is still reported.
-                return stalls.look().map_or(Err(BUSY_CANCELLED), undisturbed);
-            }
-            if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
-                return Err(BUSY_TIMED_OUT);
-            }
-        }
-    }
-}
-
-fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Writes as many whole lines as fit, and a NUL.

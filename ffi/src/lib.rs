@@ -11,6 +11,7 @@ mod cpu;
 mod gil;
 mod gil_copy;
 mod gil_counters;
+mod gil_stall_reader;
 mod gil_stalls;
 mod gil_state;
 mod load;

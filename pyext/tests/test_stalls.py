@@ -146,6 +146,30 @@ def test_a_hold_that_makes_nobody_wait_is_no_stall(lines):
         assert not lines.records, [record.getMessage() for record in lines.records]
 
 
+def test_the_thread_that_logs_a_stall_is_not_among_those_that_waited(lines):
+    begun = threading.Event()
+
+    def hold_twice():
+        begun.set()
+        hold_for(0.1)
+        # Long enough for the other threads, and too short for the log, which then waits during the second hold.
+        time.sleep(0.002)
+        hold_for(0.3)
+
+    with busy.log_stalls("50ms", logger=lines.logger):
+        for _ in range(5):
+            begun.clear()
+            thread = threading.Thread(target=hold_twice)
+            thread.start()
+            while not begun.is_set():
+                time.sleep(0.0005)
+            thread.join()
+        time.sleep(0.1)
+    stalls = [record.gil_stall for record in lines.records]
+    assert any(stall.waiters for stall in stalls), stalls
+    assert "busy.stalls" not in {name for stall in stalls for _, name, _ in stall.waiters}, stalls
+
+
 def test_a_hold_below_the_threshold_is_no_stall(lines):
     with busy.log_stalls("10s", logger=lines.logger), Waiting():
         hold_for(0.2)

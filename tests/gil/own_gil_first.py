@@ -1,6 +1,6 @@
-"""The session begins in an interpreter with its own GIL (3.13 on: ctypes is not allowed in such an interpreter of 3.12). Its
-GIL has the index 0, also after the interpreter has ended, and its interval ends then. The GIL of another interpreter at the
-same address is another GIL."""
+"""The session begins in an interpreter with its own GIL (3.13 on: such an interpreter of 3.12 can't import ctypes). Its
+GIL has the index 0, also after the interpreter has ended, and its interval ends then. The GIL of another interpreter at
+the same address is another GIL."""
 
 import sys
 import time

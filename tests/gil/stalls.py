@@ -156,6 +156,26 @@ for copy in (own, second):
     assert not [one for one, _ in stalled(copy, 200 * MS, 2000 * MS, True) if one.tid == holder[0]]
 
 assert second.held.busy_gil_stop() == OK
+
+# Stalls that end while nobody asks for one have their stacks as well.
+for _ in range(10):
+    stalls = own.open(50 * MS)
+    assert own.next(stalls, 0)[0] == TIMED_OUT
+    for _ in range(2):
+        del holder[:]
+        thread = threading.Thread(target=hold_the_gil, args=(200 * MS,))
+        thread.start()
+        while not holder:
+            time.sleep(0.0005)
+        thread.join()
+    found = [own.next(stalls, 1000 * MS) for _ in range(2)]
+    assert [status for status, _, _ in found] == [OK, OK], found
+    own.close(stalls)
+    if not HAS_STACKS or all(stall.has_stack for _, stall, _ in found):
+        break
+else:
+    raise AssertionError([text for _, _, text in found])
+
 stalls = own.open(50 * MS)
 stop()
 assert own.next(stalls)[0] == OFF

@@ -102,11 +102,10 @@ class Reporter:
             rest -= self._is_stopped
             if self._is_stopped and (not found or rest < 0):
                 return
+            stall = _stall(self._names(), *found[:-1]) if found else None
             try:
-                if found:
-                    self._take(_stall(self._names(), *found[:-1]), found[-1])
-                else:
-                    self._take(None, 0)
+                # Its own waits for the GIL stall nobody else.
+                self._take(stall and _without(stall, threading.get_native_id()), found[-1] if found else 0)
             except Exception:
                 # As by a handler of the log. The next ones are reported all the same.
                 threading.excepthook(threading.ExceptHookArgs((*sys.exc_info(), threading.current_thread())))
@@ -294,6 +293,13 @@ def _stall(
         stack=text.splitlines() if has_stack else [],
         missing=None if has_stack else text.strip(),
     )
+
+
+def _without(stall: Stall, tid: int) -> Stall | None:
+    """Returns the stall without the wait of this thread; None if no other thread waited."""
+    waiters = [waiter for waiter in stall.waiters if waiter[0] != tid]
+    waiting = stall.waiting - len(stall.waiters) + len(waiters)
+    return stall._replace(waiters=waiters, waiting=waiting) if waiting > 0 else None
 
 
 def _begin_anew() -> None:
