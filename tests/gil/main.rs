@@ -16,6 +16,7 @@ mod prefix;
 use common::{describe, libbusy, printed, run};
 use prefix::Prefix;
 use serde_json::Value;
+use std::fs;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -428,6 +429,20 @@ fn a_hold_ends_when_python_is_finalized() {
         let mut command = Command::new(&program);
         command.env("PYTHONHOME", home).arg(library).arg(libbusy());
         assert_eq!(printed(&mut command), "finalized\n", "{}", python.name);
+    }
+}
+
+#[test]
+fn the_meter_can_be_started_while_python_imports_site() {
+    let prefix = Prefix::new();
+    let site = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/regrtest");
+    for (number, python) in metered((3, 8)).into_iter().enumerate() {
+        let log = prefix.path(&format!("{number}.log"));
+        let mut command = Command::new(&python.path);
+        command.args(["-B", "-c", ""]).env("PYTHONPATH", &site).env("BUSY_REGRTEST_LIBBUSY", libbusy());
+        let output = run(command.env("BUSY_REGRTEST_METER", "on").env("BUSY_REGRTEST_LOG", &log));
+        let logged = fs::read_to_string(&log).unwrap_or_default();
+        assert!(output.status.success() && logged.ends_with(" 0\n"), "{}: {logged:?} {output:?}", python.name);
     }
 }
 

@@ -53,12 +53,12 @@ impl Python {
         else {
             return Err(Refusal::NoPython("PyEval_RestoreThread"));
         };
-        // SAFETY: Py_IsInitialized may be called at any time.
-        if !may_be_young && unsafe { is_initialized() } == 0 {
-            return Err(Refusal::NoPython("interpreter that is initialised"));
-        }
         // SAFETY: Py_GetVersion returns a static string.
         let version = numbers(&unsafe { CStr::from_ptr(version()) }.to_string_lossy());
+        // SAFETY: Py_IsInitialized may be called at any time.
+        if !may_be_young && unsafe { is_initialized() } == 0 && !imports_site(version) {
+            return Err(Refusal::NoPython("interpreter that is initialised"));
+        }
         if !is_metered(version) {
             return Err(Refusal::Version(version.0, version.1));
         }
@@ -152,6 +152,14 @@ pub(super) fn version_text() -> Option<String> {
 /// Returns true if the meter knows the GIL of that version.
 pub(super) fn is_metered(version: (u32, u32)) -> bool {
     version == (2, 7) || version >= (3, 7)
+}
+
+/// Returns true if the calling thread initialises a Python that runs code already: from 3.15 on, Py_IsInitialized returns 0
+/// until `site` is imported, and with it sitecustomize (gh-146302).
+fn imports_site(version: (u32, u32)) -> bool {
+    let is_finalizing = function!(c"Py_IsFinalizing", unsafe extern "C" fn() -> c_int);
+    // SAFETY: any thread may call it.
+    version >= (3, 15) && is_finalizing.is_some_and(|function| unsafe { function() } == 0) && holds_gil(version)
 }
 
 /// Returns true if the calling thread holds the GIL.
