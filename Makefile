@@ -48,9 +48,14 @@ export PYO3_BUILD_EXTENSION_MODULE := 1
 export PYTHONDONTWRITEBYTECODE := 1
 
 # Duration of each target of `make fuzz`.
-FUZZ_SECONDS ?= 30
+FUZZ_SECONDS ?= 60
 FUZZ := build/fuzz
 FUZZ_TARGETS := $(basename $(notdir $(wildcard ffi/fuzz/fuzz_targets/*.rs)))
+# Prints the path of the shared libpython that belongs to $(PYTHON) and its PYTHONHOME, if it has one with a GIL.
+FIND_LIBPYTHON := import os, sys, sysconfig; get = sysconfig.get_config_var; \
+	path = os.path.join(get("LIBDIR") or "", get("INSTSONAME") or ""); \
+	found = ".so" in path and os.path.exists(path) and not get("Py_GIL_DISABLED"); \
+	print(*([path, sys.base_prefix] if found else []), sep="\n")
 
 .PHONY: help run test soak check loom sanitizers regrtest bench verdicts production software fuzz screenshots wheels deb interpreters generate build install uninstall clean FORCE
 .DEFAULT_GOAL := help
@@ -139,14 +144,19 @@ interpreters: $(VENV)/ready-to-check ## install CPython 3.14, 3.15, 3.13t and Py
 
 # RUSTC_BOOTSTRAP lets the stable compiler instrument code; only this target uses it. To run an input again, pass it to the
 # binary.
-fuzz: $(FUZZ)/cargo-fuzz/bin/cargo-fuzz ## fuzz the C ABI under AddressSanitizer, FUZZ_SECONDS (30) per function; needs C++
+fuzz: $(FUZZ)/cargo-fuzz/bin/cargo-fuzz ## fuzz the C ABI under AddressSanitizer, FUZZ_SECONDS (60) per target; needs C++
 	RUSTC_BOOTSTRAP=1 $< build --fuzz-dir ffi/fuzz --target-dir $(FUZZ)/target --features libfuzzer
-	@failed=; for target in $(FUZZ_TARGETS); do \
+	@found=$$($(PYTHON) -c '$(FIND_LIBPYTHON)'); if [ -n "$$found" ]; then \
+		export BUSY_FUZZ_LIBPYTHON="$$(echo "$$found" | head -n 1)" PYTHONHOME="$$(echo "$$found" | tail -n 1)"; fi; \
+	failed=; for target in $(FUZZ_TARGETS); do \
 		mkdir -p $(FUZZ)/corpus/$$target $(FUZZ)/found; \
+		: Long inputs to begin with, since libFuzzer lengthens short ones too slowly for a minute; \
+		if [ -z "$$(ls -A $(FUZZ)/corpus/$$target)" ]; then \
+			for seed in 1 2 3 4 5 6 7 8; do head -c 1024 /dev/urandom > $(FUZZ)/corpus/$$target/seed$$seed; done; fi; \
 		echo "$$target, $(FUZZ_SECONDS) s"; \
-		if $(FUZZ)/target/*/release/$$target -max_total_time=$(FUZZ_SECONDS) -timeout=10 -print_final_stats=1 -print_funcs=0 \
+		if $(FUZZ)/target/*/release/$$target -max_total_time=$(FUZZ_SECONDS) -timeout=10 -len_control=0 -print_final_stats=1 -print_funcs=0 \
 			-artifact_prefix=$(FUZZ)/found/$$target- $(FUZZ)/corpus/$$target > $(FUZZ)/$$target.log 2>&1; \
-		then sed -n 's/^stat::number_of_executed_units: *\(.*\)/  nothing found in \1 runs/p' $(FUZZ)/$$target.log; \
+		then sed -n -e 's/^note: /  /p' -e 's/^stat::number_of_executed_units: *\(.*\)/  nothing found in \1 runs/p' $(FUZZ)/$$target.log; \
 		else tail -n 60 $(FUZZ)/$$target.log; failed="$$failed $$target"; fi; \
 	done; test -z "$$failed" || { echo "failed:$$failed; the inputs are in $(FUZZ)/found" >&2; exit 1; }
 

@@ -1,5 +1,5 @@
-//! Option structs of every size. Each is alone in a heap block of exactly its length, so that AddressSanitizer detects
-//! a read beyond its end.
+//! Structs of every size. Each is alone in a heap block of exactly its length, so that AddressSanitizer detects a read or
+//! a write beyond its end.
 
 use super::header::{BAD_SIZE, Cancel, WAIT_MAX_NS};
 use super::{busy_cancel_set, header};
@@ -27,6 +27,14 @@ enum Size {
 }
 
 impl Shape {
+    /// The struct of this version, as its _INIT macro has it.
+    pub const RIGHT: Self = Self { size: Size::Right, unknown: None };
+
+    /// A struct of a newer version, whose fields that this version does not know are zero.
+    pub fn newer(more: u16) -> Self {
+        Self { size: Size::Longer(more), unknown: None }
+    }
+
     /// Returns the value of the field `size` of an `Options`.
     pub fn size<Options>(&self) -> usize {
         match self.size {
@@ -83,21 +91,38 @@ pub struct Block {
 }
 
 impl Block {
-    fn zeroed(length: usize) -> Self {
+    /// Returns a block of `length` bytes of this value. The length must not be zero.
+    pub fn filled(length: usize, byte: u8) -> Self {
         let layout = Layout::from_size_align(length, align_of::<u64>()).unwrap();
+        assert_ne!(length, 0);
         // SAFETY: the length is not zero.
         let start = unsafe { alloc(layout) };
         if start.is_null() {
             handle_alloc_error(layout);
         }
         // SAFETY: the block is new and has `length` bytes.
-        unsafe { start.write_bytes(0, length) };
+        unsafe { start.write_bytes(byte, length) };
         Self { start, layout }
+    }
+
+    fn zeroed(length: usize) -> Self {
+        Self::filled(length, 0)
     }
 
     /// Returns the pointer that a function with options takes.
     pub fn options<Options>(&self) -> *const Options {
         self.start.cast()
+    }
+
+    /// Returns the pointer that a function takes which writes to the block.
+    pub fn place<Value>(&self) -> *mut Value {
+        self.start.cast()
+    }
+
+    /// Returns a copy of the bytes.
+    pub fn bytes(&self) -> Vec<u8> {
+        // SAFETY: the block has this length, and all its bytes are initialised.
+        unsafe { std::slice::from_raw_parts(self.start, self.layout.size()) }.to_vec()
     }
 }
 
