@@ -109,6 +109,13 @@ own.open(MS - 1, BAD_OPTION)
 stalls = own.open(50 * MS)
 assert own.next(stalls, 0)[0] == TIMED_OUT and own.next(stalls, 20 * MS)[0] == TIMED_OUT
 assert own.next(stalls, 0, size=8)[0] == BAD_SIZE
+# The object samples every 12.5 ms, but a shorter time-out ends earlier.
+shortest = FOREVER
+for _ in range(50):
+    began = time.time()
+    assert own.next(stalls, 0)[0] == TIMED_OUT
+    shortest = min(shortest, (time.time() - began) * 1000 * MS)
+assert shortest < 10 * MS, shortest
 threading.Timer(0.1, own.stop, [stalls]).start()
 assert own.next(stalls)[0] == CANCELLED and own.next(stalls)[0] == CANCELLED
 own.close(stalls)
