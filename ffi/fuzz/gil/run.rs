@@ -5,6 +5,7 @@ use super::header::*;
 use super::memory::{Array, untouched};
 use super::python::{Holder, python};
 use super::readings::{LATEST_SESSION, check_totals, now};
+use super::reads::reason;
 use super::stalls::Object;
 use super::steps::{Step, WindowNumber};
 use crate::common::assert_documented;
@@ -147,7 +148,7 @@ impl<'a> Run<'a> {
             Some(_) => OK,
             None => GIL_NOT_HELD,
         };
-        assert_documented(status, &[documented]);
+        assert_eq!(status, documented, "busy_gil_start(): {}", reason());
         if status != OK {
             return;
         }
