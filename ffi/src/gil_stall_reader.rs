@@ -52,8 +52,11 @@ impl StallReader {
             return Err(BUSY_CANCELLED);
         }
         let deadline = Instant::now().checked_add(timeout);
-        let mut found = locked(&self.shared.found);
         loop {
+            if STATE.lock().meters.is_empty() {
+                return Err(BUSY_GIL_OFF);
+            }
+            let mut found = locked(&self.shared.found);
             if let Some(stall) = found.stalls.pop_front() {
                 drop(found);
                 return undisturbed(stall);
@@ -61,19 +64,11 @@ impl StallReader {
             if found.has_ended {
                 return Err(BUSY_CANCELLED);
             }
-            // Not both locks at once.
-            drop(found);
-            if STATE.lock().meters.is_empty() {
-                return Err(BUSY_GIL_OFF);
-            }
             let left = deadline.map_or(PATIENCE, |deadline| deadline.saturating_duration_since(Instant::now()));
             if left.is_zero() {
                 return Err(BUSY_TIMED_OUT);
             }
-            found = locked(&self.shared.found);
-            if found.stalls.is_empty() && !found.has_ended {
-                found = wait(&self.shared, found, left.min(PATIENCE));
-            }
+            drop(wait(&self.shared, found, left.min(PATIENCE)));
         }
     }
 

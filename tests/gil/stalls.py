@@ -183,7 +183,16 @@ for _ in range(10):
 else:
     raise AssertionError([text for _, _, text in found])
 
+# A stall that was not asked for in time is not reported once the meter is off.
 stalls = own.open(50 * MS)
+assert own.next(stalls, 0)[0] == TIMED_OUT
+del holder[:]
+thread = threading.Thread(target=hold_the_gil, args=(200 * MS,))
+thread.start()
+while not holder:
+    time.sleep(0.0005)
+thread.join()
+time.sleep(0.1)
 stop()
 assert own.next(stalls)[0] == OFF
 own.close(stalls)

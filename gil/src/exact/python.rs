@@ -48,13 +48,12 @@ impl Python {
         let save = function!(c"PyEval_SaveThread", unsafe extern "C-unwind" fn() -> ThreadState);
         let restore = function!(c"PyEval_RestoreThread", unsafe extern "C-unwind" fn(ThreadState));
         let is_initialized = function!(c"Py_IsInitialized", unsafe extern "C" fn() -> c_int);
-        let version = function!(c"Py_GetVersion", unsafe extern "C" fn() -> *const c_char);
-        let (Some(save), Some(restore), Some(is_initialized), Some(version)) = (save, restore, is_initialized, version)
+        let (Some(save), Some(restore), Some(is_initialized), Some(text)) =
+            (save, restore, is_initialized, version_text())
         else {
             return Err(Refusal::NoPython("PyEval_RestoreThread"));
         };
-        // SAFETY: Py_GetVersion returns a static string.
-        let version = numbers(&unsafe { CStr::from_ptr(version()) }.to_string_lossy());
+        let version = numbers(&text);
         // SAFETY: Py_IsInitialized may be called at any time.
         if !may_be_young && unsafe { is_initialized() } == 0 && !imports_site(version) {
             return Err(Refusal::NoPython("interpreter that is initialised"));
@@ -146,7 +145,11 @@ pub(super) fn add_pending_call() -> Option<AddPendingCall> {
 pub(super) fn version_text() -> Option<String> {
     let version = function!(c"Py_GetVersion", unsafe extern "C" fn() -> *const c_char)?;
     // SAFETY: it returns a static string.
-    Some(unsafe { CStr::from_ptr(version()) }.to_string_lossy().into_owned())
+    let read = || unsafe { CStr::from_ptr(version()) }.to_string_lossy().into_owned();
+    // Up to 3.11, each call writes the same text to the same buffer again. While another thread does so, with or without the
+    // GIL, the first byte is NUL for a moment.
+    let is_whole = |text: &String| text.starts_with(|letter: char| letter.is_ascii_digit());
+    Some((0..1000).map(|_| read()).find(is_whole).unwrap_or_default())
 }
 
 /// Returns true if the meter knows the GIL of that version.
