@@ -28,13 +28,15 @@ fn thousands_of_threads_are_all_sampled_on_a_quarter_of_the_descriptors() {
     let open = || fs::read_dir("/proc/self/fd").unwrap().count();
     let before = open();
     let mut sampler = Sampler::open(puppet.pid()).unwrap();
-    // The kernel adds CPU time to a running thread at its tick, and when it sleeps (update_curr in
-    // kernel/sched/fair.c): a thread that has just started may still have none.
     let seen = |sampler: &mut Sampler| -> Vec<u32> {
-        let threads = sampler.sample().unwrap().threads.iter().filter(|thread| !thread.cpu.is_zero());
-        threads.map(|thread| thread.tid).collect()
+        sampler.sample().unwrap().threads.iter().map(|thread| thread.tid).collect()
     };
-    eventually("the last thread has been counted", || seen(&mut sampler) == all);
+    // A thread that has just started may still have no CPU time: the kernel adds it at a running thread's tick, and when the
+    // thread sleeps (update_curr in kernel/sched/fair.c). And it adds none for as long as the hypervisor has taken the core
+    // before (update_rq_clock_task in kernel/sched/core.c), so many threads in a row may keep none.
+    let counted =
+        |sampler: &mut Sampler| sampler.sample().unwrap().threads.iter().filter(|thread| !thread.cpu.is_zero()).count();
+    eventually("more threads than descriptors have CPU time", || counted(&mut sampler) > 128);
     for _ in 0..3 {
         assert!(seen(&mut sampler) == all, "expected exactly the {} threads that exist", all.len());
         // The others are the list of threads, /proc/stat and the pidfd.

@@ -127,7 +127,8 @@ fn what_a_killed_recorder_and_its_sweeper_leave_is_removed_by_the_next_one() {
     assert_eq!(name.trim(), "sweeper", "`pkill busy` would kill it");
     assert_eq!(folders(recorder).len(), 1);
     // Not the recorder of another test.
-    let other = sandbox.run(&["record", "-o", path.to_str().unwrap(), "--", "true"]);
+    let beside = sandbox.path("beside.busy");
+    let other = sandbox.run(&["record", "-o", beside.to_str().unwrap(), "--", "true"]);
     assert_eq!((other.status.code(), folders(recorder).len()), (Some(0), 1), "{other:?}");
     for pid in [sweeper[0], recorder] {
         signal(pid, Signal::KILL);
