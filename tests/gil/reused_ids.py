@@ -28,9 +28,16 @@ def run(name, function):
     return tid
 
 
+def spin(name, seconds):
+    """Holds the GIL, and notes the CPU time of it: the hypervisor may have taken most of the time."""
+    before = time.thread_time()
+    busy.with_lock(seconds)
+    spent[name] = time.thread_time() - before
+
+
 def latter():
     with busy.watch() as w:
-        busy.with_lock(LATTER_S)
+        spin("latter", LATTER_S)
     watches.append(w)
 
 
@@ -42,23 +49,23 @@ def check(tid, outer):
     assert LATTER_S <= own.held_s <= inner.wall_s + 1e-9 and own.waited_s <= inner.wall_s, (own, inner.wall_s)
     assert own.longest_hold_s <= own.held_s + 1e-9 and own.longest_wait_s <= own.waited_s + 1e-9, own
     assert own.cpu_s <= inner.wall_s + 1e-5 and own.run_delay_s <= inner.wall_s, own
-    assert LATTER_S / 2 < own.cpu_s + own.run_delay_s, own
+    assert spent["latter"] - 1e-5 <= own.cpu_s, (own, spent)
     assert 0 not in inner.threads, inner
     # In the outer one, the former thread is the sum of the ended ones.
     former, own = outer.threads[0], outer.threads[tid]
     assert own.name == "latter" and former.name is None, outer
-    assert former.longest_hold_s >= FORMER_S <= 2 * (former.cpu_s + former.run_delay_s), outer
+    assert former.longest_hold_s >= FORMER_S and former.cpu_s >= spent["former"] - 1e-5, (outer, spent)
     assert LATTER_S <= own.held_s and own.cpu_s < outer.wall_s - FORMER_S / 2, outer
     held = sum(thread.held_s for thread in outer.threads.values())
     assert abs(held - outer.held_share * outer.wall_s) < 1e-6, outer
 
 
 end_if_stuck()
-watches, met = [], 0
+watches, spent, met = [], {}, 0
 # Another process may take the id first.
 while met < WATCHES:
     with busy.watch() as outer:
-        tid = run("former", lambda: busy.with_lock(FORMER_S))
+        tid = run("former", lambda: spin("former", FORMER_S))
         try:
             LATEST.write_text(str(tid - 1))
         except OSError:

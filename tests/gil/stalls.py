@@ -84,17 +84,22 @@ def hold_the_gil(ns):
     wait(HELD, ns)
 
 
-def stalled(copy, hold_ns, threshold_ns, is_wanted):
-    """Returns the stalls during a hold that this thread waits for, if that is wanted."""
+def hold_in_a_thread(ns):
+    """Lets another thread hold the GIL, and waits for it."""
+    del holder[:]
+    thread = threading.Thread(target=hold_the_gil, args=(ns,))
+    thread.start()
+    while not holder:
+        time.sleep(0.0005)
+    thread.join()
+
+
+def stalled(copy, hold_ns, threshold_ns):
+    """Returns the stalls during a hold that this thread waits for."""
     reading = Reading(copy, threshold_ns)
     # The reader learns to read stacks first.
     time.sleep(0.3)
-    del holder[:]
-    thread = threading.Thread(target=hold_the_gil, args=(hold_ns,))
-    thread.start()
-    while is_wanted and not holder:
-        time.sleep(0.0005)
-    thread.join()
+    hold_in_a_thread(hold_ns)
     time.sleep(0.1)
     return reading.end()
 
@@ -142,7 +147,7 @@ finally:
 assert second.held.busy_gil_start() == OK
 for copy in (own, second):
     for _ in range(10):
-        found = stalled(copy, 200 * MS, 50 * MS, True)
+        found = stalled(copy, 200 * MS, 50 * MS)
         found = [(stall, text) for stall, text in found if stall.tid == holder[0]]
         # On a loaded machine, the thread that reads the stack may get no core.
         if found and (found[0][0].has_stack or not HAS_STACKS) and found[0][0].listed:
@@ -160,7 +165,7 @@ for copy in (own, second):
     else:
         assert not stall.has_stack and "thread state" in text, text
 
-    assert not [one for one, _ in stalled(copy, 200 * MS, 2000 * MS, True) if one.tid == holder[0]]
+    assert not [one for one, _ in stalled(copy, 200 * MS, 2000 * MS) if one.tid == holder[0]]
 
 assert second.held.busy_gil_stop() == OK
 
@@ -169,12 +174,7 @@ for _ in range(10):
     stalls = own.open(50 * MS)
     assert own.next(stalls, 0)[0] == TIMED_OUT
     for _ in range(2):
-        del holder[:]
-        thread = threading.Thread(target=hold_the_gil, args=(200 * MS,))
-        thread.start()
-        while not holder:
-            time.sleep(0.0005)
-        thread.join()
+        hold_in_a_thread(200 * MS)
     found = [own.next(stalls, 1000 * MS) for _ in range(2)]
     assert [status for status, _, _ in found] == [OK, OK], found
     own.close(stalls)
@@ -186,12 +186,7 @@ else:
 # A stall that was not asked for in time is not reported once the meter is off.
 stalls = own.open(50 * MS)
 assert own.next(stalls, 0)[0] == TIMED_OUT
-del holder[:]
-thread = threading.Thread(target=hold_the_gil, args=(200 * MS,))
-thread.start()
-while not holder:
-    time.sleep(0.0005)
-thread.join()
+hold_in_a_thread(200 * MS)
 time.sleep(0.1)
 stop()
 assert own.next(stalls)[0] == OFF
