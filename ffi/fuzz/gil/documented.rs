@@ -1,7 +1,10 @@
-//! The statuses that busy_gil.h documents for a call, and the interval that a call describes.
+//! The statuses that busy_gil.h documents for a call, the reason for one, and the interval that a call describes.
 
+use super::header::busy_gil_reason;
+use super::memory::Array;
 use crate::common::assert_documented;
 use crate::common::header::OK;
+use std::ffi::c_char;
 
 /// The statuses that the header documents for a call's arguments.
 #[derive(Default)]
@@ -43,4 +46,12 @@ pub struct Interval {
     pub released: [u64; 2],
     /// If histograms are kept for the interval: the number of releases of each GIL before the histograms.
     pub kept: Option<[u64; 2]>,
+}
+
+/// Returns the reason for the latest refusal.
+pub fn reason() -> String {
+    let text = Array::new::<c_char>(4096, false);
+    // SAFETY: the pointer has space for so many bytes.
+    let needed = unsafe { busy_gil_reason(text.pointer(), 4096) };
+    String::from_utf8_lossy(&text.read::<u8>(needed)).trim_end_matches('\0').into()
 }

@@ -12,14 +12,6 @@ use crate::common::header::*;
 use std::ffi::c_char;
 use std::ptr::null_mut;
 
-/// Returns the reason for the latest refusal.
-pub fn reason() -> String {
-    let text = Array::new::<c_char>(4096, false);
-    // SAFETY: the pointer has space for so many bytes.
-    let needed = unsafe { busy_gil_reason(text.pointer(), 4096) };
-    String::from_utf8_lossy(&text.read::<u8>(needed)).trim_end_matches('\0').into()
-}
-
 /// The most rows for which there is space. No sequence has so many threads.
 const MOST_ROWS: usize = 64;
 

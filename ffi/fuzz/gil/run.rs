@@ -1,12 +1,11 @@
 //! The steps of one thread: the life of the meter, its sessions and windows.
 
-use super::documented::{Documented, Interval};
+use super::documented::{Documented, Interval, reason};
 use super::header::*;
 use super::memory::{Array, untouched};
+use super::object::Object;
 use super::python::{Holder, python};
 use super::readings::{LATEST_SESSION, check_totals, now};
-use super::reads::reason;
-use super::stalls::Object;
 use super::steps::{Step, WindowNumber};
 use crate::common::assert_documented;
 use crate::common::header::*;

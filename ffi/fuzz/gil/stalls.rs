@@ -3,6 +3,7 @@
 use super::documented::Documented;
 use super::header::*;
 use super::memory::{Array, Struct, untouched};
+use super::object::Object;
 use super::python::python;
 use super::readings::{check_stall, check_text};
 use super::run::{Budget, Others, Run, chosen};
@@ -13,33 +14,10 @@ use crate::common::options::Shape;
 use std::ffi::c_char;
 use std::ptr::null_mut;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::atomic::Ordering::SeqCst;
 
 /// Shorter thresholds are refused.
 const SHORTEST: u64 = 1_000_000;
-
-/// An open object of busy_gil_stalls_open(). It is closed when it is dropped.
-pub struct Object {
-    pointer: *mut Stalls,
-    threshold_ns: u64,
-    /// Whether a stop has begun, and whether one has ended.
-    stops: AtomicBool,
-    is_stopped: AtomicBool,
-    /// Whether it has learned to read stacks, which takes 20 ms here.
-    is_prepared: AtomicBool,
-}
-
-// SAFETY: any thread may use the object, by the header.
-unsafe impl Send for Object {}
-// SAFETY: as above.
-unsafe impl Sync for Object {}
-
-impl Drop for Object {
-    fn drop(&mut self) {
-        // SAFETY: the object is open, and no thread uses it any more.
-        assert_documented(unsafe { busy_gil_stalls_close(self.pointer) }, &[OK]);
-    }
-}
 
 /// Returns the object that is never closed, if the process has a Python. The first call opens it.
 pub fn lasting() -> Option<&'static Object> {
@@ -76,8 +54,7 @@ impl Run<'_> {
         let documented = self.documented().refuse(!has_place, NULL_POINTER);
         documented.refuse(threshold_ns < SHORTEST, BAD_OPTION).check(status);
         let Some(pointer) = place.result::<*mut Stalls>(status) else { return };
-        let [stops, is_stopped, is_prepared] = [const { AtomicBool::new(false) }; 3];
-        self.objects.push(Object { pointer, threshold_ns, stops, is_stopped, is_prepared });
+        self.objects.push(Object::new(pointer, threshold_ns));
     }
 
     /// Returns the object, or None for NULL.
