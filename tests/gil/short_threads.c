@@ -15,8 +15,9 @@ typedef struct {
 
 typedef struct {
     const python *python;
-    /* `held` at least, and `around` at most, is how long the GIL was held. */
-    uint64_t ns, held, around, longest;
+    /* The GIL was held for `held` at least and `around` at most, its longest hold was one of `longest` to
+       `longest_around`. */
+    uint64_t ns, held, around, longest, longest_around;
     pthread_barrier_t *gate;
 } work;
 
@@ -34,7 +35,7 @@ static void *live(void *argument)
     work *work = argument;
     const python *python = work->python;
     void *state = python->new_state(python->interpreter);
-    uint64_t before = now(), begin, end;
+    uint64_t before = now(), begin, end, after;
 
     python->restore(state);
     begin = now();
@@ -42,10 +43,13 @@ static void *live(void *argument)
         end = now();
     while (end - begin < work->ns);
     python->save();
-    work->around += now() - before;
+    after = now();
+    work->around += after - before;
     work->held += end - begin;
     if (end - begin > work->longest)
         work->longest = end - begin;
+    if (after - before > work->longest_around)
+        work->longest_around = after - before;
     if (work->gate) {
         pthread_barrier_wait(work->gate);
         pthread_barrier_wait(work->gate);
@@ -56,10 +60,11 @@ static void *live(void *argument)
 }
 
 /* Runs `count` threads one after the other, each of which holds the GIL for `ns`. Writes to `found` for how long they held
-   it at least, and at most, and the longest hold. Call it without the GIL. Returns 0, or 1 for lack of memory. */
-int one_after_the_other(const python *python, uint64_t count, uint64_t ns, uint64_t found[3])
+   it at least, and at most, and how long the longest hold was at least, and at most. Call it without the GIL. Returns 0,
+   or 1 for lack of memory. */
+int one_after_the_other(const python *python, uint64_t count, uint64_t ns, uint64_t found[4])
 {
-    work work = {python, ns, 0, 0, 0, NULL};
+    work work = {python, ns, 0, 0, 0, 0, NULL};
     pthread_attr_t small;
     pthread_t thread;
 
@@ -73,6 +78,7 @@ int one_after_the_other(const python *python, uint64_t count, uint64_t ns, uint6
     found[0] = work.held;
     found[1] = work.around;
     found[2] = work.longest;
+    found[3] = work.longest_around;
     return 0;
 }
 
@@ -90,7 +96,7 @@ int begin_all(const python *python, unsigned count, uint64_t ns)
     pthread_attr_setstacksize(&small, 64 * 1024);
     pthread_barrier_init(&gate, NULL, count + 1);
     for (index = 0; index < count; index++) {
-        work work = {python, ns, 0, 0, 0, &gate};
+        work work = {python, ns, 0, 0, 0, 0, &gate};
         all[index] = work;
         if (pthread_create(&threads[index], &small, live, &all[index]))
             return 1;
