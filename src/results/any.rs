@@ -26,6 +26,11 @@ pub enum ReadError {
     /// The file holds something else.
     #[error("{0} is not a file of results: expected the JSON of busy run, check or record, or a recording: {1}")]
     NotResults(PathBuf, serde_json::Error),
+    /// The file is a page, from which no result can be read again.
+    #[error(
+        "{0} is a page, to be opened in a browser: expected what a page is made from, such as the FILE.busy of `busy record -o FILE.busy`"
+    )]
+    Page(PathBuf),
     /// The file is of a later version of busy.
     #[error(
         "{0} has schema {1}, but this version of busy reads schemas up to {SCHEMA}; read it with the busy that wrote it"
@@ -35,6 +40,9 @@ pub enum ReadError {
     #[error("{0} has a result of kind {1:?}: expected run, check or record")]
     OtherKind(PathBuf, String),
 }
+
+/// How a page of HTML begins.
+const PAGE: &[u8] = b"<!doctype html";
 
 #[derive(Deserialize)]
 struct Layout {
@@ -48,6 +56,9 @@ struct Layout {
 /// See [`ReadError`].
 pub fn read_results(path: &Path) -> Result<Vec<AnyResult>, ReadError> {
     let text = fs::read(path).map_err(|error| ReadError::Unreadable(path.to_path_buf(), error))?;
+    if text.get(..PAGE.len()).is_some_and(|head| head.eq_ignore_ascii_case(PAGE)) {
+        return Err(ReadError::Page(path.to_path_buf()));
+    }
     let not_results = |error| ReadError::NotResults(path.to_path_buf(), error);
     let Layout { schema, results } = serde_json::from_slice(&text).map_err(not_results)?;
     if schema > u64::from(SCHEMA) {

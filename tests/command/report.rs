@@ -105,6 +105,7 @@ fn what_is_no_result_is_refused_and_leaves_an_earlier_page_whole() {
         assert_eq!(fs::read_to_string(&page).unwrap(), "earlier");
     };
     refused(b"", &[], "is not a file of results");
+    refused(b"<!DOCTYPE html>\n<title>r</title>", &[], "is a page, to be opened in a browser");
     refused(b"{\"schema\": 99, \"results\": []}", &[], "schema 99");
     refused(b"{\"schema\": 1, \"results\": [{\"kind\": \"poem\"}]}", &[], "poem");
     refused(b"busy recording\x09\n", &[], "not a recording of this version");
