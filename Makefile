@@ -13,6 +13,8 @@ ZSHDIR ?= $(DATADIR)/zsh/site-functions
 MANDIR ?= $(DATADIR)/man
 # Arguments that `make run` passes to `busy run`, and `make bench` to busy-bench: make run ARGS="ctypes -d 10"
 ARGS ?=
+# Number of Rust tests that run at a time: one more than cores, since many wait for the time-outs of their programs.
+TEST_THREADS ?= $(shell expr $$(nproc) + 1)
 # Number of kills of `make soak`.
 KILLS ?= 500
 # Number of checks of each call of `make verdicts`.
@@ -71,7 +73,7 @@ run: build ## run the talk's experiments on this machine's Python (e.g. ARGS="ct
 test: build $(VENV)/ready-to-check ## run all tests: Rust, C, Python, the command, the page
 	@command -v chromium google-chrome >/dev/null || test "$$(id -u)" != 0 || \
 		apt-get install --yes --quiet chromium >/dev/null 2>&1 || true
-	$(LIBCLANG) cargo test --release --workspace --no-fail-fast
+	$(LIBCLANG) RUST_TEST_THREADS=$(TEST_THREADS) cargo test --release --workspace --no-fail-fast
 	PYTHONPATH=$(RELEASE)/python $(TOOL)/pytest
 
 soak: build ## kill the lab, its supervisor or both, and recordings, 500 times each at random moments (KILLS=...)

@@ -1,7 +1,7 @@
 use crate::boundary;
 use crate::gil_copy::OtherCopy;
 use crate::gil_state::{
-    STATE, forwarded, index, refused, refused_by, register_fork_handlers, result, snapshot, started_by, undisturbed,
+    STATE, forwarded, index, metered, refused, refused_by, register_fork_handlers, result, snapshot, started_by,
 };
 use crate::options::known_prefix;
 use crate::status::{
@@ -322,11 +322,7 @@ pub unsafe extern "C" fn busy_gil_own_thread(thread: *mut busy_gil_thread) -> bu
             // SAFETY: the argument of this call.
             return refused_by(other, unsafe { (other.own_thread)(thread.cast()) });
         }
-        if STATE.lock().meters.is_empty() {
-            return Err(BUSY_GIL_OFF);
-        }
-        let own = busy_gil::own_thread().ok_or(BUSY_NO_SUCH_THREAD)?;
-        undisturbed(())?;
+        let own = metered(|_, _| busy_gil::own_thread().ok_or(BUSY_NO_SUCH_THREAD))?;
         // SAFETY: the pointer is not NULL, so the header requires space for one row.
         unsafe { thread.write(row(&own)) };
         Ok(())

@@ -1,7 +1,7 @@
 use crate::boundary;
-use crate::gil_state::{STATE, forwarded, refused_by, undisturbed};
+use crate::gil_state::{forwarded, metered, refused_by};
 use crate::options::known_prefix;
-use crate::status::{BUSY_BAD_OPTION, BUSY_GIL_OFF, BUSY_NULL_POINTER, busy_status};
+use crate::status::{BUSY_BAD_OPTION, BUSY_NULL_POINTER, busy_status};
 use busy_gil::Counters;
 
 use crate::gil::BUSY_GIL_BUCKETS;
@@ -82,8 +82,7 @@ pub unsafe extern "C" fn busy_gil_counters_read(counters: *mut busy_gil_counters
         }
         // SAFETY: the pointer is not NULL, so the header requires live counters.
         let busy_gil_counters { size, gil: which, .. } = unsafe { known_prefix(counters) }?;
-        let read = STATE.lock().meters.first().ok_or(BUSY_GIL_OFF)?.counters(which as usize);
-        let found = undisturbed(read)?.ok_or(BUSY_BAD_OPTION)?;
+        let found = metered(|meter, _| meter.counters(which as usize).ok_or(BUSY_BAD_OPTION))?;
         // SAFETY: they are live, as above, and as large as their first field states.
         unsafe { counters.write(converted(size, which, found)) };
         Ok(())

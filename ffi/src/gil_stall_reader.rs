@@ -1,7 +1,7 @@
 //! The thread that looks for stalls. It needs no GIL, so it sees the next stall even while the one before is reported by a
 //! thread that waits for the GIL.
 
-use crate::gil_state::{STATE, undisturbed};
+use crate::gil_state::{STATE, metered};
 use crate::status::{BUSY_CANCELLED, BUSY_GIL_OFF, BUSY_GIL_REFUSED, BUSY_TIMED_OUT, busy_status};
 use busy_gil::{Stall, Stalls};
 use std::collections::VecDeque;
@@ -59,7 +59,7 @@ impl StallReader {
             let mut found = locked(&self.shared.found);
             if let Some(stall) = found.stalls.pop_front() {
                 drop(found);
-                return undisturbed(stall);
+                return metered(|_, _| Ok(stall));
             }
             if found.has_ended {
                 return Err(BUSY_CANCELLED);

@@ -96,24 +96,27 @@ pub(crate) fn refused(refusal: &Refusal) -> busy_status {
 }
 
 pub(crate) fn snapshot(window: u32) -> Result<Snapshot, busy_status> {
-    let state = STATE.lock();
-    let meter = state.meters.first().ok_or(BUSY_GIL_OFF)?;
-    let snapshot = if window == 0 {
-        meter.snapshot()
-    } else {
-        let open = index(window).and_then(|index| state.windows.get(index)?.as_ref()).ok_or(BUSY_BAD_OPTION)?;
-        open.read().ok_or(BUSY_BAD_OPTION)?
-    };
-    drop(state);
-    undisturbed(snapshot)
+    metered(|meter, windows| {
+        if window == 0 {
+            return Ok(meter.snapshot());
+        }
+        let open = index(window).and_then(|index| windows.get(index)?.as_ref()).ok_or(BUSY_BAD_OPTION)?;
+        open.read().ok_or(BUSY_BAD_OPTION)
+    })
 }
 
-/// Returns `figures`, unless another tool may have made them wrong. Called after they were read: then it was there before.
-pub(crate) fn undisturbed<T>(figures: T) -> Result<T, busy_status> {
-    match Meter::disturbance() {
-        Some(disturbance) => Err(refused(&disturbance)),
-        None => Ok(figures),
-    }
+/// Returns what `read` reads from the running meter and the open windows, unless another tool may have made it wrong. The
+/// meter does not stop meanwhile.
+pub(crate) fn metered<T>(
+    read: impl FnOnce(&Meter, &[Option<Window>]) -> Result<T, busy_status>,
+) -> Result<T, busy_status> {
+    let state = STATE.lock();
+    let meter = state.meters.first().ok_or(BUSY_GIL_OFF)?;
+    let figures = read(meter, &state.windows)?;
+    let disturbance = meter.disturbance();
+    drop(state);
+    // Without the lock, as the reason may wait for a library that is being loaded, which may call this function.
+    disturbance.map_or(Ok(figures), |disturbance| Err(refused(&disturbance.into())))
 }
 
 /// Returns the index of the window with that number.

@@ -9,8 +9,11 @@ use std::ffi::{CStr, OsStr, c_char, c_int, c_void};
 use std::os::unix::ffi::OsStrExt;
 use std::panic::catch_unwind;
 use std::path::Path;
+use std::sync::OnceLock;
 
 static LOG: Writer = Writer::new();
+/// Not in `STATE`, so no busy_gil_stop() can end it: the recording ends with the process.
+static METER: OnceLock<Meter> = OnceLock::new();
 
 /// Opens the log of this process in `folder`, and makes its Python start the meter as soon as it evaluates code. Does
 /// nothing if the process has no Python. The caller is the only thread, before the program's main function.
@@ -49,8 +52,8 @@ fn begin(folder: &Path) {
 
 extern "C" fn finished() {
     _ = catch_unwind(|| {
-        if let Some(disturbance) = Meter::disturbance() {
-            LOG.doubt(&disturbance);
+        if let Some(disturbance) = METER.get().and_then(Meter::disturbance) {
+            LOG.doubt(&disturbance.into());
         }
         LOG.finish();
     });
@@ -65,8 +68,7 @@ unsafe extern "C" fn start(_: *mut c_void) -> c_int {
         }
         let is_copy = |address| OtherCopy::at(address, busy_gil_start as *const () as usize).is_some();
         match Meter::start_with_sink(&is_copy, &LOG) {
-            // Not in `STATE`, so no busy_gil_stop() can end it: the recording ends with the process.
-            Ok(meter) => std::mem::forget(meter),
+            Ok(meter) => _ = METER.set(meter),
             Err(refusal) => LOG.refuse(&refusal),
         }
     });

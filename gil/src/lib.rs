@@ -34,11 +34,13 @@ pub mod ended_thread;
 #[allow(unsafe_code, reason = "redirects another library's calls")]
 mod exact;
 #[cfg(all(target_os = "linux", target_env = "gnu", target_arch = "x86_64"))]
-pub use exact::{Event, Meter, PendingCall, Row, Sink, Stalls, Total, Window, clock_is_tsc, on_python, own_thread};
+pub use exact::{
+    Disturbance, Event, Meter, PendingCall, Row, Sink, Stalls, Total, Window, clock_is_tsc, on_python, own_thread,
+};
 #[cfg(all(target_os = "linux", target_env = "gnu", target_arch = "x86_64"))]
 pub mod log;
 
 #[cfg(not(all(target_os = "linux", target_env = "gnu", target_arch = "x86_64")))]
 mod unsupported;
 #[cfg(not(all(target_os = "linux", target_env = "gnu", target_arch = "x86_64")))]
-pub use unsupported::{Meter, Stalls, Window, clock_is_tsc, own_thread};
+pub use unsupported::{Disturbance, Meter, Stalls, Window, clock_is_tsc, own_thread};

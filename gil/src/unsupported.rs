@@ -8,6 +8,16 @@ use std::time::Duration;
 #[derive(Debug)]
 pub enum Meter {}
 
+/// Another tool in this process. None is found on this platform, since no meter runs.
+#[derive(Debug, Clone, Copy)]
+pub enum Disturbance {}
+
+impl From<Disturbance> for Refusal {
+    fn from(disturbance: Disturbance) -> Self {
+        match disturbance {}
+    }
+}
+
 /// Reports stalls. None exists on this platform, since no meter does.
 #[derive(Debug)]
 pub enum Stalls {}
@@ -33,9 +43,9 @@ impl Meter {
         Self::start()
     }
 
-    /// Returns None, since no meter runs.
-    pub fn disturbance() -> Option<Refusal> {
-        None
+    /// Can't be called, since no value of this type exists.
+    pub fn disturbance(&self) -> Option<Disturbance> {
+        match *self {}
     }
 
     /// Can't be called, since no value of this type exists.

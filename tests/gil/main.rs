@@ -177,6 +177,16 @@ fn a_thread_that_gets_the_id_of_another_one_has_its_own_figures() {
 }
 
 #[test]
+fn the_dynamic_linker_overwrites_no_hook() {
+    let prefix = Prefix::new();
+    let library = compiled(&prefix, "slow_binding.c", "slow_binding.so", &["-pthread"]);
+    for python in metered((3, 7)) {
+        let found = printed(script(python, "slow_binding.py").env("LD_PRELOAD", &library));
+        assert_eq!(found, "bound\n", "{}", python.name);
+    }
+}
+
+#[test]
 fn a_stop_restores_every_entry_and_invalid_calls_are_refused() {
     for python in metered((2, 7)) {
         assert_eq!(printed(&mut script(python, "off.py")), "off\n", "{}", python.name);
@@ -315,10 +325,10 @@ fn watches_add_up_in_any_life() {
     });
 }
 
-/// Ends processes of `python` while threads make each of `calls`: BUSY_ENDS times (by default 10) by returning, and a
+/// Ends processes of `python` while threads make each of `calls`: BUSY_ENDS times (by default 5) by returning, and a
 /// tenth of it in each other way.
 fn end(python: &Python, calls: &[&str], module: Option<&Path>) {
-    let times: usize = std::env::var("BUSY_ENDS").map_or(10, |ends| ends.parse().unwrap());
+    let times: usize = std::env::var("BUSY_ENDS").map_or(5, |ends| ends.parse().unwrap());
     // A signal's number is negative. Up to 3.7, Ctrl-C ended Python with 1.
     let interrupted = if python.version < (3, 8) { 1 } else { -2 };
     let ends = [("return", 0), ("interrupt", interrupted), ("_exit", 7), ("exec", 8)];

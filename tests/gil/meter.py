@@ -90,7 +90,7 @@ def rows(gil=0, window=0, library=HELD, capacity=64):
     """Returns the totals, and the rows in the order of their ids."""
     totals, threads, needed = Totals(ctypes.sizeof(Totals), gil, window), (Thread * capacity)(), size_t()
     status = library.busy_gil_snapshot(ctypes.byref(totals), threads, capacity, ctypes.byref(needed))
-    assert status == OK, (status, gil, window)
+    assert status == OK, (status, gil, window, reason())
     return totals, threads[: min(needed.value, capacity)]
 
 

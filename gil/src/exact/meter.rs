@@ -6,9 +6,10 @@ use super::counting::slots::OPEN;
 use super::counting::window::{self, Window};
 use super::counting::{counters, pool, read, sink, tally};
 use super::fork;
+use super::hooking::disturbance::{self, Disturbance};
 use super::hooking::got::Object;
 use super::hooking::redirections::Redirections;
-use super::hooking::{calibrate, disturbance, semaphore};
+use super::hooking::{calibrate, semaphore};
 use super::python::{self, Python};
 use super::state::STATE;
 use super::thread;
@@ -97,9 +98,9 @@ impl Meter {
         counters::counters(gil)
     }
 
-    /// Returns the reason why the figures may be incomplete, if there is one: another tool has redirected the same calls
-    /// since the stopped meter was started. Needs no GIL.
-    pub fn disturbance() -> Option<Refusal> {
+    /// Returns a value if the figures may be incomplete: another tool has redirected the same calls since the stopped meter
+    /// was started. Needs no GIL.
+    pub fn disturbance(&self) -> Option<Disturbance> {
         disturbance::found()
     }
 

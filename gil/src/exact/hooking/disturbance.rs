@@ -40,8 +40,9 @@ pub(super) fn check_caller(address: usize) {
     }
 }
 
-/// Returns the reason why the figures of this session are not certain, if there is one. Takes no lock and needs no GIL.
-pub(crate) fn found() -> Option<Refusal> {
+/// Returns why the figures of this session are not certain, if that is so. The session must not end meanwhile: otherwise
+/// a restored entry would be taken for an overwritten one. Takes no lock and needs no GIL.
+pub(crate) fn found() -> Option<Disturbance> {
     for [place, hook] in &WATCHED {
         let place = place.load(Ordering::Acquire);
         if place == 0 {
@@ -54,5 +55,16 @@ pub(crate) fn found() -> Option<Refusal> {
         }
     }
     let intruder = INTRUDER.load(Ordering::Relaxed);
-    (intruder != 0).then(|| Refusal::Overwritten(object_at(intruder).unwrap_or_else(|| "unknown code".into())))
+    (intruder != 0).then_some(Disturbance(intruder))
+}
+
+/// Another tool has redirected the same calls since the stopped meter was started.
+#[derive(Debug, Clone, Copy)]
+pub struct Disturbance(usize);
+
+impl From<Disturbance> for Refusal {
+    /// Asks the dynamic linker for the tool's file. It may wait for a library that is being loaded.
+    fn from(Disturbance(intruder): Disturbance) -> Self {
+        Self::Overwritten(object_at(intruder).unwrap_or_else(|| "unknown code".into()))
+    }
 }

@@ -81,7 +81,7 @@ struct Row {
     entry: Entry,
     hooks: [usize; SETS],
     serves_calibration: bool,
-    /// The function that stood in the entry, which may bind the C library's at the first call.
+    /// The function to which a call through the entry led.
     found: usize,
     bound: usize,
 }
@@ -109,15 +109,15 @@ impl Redirections {
             }
             let mut next = function.bound;
             for entry in entries {
-                let (stands, calls_on) = function.resolve(object, entry.leads_to());
-                if calls_on != function.bound {
-                    next = calls_on;
+                let reached = function.resolve(object, entry.leads_to());
+                if reached != function.bound {
+                    next = reached;
                 }
                 found.rows.push(Row {
                     entry,
                     hooks: function.hooks,
                     serves_calibration: function.serves_calibration,
-                    found: stands,
+                    found: reached,
                     bound: function.bound,
                 });
             }
@@ -135,12 +135,22 @@ impl Redirections {
         Ok(found)
     }
 
-    /// Redirects the entries of which calibration needs the calls.
+    /// Redirects the entries of which calibration needs the calls, and binds the others.
+    ///
+    /// A thread that makes the first call through an entry is in the dynamic linker until that has bound the entry
+    /// (`_dl_fixup`, glibc's elf/dl-runtime.c), and so overwrites a hook that is written meanwhile. No thread begins to
+    /// bind an entry that is bound here. A thread that began before waits for the GIL, and holds the GIL's mutex until it
+    /// is done (`take_gil`), so the calibration, which takes the GIL, ends after that.
     ///
     /// # Errors
     /// [`Refusal::System`]. Then some of the entries may be redirected.
     pub(crate) fn calibrate(&self) -> Result<(), Refusal> {
-        self.rows.iter().filter(|row| row.serves_calibration).try_for_each(|row| row.redirect(self.set))
+        let (serving, others): (Vec<_>, Vec<_>) = self.rows.iter().partition(|row| row.serves_calibration);
+        others
+            .iter()
+            .filter(|row| row.entry.leads_to() != row.found)
+            .try_for_each(|row| row.entry.redirect(row.found))?;
+        serving.iter().try_for_each(|row| row.redirect(self.set))
     }
 
     /// Redirects all entries, and makes the hooks record events.
@@ -174,14 +184,13 @@ impl Redirections {
 }
 
 impl Function {
-    /// Returns the function that stands in an entry if this library is left aside, and the function that a call through
-    /// it reaches. An entry may lead to one of our hooks though the meter is stopped: another tool had saved the hook,
-    /// and has put it back.
-    fn resolve(&self, object: &Object, leads_to: usize) -> (usize, usize) {
+    /// Returns the function that a call through an entry reaches if this library is left aside. An entry may lead to one
+    /// of our hooks though the meter is stopped: another tool had saved the hook, and has put it back.
+    fn resolve(&self, object: &Object, leads_to: usize) -> usize {
         let set = self.hooks.iter().position(|hook| *hook == leads_to);
         set.into_iter().for_each(sets::not_saved);
         let stands = set.map_or(leads_to, |set| self.next.of(set));
-        (stands, if object.binds_at_first_call(stands) { self.bound } else { stands })
+        if object.binds_at_first_call(stands) { self.bound } else { stands }
     }
 }
 
