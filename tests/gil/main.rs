@@ -147,17 +147,31 @@ fn the_time_for_which_the_machine_was_suspended_spoils_no_later_time() {
     }
 }
 
+/// Compiles the threads of tests/gil/native_threads.py.
+fn native_threads(prefix: &Prefix) -> PathBuf {
+    let options = ["-pthread", "-D_POSIX_C_SOURCE=200809L"];
+    compiled(prefix, "short_threads.c", "short_threads.so", &options)
+}
+
 #[test]
 fn short_threads_without_number_are_metered_in_bounded_memory() {
     let prefix = Prefix::new();
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/gil/short_threads.c");
-    let options = ["-shared", "-fPIC", "-pthread", "-D_POSIX_C_SOURCE=200809L"];
-    let library = prefix.compile(&source, "c99", "short_threads.so", options);
+    let library = native_threads(&prefix);
     for python in metered((3, 8)) {
         let found = figures(script(python, "short_threads.py").arg(&library).arg("3000"));
         eprintln!("{}: {found}", python.name);
         assert!(found["off"].as_f64().unwrap() < 0.001, "{}: {found}", python.name);
         assert!(found["growth"].as_i64().unwrap() < 1 << 20, "{}: {found}", python.name);
+    }
+}
+
+#[test]
+fn the_figures_of_many_living_threads_add_up() {
+    let prefix = Prefix::new();
+    let library = native_threads(&prefix);
+    for python in metered((3, 8)) {
+        let found = figures(script(python, "many_threads.py").arg(&library).args(["500", "2000"]));
+        eprintln!("{}: {found}", python.name);
     }
 }
 

@@ -3,7 +3,6 @@ the third). The totals must be those that the threads have measured, the last th
 memory must not grow. Prints how far the held time lies outside of the bounds that the threads have measured, and how
 far these are apart, as shares; and the growth of the resident memory, in bytes."""
 
-import ctypes
 import json
 import os
 import signal
@@ -11,26 +10,12 @@ import sys
 import threading
 import time
 
-from meter import HELD, close, rows, snapshot, start, stop, tid, u64, wait, window
+from meter import HELD, close, rows, snapshot, start, stop, tid, wait, window
+from native_threads import one_after_the_other
 
 THREADS = int(sys.argv[3])
 HOLD_NS = 500000
 KEPT = 1024
-python, short = ctypes.PyDLL(None), ctypes.CDLL(sys.argv[2])
-
-
-class Python(ctypes.Structure):
-    _fields_ = [
-        (name, ctypes.c_void_p) for name in ("interpreter", "new", "restore", "save", "clear", "delete")
-    ]
-
-
-def functions():
-    names = "PyThreadState_New", "PyEval_RestoreThread", "PyEval_SaveThread", "PyThreadState_Clear"
-    names += ("PyThreadState_Delete",)
-    python.PyInterpreterState_Head.restype = ctypes.c_void_p
-    addresses = [ctypes.cast(getattr(python, name), ctypes.c_void_p).value for name in names]
-    return Python(python.PyInterpreterState_Head(), *addresses)
 
 
 def resident():
@@ -51,15 +36,13 @@ def last(found):
 # A million threads take ten minutes.
 if THREADS > 10000:
     signal.alarm(0)
-short.one_after_the_other.argtypes = [ctypes.c_void_p, u64, u64, ctypes.c_void_p]
-cpython, truth = functions(), (u64 * 4)()
 threading.Thread(target=len, args=((),)).start()
 start()
 outer = window()
-assert short.one_after_the_other(ctypes.byref(cpython), 2 * KEPT, 1000, truth) == 0
+one_after_the_other(2 * KEPT, 1000)
 before = resident()
 number = window()
-assert short.one_after_the_other(ctypes.byref(cpython), THREADS, HOLD_NS, truth) == 0
+least, most, longest_least, longest_most = one_after_the_other(THREADS, HOLD_NS)
 totals, threads = rows(0, number, capacity=4 * KEPT)
 growth = resident() - before
 own = [row for row in threads if row.tid == tid()]
@@ -70,7 +53,6 @@ assert sum(row.acquisitions for row in others) == THREADS, sum(row.acquisitions 
 assert sum(row.voluntary_releases for row in others) == THREADS
 assert held + own[0].held_ns == totals.held_ns <= totals.metered_ns
 assert totals.unlisted_threads == 0
-least, most, longest_least, longest_most = truth
 longest = max(row.longest_hold_ns for row in others)
 assert longest_least * 0.999 <= longest <= longest_most * 1.001, (longest_least, longest, longest_most)
 found = []
