@@ -89,7 +89,7 @@ fn end_cut_off_start(state: &mut State) {
 
 /// Continues the metering. The forking thread is the holder of `held`, if it held a GIL.
 fn begin_anew(state: &State, held: Option<&'static Gil>, session: u64, now: u64) {
-    GILS.main().begin(session, now);
+    GILS.first().begin(session, now);
     if let Some(gil) = held {
         gil.seed(pool::own(gil), now);
     }

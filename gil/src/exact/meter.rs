@@ -149,10 +149,10 @@ fn start_stopped(python: &Python, is_copy: &dyn Fn(usize) -> bool) -> Result<(),
         // The calling thread holds the GIL throughout, so the GIL has no event until the last of these lines.
         let session = pool::begin_session();
         OPEN.end_lengths();
-        let main = GILS.main();
+        let first = GILS.first();
         GILS.calibrated(calibration.address, calibration.interpreter, calibration.to_cond, python::interpreter_id());
         GILS.are_structs(!is_semaphore);
-        main.seed(pool::own(main), clock::ticks());
+        first.seed(pool::own(first), clock::ticks());
         calibration.others.into_iter().for_each(|interpreter| GILS.enter_own_gil(interpreter, session));
         state.redirections.meter()?;
     }
@@ -162,7 +162,7 @@ fn start_stopped(python: &Python, is_copy: &dyn Fn(usize) -> bool) -> Result<(),
 /// Checks that one release and one acquire by the calling thread are recorded as such.
 fn prove(python: &Python) -> Result<(), Refusal> {
     let recorded = || {
-        let own = pool::own(GILS.main());
+        let own = pool::own(GILS.first());
         (own.acquisitions(), own.voluntary_releases() + own.forced_drops())
     };
     let (acquisitions, releases) = recorded();

@@ -55,7 +55,7 @@ mod tests {
     #[test]
     fn the_sums_are_those_of_all_threads() {
         let world = World::new();
-        let (gil, open) = (world.gils.main(), &world.open);
+        let (gil, open) = (world.gils.first(), &world.open);
         let [one, other] = [1, 2].map(|id| world.begin(id, 0, 0));
         gil.seed_in(open, one, 1000);
         gil.waits(other, open, 1040);
@@ -76,7 +76,7 @@ mod tests {
     #[test]
     fn a_thread_that_ends_in_its_wait_waits_no_longer() {
         let world = World::new();
-        let (gil, account) = (world.gils.main(), world.begin(1, 0, 0));
+        let (gil, account) = (world.gils.first(), world.begin(1, 0, 0));
         gil.waits(account, &world.open, 1000);
         assert_eq!(gil.tally().waiting(1), 1);
         gil.thread_ended(account, &world.open, 1050);
@@ -86,7 +86,7 @@ mod tests {
     #[test]
     fn a_hold_ends_with_its_gil() {
         let world = World::new();
-        let (gil, account) = (world.gils.main(), world.begin(1, 0, 0));
+        let (gil, account) = (world.gils.first(), world.begin(1, 0, 0));
         gil.acquired(account, &world.open, 1000);
         gil.destroyed(&world.open, 1030);
         assert_eq!(gil.tally().sums(1, 2000).held, 30);
@@ -95,7 +95,7 @@ mod tests {
     #[test]
     fn a_forked_child_begins_with_empty_sums() {
         let world = World::new();
-        let (gil, account) = (world.gils.main(), world.begin(1, 0, 0));
+        let (gil, account) = (world.gils.first(), world.begin(1, 0, 0));
         gil.acquired(account, &world.open, 1000);
         gil.waits(world.begin(2, 0, 0), &world.open, 1010);
         gil.reset();

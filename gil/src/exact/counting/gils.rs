@@ -68,9 +68,9 @@ impl Gils {
         }
     }
 
-    /// Returns GIL 0, the calibrated one.
+    /// Returns GIL 0, the one under which the meter was started.
     #[inline]
-    pub(crate) fn main(&self) -> &Gil {
+    pub(crate) fn first(&self) -> &Gil {
         &self.table[0]
     }
 
@@ -103,7 +103,7 @@ impl Gils {
         self.to_cond.store(to_cond.unwrap_or(0), Relaxed);
         self.by_cond.iter().chain(&self.unlisted_conds).for_each(|place| place.store(0, Relaxed));
         self.all().iter().skip(1).for_each(Gil::free);
-        self.main().place(0, address, interpreter);
+        self.first().place(0, address, interpreter);
         self.used.fetch_max(1, Ordering::Release);
         learn_end_of_main();
         if let Some(to_cond) = to_cond {
@@ -145,10 +145,10 @@ impl Gils {
     /// Returns the GIL to which a signalled cond belongs, and the meaning of the signal.
     #[inline]
     pub(crate) fn by_cond(&self, address: usize) -> Option<(&Gil, Meaning)> {
-        let main = self.main();
-        match address.wrapping_sub(main.address()) {
-            0 => Some((main, Meaning::Release)),
-            SWITCH_COND => Some((main, Meaning::Acquire)),
+        let first = self.first();
+        match address.wrapping_sub(first.address()) {
+            0 => Some((first, Meaning::Release)),
+            SWITCH_COND => Some((first, Meaning::Acquire)),
             _ if self.to_cond.load(Relaxed) == 0 => None,
             _ => self.other_by_cond(address),
         }
@@ -165,7 +165,7 @@ impl Gils {
 
     /// Records that the GIL whose `cond` is at `address` is being destroyed. Returns false if there is none.
     pub(crate) fn destroyed(&self, address: usize, open: &Slots, now: u64) -> bool {
-        let calibrated = Some(self.main()).filter(|gil| gil.is_at(address));
+        let calibrated = Some(self.first()).filter(|gil| gil.is_at(address));
         let Some(gil) = calibrated.or_else(|| self.find(address)) else {
             _ = self.unlisted_conds[start(address)].compare_exchange(address, 0, Relaxed, Relaxed);
             return false;
@@ -266,7 +266,7 @@ impl Gils {
             memory::words::<2>(cond - LAST_HOLDER).is_some_and(|[_, locked]| matches!(locked as u32, 0 | 1));
         if is_created
             && self.find(cond).is_none()
-            && !self.main().is_at(cond)
+            && !self.first().is_at(cond)
             && let Some(gil) = self.enter(cond, interpreter)
         {
             gil.belong_to(session);
@@ -489,7 +489,7 @@ mod tests {
         gils.enter_own_gil(main.address(), 1);
         assert!(gils.destroyed(own.cond(), &open, 200) && gils.destroyed(main.cond(), &open, 300));
         gils.free_destroyed(None);
-        assert_eq!(gils.main().ended(), Some(200));
+        assert_eq!(gils.first().ended(), Some(200));
         assert_eq!(meaning(gils, main.cond()), Some((1, Meaning::Release)), "it may be created again");
         // Another interpreter at the same address has another GIL.
         assert_eq!(meaning(gils, own.cond() + SWITCH_COND), Some((2, Meaning::Acquire)));

@@ -81,7 +81,7 @@ mod tests {
     #[test]
     fn every_hold_of_the_length_is_noted_with_the_number_of_waiting_threads() {
         let world = World::new();
-        let (gil, open) = (world.gils.main(), &world.open);
+        let (gil, open) = (world.gils.first(), &world.open);
         let [one, other] = [1, 2].map(|id| world.begin(id, 0, 0));
         let hold = |since, until| {
             gil.acquired(one, open, since);

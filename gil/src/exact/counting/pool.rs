@@ -100,7 +100,7 @@ pub(crate) fn is_own(account: &Account) -> bool {
 pub(super) fn own_with_main() -> Option<&'static Account> {
     let mut account = latest().filter(|latest| !is_nobody(latest))?;
     for _ in 0..capacity::GILS {
-        if account.is_with(GILS.main().id(), session()) {
+        if account.is_with(GILS.first().id(), session()) {
             return Some(account);
         }
         account = account.sibling();
@@ -257,7 +257,7 @@ mod tests {
         reserve().unwrap();
         begin_session();
         GILS.calibrated(0x1000, 0, None, None);
-        let gils = [GILS.main(), GILS.add(0x2000), GILS.add(0x3000)];
+        let gils = [GILS.first(), GILS.add(0x2000), GILS.add(0x3000)];
         let first = gils.map(own);
         assert_eq!(first.map(Account::gil), gils.map(Gil::id));
         assert_eq!(first.map(Account::tid), [thread::tid(); 3]);
@@ -279,7 +279,7 @@ mod tests {
         reserve().unwrap();
         begin_session();
         GILS.calibrated(0x1000, 0, None, None);
-        let thread = || std::thread::spawn(|| (own(GILS.main()).number(), own(GILS.main()).id())).join().unwrap();
+        let thread = || std::thread::spawn(|| (own(GILS.first()).number(), own(GILS.first()).id())).join().unwrap();
         // A thread ends shortly after the join.
         let ended: Vec<_> = (0..100).map(|_| thread()).collect();
         let used = ended.iter().map(|(number, _)| *number).collect::<std::collections::HashSet<_>>();

@@ -255,7 +255,7 @@ mod tests {
     #[test]
     fn a_snapshot_has_each_thread_and_their_sum() {
         let world = World::new();
-        let (gil, open) = (world.gils.main(), &world.open);
+        let (gil, open) = (world.gils.first(), &world.open);
         let [one, other] = [7, 8].map(|id| world.begin(id, 0, 0));
         gil.seed_in(open, one, 1000);
         gil.released(open, 1, 1100, true);
@@ -274,7 +274,7 @@ mod tests {
     #[test]
     fn a_wait_ends_with_its_gil() {
         let world = World::new();
-        let gil = world.gils.main();
+        let gil = world.gils.first();
         let [holder, waiter] = [1, 2].map(|id| world.begin(id, 0, 0));
         gil.acquired(holder, &world.open, 1000);
         gil.waits(waiter, &world.open, 1010);
@@ -288,7 +288,7 @@ mod tests {
     #[test]
     fn ended_threads_are_summed_up_in_one_row() {
         let world = World::new();
-        world.gils.main().begin(1, 50);
+        world.gils.first().begin(1, 50);
         let living = world.begin(1, 100, 110);
         for id in 2..5 {
             world.end(world.begin(id, 100 * id, 100 * id + id), 100 * id + 50);
@@ -310,9 +310,9 @@ mod tests {
     fn nothing_of_a_former_session_is_read() {
         let world = World::new();
         world.begin(1, 100, 150);
-        world.gils.main().begin(1, 50);
+        world.gils.first().begin(1, 50);
         assert!(totals(world, 2, 2000).is_empty());
-        world.gils.main().begin(2, 2000);
+        world.gils.first().begin(2, 2000);
         let found = totals(world, 2, 2100);
         assert_eq!((found[0].metered_ns, found[0].threads.len()), (100, 0));
     }
@@ -320,10 +320,10 @@ mod tests {
     #[test]
     fn a_gil_without_an_event_is_named_and_not_metered() {
         let world = World::new();
-        world.gils.main().belong_to(1);
+        world.gils.first().belong_to(1);
         assert_eq!((totals(world, 1, 2000)[0].metered, totals(world, 1, 2100)[0].metered_ns), (false, 0));
         // Nor at a cut before the first event.
-        world.gils.main().begin(1, 3000);
+        world.gils.first().begin(1, 3000);
         assert!(!totals(world, 1, 2500)[0].metered);
     }
 
@@ -334,7 +334,7 @@ mod tests {
         let truth = Mutex::new(());
         let clock = AtomicU64::new(1000);
         let tick = || clock.fetch_add(1, Ordering::SeqCst);
-        world.gils.main().begin(1, 1000);
+        world.gils.first().begin(1, 1000);
         std::thread::scope(|scope| {
             // If a comparison fails, `go_on` is dropped with this closure. Then the threads end, and the scope does.
             let go_on = Arc::new(());
@@ -344,8 +344,8 @@ mod tests {
                     let account = world.begin(id, 0, 0);
                     while go_on.strong_count() == 1 {
                         let _turn = truth.lock().unwrap();
-                        world.gils.main().acquired(account, &world.open, tick());
-                        world.gils.main().released(&world.open, 1, tick(), false);
+                        world.gils.first().acquired(account, &world.open, tick());
+                        world.gils.first().released(&world.open, 1, tick(), false);
                     }
                 });
             }

@@ -234,7 +234,7 @@ mod tests {
             let lists = self.registry.lock();
             let [living, retired] =
                 [&lists.living, &lists.retired].map(|list| list.accounts().map(Account::id).collect());
-            (living, retired, self.gils.main().past(1).held)
+            (living, retired, self.gils.first().past(1).held)
         }
     }
 
@@ -246,11 +246,11 @@ mod tests {
         assert_eq!(world.found(), (vec![2, 1], vec![], 0));
         world.end(one, 300);
         assert_eq!(world.found(), (vec![2], vec![], 50));
-        assert_eq!(world.gils.main().past(1).longest_hold, 50);
+        assert_eq!(world.gils.first().past(1).longest_hold, 50);
         assert!(std::ptr::eq(world.begin(3, 400, 410), one));
         world.end(other, 500);
         assert_eq!(world.found(), (vec![3], vec![], 80));
-        assert_eq!(world.gils.main().past(2).held, 0, "another session");
+        assert_eq!(world.gils.first().past(2).held, 0, "another session");
     }
 
     #[test]
@@ -290,7 +290,7 @@ mod tests {
         let world = World::new();
         let [old, vanished] = [1, 2].map(|id| world.begin(id, 100, 150));
         let _window = world.open.open(1000);
-        old.begin(1, world.gils.main().id(), 1, 7);
+        old.begin(1, world.gils.first().id(), 1, 7);
         vanished.begin(2, 5 << 30, 2, 1);
         world.end(old, 1100);
         world.end(vanished, 1100);

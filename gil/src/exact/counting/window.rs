@@ -173,7 +173,7 @@ mod tests {
 
     fn metered() -> &'static World {
         let world = World::new();
-        world.gils.main().begin(1, 50);
+        world.gils.first().begin(1, 50);
         world
     }
 
@@ -242,7 +242,7 @@ mod tests {
     fn a_window_counts_the_lengths_of_the_holds_that_end_in_it() {
         let world = metered();
         let account = world.begin(1, 100, 400);
-        account.counts_in(world.gils.main().lengths());
+        account.counts_in(world.gils.first().lengths());
         let hold = |since: u64, us: u64| {
             account.acquired(&world.open, since);
             account.released(&world.open, since + 1000 * us, false);
@@ -264,8 +264,8 @@ mod tests {
     #[test]
     fn a_gil_that_ended_before_is_not_part_of_a_window() {
         let world = metered();
-        world.gils.main().place(0, 0x1000, 5);
-        let gils = [world.gils.main(), world.gils.add(0x2000)];
+        world.gils.first().place(0, 0x1000, 5);
+        let gils = [world.gils.first(), world.gils.add(0x2000)];
         gils.iter().for_each(|gil| gil.begin(1, 50));
         let outer = Opened::at(world, 100);
         gils.iter().for_each(|gil| gil.destroyed(&world.open, 300));

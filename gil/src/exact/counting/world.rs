@@ -25,7 +25,7 @@ impl World {
     /// Returns the account of a new thread that holds the GIL from `since` to `now`.
     pub(super) fn begin(&self, id: u64, since: u64, now: u64) -> &'static Account {
         let account = self.blocks.take().unwrap();
-        account.begin(id, self.gils.main().id(), id as u32, 1);
+        account.begin(id, self.gils.first().id(), id as u32, 1);
         self.registry.enter(account);
         account.acquired(&self.open, since);
         account.released(&self.open, now, false);

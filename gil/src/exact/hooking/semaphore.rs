@@ -44,7 +44,7 @@ pub(super) unsafe extern "C-unwind" fn post<const SET: usize>() {
 }
 
 unsafe extern "C-unwind" fn record_post<const SET: usize>(semaphore: *mut c_void, stack: *const usize) -> c_int {
-    let gil = GILS.main();
+    let gil = GILS.first();
     if !sets::is_metering(SET) {
         calibrate::note(SET, semaphore, Some(stack));
     } else if gil.is_at(semaphore as usize) {
@@ -79,7 +79,7 @@ pub(super) unsafe extern "C-unwind" fn wait<const SET: usize>(semaphore: *mut c_
     if result != 0 {
         // SAFETY: as above.
         unsafe { *errno = before };
-        GILS.main().waits(pool::own(GILS.main()), &OPEN, clock::ticks());
+        GILS.first().waits(pool::own(GILS.first()), &OPEN, clock::ticks());
         // If a signal interrupts the wait, CPython calls sem_wait again, which counts as the same wait.
         result = call_on(&NEXT_WAIT, SET, semaphore);
     }
@@ -115,21 +115,21 @@ pub(super) unsafe extern "C-unwind" fn init<const SET: usize>(
 
 #[inline]
 fn record_acquire() {
-    let (gil, now) = (GILS.main(), clock::ticks());
+    let (gil, now) = (GILS.first(), clock::ticks());
     gil.acquired(pool::own(gil), &OPEN, now);
 }
 
 /// Records the acquire by which the calling thread holds the GIL, unless it was recorded. It was not if the thread began
 /// to wait for the GIL before the metering began: the end of such a wait leads through none of the hooks.
 pub(crate) fn joins() {
-    if GILS.main().holder().is_none() {
+    if GILS.first().holder().is_none() {
         record_acquire();
     }
 }
 
 #[inline]
 fn is_gil(semaphore: *mut c_void) -> bool {
-    GILS.main().is_at(semaphore as usize) || (IS_SEARCHED.load(Relaxed) && is_new_gil(semaphore as usize))
+    GILS.first().is_at(semaphore as usize) || (IS_SEARCHED.load(Relaxed) && is_new_gil(semaphore as usize))
 }
 
 #[cold]
@@ -137,7 +137,7 @@ fn is_new_gil(semaphore: usize) -> bool {
     let is_new = NEW.iter().any(|new| new.load(Relaxed) == semaphore);
     if is_new {
         IS_SEARCHED.store(false, Relaxed);
-        GILS.main().moved_to(semaphore, &OPEN, pool::session(), clock::ticks());
+        GILS.first().moved_to(semaphore, &OPEN, pool::session(), clock::ticks());
     }
     is_new
 }
