@@ -88,16 +88,19 @@ proptest! {
         // Each round calls go_on a few times, and every 10 ms. A load that counted rounds without end would call it
         // more often, and is ended here.
         let most_calls = threads as u64 * (20.0 * rounds + 200.0) as u64;
-        let called = AtomicU64::new(0);
+        // Sleeping and waking alone take about 15 µs per round. Interrupts may be counted as time of the thread.
+        let most = duration.mul_f64(share) + Duration::from_micros(40).mul_f64(rounds) + Duration::from_millis(12);
         let load = Load { threads, share, period, duration };
-        let achieved = load.run(|| called.fetch_add(1, Ordering::Relaxed) < most_calls).unwrap();
-
-        prop_assert!(achieved.completed, "{} calls in {} rounds", most_calls, rounds);
-        for thread in &achieved.threads {
-            // Sleeping and waking alone take about 15 µs per round. Interrupts may be counted as time of the thread.
-            let most = duration.mul_f64(share) + Duration::from_micros(40).mul_f64(rounds) + Duration::from_millis(12);
-            prop_assert!(thread.cpu <= most, "{:?}, expected at most {:?}", thread, most);
-        }
+        let run = || {
+            let called = AtomicU64::new(0);
+            let achieved = load.run(|| called.fetch_add(1, Ordering::Relaxed) < most_calls).unwrap();
+            prop_assert!(achieved.completed, "{} calls in {} rounds", most_calls, rounds);
+            let excess = achieved.threads.into_iter().find(|thread| thread.cpu > most);
+            Ok(excess)
+        };
+        // So may a part of what a hypervisor takes: 20 ms were seen, and not three times in a row.
+        let excesses = (0..3).map_while(|_| run().transpose()).collect::<Result<Vec<_>, _>>()?;
+        prop_assert!(excesses.len() < 3, "{:?}, expected at most {:?}", excesses, most);
     }
 }
 
