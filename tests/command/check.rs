@@ -86,14 +86,18 @@ fn short_calls_are_repeated_where_that_keeps_the_verdict() {
         ("inconclusive", "data = list(range(300))", "sorted(data, key=lambda x: x)", "calls of Python code"),
         ("inconclusive", "f = lambda: sum(range(1000))", "f()", "calls of Python code"),
     ] {
-        let (row, _) = check_patiently(&["-s", setup, statement]);
-        let found = row["verdict"].as_str().unwrap_or_else(|| panic!("{statement}: {row:#}"));
-        let found_reason = row["reason"].as_str().unwrap_or("");
-        let is_loaded = found_reason.contains("other processes");
-        assert!((found == verdict && found_reason.contains(reason)) || is_loaded, "{statement}: {row:#}");
-        assert!(row["calls"].as_u64().unwrap() > 100, "{row:#}");
-        // The hold of one call, not of the loop.
-        assert!(row["longest_hold_s"].as_f64().is_none_or(|hold| hold < 0.001 || is_loaded), "{row:#}");
+        let checked = || {
+            let (row, _) = check_patiently(&["-s", setup, statement]);
+            let found = row["verdict"].as_str().unwrap_or_else(|| panic!("{statement}: {row:#}"));
+            let found_reason = row["reason"].as_str().unwrap_or("");
+            let is_loaded = found_reason.contains("other processes");
+            assert!((found == verdict && found_reason.contains(reason)) || is_loaded, "{statement}: {row:#}");
+            assert!(row["calls"].as_u64().unwrap() > 100, "{row:#}");
+            row["longest_hold_s"].as_f64().filter(|_| !is_loaded)
+        };
+        // The hold of one call, not of the loop, which takes 2 ms. One of thousands of calls may lose its core that long.
+        let holds: Vec<_> = (0..3).map_while(|_| checked().filter(|hold| *hold >= 0.001)).collect();
+        assert!(holds.len() < 3, "{statement}: {holds:?}");
     }
 }
 
