@@ -98,7 +98,7 @@ proptest! {
             let excess = achieved.threads.into_iter().find(|thread| thread.cpu > most);
             Ok(excess)
         };
-        // So may a part of what a hypervisor takes: 20 ms were seen, and not three times in a row.
+        // On a virtual machine, a thread once had 20 ms more than it can have used. Three times in a row is no accident.
         let excesses = (0..3).map_while(|_| run().transpose()).collect::<Result<Vec<_>, _>>()?;
         prop_assert!(excesses.len() < 3, "{:?}, expected at most {:?}", excesses, most);
     }

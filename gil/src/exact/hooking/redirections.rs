@@ -139,18 +139,17 @@ impl Redirections {
     ///
     /// A thread that makes the first call through an entry is in the dynamic linker until that has bound the entry
     /// (`_dl_fixup`, glibc's elf/dl-runtime.c), and so overwrites a hook that is written meanwhile. No thread begins to
-    /// bind an entry that is bound here. A thread that began before waits for the GIL, and holds the GIL's mutex until it
-    /// is done (`take_gil`), so the calibration, which takes the GIL, ends after that.
+    /// bind an entry that is bound here. If a thread began before, it waits for the GIL and holds the GIL's mutex until the
+    /// entry is bound (`take_gil`), so the calibration, which takes the GIL, ends after that.
     ///
     /// # Errors
     /// [`Refusal::System`]. Then some of the entries may be redirected.
     pub(crate) fn calibrate(&self) -> Result<(), Refusal> {
-        let (serving, others): (Vec<_>, Vec<_>) = self.rows.iter().partition(|row| row.serves_calibration);
-        others
-            .iter()
-            .filter(|row| row.entry.leads_to() != row.found)
-            .try_for_each(|row| row.entry.redirect(row.found))?;
-        serving.iter().try_for_each(|row| row.redirect(self.set))
+        self.rows.iter().try_for_each(|row| match row.serves_calibration {
+            true => row.redirect(self.set),
+            false if row.entry.leads_to() == row.found => Ok(()),
+            false => row.entry.redirect(row.found),
+        })
     }
 
     /// Redirects all entries, and makes the hooks record events.
