@@ -17,11 +17,17 @@ fn check_all(arguments: &[&str]) -> (Vec<Value>, Output) {
     (document["results"].as_array().unwrap().clone(), output)
 }
 
-/// Runs `busy check`, which must have one result. Returns it, and the exit code.
+/// Runs `busy check`, which must have one result. Returns it, and the exit code. On a loaded machine, the self-test may
+/// take too long or be inconclusive: then it is run again.
 fn check(arguments: &[&str]) -> (Value, i32) {
-    let (rows, output) = check_all(arguments);
-    let [row] = &rows[..] else { panic!("{rows:?}") };
-    (row.clone(), output.status.code().unwrap())
+    let once = |_| {
+        let (rows, output) = check_all(arguments);
+        let [row] = &rows[..] else { panic!("{rows:?}") };
+        (row.clone(), output.status.code().unwrap())
+    };
+    let got_past_the_self_test =
+        |(row, _): &(Value, i32)| !row["reason"].as_str().unwrap_or_default().contains("self-test");
+    (0..4).map(once).find(got_past_the_self_test).unwrap_or_else(|| once(4))
 }
 
 /// Runs `busy check` as it is run by default: it waits for a quiet machine, and repeats what was disturbed.
@@ -180,7 +186,7 @@ fn a_statement_that_raises_crashes_or_exceeds_a_bound_is_a_failed_row() {
     // Apart from the others, beside which they might not come as far within that time.
     let slow = [
         (
-            "x = []\nwhile True: x = [x]",
+            "while True: pass",
             "did not end within 10 s and was killed, during the first call of the statement",
         ),
         // The first call ends, and the second one does not.
@@ -192,11 +198,7 @@ fn a_statement_that_raises_crashes_or_exceeds_a_bound_is_a_failed_row() {
     ];
     let fails = |(statement, reason): &(&str, &str)| {
         let timeout = if reason.contains("within 10 s") { "10 s" } else { "60s" };
-        let check = || check(&[statement, "--timeout", timeout]);
-        // On a loaded machine the self-test alone may take as long.
-        let is_of_statement =
-            |(row, _): &(Value, i32)| !row["reason"].as_str().unwrap().contains("during the self-test");
-        let (row, code) = (0..4).map(|_| check()).find(is_of_statement).unwrap_or_else(check);
+        let (row, code) = check(&[statement, "--timeout", timeout]);
         let given = row["reason"].as_str().unwrap();
         assert!(given.contains(reason), "{statement}: {given}");
         assert_eq!((row["status"].as_str(), row["verdict"].as_str(), code), (Some("failed"), None, 1), "{row:#}");
@@ -205,7 +207,8 @@ fn a_statement_that_raises_crashes_or_exceeds_a_bound_is_a_failed_row() {
         }
     };
     some_at_a_time(&slow, fails);
-    some_at_a_time(&statements, fails);
+    // The self-tests would disturb each other.
+    statements.iter().for_each(fails);
     for (setup, reason) in [
         ("raise ValueError('in vain')", "the setup raised ValueError: in vain (setup:1)"),
         ("raise SystemExit(3)", "the setup raised SystemExit: 3 (setup:1)"),
@@ -250,7 +253,6 @@ fn a_generator_or_coroutine_is_inconclusive_as_its_call_runs_nothing() {
         let (row, code) = check_patiently(&["-s", setup, statement]);
         assert_eq!((row["verdict"].as_str(), code), (Some("inconclusive"), 3), "{row:#}");
         let reason = row["reason"].as_str().unwrap();
-        // If the machine is loaded, the check may already have ended with its self-test.
         assert!(reason.contains(kind) || reason.contains("other processes"), "{row:#}");
     }
 }

@@ -4,6 +4,7 @@ use crate::parked::threads;
 use crate::pythons::{Talker, alone, with_gil};
 use busy_gil::remote::{StackError, StackReader};
 use std::collections::BTreeSet;
+use std::fmt::Debug;
 use std::process::Command;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -62,7 +63,10 @@ fn a_running_loop_is_found_in_its_lines() {
         while seen[6] == 0 || seen[7] == 0 || seen[6] + seen[7] < 50 {
             assert!(start.elapsed() < Duration::from_secs(20), "{}: {seen:?}", python.name);
             sleep(Duration::from_micros(500));
-            let stack = reader.read(thread.state).unwrap();
+            let stack = match reader.read(thread.state) {
+                Err(error) if error.is_torn() => continue,
+                other => other.unwrap(),
+            };
             let names: Vec<_> = stack.frames.iter().map(|frame| (&*frame.function, frame.line.unwrap())).collect();
             match names[..] {
                 [("spin", line), ("<module>", 9)] => seen[line as usize] += 1,
@@ -102,7 +106,7 @@ fn the_end_of_a_thread_and_of_the_process_is_reported() {
 #[test]
 fn a_thread_in_another_interpreter_is_listed_and_read() {
     const INTERPRETERS: &str = "\
-import sys, threading, time
+import sys, threading
 try:
     import _interpreters as interpreters
 except ImportError:
@@ -110,7 +114,6 @@ except ImportError:
 other = interpreters.create()
 code = '\\n\\ndef inner():\\n import time\\n time.sleep(1000)\\n\\ninner()\\n'
 threading.Thread(target=lambda: interpreters.run_string(other, code), daemon=True).start()
-time.sleep(0.5)
 sys.stdout.write('ready\\n'); sys.stdout.flush()
 sys.stdin.readline()
 ";
@@ -122,14 +125,15 @@ sys.stdin.readline()
         }
         let talker = Talker::script(&python, INTERPRETERS, &[]);
         let mut reader = StackReader::attach(talker.pid()).unwrap();
-        let found = threads(&mut reader);
-        let ours: Vec<_> = found.iter().filter(|thread| thread.tid == talker.pid()).collect();
-        assert!(ours.iter().any(|thread| thread.interpreter == 0), "{}: {found:?}", python.name);
-        let stacks =
-            found.iter().filter(|thread| thread.interpreter != 0).map(|thread| frames(&mut reader, thread.state));
-        let stacks: Vec<_> = stacks.filter(|names| !names.is_empty()).collect();
-        let expected = [("inner".to_owned(), Some(5)), ("<module>".to_owned(), Some(7))];
-        assert!(stacks.iter().any(|names| names[..2] == expected), "{}: {stacks:?}", python.name);
+        wait_for(&python.name, || {
+            let found = threads(&mut reader);
+            let ours: Vec<_> = found.iter().filter(|thread| thread.tid == talker.pid()).collect();
+            assert!(ours.iter().any(|thread| thread.interpreter == 0), "{}: {found:?}", python.name);
+            let others = found.iter().filter(|thread| thread.interpreter != 0);
+            let stacks: Vec<_> = others.filter_map(|thread| frames(&mut reader, thread.state)).collect();
+            let expected = [("inner".to_owned(), Some(5)), ("<module>".to_owned(), Some(7))];
+            (stacks.iter().any(|names| names.starts_with(&expected)), stacks)
+        });
     }
 }
 
@@ -150,13 +154,15 @@ os.kill(pid, 9)
     for python in with_gil() {
         let mut talker = Talker::script(&python, FORK, &[]);
         let pid: u32 = talker.line().parse().unwrap();
-        // The child may not have run yet.
-        sleep(Duration::from_millis(200));
         let mut reader = StackReader::attach(pid).unwrap();
-        let found = threads(&mut reader);
-        assert_eq!(found.iter().map(|thread| thread.tid).collect::<Vec<_>>(), [pid], "{}", python.name);
-        let names = frames(&mut reader, found[0].state);
-        assert_eq!(names, [("child".to_owned(), Some(3)), ("<module>".to_owned(), Some(6))], "{}", python.name);
+        // The child may not have run yet.
+        wait_for(&python.name, || {
+            let found = threads(&mut reader);
+            let names = found.first().and_then(|thread| frames(&mut reader, thread.state));
+            let expected = [("child".to_owned(), Some(3)), ("<module>".to_owned(), Some(6))];
+            let is_alone = found.len() == 1 && found[0].tid == pid;
+            (is_alone && names.as_deref() == Some(&expected), (found, names))
+        });
         talker.send("");
         talker.child.wait().unwrap();
     }
@@ -199,9 +205,9 @@ for number in range(1000):
             let start = Instant::now();
             loop {
                 let stack = reader.read(state).ok().filter(|stack| !stack.moved);
-                // The function may not have been called yet.
+                // The function may not have been called yet, or it may not have left the line of its `def`.
                 let found = stack.as_ref().map(|stack| &stack.frames[0]).filter(|frame| &*frame.function != "step");
-                if let Some(frame) = found {
+                if let Some(frame) = found.filter(|frame| frame.line != Some(number + 1)) {
                     let found = (frame.file.to_string(), frame.function.to_string(), frame.line);
                     assert_eq!(found, expected, "{}", python.name);
                     break;
@@ -217,8 +223,19 @@ for number in range(1000):
     assert!(reused > 100 || pythons.is_empty(), "{reused} addresses came again");
 }
 
-/// Returns the function and the line of each frame.
-fn frames(reader: &mut StackReader, state: u64) -> Vec<(String, Option<u32>)> {
-    let stack = reader.read(state).unwrap();
-    stack.frames.iter().map(|frame| (frame.function.to_string(), frame.line)).collect()
+/// Returns the function and the line of each frame, or None if the thread changed them meanwhile.
+fn frames(reader: &mut StackReader, state: u64) -> Option<Vec<(String, Option<u32>)>> {
+    match reader.read(state) {
+        Err(error) if error.is_torn() => None,
+        stack => Some(stack.unwrap().frames.iter().map(|frame| (frame.function.to_string(), frame.line)).collect()),
+    }
+}
+
+/// Reads until what was read is as expected. Fails after 10 s.
+fn wait_for<Found: Debug>(python: &str, mut read: impl FnMut() -> (bool, Found)) {
+    let start = Instant::now();
+    while let (false, found) = read() {
+        assert!(start.elapsed() < Duration::from_secs(10), "{python}: {found:?}");
+        sleep(Duration::from_millis(1));
+    }
 }
