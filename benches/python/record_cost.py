@@ -2,8 +2,11 @@
 
 python record_cost.py BUSY FOLDER QUICK
 
-Each program runs alone and under each recorder, in turns. The program prints its own CPU time, so the recorder's is not
-part of it. The start is the wall time of a Python that does nothing, recorder included.
+Each program runs alone and under each recorder, in turns, and prints its own CPU time, so the recorder's is not part of
+it. Those that release the GIL also print the time per release, as if a turn of a loop took 25 ns: they time such a loop
+before and after every few releases, since the cores may change their speed, and other processes slow both. That time is
+compared with the one alone only: a peer may slow the loop itself. The start is the wall time of a Python that does
+nothing, recorder included.
 """
 
 import json
@@ -12,30 +15,43 @@ import subprocess
 import sys
 import time
 
-LOOP = "for _ in range(%d): pass"
-# Some 10 us of Python code between two releases, and none.
-RELEASES = """
-import os
-for _ in range(%d):
-    os.stat('/')
-    for _ in range(%d): pass
-"""
+CPU_MS, RELEASE_NS, START_MS = "CPU time in ms: ", "time per release in ns: ", "start in ms"
 CODE = """
 import time
 start = time.process_time()
 %s
-print("CPU time:", time.process_time() - start)
+print("CPU time in ms:", (time.process_time() - start) * 1e3)
 """
-MARK = "CPU time: "
+LOOP = "for _ in range(%d): pass"
+RELEASES = """
+import os, statistics
+RELEASES, PAUSE = %d, range(%d)
+def loop(turns=range(4000)):
+    for _ in turns: pass
+def release(releases=range(RELEASES), pause=PAUSE, stat=os.stat):
+    for _ in releases:
+        stat('/')
+        for _ in pause: pass
+ratios = []
+for _ in range(%d):
+    moments = []
+    for step in (loop, release, loop):
+        moments.append(time.perf_counter())
+        step()
+    a, b, c, d = moments + [time.perf_counter()]
+    ratios.append((c - b) / ((b - a + d - c) / 2))
+print("time per release in ns:", statistics.median(ratios) * 4000 * 25 / RELEASES)
+"""
 STARTS = 5
 
 
 def programs(quick):
     size = 20 if quick else 1
+    # Some 10 us of Python code between two releases, and none.
     return {
         "loop": LOOP % (30_000_000 // size),
-        "100 kHz": RELEASES % (50_000 // size, 300),
-        "1 MHz": RELEASES % (400_000 // size, 1),
+        "100 kHz": RELEASES % (14, 300, 3000 // size),
+        "1 MHz": RELEASES % (100, 0, 3000 // size),
     }
 
 
@@ -64,11 +80,17 @@ def run(command):
     return done.stdout, took
 
 
-def cpu_ms(command):
-    """Returns the CPU time that the program has printed. Its recorder may have printed other lines."""
+def printed(command):
+    """Returns the times that the program has printed, by their names. Its recorder may have printed other lines."""
     output, _ = run(command)
-    [line] = [line for line in output.decode().splitlines() if line.startswith(MARK)]
-    return float(line[len(MARK) :]) * 1e3
+    times = {}
+    for line in output.decode().splitlines():
+        times.update(
+            (name, float(line[len(name) :])) for name in (CPU_MS, RELEASE_NS) if line.startswith(name)
+        )
+    if not times:
+        raise ValueError("the program has printed no time")
+    return times
 
 
 def start_ms(command):
@@ -89,14 +111,17 @@ def main(busy, folder, quick):
         found = {}
         for tool, command in all_commands.items():
             try:
-                found[tool] = (cpu_ms if code else start_ms)(command)
+                found[tool] = printed(command) if code else {START_MS: start_ms(command)}
             except (OSError, RuntimeError, ValueError, subprocess.TimeoutExpired) as error:
                 missing[name + " " + tool] = str(error)
-        busy_ms = found.pop("busy", None)
-        if busy_ms is None:
+        busy_times = found.pop("busy", None)
+        if busy_times is None:
             missing[name] = missing[name + " busy"]
-        else:
-            figures.update((name + " " + tool, [busy_ms, ms]) for tool, ms in found.items())
+            continue
+        for tool, times in found.items():
+            kinds = (RELEASE_NS, CPU_MS, START_MS) if tool == "alone" else (CPU_MS, START_MS)
+            kind = next(kind for kind in kinds if kind in times)
+            figures[name + " " + tool] = [busy_times[kind], times[kind]]
     print(json.dumps({"figures": figures, "missing": missing}))
 
 

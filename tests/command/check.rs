@@ -185,10 +185,7 @@ fn a_statement_that_raises_crashes_or_exceeds_a_bound_is_a_failed_row() {
     ];
     // Apart from the others, beside which they might not come as far within that time.
     let slow = [
-        (
-            "while True: pass",
-            "did not end within 10 s and was killed, during the first call of the statement",
-        ),
+        ("while True: pass", "did not end within 10 s and was killed, during the first call of the statement"),
         // The first call ends, and the second one does not.
         (
             "import time; again = time.sleep(1000 if 'again' in globals() else 0.1)",

@@ -16,7 +16,7 @@ use crate::exact::{Event, Total};
 /// The first word.
 pub(super) const MAGIC: u64 = u64::from_le_bytes(*b"busy-log");
 /// The version of the format. A reader refuses any other.
-pub(super) const VERSION: u64 = 3;
+pub(super) const VERSION: u64 = 4;
 
 /// The number of rows that can exist at one time.
 pub(super) const SLOTS: usize = 1024;
@@ -27,8 +27,8 @@ pub const LONGEST_RING: usize = RING;
 
 /// The size of the header, in words.
 pub(super) const HEADER_WORDS: usize = 512;
-/// The size of a slot, in words: four cache lines, so that no two threads write to the same one.
-pub(super) const SLOT_WORDS: usize = 32;
+/// The size of a slot, in words: three cache lines, so that no two threads write to the same one.
+pub(super) const SLOT_WORDS: usize = 24;
 /// The part of the file that is mapped at first, in words: header and slots.
 pub(super) const HEAD_WORDS: usize = HEADER_WORDS + SLOTS * SLOT_WORDS;
 /// The number of GILs whose holder is in the header.
@@ -103,19 +103,18 @@ pub(super) mod slot {
     pub(crate) const NAME: usize = 4;
     /// The CPU time of the thread at its end, in nanoseconds, plus 1; 0 if it is unknown.
     pub(crate) const CPU: usize = 6;
-    /// The number of events that were written to the ring, and of those that were read. The reader writes the latter.
+    /// The number of events that were written to the ring. It begins the line that most events write.
     pub(crate) const HEAD: usize = 8;
-    pub(crate) const TAIL: usize = 9;
-    /// The number of lost events, and of those among them that a `Lost` event has counted.
-    pub(crate) const LOST: usize = 10;
-    pub(crate) const MARKED: usize = 11;
     /// Odd while the totals are written.
-    pub(crate) const SEQUENCE: usize = 12;
-    /// The number of events up to which there is room for certain. The writer alone uses it.
-    pub(crate) const LIMIT: usize = 13;
+    pub(crate) const SEQUENCE: usize = 9;
     /// The totals of the row's account, in ticks, in the order of [`super::Total`].
-    pub(crate) const TOTALS: usize = 16;
+    pub(crate) const TOTALS: usize = 10;
     pub(crate) const TOTALS_WORDS: usize = super::Total::ALL.len();
+    /// The number of lost events, and of those among them that a `Lost` event has counted.
+    pub(crate) const LOST: usize = 20;
+    pub(crate) const MARKED: usize = 21;
+    /// The number of events that were read. The reader writes it.
+    pub(crate) const TAIL: usize = 22;
 }
 
 /// Returns the word of a slot that has this figure.

@@ -8,24 +8,20 @@ use std::os::fd::AsRawFd;
 use std::ptr::null_mut;
 use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 
-/// A part of a file. Zeroed memory is an unmapped one.
-pub(super) struct Mapping {
-    words: AtomicPtr<AtomicU64>,
-    length: usize,
-}
+/// A part of a file, of so many words. Zeroed memory is an unmapped one.
+pub(super) struct Mapping<const WORDS: usize>(AtomicPtr<[AtomicU64; WORDS]>);
 
-impl Mapping {
-    /// Returns an unmapped part of `length` words.
-    pub(super) const fn new(length: usize) -> Self {
-        Self { words: AtomicPtr::new(null_mut()), length }
+impl<const WORDS: usize> Mapping<WORDS> {
+    /// Returns an unmapped part.
+    pub(super) const fn new() -> Self {
+        Self(AtomicPtr::new(null_mut()))
     }
 
     /// Returns the words, if they are mapped.
     #[inline]
-    pub(super) fn words(&self) -> Option<&[AtomicU64]> {
-        let words = self.words.load(Ordering::Acquire);
+    pub(super) fn words(&self) -> Option<&[AtomicU64; WORDS]> {
         // SAFETY: null, or a mapping of this length. It ends in `unmap` only, which nobody calls while others use it.
-        (!words.is_null()).then(|| unsafe { std::slice::from_raw_parts(words, self.length) })
+        unsafe { self.0.load(Ordering::Acquire).as_ref() }
     }
 
     /// Maps the part of `file` that begins at the byte `offset`, which gets memory first: a store to memory that the file
@@ -34,7 +30,7 @@ impl Mapping {
     /// # Errors
     /// A full file system, most likely.
     pub(super) fn map(&self, file: &File, offset: u64) -> io::Result<()> {
-        let bytes = self.length * 8;
+        let bytes = size_of::<[AtomicU64; WORDS]>();
         may_grow_to(offset + bytes as u64)?;
         // SAFETY: a plain system call on an open file.
         let allocate =
@@ -52,7 +48,7 @@ impl Mapping {
         if mapped == libc::MAP_FAILED {
             return Err(io::Error::last_os_error());
         }
-        self.words.store(mapped.cast(), Ordering::Release);
+        self.0.store(mapped.cast(), Ordering::Release);
         Ok(())
     }
 
@@ -61,10 +57,10 @@ impl Mapping {
     /// # Safety
     /// No other thread exists, and the calling one does not use the words any more.
     pub(super) unsafe fn unmap(&self) {
-        let words = self.words.swap(null_mut(), Ordering::AcqRel);
+        let words = self.0.swap(null_mut(), Ordering::AcqRel);
         if !words.is_null() {
             // SAFETY: the mapping of `map`, which nobody uses.
-            unsafe { libc::munmap(words.cast(), self.length * 8) };
+            unsafe { libc::munmap(words.cast(), size_of::<[AtomicU64; WORDS]>()) };
         }
     }
 }

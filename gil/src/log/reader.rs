@@ -166,7 +166,7 @@ impl Reader {
             found => return Err(reader.damaged("the mark of a log in the first word", found)),
         }
         if words[header::VERSION] != VERSION {
-            return Err(reader.damaged("version 3", words[header::VERSION]));
+            return Err(reader.damaged("version 4", words[header::VERSION]));
         }
         reader.is_tsc = words[header::IS_TSC] == 1;
         reader.base = Reading { ticks: words[header::BASE_TICKS], ns: words[header::BASE_NS] };

@@ -50,7 +50,7 @@ impl Copies {
 
 /// Returns the totals that a slot's words say.
 pub(super) fn totals(found: [u64; slot::TOTALS_WORDS], words: &[u64], scale: Scale) -> Totals {
-    let [holds, held, acquisitions, voluntary_releases, forced_drops, waits_since, waited, waits, hold, wait] = found;
+    let [holds, held, acquisitions, voluntary_releases, waits_since, hold, forced_drops, waited, waits, wait] = found;
     Totals {
         holds_since_ns: scale.since(holds),
         waits_since_ns: scale.since(waits_since),

@@ -1,8 +1,8 @@
 //! The writer of a log: the sink of the meter of a recorded process.
 
 use super::layout::{
-    HEAD_WORDS, HOLDERS, Kind, MAGIC, RING, SLOTS, Status, TEXT_WORDS, VERSION, encode, header, holder, ring_at, slot,
-    slot_at, total_at,
+    HEAD_WORDS, HEADER_WORDS, HOLDERS, Kind, MAGIC, RING, SLOT_WORDS, SLOTS, Status, TEXT_WORDS, VERSION, encode,
+    header, holder, ring_at, slot, total_at,
 };
 use super::mapping::{Mapping, inside_hook, thread_name};
 use crate::exact::{Event, GILS, Row, Sink, Total, base, clock_is_tsc};
@@ -19,28 +19,45 @@ use std::time::SystemTime;
 
 /// Writes a log for this process, and in a forked child another one.
 pub struct Writer {
-    head: Mapping,
-    rings: [Mapping; SLOTS],
+    /// Header and slots.
+    head: Mapping<HEAD_WORDS>,
+    /// The base of the ticks.
+    base: AtomicU64,
+    rings: [Ring; SLOTS],
     /// The folder of the recording and the text of Py_GetVersion.
     about: OnceLock<(PathBuf, String)>,
     /// The file in the folder, which is opened again for each ring: a program may close all its descriptors.
     number: AtomicU64,
     /// True in a forked child until its first event. Most children execute another program, and need no log.
     is_child: AtomicBool,
-    /// The base of the ticks.
-    base: AtomicU64,
+}
+
+type Head = [AtomicU64; HEAD_WORDS];
+type Slot = [AtomicU64; SLOT_WORDS];
+
+/// The ring of a slot.
+struct Ring {
+    events: Mapping<RING>,
+    /// The number of events up to which there is room for certain.
+    limit: AtomicU64,
+}
+
+/// Returns the slots.
+#[inline]
+fn slots(head: &Head) -> &[Slot] {
+    head[HEADER_WORDS..].as_chunks().0
 }
 
 impl Writer {
     /// Returns a writer that writes nothing yet.
     pub const fn new() -> Self {
         Self {
-            head: Mapping::new(HEAD_WORDS),
-            rings: [const { Mapping::new(RING) }; SLOTS],
+            head: Mapping::new(),
+            base: AtomicU64::new(0),
+            rings: [const { Ring { events: Mapping::new(), limit: AtomicU64::new(0) } }; SLOTS],
             about: OnceLock::new(),
             number: AtomicU64::new(0),
             is_child: AtomicBool::new(false),
-            base: AtomicU64::new(0),
         }
     }
 
@@ -66,7 +83,7 @@ impl Writer {
         }
     }
 
-    fn words_of_this_process(&self) -> Option<&[AtomicU64]> {
+    fn words_of_this_process(&self) -> Option<&Head> {
         self.head.words().filter(|words| words[header::PID].load(Relaxed) == u64::from(std::process::id()))
     }
 
@@ -129,8 +146,7 @@ impl Writer {
     /// Records the end of the process, with the CPU time of each thread that is left.
     pub fn finish(&self) {
         let Some(words) = self.words_of_this_process() else { return };
-        for index in 0..words[header::USED].load(Acquire) as usize {
-            let slot = &words[slot_at(index)..];
+        for slot in slots(words).iter().take(words[header::USED].load(Acquire) as usize) {
             if slot[slot::STATE].load(Acquire) == slot::LIVE
                 && let Ok(cpu) = own_thread(slot[slot::TID].load(Relaxed) as u32)
             {
@@ -144,40 +160,65 @@ impl Writer {
         crate::exact::ticks().saturating_sub(self.base.load(Relaxed)).max(1)
     }
 
-    /// Returns the slot of `row`, which gets one at its first event.
+    /// Returns the log's head, and the slot and the ring of `row`, if it has them.
     #[inline]
-    fn slot_of(&self, words: &[AtomicU64], row: Row<'_>) -> Option<usize> {
-        match row.mark().load(Relaxed) {
-            0 => inside_hook(|| self.claim(words, row)),
-            NOWHERE => None,
-            mark => Some(mark as usize - 1),
+    fn place_of(&self, row: Row<'_>) -> Option<(&Head, &Slot, &Ring)> {
+        let head = self.head.words()?;
+        // Neither 0, before its first event, nor NOWHERE is that of a slot.
+        let index = (row.mark().load(Relaxed) as usize).wrapping_sub(1);
+        Some((head, slots(head).get(index)?, self.rings.get(index)?))
+    }
+
+    /// Writes an event of any kind.
+    #[inline(never)]
+    fn any_event(&self, row: Row<'_>, event: Event, time: u64) {
+        let Some(words) = self.head.words().or_else(|| self.open_in_child(event)) else { return };
+        let is_first = row.mark().load(Relaxed) == 0;
+        if is_first {
+            inside_hook(|| self.claim(words, row));
+        }
+        let Some((words, slot, ring)) = self.place_of(row) else { return };
+        let has_waited = slot[total_at(Total::WaitsSince)].load(Relaxed) != 0;
+        write_totals(slot, row, Total::ALL);
+        // Unless the last event in the ring leaves a wait open, or is unknown.
+        if event == Event::Ended && !has_waited && !Self::has_lost(slot) {
+            return Self::ends(slot);
+        }
+        let kind = Kind::of_event(event);
+        if is_first {
+            self.begin(words, slot, ring, kind, time);
+        }
+        ring.push(slot, encode(kind, time));
+        write_holder(words, kind, row, time);
+        if event == Event::Ended {
+            Self::ends(slot);
         }
     }
 
     /// Gives `row` a slot and a ring. If there is none left, the row is counted.
     #[cold]
     #[inline(never)]
-    fn claim(&self, words: &[AtomicU64], row: Row<'_>) -> Option<usize> {
+    fn claim(&self, words: &Head, row: Row<'_>) {
         row.mark().store(NOWHERE, Relaxed);
         if words[header::STATUS].load(Relaxed) == Status::Stopped as u64 {
-            return None;
+            return;
         }
-        let claimed = |index: &usize| {
-            slot_state(words, *index).compare_exchange(slot::FREE, slot::CLAIMED, AcqRel, Relaxed).is_ok()
+        let claimed = |(_, slot): &(usize, &Slot)| {
+            slot[slot::STATE].compare_exchange(slot::FREE, slot::CLAIMED, AcqRel, Relaxed).is_ok()
         };
-        let Some(index) = (0..SLOTS).find(claimed) else {
+        let Some((index, slot)) = slots(words).iter().enumerate().find(claimed) else {
             words[header::UNLISTED].fetch_add(1, Relaxed);
-            return None;
+            return;
         };
         let ring = &self.rings[index];
-        if ring.words().is_none()
-            && let Err(error) = self.file(false).and_then(|file| ring.map(&file, ring_at(index)))
+        if ring.events.words().is_none()
+            && let Err(error) = self.file(false).and_then(|file| ring.events.map(&file, ring_at(index)))
         {
-            slot_state(words, index).store(slot::FREE, Release);
+            slot[slot::STATE].store(slot::FREE, Release);
             if [libc::EMFILE, libc::ENFILE].map(Some).contains(&error.raw_os_error()) {
                 // The program may close files again, and its later threads are recorded.
                 words[header::UNLISTED].fetch_add(1, Relaxed);
-                return None;
+                return;
             }
             let what = match error.kind() {
                 io::ErrorKind::PermissionDenied => "this process has lost the right to its log, so there is no place",
@@ -185,9 +226,9 @@ impl Writer {
                 _ => "can't open the log",
             };
             self.end_with(Status::Stopped, &format!("{what} for the events of thread {}: {error}", row.tid()));
-            return None;
+            return;
         }
-        let slot = &words[slot_at(index)..slot_at(index + 1)];
+        ring.limit.store(0, Relaxed);
         slot[slot::ID..].iter().for_each(|word| word.store(0, Relaxed));
         for (place, value) in [(slot::ID, row.id()), (slot::TID, u64::from(row.tid())), (slot::GIL, row.gil() as u64)] {
             slot[place].store(value, Relaxed);
@@ -196,17 +237,16 @@ impl Writer {
         slot[slot::STATE].store(slot::LIVE, Release);
         words[header::USED].fetch_max(index as u64 + 1, AcqRel);
         row.mark().store(index as u32 + 1, Relaxed);
-        Some(index)
     }
 
     /// Returns true if the ring has events that it could not take.
-    fn has_lost(slot: &[AtomicU64]) -> bool {
+    fn has_lost(slot: &Slot) -> bool {
         slot[slot::LOST].load(Relaxed) != slot[slot::MARKED].load(Relaxed)
     }
 
     /// Ends the row in the slot.
     #[cold]
-    fn ends(slot: &[AtomicU64]) {
+    fn ends(slot: &Slot) {
         inside_hook(|| {
             name(slot);
             slot[slot::CPU].store(current_thread().as_nanos() as u64 + 1, Relaxed);
@@ -216,11 +256,11 @@ impl Writer {
 
     /// Begins with the first event of a row. If it ends a hold whose start was not reported, that start comes first.
     #[cold]
-    fn begin(&self, words: &[AtomicU64], slot: &[AtomicU64], ring: &[AtomicU64], kind: Kind, time: u64) {
+    fn begin(&self, words: &Head, slot: &Slot, ring: &Ring, kind: Kind, time: u64) {
         let mut start = time;
         if kind.ends_hold() {
             start = time.saturating_sub(slot[total_at(Total::Held)].load(Relaxed));
-            push(slot, ring, encode(Kind::Acquired, start));
+            ring.push(slot, encode(Kind::Acquired, start));
         }
         if words[header::STATUS].load(Relaxed) == Status::Waiting as u64 {
             words[header::BEGAN].store(start.max(1), Relaxed);
@@ -228,23 +268,25 @@ impl Writer {
         }
     }
 
+    /// Opens the log of a forked child at its first event.
     #[cold]
     #[inline(never)]
-    fn open_in_child(&self) {
+    fn open_in_child(&self, event: Event) -> Option<&Head> {
+        // The forking thread's hold goes on. Its start is written with its end.
+        if !self.is_child.load(Relaxed) || event == Event::Holds {
+            return None;
+        }
         inside_hook(|| {
             self.is_child.store(false, Relaxed);
             // If this fails, the recording has ended, or the file system is full: then the child is not recorded.
             _ = self.open_file();
         });
+        self.head.words()
     }
 }
 
 /// The mark of a row without a slot.
 const NOWHERE: u32 = u32::MAX;
-
-fn slot_state(words: &[AtomicU64], index: usize) -> &AtomicU64 {
-    &words[slot_at(index) + slot::STATE]
-}
 
 impl Default for Writer {
     fn default() -> Self {
@@ -260,54 +302,29 @@ impl std::fmt::Debug for Writer {
 
 impl Sink for Writer {
     fn event(&self, row: Row<'_>, event: Event, ticks: u64) {
-        if self.is_child.load(Relaxed) {
-            if event == Event::Holds {
-                // The forking thread's hold goes on. Its start is written with its end.
-                return;
-            }
-            self.open_in_child();
-        }
-        let Some(words) = self.head.words() else { return };
         let time = ticks.saturating_sub(self.base.load(Relaxed));
-        let is_first = row.mark().load(Relaxed) == 0;
-        let Some(index) = self.slot_of(words, row) else { return };
-        let slot = &words[slot_at(index)..slot_at(index + 1)];
-        let has_waited = slot[total_at(Total::WaitsSince)].load(Relaxed) != 0;
-        // The other figures are as the row's last event has left them.
-        match event {
-            Event::Acquired if !is_first && !has_waited => {
-                write_totals(slot, row, [Total::HoldsSince, Total::Acquisitions]);
+        // Nearly all events are these two. The figures that they don't write are as the row's last event has left them.
+        if let Some((head, slot, ring)) = self.place_of(row) {
+            match event {
+                Event::Acquired if slot[total_at(Total::WaitsSince)].load(Relaxed) == 0 => {
+                    write_totals(slot, row, [Total::HoldsSince, Total::Acquisitions]);
+                    ring.push(slot, encode(Kind::Acquired, time));
+                    return write_holder(head, Kind::Acquired, row, time);
+                }
+                Event::Released => {
+                    let changed = [Total::HoldsSince, Total::Held, Total::VoluntaryReleases, Total::LongestHold];
+                    write_totals(slot, row, changed);
+                    ring.push(slot, encode(Kind::Released, time));
+                    return write_holder(head, Kind::Released, row, time);
+                }
+                _ => {}
             }
-            Event::Released if !is_first => {
-                write_totals(slot, row, [Total::HoldsSince, Total::Held, Total::VoluntaryReleases, Total::LongestHold])
-            }
-            Event::Dropped if !is_first => {
-                write_totals(slot, row, [Total::HoldsSince, Total::Held, Total::ForcedDrops, Total::LongestHold]);
-            }
-            _ => write_totals(slot, row, Total::ALL),
         }
-        // Unless the last event in the ring leaves a wait open, or is unknown.
-        if event == Event::Ended && !has_waited && !Self::has_lost(slot) {
-            return Self::ends(slot);
-        }
-        let kind = Kind::of_event(event);
-        let Some(ring) = self.rings[index].words() else { return };
-        if is_first {
-            self.begin(words, slot, ring, kind, time);
-        }
-        push(slot, ring, encode(kind, time));
-        if row.gil() < HOLDERS {
-            let place = header::HOLDERS + row.gil() * holder::WORDS;
-            write_holder(&words[place..place + holder::WORDS], kind, row, time);
-        }
-        if event == Event::Ended {
-            Self::ends(slot);
-        }
+        self.any_event(row, event, time);
     }
 
     fn has_forked(&self, gil: usize, ticks: u64) {
-        let Some(words) = self.head.words().filter(|_| gil < HOLDERS) else { return };
-        let words = &words[header::HOLDERS + gil * holder::WORDS..];
+        let Some(words) = self.head.words().and_then(|words| holder_in(words, gil)) else { return };
         let sequence = words[holder::SEQUENCE].load(Relaxed);
         let is_first = words[holder::FORKED_IN].swap(0, AcqRel) != sequence;
         let before = if is_first { 0 } else { words[holder::FORKED].load(Relaxed) };
@@ -321,75 +338,91 @@ impl Sink for Writer {
         #[allow(unsafe_code, reason = "the parent's log is not the child's")]
         unsafe {
             self.head.unmap();
-            self.rings.iter().for_each(|ring| ring.unmap());
+            self.rings.iter().for_each(|ring| ring.events.unmap());
         }
         self.is_child.store(true, Relaxed);
     }
 }
 
-/// Appends an event, or counts it as lost if the reader is that far behind.
-#[inline]
-fn push(slot: &[AtomicU64], ring: &[AtomicU64], event: u64) {
-    let head = slot[slot::HEAD].load(Relaxed);
-    if head >= slot[slot::LIMIT].load(Relaxed) {
-        return push_at_limit(slot, ring, event);
+impl Ring {
+    /// Appends an event, or counts it as lost if the reader is that far behind.
+    #[inline]
+    fn push(&self, slot: &Slot, event: u64) {
+        let head = slot[slot::HEAD].load(Relaxed);
+        if head >= self.limit.load(Relaxed) {
+            return self.push_at_limit(slot, event);
+        }
+        self.put(slot, head, event);
     }
-    ring[head as usize % RING].store(event, Relaxed);
-    slot[slot::HEAD].store(head + 1, Release);
+
+    /// Appends an event where the reader has made room meanwhile, if it has.
+    #[cold]
+    #[inline(never)]
+    fn push_at_limit(&self, slot: &Slot, event: u64) {
+        let mut head = slot[slot::HEAD].load(Relaxed);
+        let limit = slot[slot::TAIL].load(Acquire).saturating_add(RING as u64);
+        let lost = slot[slot::LOST].load(Relaxed);
+        let unmarked = lost.wrapping_sub(slot[slot::MARKED].load(Relaxed));
+        if head.saturating_add(u64::from(unmarked > 0)) >= limit {
+            // The next event comes here, too.
+            return slot[slot::LOST].store(lost + 1, Relaxed);
+        }
+        if unmarked > 0
+            && let Some(events) = self.events.words()
+        {
+            events[head as usize % RING].store(encode(Kind::Lost, unmarked), Relaxed);
+            slot[slot::MARKED].store(lost, Relaxed);
+            // Published with the event that follows.
+            head += 1;
+        }
+        self.limit.store(limit, Relaxed);
+        self.put(slot, head, event);
+    }
+
+    /// Writes the event with that number.
+    #[inline]
+    fn put(&self, slot: &Slot, number: u64, event: u64) {
+        if let Some(events) = self.events.words() {
+            events[number as usize % RING].store(event, Relaxed);
+            slot[slot::HEAD].store(number + 1, Release);
+        }
+    }
 }
 
-/// Appends an event where the reader has made room meanwhile, if it has.
-#[cold]
-#[inline(never)]
-fn push_at_limit(slot: &[AtomicU64], ring: &[AtomicU64], event: u64) {
-    let mut head = slot[slot::HEAD].load(Relaxed);
-    let limit = slot[slot::TAIL].load(Acquire).saturating_add(RING as u64);
-    let lost = slot[slot::LOST].load(Relaxed);
-    let unmarked = lost.wrapping_sub(slot[slot::MARKED].load(Relaxed));
-    if head.saturating_add(u64::from(unmarked > 0)) >= limit {
-        // The next event comes here, too.
-        return slot[slot::LOST].store(lost + 1, Relaxed);
-    }
-    if unmarked > 0 {
-        ring[head as usize % RING].store(encode(Kind::Lost, unmarked), Relaxed);
-        slot[slot::MARKED].store(lost, Relaxed);
-        head += 1;
-    }
-    ring[head as usize % RING].store(event, Relaxed);
-    slot[slot::LIMIT].store(limit, Relaxed);
-    slot[slot::HEAD].store(head + 1, Release);
+/// Returns the words about the holder of the GIL with that index, if there is room for it.
+#[inline]
+fn holder_in(head: &Head, gil: usize) -> Option<&[AtomicU64; holder::WORDS]> {
+    head[header::HOLDERS..].as_chunks().0[..HOLDERS].get(gil)
 }
 
 /// Writes those of the row's figures.
 #[inline(always)]
-fn write_totals<const N: usize>(slot: &[AtomicU64], row: Row<'_>, changed: [Total; N]) {
+fn write_totals<const N: usize>(slot: &Slot, row: Row<'_>, changed: [Total; N]) {
     let sequence = slot[slot::SEQUENCE].load(Relaxed) | 1;
     slot[slot::SEQUENCE].store(sequence, Relaxed);
     fence(Release);
-    changed.into_iter().for_each(|total| slot[total_at(total)].store(row.total(total), Relaxed));
+    changed.iter().for_each(|total| slot[total_at(*total)].store(row.total(*total), Relaxed));
     slot[slot::SEQUENCE].store(sequence.wrapping_add(1), Release);
 }
 
-#[inline]
-fn write_holder(words: &[AtomicU64], kind: Kind, row: Row<'_>, time: u64) {
+/// Writes what the event changes for the holder of the GIL.
+#[inline(always)]
+fn write_holder(head: &Head, kind: Kind, row: Row<'_>, time: u64) {
+    let Some(words) = holder_in(head, row.gil()) else { return };
     let sequence = words[holder::SEQUENCE].load(Relaxed);
-    match kind {
-        Kind::Acquired => {
-            words[holder::TID].store(u64::from(row.tid()), Relaxed);
-            words[holder::SINCE].store(time, Relaxed);
-            let [interval, state] = GILS.holder_words(row.gil_id());
-            words[holder::STATE].store(state, Relaxed);
-            words[holder::INTERVAL].store(interval, Relaxed);
-            words[holder::SEQUENCE].store(sequence.wrapping_add(1) | 1, Release);
-        }
-        kind if kind.ends_hold() => {
-            words[holder::SEQUENCE].store(sequence.wrapping_add(1) & !1, Release);
-        }
-        _ => {}
+    if kind == Kind::Acquired {
+        words[holder::TID].store(u64::from(row.tid()), Relaxed);
+        words[holder::SINCE].store(time, Relaxed);
+        let [interval, state] = GILS.holder_words(row.gil_id());
+        words[holder::STATE].store(state, Relaxed);
+        words[holder::INTERVAL].store(interval, Relaxed);
+        words[holder::SEQUENCE].store(sequence.wrapping_add(1) | 1, Release);
+    } else if kind.ends_hold() {
+        words[holder::SEQUENCE].store(sequence.wrapping_add(1) & !1, Release);
     }
 }
 
-fn name(slot: &[AtomicU64]) {
+fn name(slot: &Slot) {
     slot[slot::NAME..].iter().zip(thread_name()).for_each(|(place, word)| place.store(word, Relaxed));
 }
 

@@ -45,6 +45,8 @@ pub(crate) struct Account {
     floors: [AtomicU64; 2],
     /// The state since the latest release: one of the constants above.
     release: AtomicU8,
+    /// A number that belongs to the sink of the events (`super::sink`); 0 at the first event.
+    mark: AtomicU32,
     // Up to here, and to the longest hold in `now`: two cache lines, which a release and an acquire use.
     now: Cells,
     /// The start and end of the latest wait for another thread to acquire the GIL.
@@ -53,8 +55,6 @@ pub(crate) struct Account {
     tid: AtomicU32,
     /// The place of its longest hold and wait in each open window.
     number: AtomicU32,
-    /// A number that belongs to the sink of the events (`super::sink`); 0 at the first event.
-    mark: AtomicU32,
     /// The time at which the thread ended; 0 before.
     ended: AtomicU64,
     /// Where the lengths are counted: those of the GIL. Null if they never are.

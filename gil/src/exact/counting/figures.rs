@@ -4,7 +4,8 @@ use super::atomic::Ordering::Relaxed;
 use super::single_writer::cells;
 
 cells! {
-    /// Counts, times and starts of one thread with one GIL, in ticks. They describe one moment.
+    /// Counts, times and starts of one thread with one GIL, in ticks. They describe one moment. First come those that change
+    /// where nobody waits.
     pub(super) struct Figures, Cells {
         /// The start of the current hold; 0 if the thread does not hold the GIL.
         holds_since,
@@ -12,14 +13,14 @@ cells! {
         held,
         acquisitions,
         voluntary_releases,
-        forced_drops,
         /// The start of the current wait; 0 if the thread is not waiting.
         waits_since,
+        longest_hold,
+        forced_drops,
         /// The total time of the waits that have ended.
         waited,
         /// The number of waits that have ended.
         waits,
-        longest_hold,
         longest_wait,
     }
 }
@@ -35,16 +36,16 @@ pub enum Total {
     Acquisitions,
     /// The number of voluntary releases.
     VoluntaryReleases,
-    /// The number of drops on request.
-    ForcedDrops,
     /// The start of the current wait; 0 if the thread is not waiting.
     WaitsSince,
+    /// The longest hold that has ended.
+    LongestHold,
+    /// The number of drops on request.
+    ForcedDrops,
     /// The time of the waits that have ended.
     Waited,
     /// The number of waits that have ended.
     Waits,
-    /// The longest hold that has ended.
-    LongestHold,
     /// The longest wait that has ended.
     LongestWait,
 }
@@ -56,11 +57,11 @@ impl Total {
         Self::Held,
         Self::Acquisitions,
         Self::VoluntaryReleases,
-        Self::ForcedDrops,
         Self::WaitsSince,
+        Self::LongestHold,
+        Self::ForcedDrops,
         Self::Waited,
         Self::Waits,
-        Self::LongestHold,
         Self::LongestWait,
     ];
 }
@@ -74,11 +75,11 @@ impl Cells {
             Total::Held => &self.held,
             Total::Acquisitions => &self.acquisitions,
             Total::VoluntaryReleases => &self.voluntary_releases,
-            Total::ForcedDrops => &self.forced_drops,
             Total::WaitsSince => &self.waits_since,
+            Total::LongestHold => &self.longest_hold,
+            Total::ForcedDrops => &self.forced_drops,
             Total::Waited => &self.waited,
             Total::Waits => &self.waits,
-            Total::LongestHold => &self.longest_hold,
             Total::LongestWait => &self.longest_wait,
         };
         figure.load(Relaxed)
