@@ -10,7 +10,7 @@ import threading
 import time
 
 import pytest
-from busy import _background, _verdict
+from busy import _background, _samples, _verdict
 from busy._verdict import Refused, verdict
 
 pytestmark = pytest.mark.skipif(
@@ -224,7 +224,7 @@ def test_a_figure_that_a_run_delay_may_have_made_longer_is_an_upper_bound(monkey
 
 def test_a_run_delay_that_fell_into_the_holds_for_certain_is_no_part_of_the_held_share():
     """It held the GIL for 80 ms and had no core for 60: the call lasted 80 or 100 ms."""
-    part = _verdict._Part(Row(held=80 * MS), run_delay=0.06, certain_delay=0.06)
+    part = _samples.Part(Row(held=80 * MS), run_delay=0.06, certain_delay=0.06)
     assert part.held_less_delay(0.08, upper=True) == pytest.approx(0.02)
     assert part.held_less_delay(0.1, upper=True) == pytest.approx(0.04)
     assert part.held_less_delay(0.1, upper=False) == pytest.approx(0.02)
@@ -232,7 +232,7 @@ def test_a_run_delay_that_fell_into_the_holds_for_certain_is_no_part_of_the_held
 
 def test_a_hold_that_may_be_nothing_but_run_delay_is_not_one_piece():
     row = Row(held=20 * MS)
-    sample = _verdict._Sample(0.02, [_verdict._Part(row, 0.03, 0.0)], 0.0, 0, (0.0, 0.02), 1, [None, None])
+    sample = _samples.Sample(0.02, [_samples.Part(row, 0.03, 0.0)], 0.0, 0, (0.0, 0.02), 1, [None, None])
     assert not sample.is_in_one_piece()
 
 
@@ -359,8 +359,8 @@ def test_a_call_that_is_shorter_than_its_first_ones_is_not_taken_for_one_that_ho
 
 def test_a_wait_of_less_than_two_switch_intervals_proves_nothing():
     contender = _background.Contender(None, None, 0, 0.001)
-    parts = [_verdict._Part(Row(held=4 * MS), 0.0, 0.0)]
-    sample = _verdict._Sample(0.004, parts, 0.0, 0, (0.0, 0.004), 1, [None, None])
+    parts = [_samples.Part(Row(held=4 * MS), 0.0, 0.0)]
+    sample = _samples.Sample(0.004, parts, 0.0, 0, (0.0, 0.004), 1, [None, None])
     for waited, proves in ((0.0019, False), (0.0021, True)):
         contender.waited_between = lambda *_, waited=waited: waited
         assert sample.proves_holding(contender) == proves
@@ -369,18 +369,18 @@ def test_a_wait_of_less_than_two_switch_intervals_proves_nothing():
 def test_the_run_delays_of_all_threads_that_work_for_a_call_make_a_wait_longer():
     contender = _background.Contender(None, None, 0, 0.0001)
     contender.waited_between = lambda *_: 0.02
-    parts = [_verdict._Part(Row(held=40 * MS, longest=27 * MS), 0.005, 0.0)] + 3 * [
-        _verdict._Part(Row(held=5 * MS), 0.005, 0.0)
+    parts = [_samples.Part(Row(held=40 * MS, longest=27 * MS), 0.005, 0.0)] + 3 * [
+        _samples.Part(Row(held=5 * MS), 0.005, 0.0)
     ]
-    sample = _verdict._Sample(0.06, parts, 0.0, 0, (0.0, 0.06), 1, [None, None])
+    sample = _samples.Sample(0.06, parts, 0.0, 0, (0.0, 0.06), 1, [None, None])
     assert not sample.proves_holding(contender)
 
 
 def test_a_call_with_a_long_hold_is_not_cut_up_by_another_thread_of_it():
     contender = _background.Contender(None, None, 0, 0.001)
     contender.cpu_pieces_between = lambda *_: (0.001, 0.081)
-    parts = [_verdict._Part(Row(held=41 * MS, longest=1 * MS), 0, 0), _verdict._Part(Row(held=40 * MS), 0, 0)]
-    sample = _verdict._Sample(0.081, parts, 0.0, 0, (0.0, 0.081), 1, [(0, 0), (0.081, 0.081)])
+    parts = [_samples.Part(Row(held=41 * MS, longest=1 * MS), 0, 0), _samples.Part(Row(held=40 * MS), 0, 0)]
+    sample = _samples.Sample(0.081, parts, 0.0, 0, (0.0, 0.081), 1, [(0, 0), (0.081, 0.081)])
     assert not sample.is_cut_up(contender)
 
 

@@ -36,19 +36,20 @@ except ImportError:
 
 # Part of the package, or, for `busy check`, unpacked into a folder beside its script.
 if __name__.startswith("busy."):
+    from busy import _samples
     from busy._background import Contender, Prober, RunDelays, Undo, WorldStopper, clock, cpu_time, sleep
     from busy._refusal import NotMetered, Refused, refuse_function, refuse_result
     from busy._units import duration, percent
 else:
+    import _samples
     from _background import Contender, Prober, RunDelays, Undo, WorldStopper, clock, cpu_time, sleep
     from _refusal import NotMetered, Refused, refuse_function, refuse_result
     from _units import duration, percent
 
 __all__ = ["Refused", "verdict"]
 
-# The limits of a call that releases.
+# The largest share of a call that releases.
 MAX_HELD_SHARE = 0.1
-MAX_HOLD_S = 0.010
 # From this share on, the call holds or yields.
 MIN_HELD_SHARE = 0.9
 
@@ -58,17 +59,12 @@ LOOP_S = 0.002  # of the repeated calls together
 MIN_PASS_S = 0.020  # all calls of a pass together
 MAX_CALLS = 200  # of a pass
 MIN_INTERVAL_S, MAX_INTERVAL_S = 0.00002, 0.001  # the switch interval of pass B
-ONE_PIECE = 0.5  # of the time held: a call whose longest hold is at least this share does not yield
 PAUSE_S = 0.05  # gives other processes time to finish
 PATIENCE_S = 5.0
 BASELINE_S = 0.03  # of threads that hold the GIL without the call
-CALM = 0.01  # the disturbance up to which a call is as good as any other
 WORKER_SHARE = 0.1  # of the time held: a thread that holds more is named in the reason
 
 _DISTURBED = "other processes took the CPU %s, so busy could not determine %s: stop them, then retry"
-
-# The GIL before CPython 3.2 is released every so many ticks, whether or not another thread requests it.
-_HAS_OLD_GIL = sys.version_info < (3, 2)
 
 # One check at a time: the switch interval and the contender belong to the process. The checks that have begun and not
 # ended, in the order of arrival: the first one of this process has its turn. A forked child inherits the entries of
@@ -161,103 +157,6 @@ def _take_turn(undo):
         sleep(0.005 * min(place, 10))
 
 
-class _Nothing(object):
-    """The row of a thread that did not take part."""
-
-    held_ns = longest_hold_ns = waited_ns = voluntary_releases = 0
-
-
-class _Part(object):
-    """The part of one thread in a call, in seconds: how long it held the GIL, its longest hold, how long it waited; its
-    run delay, some of which may have fallen just before or after the call or have hit another thread, and what fell
-    into it for certain."""
-
-    def __init__(self, row, run_delay, certain_delay):
-        self.held, self.longest, self.waited = (
-            row.held_ns / 1e9,
-            row.longest_hold_ns / 1e9,
-            row.waited_ns / 1e9,
-        )
-        self.run_delay, self.certain_delay = run_delay, certain_delay
-
-    def held_less_delay(self, elapsed, upper):
-        """The upper or the lower bound of the time held without the run delay, which may have fallen into the holds, or
-        into the rest of the call."""
-        return max(
-            0.0, self.held - (max(0.0, self.certain_delay - elapsed + self.held) if upper else self.run_delay)
-        )
-
-
-class _Sample(object):
-    """One call: its duration in seconds; the parts of the threads that work for it; how long other threads held the
-    GIL; the number of voluntary releases; the times at which it started and ended; the thread that held the GIL for the
-    longest time; and readings of its CPU time, just before and just after the call, or None where it has none."""
-
-    def __init__(self, elapsed, parts, others_held, releases, times, holder, cpu_readings):
-        self.elapsed, self.parts, self.releases, self.times = elapsed, parts, releases, times
-        self.holder, self.cpu_readings = holder, cpu_readings
-        self.held = sum(part.held for part in parts)
-        self.longest = max(part.longest for part in parts)
-        # They may also wait for each other, which is no wait of the call.
-        self.waited = min(sum(part.waited for part in parts), others_held)
-        # The run delays of several threads may fall into the same time.
-        self.run_delay = max(part.run_delay for part in parts)
-
-    def length(self):
-        return self.times[1] - self.times[0]
-
-    def held_share(self, upper=True):
-        return min(1.0, self.held_less_delay(upper) / max(self.elapsed - self.waited - self.run_delay, 1e-9))
-
-    def held_less_delay(self, upper=True):
-        return sum(part.held_less_delay(self.elapsed, upper) for part in self.parts)
-
-    def longest_hold(self, upper=True):
-        """The upper bound includes the run delay: a call that waits for a time, or for another process, while it holds
-        the GIL would have held it as long without the run delay."""
-        return self.longest if upper else max(max(0.0, part.longest - part.run_delay) for part in self.parts)
-
-    def disturbance(self):
-        return min(1.0, self.run_delay / max(self.elapsed, 1e-9))
-
-    def is_in_one_piece(self):
-        """True if the GIL was held in one piece, even if the whole run delay fell into the longest hold."""
-        longest = self.longest_hold(upper=False)
-        return longest > 0 and longest >= ONE_PIECE * self.held_less_delay()
-
-    def is_cut_up(self, contender):
-        """True if the GIL was held in many pieces: by the lengths of the holds, even if the whole run delay fell into
-        the short ones, such as the moments before and after the call; or by the pieces of the holder's CPU time, which
-        has no run delays. The time that the holder slept with the GIL is not in its CPU time, so it is added to the
-        longest piece."""
-        if self.has_long_holds() or self.is_in_one_piece():
-            return False
-        if self.longest < ONE_PIECE * self.held_less_delay(upper=False):
-            return True
-        if None in self.cpu_readings:
-            return False
-        start, end = self.cpu_readings
-        longest, total = contender.cpu_pieces_between(start, end, self.holder)
-        slept = max(0.0, self.held_less_delay() - total)
-        return longest + slept < min(ONE_PIECE * total, MAX_HOLD_S)
-
-    def proves_holding(self, contender):
-        """True if the contender waited during the call for so long that it was not let in, although it had requested
-        the GIL. A holder without a core can't let anyone in, so its run delay does not count."""
-        if _HAS_OLD_GIL:
-            return True
-        run_delay = sum(part.run_delay for part in self.parts)
-        needed = min((self.length() - run_delay) / 4, self.longest_hold(upper=False) / 2)
-        return contender.waited_between(*self.times) - run_delay >= max(needed, contender.shortest_proof)
-
-    def length_on_a_core(self):
-        return max(0.0, self.length() - self.run_delay)
-
-    def has_long_holds(self):
-        """True for a call such as three sorts in a row: it drops the GIL between them, but other threads wait long."""
-        return self.longest_hold(upper=False) > MAX_HOLD_S
-
-
 class _Check(object):
     """The check of one function, which is called as often as the passes need."""
 
@@ -290,7 +189,9 @@ class _Check(object):
         found = {
             "verdict": verdict,
             "held_share": held_share,
-            "lower_bounds": dict((key, pair[1]) for key, pair in figures.items() if pair and _differ(*pair)),
+            "lower_bounds": dict(
+                (key, pair[1]) for key, pair in figures.items() if pair and _samples.differ(*pair)
+            ),
             "calls": self.calls,
             "disturbed": disturbed,
             "reason": "; ".join(text for text in (reason, self._workers_named()) if text) or None,
@@ -367,21 +268,29 @@ class _Check(object):
         wanted, samples = _calls_for(length * self.repeats), []
         while True:
             samples += [self.sample() for _ in range(wanted)]
-            best = _least_disturbed(samples)
-            share, least_share = _typical_share(samples, upper=True), _typical_share(samples, upper=False)
-            hold, least_hold = _typical_hold(best, upper=True), _typical_hold(best, upper=False)
-            if share <= MAX_HELD_SHARE and hold <= MAX_HOLD_S:
+            best = _samples.least_disturbed(samples)
+            share, least_share = (
+                _samples.typical_share(samples, upper=True),
+                _samples.typical_share(samples, upper=False),
+            )
+            hold, least_hold = (
+                _samples.typical_hold(best, upper=True),
+                _samples.typical_hold(best, upper=False),
+            )
+            if share <= MAX_HELD_SHARE and hold <= _samples.MAX_HOLD_S:
                 return self.probed(length, "releases", None, share, self.of_one_call(hold, least_hold))
             if least_share >= MIN_HELD_SHARE:
                 return self.contended(length, best, share)
-            if share < MIN_HELD_SHARE and (least_share > MAX_HELD_SHARE or least_hold > MAX_HOLD_S):
+            if share < MIN_HELD_SHARE and (least_share > MAX_HELD_SHARE or least_hold > _samples.MAX_HOLD_S):
                 reason = "the call releases the GIL, but holds it for %s of its time" % percent(share)
                 bounds = self.of_one_call(hold, least_hold)
                 if bounds:
                     reason += " and for up to %s at a time" % duration(hold)
                 return self.probed(length, "partly", reason, share, bounds)
             if clock() > self.deadline:
-                return self.disturbed(_disturbance(best), "for what share of its time the call holds the GIL")
+                return self.disturbed(
+                    _samples.disturbance(best), "for what share of its time the call holds the GIL"
+                )
             sleep(PAUSE_S)
 
     def of_one_call(self, *bounds):
@@ -390,12 +299,12 @@ class _Check(object):
 
     def contended(self, length, alone, share):
         """Pass B, for a call that holds the GIL for nearly all of its time; `alone` are its samples of pass A."""
-        if self.repeats > 1 and _releases(alone):
+        if self.repeats > 1 and _samples.describe_releases(alone):
             return self.too_short(length, "calls that release the GIL for a moment", MIN_CALL_S)
         if self.repeats > 1 and self.runs_python():
             return self.too_short(length, "calls of Python code that hold the GIL", MIN_CALL_S)
         # The first call may have been longer, and a call may be repeated.
-        whole = _median([sample.length_on_a_core() for sample in alone])
+        whole = _samples.median([sample.length_on_a_core() for sample in alone])
         wanted = 6 if whole < 0.01 else 3 if whole < 0.1 else 1
         end, word, interval = max(clock() + max(1.0, 4 * whole), self.deadline), None, _interval_for(whole)
         samples, proofs, cut_up = [], [], 0
@@ -407,7 +316,9 @@ class _Check(object):
                     cut_up += samples[-1].is_cut_up(contender)
                     # A wait is recorded only when the contender has read its run delay.
                     recent = max(0, len(samples) - 4)
-                    proofs[recent:] = [_weight_of_proof(sample, contender) for sample in samples[recent:]]
+                    proofs[recent:] = [
+                        _samples.weight_of_proof(sample, contender) for sample in samples[recent:]
+                    ]
                     contender.forget(samples[recent].times[0])
                     # The kernel does not report when the host of a virtual machine takes a core away.
                     rare = len(samples) / 50.0
@@ -418,18 +329,18 @@ class _Check(object):
         finally:
             self.restore_switch_interval()
         if word is None:
-            return self.disturbed(_disturbance(samples), "whether the call drops the GIL on request")
-        return self.probed(length, word, _releases(alone), share, None)
+            return self.disturbed(_samples.disturbance(samples), "whether the call drops the GIL on request")
+        return self.probed(length, word, _samples.describe_releases(alone), share, None)
 
     def probed(self, length, word, reason, share, hold):
         """Pass C: the longest hold, unless pass A has measured it as `hold`, and the longest stall by one call."""
         self.repeats = 1
         pause, wanted = min(max(length / 10, MIN_INTERVAL_S), 0.0005), _calls_for(length)
         holds, stalls, least_stalls, elapsed, least_elapsed = [], [], [], [], []
-        while len(holds) < 3 or (_differ(*min(holds)) and clock() < self.deadline):
+        while len(holds) < 3 or (_samples.differ(*min(holds)) and clock() < self.deadline):
             stolen = self.run_delays.stolen()
             with self.beside(Prober(self.meter, self.others, pause)) as prober:
-                samples = _least_disturbed([self.sample() for _ in range(wanted)])
+                samples = _samples.least_disturbed([self.sample() for _ in range(wanted)])
             stolen = (self.run_delays.stolen() - stolen) / 1e9
             longest = max(sample.longest_hold() for sample in samples)
             least = max(sample.longest_hold(upper=False) for sample in samples)
@@ -442,12 +353,12 @@ class _Check(object):
             elapsed.append(max(sample.elapsed for sample in samples))
             least_elapsed.append(max(sample.elapsed - sample.run_delay for sample in samples))
             # Otherwise the prober may have come too late to the only long hold.
-            if longest < 0.001 or (prober.stall > 0.8 * longest and not _differ(*holds[-1])):
+            if longest < 0.001 or (prober.stall > 0.8 * longest and not _samples.differ(*holds[-1])):
                 break
         # A wait of the prober may span several calls, but one call adds no more than its own duration. And the prober
         # acquires the GIL at the first release after its request, if it has a core then.
         stall, least_stall = min(max(stalls), min(elapsed)), min(max(least_stalls), min(least_elapsed))
-        if not _HAS_OLD_GIL:
+        if not _samples.HAS_OLD_GIL:
             longest, least = (max(bound, sys.getswitchinterval()) for bound in min(holds))
             stall, least_stall = min(stall, longest), min(least_stall, least)
         return self.report(
@@ -511,10 +422,10 @@ class _Check(object):
         for tid in set(mine) | set([self.caller]):
             # The run delay of a thread that is seen for the first time, or has ended, is not known.
             run_delay = max(0, now[tid] - delays[tid]) / 1e9 if tid in known else 0.0
-            part = mine.get(tid, _Nothing)
-            parts.append(_Part(part, run_delay + stolen / 1e9, max(0.0, run_delay - around)))
+            part = mine.get(tid, _samples.Nothing)
+            parts.append(_samples.Part(part, run_delay + stolen / 1e9, max(0.0, run_delay - around)))
         holder = max(mine, key=lambda tid: mine[tid].held_ns) if mine else self.caller
-        return _Sample(
+        return _samples.Sample(
             elapsed / 1e9,
             parts,
             sum(row.held_ns for tid, row in rows.items() if tid in self.others) / 1e9,
@@ -543,7 +454,7 @@ class _Check(object):
         return "other threads that work for the call are part of it: %s" % names
 
     def set_switch_interval(self, seconds):
-        if _HAS_OLD_GIL:
+        if _samples.HAS_OLD_GIL:
             before, change, short = sys.getcheckinterval(), sys.setcheckinterval, 100
         else:
             before, change, short = sys.getswitchinterval(), sys.setswitchinterval, seconds
@@ -573,7 +484,7 @@ class _Check(object):
             share = min(1.0, delayed / max(1e-9, sum(end - start for _, (start, end) in calls)))
             return self.disturbed(share, "whether other threads can stop the world during the call")
         # One stop that ended during the call proves that the call allows it; longer stops may be due to the machine.
-        attached = min(stall / rest for _, (stall, rest) in found) >= ONE_PIECE
+        attached = min(stall / rest for _, (stall, rest) in found) >= _samples.ONE_PIECE
         stalls = sorted(stall for _, (stall, _) in found[: max(3, len(found) // 2)])
         longest = stalls[-1 if attached else -2]
         return self.report(
@@ -593,29 +504,6 @@ def _interval_for(length):
     return min(max(length / 10, MIN_INTERVAL_S), MAX_INTERVAL_S)
 
 
-def _weight_of_proof(sample, contender):
-    """How much a call under pass B counts as a proof that calls like it keep the GIL from other threads."""
-    in_one_piece = sample.is_in_one_piece()
-    if not (in_one_piece or sample.has_long_holds()) or not sample.proves_holding(contender):
-        return 0.0
-    return 1.0 if in_one_piece else 0.5
-
-
-def _releases(samples):
-    """Describes the voluntary releases of a call that holds the GIL for nearly all of its time; None without any."""
-    releases = _median([sample.releases for sample in samples])
-    if not releases:
-        return None
-    released = _median([max(0.0, sample.elapsed - sample.waited - sample.held) for sample in samples])
-    times = {1: "once", 2: "twice"}.get(releases, "%d times" % releases)
-    return "the call releases the GIL %s, for %s in all" % (times, duration(released))
-
-
-def _differ(upper, lower):
-    """True if the bounds differ by more than a quarter of the lower one and by more than a millisecond."""
-    return upper - lower > max(0.25 * lower, 0.001)
-
-
 def _name(tid):
     """The name of a thread for people: the one that threading has, if it knows the thread."""
     threading = sys.modules.get("threading")
@@ -627,28 +515,3 @@ def _name(tid):
 
 def _calls_for(length):
     return max(1, min(MAX_CALLS, int(MIN_PASS_S / max(length, 1e-6)) + 1))
-
-
-def _median(values):
-    return sorted(values)[len(values) // 2]
-
-
-def _least_disturbed(samples):
-    return sorted(samples, key=_Sample.disturbance)[: max(3, len(samples) // 4)]
-
-
-def _disturbance(samples):
-    return _median([sample.disturbance() for sample in _least_disturbed(samples)])
-
-
-def _typical_share(samples, upper):
-    """Returns the median held share of the least disturbed calls, and of those that are as calm. The more, the better,
-    since the kernel reports neither a cold cache nor a core that the host of a virtual machine takes away."""
-    limit = max(CALM, _least_disturbed(samples)[-1].disturbance())
-    return _median([sample.held_share(upper) for sample in samples if sample.disturbance() <= limit])
-
-
-def _typical_hold(samples, upper):
-    """Returns the longest hold. One that only one of several calls shows is due to the machine, and is left out."""
-    longest = sorted(sample.longest_hold(upper) for sample in samples)
-    return longest[-2 if len(longest) > 2 else -1]

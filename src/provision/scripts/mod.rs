@@ -39,6 +39,7 @@ const SCRIPTS: &[Text] = texts![
     "dask_hosts.py" in "src/provision/scripts",
     "dask_worker.py" in "src/provision/scripts",
     "_verdict.py" in "pyext/python/busy",
+    "_samples.py" in "pyext/python/busy",
     "_background.py" in "pyext/python/busy",
     "_units.py" in "pyext/python/busy",
     "_refusal.py" in "pyext/python/busy",
