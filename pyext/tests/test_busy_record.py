@@ -96,12 +96,14 @@ def test_wrong_usage_is_named_and_runs_no_test(run, tmp_path):
             in done.stderr
         )
         assert done.returncode == pytest.ExitCode.USAGE_ERROR and "Traceback" not in done.stderr
-    done = run("--busy-record=tests.html")
-    assert done.returncode == 4, done.stdout + done.stderr
-    assert "expects the name of a recording" in done.stderr and "passed" not in done.stdout
+    for name in ("tests.html", "test_a.py"):
+        done = run(f"--busy-record={name}")
+        assert done.returncode == 4, done.stdout + done.stderr
+        assert "expects the name of a recording" in done.stderr and "passed" not in done.stdout
     done = run(f"--busy-record={tmp_path}/no/such/folder/tests.busy")
     assert done.returncode == 2, done.stdout + done.stderr
     assert "can't write" in done.stderr and "passed" not in done.stdout
+    assert "the stalls have no tests" not in done.stderr + done.stdout
 
 
 def test_a_pytest_that_another_program_calls_is_refused(run, tmp_path):

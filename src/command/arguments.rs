@@ -270,11 +270,12 @@ pub struct ReportArguments {
     pub files: Vec<PathBuf>,
 
     /// The page
-    #[arg(short, long, value_name = "FILE.html", required_unless_present = "svg")]
+    #[arg(short, long, value_name = "FILE.html", required_unless_present = "svg",
+        value_parser = PathBufValueParser::new().try_map(page))]
     pub output: Option<PathBuf>,
 
     /// Write the picture of the first recording to FILE, as SVG
-    #[arg(long, value_name = "FILE.svg")]
+    #[arg(long, value_name = "FILE.svg", value_parser = PathBufValueParser::new().try_map(picture))]
     pub svg: Option<PathBuf>,
 
     /// Draw the recordings from this time on, since their start; a shorter part shows more details
@@ -339,15 +340,28 @@ impl TypedValueParser for VerdictParser {
     }
 }
 
-/// Accepts a name without an ending as well, such as that of a pipe or a device.
-fn recording_or_page(path: PathBuf) -> Result<PathBuf, String> {
-    let endings = ["busy", "html"];
-    if path.extension().is_none_or(|found| endings.iter().any(|ending| found.eq_ignore_ascii_case(ending))) {
-        return Ok(path);
+/// Accepts the name of a file with one of these endings, or without one, such as that of a pipe or a device.
+fn with_ending(path: PathBuf, endings: &[&str], expected: &str) -> Result<PathBuf, String> {
+    let is_expected = |found: &OsStr| endings.iter().any(|ending| found.eq_ignore_ascii_case(ending));
+    if path.extension().is_none_or(is_expected) {
+        Ok(path)
+    } else {
+        Err(format!("expected a name that ends in {expected}"))
     }
-    Err("expected a name that ends in .busy (the recording) or .html (the page); other files have options of their own: \
-         --json, --perfetto, --firefox, --chrome"
-        .into())
+}
+
+fn recording_or_page(path: PathBuf) -> Result<PathBuf, String> {
+    let expected = ".busy (the recording) or .html (the page); other files have options of their own: \
+        --json, --perfetto, --firefox, --chrome";
+    with_ending(path, &["busy", "html"], expected)
+}
+
+fn page(path: PathBuf) -> Result<PathBuf, String> {
+    with_ending(path, &["html", "htm"], ".html (the page); the picture has an option of its own: --svg")
+}
+
+fn picture(path: PathBuf) -> Result<PathBuf, String> {
+    with_ending(path, &["svg"], ".svg")
 }
 
 fn hz(text: &str) -> Result<NonZero<u32>, String> {

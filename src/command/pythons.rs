@@ -5,7 +5,7 @@ use crate::interpreter::{Found, discover};
 use crate::process::SupervisorError;
 use crate::results::{Interpreter, path_text};
 use crate::show;
-use comfy_table::Table;
+use comfy_table::{ContentArrangement, Table};
 use std::path::Path;
 
 /// The reason why the interpreters could not be listed.
@@ -46,6 +46,8 @@ fn table(found: &Found) -> Table {
             &path_text(&interpreter.command),
         ]);
     }
+    // A path is to be copied, so none is wrapped.
+    table.set_content_arrangement(ContentArrangement::Disabled);
     table
 }
 

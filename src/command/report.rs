@@ -27,10 +27,8 @@ pub enum ReportError {
     #[error(transparent)]
     Page(#[from] NewFileError),
     /// The part has no time in it.
-    #[error(
-        "the recording {0} has nothing from {1:.3} s to {2:.3} s: expected a part of its {3:.3} s with --from and --to"
-    )]
-    NoPart(PathBuf, f64, f64, f64),
+    #[error("the recording {0} has nothing from {1:.3} s on{2}: expected a part of its {3:.3} s with --from and --to")]
+    NoPart(PathBuf, f64, String, f64),
     /// Results have no part.
     #[error("--from and --to choose a part of a recording: expected a recording (FILE.busy) among the files")]
     NoRecording,
@@ -106,7 +104,8 @@ fn pictured<'a>(
     let is_whole = (from, to) == (0, u64::MAX);
     if !is_whole && from.max(1) >= to.min(known) {
         let seconds = |ns: u64| ns as f64 / 1e9;
-        return Err(ReportError::NoPart(path.to_path_buf(), seconds(from), seconds(to.min(known)), seconds(known)));
+        let until = if to == u64::MAX { String::new() } else { format!(" up to {:.3} s", seconds(to)) };
+        return Err(ReportError::NoPart(path.to_path_buf(), seconds(from), until, seconds(known)));
     }
     let has_threads = recording.processes.values().any(|process| !process.threads.is_empty());
     let picture = has_threads.then(|| trace::picture(recording, from, to));
@@ -122,11 +121,14 @@ fn source(path: &Path) -> Result<Source, ReportError> {
     Ok(Source::Results(read_results(path)?))
 }
 
-/// Reads a recording, and reports it if the file is damaged.
+/// Reads a recording, and reports it if the file is damaged or has no end.
 fn recording(path: &Path) -> Result<Recording, FileError> {
     let recording = Recording::read(path)?;
+    let path = path.display();
     if let Some(damage) = recording.rest.damage() {
-        note(&format!("busy: {} is {damage}", path.display()));
+        note(&format!("busy: {path} is {damage}"));
+    } else if recording.end.is_none() {
+        note(&format!("busy: {path} ends at {:.3} s: {}", recording.known_until_ns as f64 / 1e9, trace::KILLED));
     }
     Ok(recording)
 }

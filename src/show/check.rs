@@ -67,7 +67,7 @@ pub(super) fn verdict_and_stall(result: &CheckResult) -> [String; 2] {
 pub(super) fn caution<'a>(results: impl IntoIterator<Item = &'a CheckResult>) -> Option<&'static str> {
     let releases = |result: &CheckResult| matches!(result.verdict, Some(Verdict::Releases | Verdict::Partly));
     results.into_iter().any(releases).then_some(
-        "\"releases\" means that other threads can run Python during the call, not that the call is thread-safe.",
+        "Releasing the GIL lets other threads run Python during the call; it does not make the call thread-safe.",
     )
 }
 

@@ -10,7 +10,7 @@ mod run;
 mod stalls;
 
 pub use check::checks;
-pub use record::record;
+pub use record::{NO_PYTHON, record};
 pub use run::{run, warnings};
 
 use crate::results::{Host, Interpreter, Labels, path_text};

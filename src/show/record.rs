@@ -14,7 +14,11 @@ const REASONS: usize = 2;
 
 /// The header of the table: of a recording, and of samples.
 const RECORDED: [&str; 7] = ["process", "thread", "held", "waited", "longest\nhold", "longest\nwait", "acquires"];
-const SAMPLED: [&str; 7] = ["process", "thread", "held", "waited", "ran without", "no CPU", "slept"];
+const SAMPLED: [&str; 7] = ["process", "thread", "held", "waited", "ran, no GIL", "no CPU", "slept"];
+
+/// The reason why no Python was seen.
+pub const NO_PYTHON: &str =
+    "the program started none (PyPy is not metered), or gave it an environment without LD_PRELOAD";
 
 /// Returns the whole text, with ANSI styles that the writer may have to strip. The recording is in the file `path`, if it
 /// was kept.
@@ -70,7 +74,7 @@ pub fn record(result: &RecordResult, path: Option<&Path>) -> String {
         writeln!(text, "and {more} more; the JSON (--json) has all").unwrap();
     }
     if result.processes.is_empty() && !result.sampled {
-        text += "no Python was recorded: the program started none, or gave it an environment without LD_PRELOAD\n";
+        writeln!(text, "{}", wrapped(&format!("no CPython was recorded: {NO_PYTHON}"))).unwrap();
     }
     text
 }

@@ -1,13 +1,11 @@
 //! The stalls of a recording: the worst one, the calls that cost other threads most, and what they mean. At most eight lines.
 
-use super::{BOLD, one_line};
+use super::{BOLD, one_line, width};
 use crate::results::{RecordResult, RecordedStall};
 use crate::units::duration;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-/// The text width, in columns.
-const WIDTH: usize = 80;
 /// The number of calls that are shown.
 const CALLS: usize = 3;
 /// The text for a stall of which no stack was read.
@@ -134,13 +132,15 @@ pub(super) fn short(frame: &str) -> &str {
     frame.rsplit('/').next().unwrap_or(frame)
 }
 
+/// Writes a line, cut to the text width.
 fn line(text: &mut String, line: &str) {
-    let shown = one_line(line);
-    let end = shown.char_indices().nth(WIDTH).map_or(shown.len(), |(end, _)| end);
-    let line = &shown[..end];
-    match line.strip_prefix("worst") {
+    let mut shown = one_line(line);
+    if shown.chars().count() > width() {
+        shown = shown.chars().take(width() - 1).chain(['…']).collect();
+    }
+    match shown.strip_prefix("worst") {
         Some(rest) => writeln!(text, "{BOLD}worst{BOLD:#}{rest}").unwrap(),
-        None => writeln!(text, "{line}").unwrap(),
+        None => writeln!(text, "{shown}").unwrap(),
     }
 }
 

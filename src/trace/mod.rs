@@ -44,7 +44,7 @@ pub use merged::{Merged, Part};
 pub use perfetto::perfetto;
 pub use picture::{CorePicture, FINE, LanePicture, OVERVIEW, Picture, Released, Times, picture};
 pub use recording::{ProcessRecord, Recording, ThreadFigures, ThreadRecord};
-pub use result::{recorded_stall, result};
+pub use result::{KILLED, recorded_stall, result};
 pub use shorten::{Plan, shorten};
 pub use stall::Stall;
 pub use stalls::Stalls;

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 const MOST_STALLS: usize = 10_000;
 
 /// The reason for what the recorder writes at its end only, if the file is not damaged.
-const KILLED: &str = "the recorder was killed, or the disk was full, before it could write the end";
+pub const KILLED: &str = "the recorder was killed, or the disk was full, before it could write the end";
 
 /// Returns the reason why what the recorder writes at the end of a process, or at its own end, is not known.
 fn cut_off(recording: &Recording) -> String {

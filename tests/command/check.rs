@@ -288,7 +288,7 @@ fn the_table_shows_the_verdict_and_warns_that_releases_is_not_thread_safe() {
     let file = sandbox.path("check.json");
     let output = sandbox.run(&["check", "import time; time.sleep(0.002)", "--json", file.to_str().unwrap()]);
     let text = stdout(&output).replace('\n', " ");
-    for part in ["check import time; time.sleep(0.002)", "longest stall", "not that the call is thread-safe"] {
+    for part in ["check import time; time.sleep(0.002)", "longest stall", "it does not make the call thread-safe"] {
         assert!(text.contains(part), "{part:?} is not in:\n{text}");
     }
     let row = json(&file)["results"][0].clone();

@@ -113,6 +113,11 @@ fn a_program_that_cannot_be_executed_leaves_no_recording() {
         assert_eq!(output.status.code(), Some(code), "{output:?}");
         assert!(stderr(&output).contains("can't execute") && !file.exists(), "{output:?}");
     }
+    let script = sandbox.path("app.py");
+    fs::write(&script, "pass").unwrap();
+    let output = sandbox.run(&["record", script.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(126), "{output:?}");
+    assert!(stderr(&output).contains(&format!("name its Python: python3 {}", script.display())), "{output:?}");
     assert_eq!(sandbox.run(&["record"]).status.code(), Some(2));
     let output = sandbox.run(&["record", "-o", "/no/such/folder/r.busy", "--", "true"]);
     assert!(output.status.code() == Some(2) && stderr(&output).contains("can't write the recording"), "{output:?}");
@@ -124,7 +129,7 @@ fn a_program_without_python_is_run_as_it_is() {
     let (output, result) = record(&sandbox, &["sh", "-c", "echo out; exit 5"]);
     assert_eq!((output.status.code(), stdout(&output).as_str()), (Some(5), "out\n"), "{output:?}");
     assert_eq!(result["processes"].as_array().unwrap().len(), 0);
-    assert!(stderr(&output).contains("no Python was recorded"), "{output:?}");
+    assert!(stderr(&output).contains("no CPython was recorded"), "{output:?}");
 }
 
 #[test]

@@ -137,11 +137,15 @@ fn damage_is_reported_and_differs_from_a_killed_recorder() {
     let expected = format!("busy: {} is damaged at byte ", file.display());
     assert!(note.starts_with(&expected) && note.ends_with(" bytes after it are not shown\n"), "{note}");
     assert!(text.contains("events: the file is damaged at byte ") && !text.contains("NaN"), "{text}");
+    let is_cut_off =
+        |note: &str| note.starts_with(&format!("busy: {} ends at ", file.display())) && note.contains("killed");
     let (note, text) = report(&whole[..whole.len() - 3]);
-    assert!(note.is_empty() && !text.contains("damaged"), "{note}");
+    assert!(is_cut_off(&note) && !text.contains("damaged"), "{note}");
     // Without figures, nothing is zero percent.
     let (note, text) = report(&whole[..whole.len() / 4]);
-    assert!(note.is_empty() && !text.contains("NaN"), "{note}");
+    assert!(is_cut_off(&note) && !text.contains("NaN"), "{note}");
+    let (note, _) = report(&whole);
+    assert!(note.is_empty(), "{note}");
 }
 
 #[test]
@@ -205,10 +209,15 @@ fn an_output_never_overwrites_an_input_or_another_output() {
     let (recording, results) = (fs::read(&file).unwrap(), fs::read(&json).unwrap());
     let new = sandbox.path("new");
     std::os::unix::fs::symlink("new", sandbox.path("link")).unwrap();
+    // What a file is, its content says.
+    std::os::unix::fs::symlink("r.busy", sandbox.path("r.html")).unwrap();
+    std::os::unix::fs::symlink("r.json", sandbox.path("r.svg")).unwrap();
     for (arguments, part) in [
-        (&["r.busy", "-o", "r.busy"][..], "r.busy is named as an input and as an output"),
-        (&["r.busy", "r.json", "-o", "./r.json"], "r.json is named as an input and as an output"),
-        (&["r.busy", "--svg", "r.busy"], "r.busy is named as an input and as an output"),
+        (&["r.busy", "-o", "r.html"][..], "r.html is named as an input and as an output"),
+        (&["r.html", "r.json", "-o", "./r.html"], "r.html is named as an input and as an output"),
+        (&["r.busy", "r.json", "--svg", "r.svg"], "r.svg is named as an input and as an output"),
+        (&["r.json", "-o", "r.busy"], "expected a name that ends in .html (the page)"),
+        (&["r.busy", "--svg", "r.json"], "expected a name that ends in .svg"),
         (&["r.busy", "-o", "new", "--svg", "new"], "new is named for two outputs"),
         (&["r.busy", "-o", "new", "--svg", "link"], "link is named for two outputs"),
         (&["r.busy", "-o", "-"], "-o expects the name of a file, found -"),

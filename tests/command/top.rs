@@ -270,6 +270,7 @@ fn what_can_not_be_shown_fails_with_exit_code_2() {
         assert!(stderr(&output).contains(part), "{arguments:?}: {output:?}");
     }
     assert_eq!(output(&["--", "/no/such/program"]).status.code(), Some(127));
+    assert!(stderr(&output(&["--", "true"])).contains("no CPython was seen: the program started none"));
     // Longer than any clock counts: no wait is a stall.
     assert_eq!(output(&["--stall", "9999999999999999999s", "--", "true"]).status.code(), Some(0));
 }

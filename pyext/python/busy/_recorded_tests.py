@@ -72,23 +72,36 @@ def rerun(file: str, arguments: Sequence[str], variable: str) -> int:
             "run that program by `busy record -- ...`"
         )
     recording = Path(file)
-    if not recording.name or recording.suffix in (".html", ".json"):
+    if not recording.name or recording.suffix not in (".busy", ""):
         raise Refused(
             f"--busy-record expects the name of a recording, such as tests.busy, found {file!r}; "
             "`busy report` makes a page of a recording"
         )
     figures = recording.with_suffix(".json")
+    earlier = _version(figures)
     with tempfile.TemporaryDirectory(prefix="busy-tests-") as folder:
         record = [command(), "record", f"--output={recording}", f"--json={figures}", "--", *original]
         code = _run(record, {**os.environ, variable: folder})
+        if _version(figures) == earlier:
+            # The program was not started, as `busy record` has said.
+            return code
         try:
             summary = _join(recording, figures, _notes(Path(folder)))
-        # The program was not started, or the disk is full: `busy record` has said so.
+        # The disk is full, most likely.
         except (OSError, ValueError) as error:
             summary = f"busy: the stalls have no tests: {error}\n"
     sys.stdout.write(summary)
     sys.stdout.flush()
     return code
+
+
+def _version(path: Path) -> tuple[int, int] | None:
+    """Tells a file from what may replace it later."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_mtime_ns
 
 
 def _run(arguments: list[str], environment: dict[str, str]) -> int:

@@ -184,7 +184,14 @@ pub fn check_executable(program: &OsStr) -> io::Result<()> {
 
 /// Reports that the program can't be executed. Returns the exit code.
 pub fn not_started(program: &OsStr, error: &io::Error) -> ExitCode {
-    note(&format!("busy: can't execute {}: {error}", Path::new(program).display()));
+    let program = Path::new(program);
+    let is_script = program.extension().is_some_and(|ending| ending == "py") && program.is_file();
+    let remedy = if is_script {
+        format!("; to run the script, name its Python: python3 {}", program.display())
+    } else {
+        String::new()
+    };
+    note(&format!("busy: can't execute {}: {error}{remedy}", program.display()));
     ExitCode::from(if error.kind() == io::ErrorKind::NotFound { NOT_FOUND } else { NOT_EXECUTABLE })
 }
 

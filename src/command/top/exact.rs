@@ -9,6 +9,7 @@ use super::window::Window;
 use crate::command::output::note;
 use crate::command::recording::{GoingOn, Intervals, Program, ProgramError, Sampled, begin, exit_code};
 use crate::process::Foreground;
+use crate::show::NO_PYTHON;
 use crate::show::live::{Meter, Process, Stall, State, Thread, Wait};
 use crate::trace::{ProcessRecord, ThreadRecord};
 use crate::units::duration;
@@ -42,6 +43,8 @@ pub struct Exact {
     lately: Lately,
     /// How long the threads that have ended held the main GIL of each process, by its number.
     gone_ns: HashMap<u32, u64>,
+    /// True once a Python was seen.
+    has_seen: bool,
     status: Option<ExitStatus>,
 }
 
@@ -85,6 +88,7 @@ impl Exact {
             window: Window::default(),
             lately: Lately::default(),
             gone_ns: HashMap::new(),
+            has_seen: false,
             status: None,
         })
     }
@@ -97,6 +101,13 @@ impl Exact {
             (None, signal) => format!("by signal {}", signal.unwrap_or_default()),
         };
         note(&format!("busy: the program ended {how} after {}", duration(self.started.elapsed().as_secs_f64())));
+    }
+
+    /// Reports if no Python was seen.
+    pub fn report_unseen(&mut self) {
+        if !self.has_seen && self.program.recorder().recording().processes.is_empty() {
+            note(&format!("busy: no CPython was seen: {NO_PYTHON}"));
+        }
     }
 
     fn snapshot(&mut self, now_ns: u64) -> Snapshot {
@@ -219,6 +230,7 @@ impl Source for Exact {
         let running: HashMap<u32, Option<String>> = recorder.running().collect();
         gone_ns.retain(|process, _| running.contains_key(process));
         let processes = &recorder.recording().processes;
+        self.has_seen |= !processes.is_empty();
         let pids: Vec<u32> = processes.values().map(|process| process.process.pid).collect();
         let going_on: Vec<GoingOn> = recorder.going_on().collect();
 

@@ -71,9 +71,14 @@ pub fn top(arguments: &TopArguments) -> Result<ExitCode, TopError> {
         Some(keyboard) => {
             let code = loops::on_screen(&mut source, keyboard, Some(output.place()));
             source.report_end();
+            source.report_unseen();
             output.print();
             code
         }
-        None => loops::as_lines(&mut source),
+        None => {
+            let code = loops::as_lines(&mut source);
+            source.report_unseen();
+            code
+        }
     }
 }

@@ -15,6 +15,7 @@ import ast
 import functools
 import json
 import os
+import platform
 import sys
 import traceback
 import types
@@ -207,6 +208,10 @@ def arguments_of_calls(code, namespace, report):
 
 def check(order):
     given = parse(order)
+    if platform.python_implementation() != "CPython":
+        return inconclusive(
+            "%s is not metered: CPython 2.7 and 3.7 or later are" % platform.python_implementation()
+        )
     report_phase(1, "during the self-test that comes first", "Raise --timeout, or end other processes.")
     try:
         meter = Meter(given["libbusy"])
