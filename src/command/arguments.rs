@@ -201,7 +201,7 @@ pub struct RecordArguments {
     /// Sample the running Python with this process id, until Ctrl-C or the end of --for
     ///
     /// Shares and states are estimates then. Longest holds and stalls, and a file of the events, can't be had.
-    #[arg(long, value_name = "PID", conflicts_with_all = ["command", "output", "stall", "rate", "perfetto", "firefox", "chrome"])]
+    #[arg(long, value_name = "PID", value_parser = process_id, conflicts_with_all = ["command", "output", "stall", "rate", "perfetto", "firefox", "chrome"])]
     pub pid: Option<u32>,
 
     /// How long the process is sampled
@@ -230,7 +230,7 @@ pub struct RecordArguments {
 
     /// How often per second the Python stack of the thread that holds the GIL is read, for the flame graph: up to 1000; 0 for
     /// never
-    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(0..=1000))]
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = rate)]
     pub rate: u32,
 
     /// Record the Python stacks of the threads that wait in a stall as well
@@ -246,7 +246,7 @@ pub struct RecordArguments {
 #[derive(Debug, Args)]
 pub struct TopArguments {
     /// The process id of a running Python
-    #[arg(long, value_name = "PID", conflicts_with_all = ["command", "output", "stall"])]
+    #[arg(long, value_name = "PID", value_parser = process_id, conflicts_with_all = ["command", "output", "stall"])]
     pub pid: Option<u32>,
 
     /// The file that gets the program's stdout and stderr
@@ -362,6 +362,15 @@ fn page(path: PathBuf) -> Result<PathBuf, String> {
 
 fn picture(path: PathBuf) -> Result<PathBuf, String> {
     with_ending(path, &["svg"], ".svg")
+}
+
+fn rate(text: &str) -> Result<u32, String> {
+    let rate = text.parse().ok().filter(|rate| *rate <= 1000);
+    rate.ok_or_else(|| "expected a whole number from 0 to 1000".into())
+}
+
+fn process_id(text: &str) -> Result<u32, String> {
+    text.parse().map_err(|_| "expected a process id, a whole number".into())
 }
 
 fn hz(text: &str) -> Result<NonZero<u32>, String> {

@@ -27,7 +27,7 @@ pub enum ReportError {
     #[error(transparent)]
     Page(#[from] NewFileError),
     /// The part has no time in it.
-    #[error("the recording {0} has nothing from {1:.3} s on{2}: expected a part of its {3:.3} s with --from and --to")]
+    #[error("the recording {0} has nothing from {1:.3} s {2}: expected a part of its {3:.3} s with --from and --to")]
     NoPart(PathBuf, f64, String, f64),
     /// Results have no part.
     #[error("--from and --to choose a part of a recording: expected a recording (FILE.busy) among the files")]
@@ -104,7 +104,7 @@ fn pictured<'a>(
     let is_whole = (from, to) == (0, u64::MAX);
     if !is_whole && from.max(1) >= to.min(known) {
         let seconds = |ns: u64| ns as f64 / 1e9;
-        let until = if to == u64::MAX { String::new() } else { format!(" up to {:.3} s", seconds(to)) };
+        let until = if to == u64::MAX { "on".into() } else { format!("to {:.3} s", seconds(to)) };
         return Err(ReportError::NoPart(path.to_path_buf(), seconds(from), until, seconds(known)));
     }
     let has_threads = recording.processes.values().any(|process| !process.threads.is_empty());
@@ -128,7 +128,8 @@ fn recording(path: &Path) -> Result<Recording, FileError> {
     if let Some(damage) = recording.rest.damage() {
         note(&format!("busy: {path} is {damage}"));
     } else if recording.end.is_none() {
-        note(&format!("busy: {path} ends at {:.3} s: {}", recording.known_until_ns as f64 / 1e9, trace::KILLED));
+        let known_s = recording.known_until_ns as f64 / 1e9;
+        note(&format!("busy: {path} ends at {known_s:.3} s: it is still being recorded, or {}", trace::KILLED));
     }
     Ok(recording)
 }

@@ -161,7 +161,7 @@ victim.join()
 fn a_stall_by_a_fork_is_named_as_such() {
     let sandbox = Sandbox::new();
     let (source, library) = (sandbox.path("slow.c"), sandbox.path("slow.so"));
-    let (script, figures) = (sandbox.path("forks.py"), sandbox.path("r.json"));
+    let (script, figures, file) = (sandbox.path("forks.py"), sandbox.path("r.json"), sandbox.path("r.busy"));
     fs::write(&source, SLOW_FORK).unwrap();
     fs::write(&script, FORKS).unwrap();
     let mut compiler = Command::new("cc");
@@ -170,7 +170,8 @@ fn a_stall_by_a_fork_is_named_as_such() {
     for (version, python) in &super::record::pythons(&sandbox) {
         let mut tries = Vec::new();
         loop {
-            let options = ["record", "--json", figures.to_str().unwrap(), "--", python, script.to_str().unwrap()];
+            let [results, recording, program] = [&figures, &file, &script].map(|path| path.to_str().unwrap());
+            let options = ["record", "--json", results, "-o", recording, "--", python, program];
             let output = sandbox.command(&options).env("LD_PRELOAD", &library).output().unwrap();
             assert_eq!(output.status.code(), Some(0), "{output:?}");
             let holder: u32 = stdout(&output).trim().parse().unwrap();

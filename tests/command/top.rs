@@ -271,6 +271,9 @@ fn what_can_not_be_shown_fails_with_exit_code_2() {
     }
     assert_eq!(output(&["--", "/no/such/program"]).status.code(), Some(127));
     assert!(stderr(&output(&["--", "true"])).contains("no CPython was seen: the program started none"));
+    let python = &program(&sandbox, 1)[0];
+    let short = output(&["--", "sh", "-c", &format!("{python} -c pass; sleep 1.2")]);
+    assert!(!stderr(&short).contains("no CPython"), "{short:?}");
     // Longer than any clock counts: no wait is a stall.
     assert_eq!(output(&["--stall", "9999999999999999999s", "--", "true"]).status.code(), Some(0));
 }

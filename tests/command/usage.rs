@@ -209,11 +209,23 @@ fn a_json_file_on_a_full_disk_does_not_lose_the_table() {
 #[test]
 fn tables_fit_80_columns_and_100_if_no_width_is_known() {
     let sandbox = Sandbox::new();
-    for (arguments, columns) in [(&["list"][..], "80"), (&["pythons"], "80"), (&["list"], "")] {
-        let output = sandbox.command(arguments).env("COLUMNS", columns).output().unwrap();
+    for columns in ["80", ""] {
+        let output = sandbox.command(&["list"]).env("COLUMNS", columns).output().unwrap();
         let most = columns.parse().unwrap_or(100);
         let text = stdout(&output);
         let widest = text.lines().map(|line| line.chars().count()).max().unwrap();
         assert!(text.contains('═') && widest <= most, "{widest} columns instead of {most}:\n{text}");
     }
+}
+
+#[test]
+fn the_path_of_an_interpreter_is_in_one_piece() {
+    let sandbox = Sandbox::new();
+    let folder = sandbox.path(&"a".repeat(80));
+    std::fs::create_dir(&folder).unwrap();
+    std::os::unix::fs::symlink(real_python(), folder.join("python3")).unwrap();
+    let output =
+        sandbox.command(&["pythons"]).envs([("COLUMNS", "80".as_ref()), ("PATH", folder.as_os_str())]).output();
+    let output = output.unwrap();
+    assert!(stdout(&output).contains(folder.join("python3").to_str().unwrap()), "{output:?}");
 }

@@ -258,6 +258,27 @@ fn a_slot_is_used_again_once_its_thread_was_read_to_the_end() {
 }
 
 #[test]
+fn a_slot_that_is_used_again_has_the_room_of_one_ring() {
+    let fixture = Fixture::new("room");
+    let mut reader = fixture.reader();
+    let acquires = |thread: &TestRow, times: usize| {
+        (0..times).for_each(|_| fixture.event(thread.row(), Event::Acquired));
+    };
+    let first = TestRow::new(100);
+    // The reader makes room for more.
+    for _ in 0..2 {
+        acquires(&first, RING);
+        assert_eq!(reader.drain(false).unwrap()[0].totals.lost, 0);
+    }
+    fixture.event(first.row(), Event::Ended);
+    assert!(reader.drain(false).unwrap()[0].is_last);
+    let second = TestRow::new(101);
+    acquires(&second, RING + 5);
+    let batch = &reader.drain(false).unwrap()[0];
+    assert_eq!((batch.thread.tid, batch.events.len(), batch.totals.lost), (101, RING, 5));
+}
+
+#[test]
 fn a_log_that_ends_anywhere_is_an_error_or_not_ready() {
     let fixture = Fixture::new("cut");
     fixture.event(TestRow::new(75).row(), Event::Acquired);

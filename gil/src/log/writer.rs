@@ -302,6 +302,7 @@ impl std::fmt::Debug for Writer {
 
 impl Sink for Writer {
     fn event(&self, row: Row<'_>, event: Event, ticks: u64) {
+        // The base is that of the process, which a forked child inherits.
         let time = ticks.saturating_sub(self.base.load(Relaxed));
         // Nearly all events are these two. The figures that they don't write are as the row's last event has left them.
         if let Some((head, slot, ring)) = self.place_of(row) {

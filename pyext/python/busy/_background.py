@@ -119,6 +119,21 @@ def run_delays_of_all():
         delays.close()
 
 
+def thread_of_busy(thread):
+    """What a background thread runs. Recordings show it by the name of this function."""
+    thread._is_running = True
+    try:
+        if not thread._is_over:
+            thread.begin()
+        thread._has_begun = True
+        while not thread._is_over:
+            thread.work()
+    except Exception as error:
+        thread.error = error
+    finally:
+        thread._is_running = False
+
+
 class BackgroundThread(object):
     """A thread that calls `begin` once, then `work` again and again until the block ends. The threading module does not
     know it, so the hooks of that module are not called."""
@@ -128,21 +143,7 @@ class BackgroundThread(object):
 
     def __enter__(self):
         self._process = os.getpid()
-
-        def run():
-            self._is_running = True
-            try:
-                if not self._is_over:
-                    self.begin()
-                self._has_begun = True
-                while not self._is_over:
-                    self.work()
-            except Exception as error:
-                self.error = error
-            finally:
-                self._is_running = False
-
-        start_new_thread(run, ())
+        start_new_thread(thread_of_busy, (self,))
         while not self._has_begun and self.error is None:
             sleep(0.0001)
         return self

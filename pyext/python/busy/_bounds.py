@@ -4,6 +4,7 @@ times."""
 import math
 import re
 import threading
+from collections.abc import Callable
 
 from busy import _units
 
@@ -53,6 +54,15 @@ class Bounds:
             beyond.append(f"the GIL held for at most {_units.percent(self.max_held)} of the time")
         return beyond
 
+    def found(self, stall: "Pair", held: "Pair") -> str:
+        """Describes the values that have a bound."""
+        parts = []
+        if self.max_stall_s is not None:
+            parts.append(f"a longest stall {_between('of', stall, _units.duration)}")
+        if self.max_held is not None:
+            parts.append(f"the GIL held by its threads {_between('for', held, _units.percent)} of the time")
+        return " and ".join(parts)
+
     def tighter(self, other: "Bounds") -> "Bounds":
         """Returns the tighter of each bound."""
         both = Bounds()
@@ -60,6 +70,11 @@ class Bounds:
             values = [value for value in (getattr(self, name), getattr(other, name)) if value is not None]
             setattr(both, name, min(values, default=None))
         return both
+
+
+def _between(preposition: str, pair: "Pair", text: Callable[[float], str]) -> str:
+    upper, lower = map(text, pair)
+    return f"{preposition} {upper}" if lower == upper else f"{preposition} between {lower} and {upper}"
 
 
 def parse_seconds(value: object, name: str) -> float:

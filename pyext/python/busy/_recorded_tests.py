@@ -72,7 +72,7 @@ def rerun(file: str, arguments: Sequence[str], variable: str) -> int:
             "run that program by `busy record -- ...`"
         )
     recording = Path(file)
-    if not recording.name or recording.suffix not in (".busy", ""):
+    if not recording.name or recording.suffix.lower() not in (".busy", ""):
         raise Refused(
             f"--busy-record expects the name of a recording, such as tests.busy, found {file!r}; "
             "`busy report` makes a page of a recording"
@@ -83,7 +83,7 @@ def rerun(file: str, arguments: Sequence[str], variable: str) -> int:
         record = [command(), "record", f"--output={recording}", f"--json={figures}", "--", *original]
         code = _run(record, {**os.environ, variable: folder})
         if _version(figures) == earlier:
-            # The program was not started, as `busy record` has said.
+            # `busy record` has said why.
             return code
         try:
             summary = _join(recording, figures, _notes(Path(folder)))

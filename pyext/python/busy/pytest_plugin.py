@@ -7,6 +7,7 @@ def test_it_lets_others_run(assert_releases_gil):
 def test_nothing_in_here_stalls_others(): ...
 """
 
+import argparse
 import functools
 import os
 import reprlib
@@ -48,7 +49,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("busy")
     group.addoption(
         "--gil-retries",
-        type=int,
+        type=_retries,
         default=2,
         metavar="N",
         help="how often assert_gil and assert_releases_gil repeat a check that other processes made inconclusive, "
@@ -127,6 +128,12 @@ def _assert_gil(
     if found.verdict not in expected:
         raise AssertionError(_message(function, f"to get the verdict {' or '.join(expected)}", found))
     return found
+
+
+def _retries(text: str) -> int:
+    if text.isascii() and text.isdigit():
+        return int(text)
+    raise argparse.ArgumentTypeError(f"expected a whole number, zero or more, found {text!r}")
 
 
 def _assert_releases_gil(
@@ -250,11 +257,12 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
         pytest.skip(_not_checked(str(reason)))
     w.threads.pop(prober.tid, None)
     broken, undecided = bounds.broken(stall, held), bounds.undecided(stall, held)
-    found = f"a longest stall of {_units.duration(stall[0])}, the GIL held for {_units.percent(held[0])} of the time"
+    found = bounds.found(stall, held)
     if broken:
         pytest.fail(
             f"@pytest.mark.gil: expected {' and '.join(broken)}, found {found}; {w}\n"
-            f"Find the longest hold. Native code should release the GIL around its work ({_HOW_TO_RELEASE}).",
+            f"pytest --busy-record=tests.busy shows what held the GIL. Native code should release the GIL around its "
+            f"work ({_HOW_TO_RELEASE}).",
             pytrace=False,
         )
     if undecided:

@@ -220,6 +220,7 @@ impl Source for Exact {
         let (now, now_ns) = (Instant::now(), monotonic_ns().saturating_sub(self.start_ns));
         self.program.collect_all();
         let recorder = self.program.recorder();
+        self.has_seen |= !recorder.recording().processes.is_empty();
         self.lately.add(now, recorder);
         let gone_ns = &mut self.gone_ns;
         recorder.forget_ended(|process, thread| {
@@ -230,7 +231,6 @@ impl Source for Exact {
         let running: HashMap<u32, Option<String>> = recorder.running().collect();
         gone_ns.retain(|process, _| running.contains_key(process));
         let processes = &recorder.recording().processes;
-        self.has_seen |= !processes.is_empty();
         let pids: Vec<u32> = processes.values().map(|process| process.process.pid).collect();
         let going_on: Vec<GoingOn> = recorder.going_on().collect();
 

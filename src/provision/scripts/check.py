@@ -210,7 +210,7 @@ def check(order):
     given = parse(order)
     if platform.python_implementation() != "CPython":
         return inconclusive(
-            "%s is not metered: CPython 2.7 and 3.7 or later are" % platform.python_implementation()
+            "%s is not metered: name CPython 2.7, or 3.7 or later, with -p" % platform.python_implementation()
         )
     report_phase(1, "during the self-test that comes first", "Raise --timeout, or end other processes.")
     try:
