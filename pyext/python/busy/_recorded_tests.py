@@ -96,7 +96,7 @@ def rerun(file: str, arguments: Sequence[str], variable: str) -> int:
 
 
 def _version(path: Path) -> tuple[int, int] | None:
-    """Tells a file from what may replace it later."""
+    """Returns what differs if the file is written or replaced; None without a file."""
     try:
         status = path.stat()
     except OSError:
