@@ -357,7 +357,7 @@ fn recording_or_page(path: PathBuf) -> Result<PathBuf, String> {
 }
 
 fn page(path: PathBuf) -> Result<PathBuf, String> {
-    with_ending(path, &["html", "htm"], ".html (the page); the picture has an option of its own: --svg")
+    with_ending(path, &["html"], ".html (the page); the picture has an option of its own: --svg")
 }
 
 fn picture(path: PathBuf) -> Result<PathBuf, String> {

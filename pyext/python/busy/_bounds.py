@@ -60,7 +60,9 @@ class Bounds:
         if self.max_stall_s is not None:
             parts.append(f"a longest stall {_between('of', stall, _units.duration)}")
         if self.max_held is not None:
-            parts.append(f"the GIL held by its threads {_between('for', held, _units.percent)} of the time")
+            parts.append(
+                f"the GIL held by the test's threads {_between('for', held, _units.percent)} of the time"
+            )
         return " and ".join(parts)
 
     def tighter(self, other: "Bounds") -> "Bounds":
