@@ -266,6 +266,17 @@ fn a_preloaded_library_sees_every_call() {
 }
 
 #[test]
+fn a_wait_for_the_mutex_of_the_gil_is_a_wait_for_the_gil() {
+    let prefix = Prefix::new();
+    let library = compiled(&prefix, "mutex.c", "mutex.so", &["-pthread"]);
+    for python in metered((3, 7)) {
+        let mut command = script(python, "mutex.py");
+        command.arg(&library).env("LD_PRELOAD", &library);
+        assert_eq!(printed(&mut command), "waited\n", "{}", python.name);
+    }
+}
+
+#[test]
 fn where_a_process_may_not_read_itself_by_one_call_the_meter_reads_otherwise_or_names_the_call() {
     for python in metered((3, 7)) {
         assert_eq!(printed(&mut script(python, "forbidden.py")), "metered\n", "{}", python.name);

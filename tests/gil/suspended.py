@@ -17,14 +17,15 @@ class Options(ctypes.Structure):
 
 
 def overshoot():
-    """Returns the median overshoot of waits of 100 us on the time stamp counter, in nanoseconds."""
+    """Returns the smallest overshoot of waits of 100 us on the time stamp counter, in nanoseconds. A wrong rate
+    lengthens all of them, a loaded core only some."""
     waited, options = Waited(), Options(ctypes.sizeof(Options), None, BUSY_CLOCK_TSC, 0)
     found = []
     for _ in range(101):
         if HELD.busy_wait_ns(100000, ctypes.byref(options), ctypes.byref(waited)) != OK:
             return 0
         found.append(waited.elapsed_ns - 100000)
-    return sorted(found)[50]
+    return min(found)
 
 
 def suspend():
@@ -57,7 +58,8 @@ assert_held_is_true()
 if suspend():
     for _ in range(3):
         assert_held_is_true()
-    assert overshoot() < 20000, overshoot()
+    overshoot_ns = overshoot()
+    assert overshoot_ns < 20000, overshoot_ns
     print("true")
 else:
     print("skipped: time namespaces are not permitted")

@@ -11,8 +11,9 @@ use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64};
 /// ended.
 pub(super) struct Blocks {
     blocks: [AtomicPtr<[Account; ACCOUNTS]>; BLOCKS],
-    /// The lowest number that was never taken.
-    unused: AtomicU32,
+    /// How many accounts were ever taken. They have the lowest numbers after those of the past. 0 at first, so that a
+    /// static `Blocks` is among the zeros that take no room in the library's file.
+    taken: AtomicU32,
     /// The number of the first free account, or 0, in the lower half. The upper half grows with each change, so that a
     /// thread that takes the first account notices if others have taken it and given it back meanwhile.
     free: AtomicU64,
@@ -22,7 +23,7 @@ impl Blocks {
     pub(super) const fn new() -> Self {
         Self {
             blocks: [const { AtomicPtr::new(null_mut()) }; BLOCKS],
-            unused: AtomicU32::new(GILS as u32),
+            taken: AtomicU32::new(0),
             free: AtomicU64::new(0),
         }
     }
@@ -43,16 +44,17 @@ impl Blocks {
     }
 
     fn take_unused(&self) -> Option<&'static Account> {
-        let mut number = self.unused.load(Relaxed);
+        let mut taken = self.taken.load(Relaxed);
         loop {
+            let number = GILS as u32 + taken;
             self.reserve(number)?;
-            match self.unused.compare_exchange_weak(number, number + 1, AcqRel, Relaxed) {
+            match self.taken.compare_exchange_weak(taken, taken + 1, AcqRel, Relaxed) {
                 Ok(_) => {
                     let account = self.numbered(number)?;
                     account.set_number(number);
                     return Some(account);
                 }
-                Err(now) => number = now,
+                Err(now) => taken = now,
             }
         }
     }
@@ -94,7 +96,7 @@ impl Blocks {
     /// Gives back all accounts, in a forked child, which has no thread that uses one.
     pub(super) fn give_back_all(&self) {
         self.free.store(0, Relaxed);
-        self.unused.store(GILS as u32, Relaxed);
+        self.taken.store(0, Relaxed);
     }
 }
 

@@ -180,6 +180,14 @@ impl Gil {
         }
     }
 
+    /// Records that the calling thread, of `account`, has waited for the GIL's mutex since `now`, and has it. Then it is
+    /// about to release the GIL, or waits for the GIL since then.
+    pub(crate) fn waited_for_mutex(&self, account: &'static Account, open: &Slots, now: u64) {
+        if !self.holder().is_some_and(|holder| std::ptr::eq(holder, account)) {
+            self.waits(account, open, now);
+        }
+    }
+
     /// Records the end of a wait for the hand-over.
     #[inline]
     pub(crate) fn handed_over(&self, account: &'static Account, open: &Slots, now: u64) {

@@ -19,6 +19,8 @@ const BUCKET: usize = 16;
 /// The distance from `cond` to `switch_cond` in `struct _gil_runtime_state` (3.7 on, glibc on x86-64). Calibration
 /// checks it.
 pub(crate) const SWITCH_COND: usize = 88;
+/// The distance from `cond` to `mutex`: the size of a pthread_cond_t.
+const MUTEX: usize = 48;
 /// The distance from `last_holder` to `cond`; `locked` is between them. Calibration checks it.
 pub(crate) const LAST_HOLDER: usize = 24;
 /// The offset of `interp` in a PyThreadState. Calibration checks it.
@@ -152,6 +154,12 @@ impl Gils {
             _ if self.to_cond.load(Relaxed) == 0 => None,
             _ => self.other_by_cond(address),
         }
+    }
+
+    /// Returns the GIL to which a mutex belongs.
+    pub(crate) fn by_mutex(&self, address: usize) -> Option<&Gil> {
+        let cond = address.wrapping_sub(MUTEX);
+        if self.first().is_at(cond) { Some(self.first()) } else { self.find(cond) }
     }
 
     #[inline(never)]

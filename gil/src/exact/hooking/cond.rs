@@ -1,6 +1,6 @@
-//! The functions that CPython 3 calls instead of pthread_cond_signal, _timedwait, _wait, _init and _destroy, in the object that
-//! holds PyEval_SaveThread. They run under the GIL's mutexes: they make no system call, allocate nothing and take no
-//! lock, except at a thread's first event. Each exists once in each set (see [`sets`]).
+//! The functions that CPython 3 calls instead of pthread_cond_signal, _timedwait, _wait, _init and _destroy, and
+//! pthread_mutex_lock, in the object that holds PyEval_SaveThread. They run under the GIL's mutexes: they make no system
+//! call, allocate nothing and take no lock, except at a thread's first event. Each exists once in each set (see [`sets`]).
 
 use super::super::clock;
 use super::super::counting::gils::{GILS, Meaning};
@@ -11,6 +11,7 @@ use super::{calibrate, disturbance, stack};
 use libc::c_void;
 use std::arch::naked_asm;
 use std::ffi::c_int;
+use std::sync::atomic::{AtomicI32, Ordering::Relaxed};
 
 /// What the hooks call on. They must not call it by name, since this library may be linked into the object whose calls
 /// are redirected.
@@ -19,12 +20,14 @@ pub(super) static NEXT_TIMEDWAIT: Next = Next::new();
 pub(super) static NEXT_WAIT: Next = Next::new();
 pub(super) static NEXT_INIT: Next = Next::new();
 pub(super) static NEXT_DESTROY: Next = Next::new();
+pub(super) static NEXT_LOCK: Next = Next::new();
 
 // "C-unwind": a wait is a cancellation point (pthreads(7)), from which glibc unwinds through the frames of these
 // functions.
 type Signal = unsafe extern "C-unwind" fn(*mut c_void) -> c_int;
 type TimedWait = unsafe extern "C-unwind" fn(*mut c_void, *mut c_void, *const c_void) -> c_int;
 type Wait = unsafe extern "C-unwind" fn(*mut c_void, *mut c_void) -> c_int;
+type Lock = unsafe extern "C-unwind" fn(*mut c_void) -> c_int;
 type Init = unsafe extern "C-unwind" fn(*mut c_void, *const c_void) -> c_int;
 
 /// Replaces pthread_cond_signal. Passes the stack pointer to [`record_signal`] as the second argument.
@@ -72,8 +75,9 @@ pub(super) unsafe extern "C-unwind" fn timedwait<const SET: usize>(
         return wait();
     }
     let Some((gil, Meaning::Release)) = GILS.by_cond(cond as usize) else { return wait() };
-    let (account, now) = (pool::own(gil), clock::ticks());
-    gil.waits(account, &OPEN, now);
+    // Before the account, which a thread's first event creates.
+    let now = clock::ticks();
+    gil.waits(pool::own(gil), &OPEN, now);
     let switches = gil.switches();
     let result = wait();
     if result == libc::ETIMEDOUT {
@@ -91,8 +95,8 @@ pub(super) unsafe extern "C-unwind" fn wait<const SET: usize>(cond: *mut c_void,
         return wait();
     }
     let Some((gil, Meaning::Acquire)) = GILS.by_cond(cond as usize) else { return wait() };
-    let account = pool::own(gil);
     let now = clock::ticks();
+    let account = pool::own(gil);
     gil.waits(account, &OPEN, now);
     let result = wait();
     let now = clock::ticks();
@@ -119,4 +123,36 @@ pub(super) unsafe extern "C-unwind" fn destroy<const SET: usize>(cond: *mut c_vo
     }
     // SAFETY: as above.
     unsafe { std::mem::transmute::<usize, Signal>(NEXT_DESTROY.of(SET))(cond) }
+}
+
+/// Replaces pthread_mutex_lock.
+pub(super) unsafe extern "C-unwind" fn lock<const SET: usize>(mutex: *mut c_void) -> c_int {
+    // SAFETY: a mutex begins with a word that is 0 if nobody has locked it (`__lock`, glibc's struct_mutex.h).
+    if sets::is_metering(SET) && unsafe { &*mutex.cast::<AtomicI32>() }.load(Relaxed) != 0 {
+        return lock_taken(SET, mutex);
+    }
+    lock_next(SET, mutex)
+}
+
+/// Locks a mutex that is locked. If it is the GIL's, the thread already waits for the GIL (`take_gil`), unless it holds the
+/// GIL (`drop_gil`). That mutex is free most of the time, but if the thread that has it loses its core, this wait is as long
+/// as that thread's.
+#[cold]
+#[inline(never)]
+fn lock_taken(set: usize, mutex: *mut c_void) -> c_int {
+    let (session, now) = (pool::session(), clock::ticks());
+    let result = lock_next(set, mutex);
+    if let Some(gil) = GILS.by_mutex(mutex as usize)
+        && sets::is_metering(set)
+        && pool::session() == session
+    {
+        gil.waited_for_mutex(pool::own(gil), &OPEN, now);
+    }
+    result
+}
+
+#[inline]
+fn lock_next(set: usize, mutex: *mut c_void) -> c_int {
+    // SAFETY: as above.
+    unsafe { std::mem::transmute::<usize, Lock>(NEXT_LOCK.of(set))(mutex) }
 }

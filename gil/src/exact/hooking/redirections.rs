@@ -21,7 +21,7 @@ struct Function {
 /// The addresses that the dynamic linker has bound in this library. A library that was loaded by LD_PRELOAD may define
 /// these functions; dlsym(3) and dlvsym(3) follow other rules than the binding of a versioned reference (`check_match`,
 /// glibc's elf/dl-lookup.c).
-struct Bound([*const (); 9]);
+struct Bound([*const (); 10]);
 
 /// Not called by each version: 3.7 never destroys its GIL.
 const DESTROY: &CStr = c"pthread_cond_destroy";
@@ -39,6 +39,7 @@ static BOUND: Bound = Bound([
     libc::sem_trywait as *const (),
     libc::sem_init as *const (),
     libc::pthread_cond_destroy as *const (),
+    libc::pthread_mutex_lock as *const (),
 ]);
 
 /// Returns the functions of CPython 3's GIL, or of 2.7's.
@@ -66,6 +67,7 @@ fn functions(is_semaphore: bool) -> Vec<Function> {
         row(c"pthread_cond_wait", 2, &cond::NEXT_WAIT, hooks!(cond::wait), false),
         row(c"pthread_cond_init", 3, &cond::NEXT_INIT, hooks!(cond::init), false),
         row(DESTROY, 8, &cond::NEXT_DESTROY, hooks!(cond::destroy), false),
+        row(c"pthread_mutex_lock", 9, &cond::NEXT_LOCK, hooks!(cond::lock), false),
     ]
 }
 

@@ -77,9 +77,10 @@ pub(super) unsafe extern "C-unwind" fn wait<const SET: usize>(semaphore: *mut c_
     let (errno, before) = unsafe { (libc::__errno_location(), *libc::__errno_location()) };
     let mut result = call_on(&NEXT_TRYWAIT, SET, semaphore);
     if result != 0 {
+        let now = clock::ticks();
         // SAFETY: as above.
         unsafe { *errno = before };
-        GILS.first().waits(pool::own(GILS.first()), &OPEN, clock::ticks());
+        GILS.first().waits(pool::own(GILS.first()), &OPEN, now);
         // If a signal interrupts the wait, CPython calls sem_wait again, which counts as the same wait.
         result = call_on(&NEXT_WAIT, SET, semaphore);
     }
