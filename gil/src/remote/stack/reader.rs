@@ -43,8 +43,8 @@ pub struct Stack {
     /// 65,536 frames are followed.
     pub cut: usize,
     /// The thread has called a function or returned from one while its stack was read, so lines and outer frames may be
-    /// those of another moment. If false, all frames were the same when they were read a second time. A sampler that
-    /// drops stacks which moved sees too little of short functions.
+    /// those of another moment; or it was just calling one. If false, all frames were the same when they were read a
+    /// second time. A sampler that drops stacks which moved sees too little of short functions.
     pub moved: bool,
 }
 
@@ -178,11 +178,13 @@ impl StackReader {
                 return Err(StackError::NoThread { pid: self.target.pid, state });
             }
         }
-        let Walked { cut, root } = walk(&self.target, &self.layout, &thread, &mut self.chunks, &mut self.frames)?;
+        let Walked { cut, root, is_before } =
+            walk(&self.target, &self.layout, &thread, &mut self.chunks, &mut self.frames)?;
         self.codes.update(&self.target, &self.layout, &self.frames)?;
         let is_complete = self.roots.is_known(state, root) && !self.begins_in_generator();
         let scratch = (&mut self.addresses, &mut self.memory);
         let moved = !is_complete
+            || is_before
             || !are_unchanged(&self.target, &self.layout, &self.frames, scratch)?
             || !thread.is_unchanged(&self.target, &self.layout, state)?;
         let frames = self.frames.iter().filter_map(|frame| {

@@ -34,13 +34,16 @@ pub(super) struct Walked {
     pub cut: usize,
     /// The address of the outermost frame, or 0 without frames.
     pub root: u64,
+    /// True if the frames begin with the one that was executed before the newest.
+    pub is_before: bool,
 }
 
 /// Reads the frames of a thread into `frames`.
 ///
 /// In 3.11 and 3.12, a thread that enters the eval loop makes its newest `cframe` the current one before that has a
 /// frame (`_PyEval_EvalFrameDefault` in Python/ceval.c). If it loses its CPU there, garbage stays in that place. The
-/// frames then don't lead to the frame that was executed before, from which they are therefore followed.
+/// frames then don't lead to the frame that was executed before, from which they are therefore followed. In Debian's 3.11,
+/// the compiler has also put the link to the `cframe` before after that moment. So what is found there may be garbage, too.
 pub(super) fn walk(
     target: &Target,
     layout: &Layout,
@@ -52,7 +55,8 @@ pub(super) fn walk(
     let leads_to_entry = found.as_ref().is_ok_and(|(_, leads_to_entry)| *leads_to_entry);
     if thread.entry != 0 && !leads_to_entry {
         let before = ThreadWords { frame: thread.entry, ..*thread };
-        return Ok(follow(target, layout, &before, chunks, frames)?.0);
+        let (found, _) = follow(target, layout, &before, chunks, frames)?;
+        return Ok(Walked { is_before: true, ..found });
     }
     Ok(found?.0)
 }
@@ -126,7 +130,7 @@ fn follow(
             (anchor, steps, power) = (address, 0, power * 2);
         }
     }
-    Ok((Walked { cut: counted - frames.len(), root }, leads_to_entry))
+    Ok((Walked { cut: counted - frames.len(), root, is_before: false }, leads_to_entry))
 }
 
 /// Reads the links of `frames` a second time, by one system call. Returns true if they are the same. Otherwise the
@@ -296,20 +300,20 @@ mod tests {
         }
         memory[10 + 6] = caller;
         let mut frames = Vec::new();
-        for (frame, link, expected) in [
+        for (frame, link, expected, is_before) in [
             // Not yet linked, and linked to garbage.
-            (new, 0, [before, caller].as_slice()),
-            (new, 77, &[before, caller]),
-            (0, 0, &[before, caller]),
+            (new, 0, [before, caller].as_slice(), true),
+            (new, 77, &[before, caller], true),
+            (0, 0, &[before, caller], true),
             // Linked.
-            (new, before, &[new, before, caller]),
-            (before, 0, &[before, caller]),
+            (new, before, &[new, before, caller], false),
+            (before, 0, &[before, caller], false),
         ] {
             memory[6] = link;
             let thread = ThreadWords { frame, entry: before, ..ThreadWords::default() };
             let walked = walk(&target, &layout, &thread, &mut Chunks::default(), &mut frames).unwrap();
             assert_eq!(frames.iter().map(|frame| frame.address).collect::<Vec<_>>(), expected);
-            assert_eq!(walked, Walked { cut: 0, root: caller });
+            assert_eq!(walked, Walked { cut: 0, root: caller, is_before });
         }
     }
 }
