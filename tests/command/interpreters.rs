@@ -120,6 +120,7 @@ fn checked(sandbox: &Sandbox, arguments: &[&str], variables: &[(&str, &str)]) ->
     let file = sandbox.path("check.json");
     let options = ["check", "import time; time.sleep(0.002)", "--json", file.to_str().unwrap()];
     let output = sandbox.command(&[&options[..], arguments].concat()).envs(variables.iter().copied()).output().unwrap();
+    assert!(file.exists(), "{}", stderr(&output));
     let document = json(&file);
     let rows = document["results"].as_array().unwrap().iter();
     (output, rows.map(|row| row["interpreter"]["command"].as_str().unwrap().to_owned()).collect())

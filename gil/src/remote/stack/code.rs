@@ -87,10 +87,13 @@ impl Codes {
                 continue;
             }
             let code = load(target, layout, memory, identity)?;
-            // If the object was freed meanwhile, the names that were read may be another's.
+            // If the object was freed meanwhile, or before, the names that were read may be another's.
             let mut again = vec![0; size];
             if !target.read(address, &mut again)? || *self::identity(layout, &again) != *code.identity {
                 return torn("the same code object", address);
+            }
+            if !lives(&again) {
+                return torn("a living code object", address);
             }
             self.known.insert(address, code);
         }
@@ -127,6 +130,14 @@ fn identity(layout: &Layout, memory: &[u8]) -> Box<[u8]> {
         fields[warmup as usize - HEAD..][..2].fill(0);
     }
     fields
+}
+
+/// Returns true if an object is in use, as far as its number of references shows. That is 0 while the object is being freed;
+/// then the allocator keeps a pointer there, or 0 (`pymalloc_free` in Objects/obmalloc.c; glibc's malloc likewise). The
+/// number has 32 bits, and from 3.14 on flags in the upper 16 of the word (Include/refcount.h).
+fn lives(memory: &[u8]) -> bool {
+    let references = word(memory, 0);
+    references as u32 != 0 && (references >> 32) as u16 == 0
 }
 
 /// Returns true if `kind` is the address of `PyCode_Type`: a variable of CPython, whose name is `code`.
@@ -185,6 +196,15 @@ mod tests {
     use super::super::layout::LineFormat;
     use super::super::table::by_table;
     use super::*;
+
+    #[test]
+    fn a_freed_object_does_not_live() {
+        let lives = |word: u64| lives(&word.to_le_bytes());
+        // Ordinary, immortal up to 3.13, immortal and with a flag in 3.14.
+        assert!([1, 70_000, 0xffff_ffff, 3 << 30, 1 << 48 | 3 << 30].into_iter().all(lives));
+        // Being freed, the last free block, pointers to the next one.
+        assert!(![0, 0x7f12_3456_7890, 0x5555_5567_1230].into_iter().any(lives));
+    }
 
     #[test]
     fn a_frame_before_the_first_instruction_of_its_function_is_left_out() {
