@@ -187,7 +187,8 @@ make_interpreter() {
     case $1 in
     pypy3) from_packages "$1" pypy3.11 pypy3 pypy3-dev ;;
     *t) from_source "$1" ;;
-    *) from_packages "$1" "python$1" "python$1-dev" ;;
+    # With CPython's own tests, for `make regrtest`.
+    *) from_packages "$1" "python$1" "python$1-dev" "libpython$1-testsuite" ;;
     esac
 }
 

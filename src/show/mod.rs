@@ -8,6 +8,7 @@ mod matrix;
 mod record;
 mod run;
 mod stalls;
+mod waits;
 
 pub use check::checks;
 pub use record::{NO_PYTHON, record};
@@ -16,6 +17,7 @@ pub use run::{run, warnings};
 use crate::results::{Host, Interpreter, Labels, path_text};
 use anstyle::Style;
 use comfy_table::{ContentArrangement, LineStyle, Table, TableStyle, presets};
+use nix::sys::signal::Signal;
 use textwrap::{WordSeparator, WordSplitter};
 
 /// The style of a line's subject.
@@ -36,6 +38,14 @@ fn width() -> usize {
     let variable = || std::env::var("COLUMNS").ok()?.parse().ok();
     let columns = terminal.map(|(terminal_size::Width(columns), _)| usize::from(columns)).or_else(variable);
     columns.unwrap_or(PIPED).clamp(NARROWEST, WIDEST)
+}
+
+/// Returns the number of a signal, and its name if it has one.
+pub fn signal(number: i32) -> String {
+    match Signal::try_from(number) {
+        Ok(signal) => format!("signal {number} ({signal})"),
+        Err(_) => format!("signal {number}"),
+    }
 }
 
 /// Returns an empty table that fits the text width: if it is too wide, its cells are wrapped.

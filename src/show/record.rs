@@ -1,7 +1,8 @@
 //! The result of a recording: a row for each thread, in at most 25 lines.
 
 use super::stalls::stalls;
-use super::{BOLD, one_line, table, wrapped};
+use super::waits::short_waits;
+use super::{BOLD, one_line, signal, table, wrapped};
 use crate::results::{RecordResult, RecordedProcess, RecordedThread};
 use crate::units::duration;
 use std::fmt::Write;
@@ -39,9 +40,13 @@ pub fn record(result: &RecordResult, path: Option<&Path>) -> String {
         count(rows.len(), "thread", "threads"),
         duration(result.duration_s)
     );
-    writeln!(text, "{}", wrapped(&line)).unwrap();
-    let stalls = stalls(result);
-    let most = ROWS[usize::from(!stalls.is_empty())];
+    let end = result.signal.map_or_else(String::new, |number| format!("; the program was ended by {}", signal(number)));
+    writeln!(text, "{}", wrapped(&format!("{line}{end}"))).unwrap();
+    let short_waits = short_waits(result);
+    let short_waits =
+        if short_waits.is_empty() { short_waits } else { format!("{}\n", wrapped(&one_line(&short_waits))) };
+    let stalls = stalls(result) + &short_waits;
+    let most = ROWS[usize::from(!stalls.is_empty())].saturating_sub(short_waits.lines().count());
     if !rows.is_empty() {
         let mut table = table(if result.sampled { SAMPLED } else { RECORDED });
         rows.iter().take(most).for_each(|(process, thread)| _ = table.add_row(row(process, thread)));

@@ -14,9 +14,12 @@ pub(super) const NO_STACK: &str = "(no stack was read)";
 /// The folders of Python's library and of installed packages: Fedora, RHEL and openSUSE have the library in lib64.
 const LIBRARIES: [&str; 4] = ["/lib/python", "/lib64/python", "/site-packages/", "/dist-packages/"];
 
-/// The stalls with the same innermost frame.
-#[derive(Default)]
+/// The stalls by one call: those with the same innermost frame, and the same caller.
 pub(super) struct Call<'a> {
+    /// The innermost frame, or [`NO_STACK`].
+    pub(super) frame: &'a str,
+    /// What [`caller`] returns.
+    pub(super) caller: Option<&'a str>,
     pub(super) lost_s: f64,
     pub(super) stalls: Vec<&'a RecordedStall>,
 }
@@ -35,13 +38,14 @@ pub fn stalls(result: &RecordResult) -> String {
     line(&mut text, &format!("  {}", called(worst)));
 
     let calls = calls(&all);
-    for (frame, call) in calls.iter().take(CALLS) {
+    for call in calls.iter().take(CALLS) {
         let stalls = format!("{}x", call.stalls.len());
-        line(&mut text, &format!("lost {:>8} {stalls:>6}  {}", duration(call.lost_s), short(frame)));
+        let name = call_name(call.frame, call.caller);
+        line(&mut text, &format!("lost {:>8} {stalls:>6}  {name}", duration(call.lost_s)));
     }
-    if let Some((frame, call)) = calls.first().filter(|(frame, _)| *frame != NO_STACK) {
+    if let Some(call) = calls.first().filter(|call| call.frame != NO_STACK) {
         let (share, meaning) = (100.0 * call.lost_s / total, meaning(call));
-        line(&mut text, &format!("{share:.0} % was lost to {}", short(frame)));
+        line(&mut text, &format!("{share:.0} % of the time lost in stalls: {}", call_name(call.frame, call.caller)));
         line(&mut text, &format!("  {meaning}"));
     }
     text
@@ -73,16 +77,18 @@ fn described(stall: &RecordedStall) -> String {
     format!("worst, at {at:.3} s: {what}")
 }
 
-/// Returns the innermost frames of the stalls, each with its stalls; the one that cost other threads most comes first.
-pub(super) fn calls<'a>(stalls: &[&'a RecordedStall]) -> Vec<(&'a str, Call<'a>)> {
-    let mut calls: BTreeMap<&str, Call<'_>> = BTreeMap::new();
+/// Returns the calls that made the stalls; the one that cost other threads most comes first.
+pub(super) fn calls<'a>(stalls: &[&'a RecordedStall]) -> Vec<Call<'a>> {
+    let mut calls: BTreeMap<(&str, Option<&str>), Call<'_>> = BTreeMap::new();
     for stall in stalls {
-        let call = calls.entry(stall.stack.first().map_or(NO_STACK, String::as_str)).or_default();
+        let (frame, caller) = (stall.stack.first().map_or(NO_STACK, String::as_str), caller(stall));
+        let new = || Call { frame, caller, lost_s: 0.0, stalls: Vec::new() };
+        let call = calls.entry((frame, caller)).or_insert_with(new);
         call.lost_s += stall.lost_s;
         call.stalls.push(stall);
     }
-    let mut calls: Vec<(&str, Call<'_>)> = calls.into_iter().collect();
-    calls.sort_by(|(_, one), (_, other)| other.lost_s.total_cmp(&one.lost_s));
+    let mut calls: Vec<Call<'_>> = calls.into_values().collect();
+    calls.sort_by(|one, other| other.lost_s.total_cmp(&one.lost_s));
     calls
 }
 
@@ -109,10 +115,13 @@ pub(super) fn meaning(call: &Call<'_>) -> &'static str {
 
 /// Returns the innermost frame and the innermost one outside of the library.
 pub(super) fn called(stall: &RecordedStall) -> String {
-    let Some(innermost) = stall.stack.first() else { return NO_STACK.into() };
-    match caller(stall) {
-        Some(own) => format!("{}, called from {}", short(innermost), short(own)),
-        None => short(innermost).into(),
+    call_name(stall.stack.first().map_or(NO_STACK, String::as_str), caller(stall))
+}
+
+fn call_name(frame: &str, caller: Option<&str>) -> String {
+    match caller {
+        Some(own) => format!("{}, called from {}", short(frame), short(own)),
+        None => short(frame).into(),
     }
 }
 
@@ -175,6 +184,19 @@ mod tests {
     }
 
     #[test]
+    fn the_stalls_of_each_caller_are_added_up() {
+        let from = |line: u32, lost_s| {
+            let own = format!("/home/me/app.py:{line} f{line}");
+            stall(lost_s, &["/usr/lib/python3.11/json/encoder.py:258 iterencode", &own], None)
+        };
+        let stalls = [from(3, 0.1), from(4, 0.2), from(3, 0.3)];
+        let calls = calls(&stalls.each_ref());
+        let found: Vec<_> = calls.iter().map(|call| (call_name(call.frame, call.caller), call.stalls.len())).collect();
+        let name = |line: u32| format!("encoder.py:258 iterencode, called from app.py:{line} f{line}");
+        assert_eq!(found, [(name(3), 2), (name(4), 1)]);
+    }
+
+    #[test]
     fn of_many_short_holds_the_holder_has_a_part() {
         let of = |cause| described(&RecordedStall { held_s: 0.3, ..stall(0.5, &[], cause) });
         assert_eq!(of(Some("native call")), "worst, at 1.500 s: 7 held for 300 ms, 1 thread lost 500 ms (native call)");
@@ -187,7 +209,7 @@ mod tests {
     #[test]
     fn the_meaning_is_that_of_most_of_the_time_lost() {
         let [native, uncertain] = [Some("native call"), None].map(|cause| stall(0.5, &["a.py:1 f"], cause));
-        let mut call = Call { lost_s: 0.5, stalls: vec![&native] };
+        let mut call = Call { frame: "a.py:1 f", caller: None, lost_s: 0.5, stalls: vec![&native] };
         assert!(meaning(&call).contains("native call"));
         call.stalls.push(&uncertain);
         call.lost_s = 1.0;

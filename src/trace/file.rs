@@ -22,8 +22,8 @@ pub enum FileError {
     /// It begins otherwise.
     #[error("{0} is not a recording of this version of busy: expected the mark {mark:?} in its first bytes", mark = String::from_utf8_lossy(&HEAD[..14]))]
     NoRecording(PathBuf),
-    /// It is empty but for the mark: the recorder was killed at its start.
-    #[error("{0} is a recording that was killed before its first block: there is nothing to read")]
+    /// It ends before the first block: the recorder was killed at its start, or the file was cut off.
+    #[error("{0} is a recording without a whole block: the recorder was killed at its start, or the file was cut off")]
     Empty(PathBuf),
 }
 

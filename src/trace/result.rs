@@ -11,11 +11,11 @@ use std::collections::BTreeMap;
 const MOST_STALLS: usize = 10_000;
 
 /// The reason for what the recorder writes at its end only, if the file is not damaged.
-pub const KILLED: &str = "the recorder was killed, or the disk was full, before it could write the end";
+pub const KILLED: &str = "the recorder was killed, or the disk was full, or the file was cut off: its end is missing";
 
 /// Returns the reason why what the recorder writes at the end of a process, or at its own end, is not known.
 fn cut_off(recording: &Recording) -> String {
-    recording.rest.damaged_at.map_or(KILLED, |_| "the file is damaged before it").into()
+    recording.rest.damaged_at.map_or(KILLED, |_| "the file is damaged before the place where it stands").into()
 }
 
 /// Returns the result of a recording that has ended, or whose recorder was killed.

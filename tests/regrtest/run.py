@@ -45,6 +45,8 @@ SHOWN = 10
 WAYS = ("off", "on")
 # The outcome of the process itself is that of a test of this name.
 ENDED = "(the process)"
+# The reasons for processes without figures that ended before they had a GIL.
+EARLY = ("it was killed at its start", "before it ran any code")
 # Exit codes of `python -m test` (Lib/test/libregrtest/main.py); all others report failed tests.
 EXITS = {0: "ok", 4: "no tests ran"}
 
@@ -123,9 +125,9 @@ class Run:
         """Returns how many processes started the meter, and the number that could not."""
         if self._recorded.exists():
             processes = json.loads(self._recorded.read_text())["results"][0]["processes"]
-            # One that was killed at its start has no figures.
-            unrecorded = [process for process in processes if "held_share" in process.get("missing", {})]
-            return len(processes), sum(process["ended"] != "abrupt" for process in unrecorded)
+            reasons = [process.get("missing", {}).get("held_share", "") for process in processes]
+            # Those that were killed at their start, or that only printed their version, had no GIL yet.
+            return len(processes), sum(bool(reason) and not any(end in reason for end in EARLY) for reason in reasons)
         lines = self._log.read_text().split("\n")[:-1] if self._log.exists() else []
         return len(lines), sum(not line.endswith(" 0") for line in lines)
 

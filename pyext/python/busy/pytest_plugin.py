@@ -97,9 +97,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture
 def assert_gil(request: pytest.FixtureRequest) -> Callable[..., "Verdict"]:
-    """assert_gil(function, *args, verdict="holds", **kwargs): fail unless busy.check returns this verdict, or one of
-    several in a tuple. Returns the busy.Verdict. The test is skipped if the GIL cannot be metered, or if other
-    processes make the verdict inconclusive, --gil-retries times."""
+    """assert_gil(function, *args, verdict=..., **kwargs): fail unless busy.check returns the verdict, such as "holds", or
+    one of several in a tuple. All other arguments are those of the function. Returns the busy.Verdict. The test is
+    skipped if the GIL cannot be metered, or if other processes make the verdict inconclusive, --gil-retries times."""
     return functools.partial(_assert_gil, request.config.getoption("--gil-retries"))
 
 
@@ -241,7 +241,7 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
         not_metered = str(reason)
     if not_metered:
         result = yield
-        pytest.skip(_not_checked(not_metered))
+        raise _NotChecked(_not_checked(not_metered))
     try:
         try:
             with prober:
@@ -254,7 +254,7 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
         # Another tool has redirected the calls during the test. An exception of the test itself is the test's outcome.
         if not has_passed:
             raise
-        pytest.skip(_not_checked(str(reason)))
+        raise _NotChecked(_not_checked(str(reason))) from None
     w.threads.pop(prober.tid, None)
     broken, undecided = bounds.broken(stall, held), bounds.undecided(stall, held)
     found = bounds.found(stall, held)
@@ -266,8 +266,24 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
             pytrace=False,
         )
     if undecided:
-        pytest.skip(
+        raise _NotChecked(
             f"the test passed, but the machine is too loaded to decide on {' and '.join(undecided)}: found {found}, "
             f"and threads were runnable without a CPU for {_units.duration(prober.delay)}"
         )
     return result
+
+
+class _NotChecked(pytest.skip.Exception):
+    """A test was run, but its bounds could not be checked."""
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: "pytest.CallInfo[None]"
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Reports such a skip at the test, instead of at the line above."""
+    report = yield
+    if call.excinfo is not None and isinstance(call.excinfo.value, _NotChecked):
+        _, line, _ = item.location
+        report.longrepr = (str(item.path), (line or 0) + 1, f"Skipped: {call.excinfo.value}")
+    return report

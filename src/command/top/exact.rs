@@ -9,8 +9,8 @@ use super::window::Window;
 use crate::command::output::note;
 use crate::command::recording::{GoingOn, Intervals, Program, ProgramError, Sampled, begin, exit_code};
 use crate::process::Foreground;
-use crate::show::NO_PYTHON;
 use crate::show::live::{Meter, Process, Stall, State, Thread, Wait};
+use crate::show::{NO_PYTHON, signal};
 use crate::trace::{ProcessRecord, ThreadRecord};
 use crate::units::duration;
 use busy_core::clock::monotonic_ns;
@@ -98,7 +98,7 @@ impl Exact {
         let Some(status) = self.status else { return };
         let how = match (status.code(), status.signal()) {
             (Some(code), _) => format!("with exit code {code}"),
-            (None, signal) => format!("by signal {}", signal.unwrap_or_default()),
+            (None, number) => format!("by {}", signal(number.unwrap_or_default())),
         };
         note(&format!("busy: the program ended {how} after {}", duration(self.started.elapsed().as_secs_f64())));
     }

@@ -3,11 +3,12 @@
 use super::recorded::{Recorded, all_stalls};
 use super::{flame, lanes, svg};
 use crate::results::{Host, RecordResult, RecordedProcess, RecordedStall, RecordedThread, TOO_LOADED_PERCENT};
+use crate::show::signal;
 use crate::show::stalls::{self, calls, meaning};
+use crate::show::waits::short_waits;
 use crate::trace::{Node, Picture, ProcessRecord, Recording, held_by, recorded_stall};
 use crate::units::duration;
 use askama::Template;
-use std::collections::BTreeMap;
 
 /// The number of threads in the table.
 const THREADS: usize = 200;
@@ -19,8 +20,6 @@ const FLAMES: usize = 20;
 const FRAMES: usize = 16;
 /// The number of stalls in the table, if there is no picture.
 const STALLS: usize = 200;
-/// The share of the waiting from which on short waits, which are no stalls, are described.
-const SHORT_WAITS: f64 = 0.1;
 
 /// The section.
 #[derive(Template)]
@@ -176,40 +175,6 @@ fn mean_hold(thread: &RecordedThread) -> Option<f64> {
     Some(thread.held_s / count as f64)
 }
 
-/// Returns what the stalls do not show: how much of the waiting was shorter, and which threads took the GIL most often.
-fn short_waits(result: &RecordResult) -> String {
-    let Some(threshold_s) = result.stall_threshold_s else { return String::new() };
-    let threads = || result.processes.iter().flat_map(|process| &process.threads);
-    let waited = threads().fold(0.0, |sum, thread| sum + thread.waited_s);
-    let rest = waited - stalls::sums(result).1;
-    if rest < SHORT_WAITS * waited || rest <= 0.0 {
-        return String::new();
-    }
-    // Threads of the same name do the same.
-    let mut groups: BTreeMap<&str, (usize, u64, f64)> = BTreeMap::new();
-    for thread in threads() {
-        let group = groups.entry(thread.title()).or_default();
-        *group = (group.0 + 1, group.1 + thread.acquisitions.unwrap_or(0), group.2 + thread.held_s);
-    }
-    let most = groups.into_iter().max_by_key(|(_, (_, acquires, _))| *acquires);
-    let mut text = format!(
-        "{:.0} % of the waiting ({} of {}) was in waits shorter than {}, which are no stalls.",
-        100.0 * rest / waited,
-        duration(rest),
-        duration(waited),
-        duration(threshold_s)
-    );
-    if let Some((name, (count, acquires, held_s))) = most.filter(|(_, (_, acquires, _))| *acquires > 0) {
-        let threads = if count == 1 { "1 thread".to_owned() } else { format!("{count} threads") };
-        text += &format!(
-            " {name} took the GIL most often: {acquires} times in {threads}, for {} on average. Many short holds in turn cost \
-             a wait each (a convoy), for example around small system calls.",
-            duration(held_s / acquires as f64)
-        );
-    }
-    text
-}
-
 fn missing(result: &RecordResult) -> Vec<(String, String)> {
     let own = result.missing.iter().map(|(key, reason)| (key.to_string(), reason.clone()));
     let of_processes = result.processes.iter().flat_map(|process| {
@@ -222,7 +187,7 @@ fn facts(result: &RecordResult) -> Vec<(&'static str, String)> {
     let mut facts = vec![("command", result.command.join(" ")), ("started", result.started_at.clone())];
     let ended = match (result.exit_code, result.signal) {
         (Some(code), _) => format!("exit code {code}"),
-        (None, Some(signal)) => format!("signal {signal}"),
+        (None, Some(number)) => signal(number),
         (None, None) => "unknown".into(),
     };
     facts.push(("end", ended));
@@ -254,11 +219,11 @@ fn flames(recorded: &Recorded<'_>) -> Vec<(String, String)> {
 
 fn call_rows(result: &RecordResult) -> Vec<CallRow> {
     let all: Vec<&RecordedStall> = all_stalls(result).collect();
-    let row = |(frame, call): (&str, stalls::Call<'_>)| CallRow {
-        from: call.stalls.iter().find_map(|stall| stalls::caller(stall)).unwrap_or_default().to_owned(),
+    let row = |call: stalls::Call<'_>| CallRow {
+        from: call.caller.unwrap_or_default().to_owned(),
         lost: duration(call.lost_s),
         stalls: call.stalls.len(),
-        frame: frame.to_owned(),
+        frame: call.frame.to_owned(),
         meaning: meaning(&call),
     };
     calls(&all).into_iter().take(CALLS).map(row).collect()

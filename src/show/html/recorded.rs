@@ -1,8 +1,8 @@
 //! A recording, as the page and its picture need it.
 
 use crate::results::{RecordResult, RecordedStall};
-use crate::show::one_line;
 use crate::show::stalls::sums;
+use crate::show::{one_line, signal};
 use crate::trace::{Picture, Recording};
 use crate::units::duration;
 
@@ -39,10 +39,12 @@ impl Recorded<'_> {
                 "{processes} with {threads} sampled for {time}: times are estimates, and no stalls are known."
             );
         };
+        let end = |number| format!(" The program was ended by {}.", signal(number));
         format!(
             "{processes} with {threads} recorded for {time}: {stalls} with waits of {threshold} or more, in which other \
-             threads lost {}.",
-            duration(lost)
+             threads lost {}.{}",
+            duration(lost),
+            result.signal.map_or_else(String::new, end)
         )
     }
 }
