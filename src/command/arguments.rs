@@ -4,7 +4,7 @@ use crate::results::Verdict;
 use crate::units::{duration, parse_time};
 use busy_core::load;
 use clap::builder::{PathBufValueParser, PossibleValue, PossibleValuesParser, TypedValueParser};
-use clap::{Arg, Args, Parser, Subcommand};
+use clap::{Arg, ArgGroup, Args, Parser, Subcommand};
 use std::ffi::{OsStr, OsString};
 use std::num::NonZero;
 use std::path::PathBuf;
@@ -192,6 +192,7 @@ pub struct CheckArguments {
 
 /// The arguments of `busy record`.
 #[derive(Debug, Args)]
+#[command(group(ArgGroup::new("subject").required(true).args(["command", "pid"])))]
 pub struct RecordArguments {
     /// The recording (FILE.busy, docs/record.md), or its page (FILE.html); the default is busy-PID.busy, with the process id
     /// of this command
@@ -204,7 +205,7 @@ pub struct RecordArguments {
     #[arg(long, value_name = "PID", value_parser = process_id, conflicts_with_all = ["command", "output", "stall", "rate", "perfetto", "firefox", "chrome"])]
     pub pid: Option<u32>,
 
-    /// How long the process is sampled
+    /// How long the process of --pid is sampled
     #[arg(long = "for", value_name = "TIME", requires = "pid", conflicts_with = "command", value_parser = time)]
     pub duration: Option<Duration>,
 
@@ -238,12 +239,13 @@ pub struct RecordArguments {
     pub waiters: bool,
 
     /// The program and its arguments; all that follows the program's name is an argument of it
-    #[arg(value_name = "CMD", required_unless_present = "pid", trailing_var_arg = true)]
+    #[arg(value_name = "CMD", trailing_var_arg = true)]
     pub command: Vec<OsString>,
 }
 
 /// The arguments of `busy top`.
 #[derive(Debug, Args)]
+#[command(group(ArgGroup::new("subject").required(true).args(["command", "pid"])))]
 pub struct TopArguments {
     /// The process id of a running Python
     #[arg(long, value_name = "PID", value_parser = process_id, conflicts_with_all = ["command", "output", "stall"])]
@@ -258,19 +260,20 @@ pub struct TopArguments {
     pub stall: Duration,
 
     /// The program and its arguments; all that follows the program's name is an argument of it
-    #[arg(value_name = "CMD", required_unless_present = "pid", trailing_var_arg = true)]
+    #[arg(value_name = "CMD", trailing_var_arg = true)]
     pub command: Vec<OsString>,
 }
 
 /// The arguments of `busy report`.
 #[derive(Debug, Args)]
+#[command(group(ArgGroup::new("written").required(true).multiple(true).args(["output", "svg"])))]
 pub struct ReportArguments {
     /// Recordings (FILE.busy), and the JSON that `busy run`, `busy check` and `busy record` write with --json
     #[arg(value_name = "FILE", required = true)]
     pub files: Vec<PathBuf>,
 
     /// The page
-    #[arg(short, long, value_name = "FILE.html", required_unless_present = "svg",
+    #[arg(short, long, value_name = "FILE.html",
         value_parser = PathBufValueParser::new().try_map(page))]
     pub output: Option<PathBuf>,
 

@@ -72,3 +72,31 @@ pub(super) fn short_waits(result: &RecordResult) -> String {
         None => text,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    /// Returns the text for threads with these names, held and waited times and numbers of acquires.
+    fn text(threads: &[(&str, f64, f64, u64)]) -> String {
+        let thread = |(name, held_s, waited_s, acquisitions): &(&str, f64, f64, u64)| json!({"tid": 1, "name": name, "held_s": held_s, "waited_s": waited_s, "acquisitions": acquisitions});
+        let threads: Vec<Value> = threads.iter().map(thread).collect();
+        let interpreter = json!({"version": "3.11.7", "implementation": "cpython", "path": "/python", "build": ""});
+        let result = json!({"kind": "record", "started_at": "", "command": [], "stall_threshold_s": 0.01, "duration_s": 3.0,
+            "exit_code": 0, "processes": [{"pid": 1, "parent": 0, "interpreter": interpreter, "ended": "exited",
+            "metered_s": 3.0, "stalls": [], "threads": threads}]});
+        short_waits(&serde_json::from_value(result).unwrap())
+    }
+
+    #[test]
+    fn short_waits_are_blamed_on_long_holds_or_on_many() {
+        // The one that releases the GIL most often is not the one for which it waits.
+        let found = text(&[("compute", 2.9, 0.1, 580), ("stats", 0.02, 2.9, 2700)]);
+        assert!(found.starts_with("100 % of the waiting (3 s of 3 s) was in waits shorter than 10 ms"), "{found}");
+        assert!(found.contains("compute held the GIL for 99 % of the time that it was held, for 5 ms"), "{found}");
+        let found = text(&[("stats", 0.8, 2.0, 100_000), ("stats", 0.8, 2.0, 100_000), ("other", 0.1, 0.0, 10)]);
+        assert!(found.contains("stats took the GIL most often: 200000 times in 2 threads, for 8 us"), "{found}");
+        assert_eq!(text(&[("alone", 3.0, 0.0, 10)]), "");
+    }
+}

@@ -83,12 +83,14 @@ fn a_file_that_another_recorder_writes_is_refused() {
 fn a_program_that_a_signal_ends_has_the_exit_code_of_a_shell() {
     let sandbox = Sandbox::new();
     let python = real_python();
-    for (number, code) in [(9, 137), (15, 143), (11, 139)] {
+    for (number, code, name) in [(9, 137, "SIGKILL"), (15, 143, "SIGTERM"), (11, 139, "SIGSEGV")] {
         let statement = format!("import os; os.kill(os.getpid(), {number})");
         let (output, result) = record(&sandbox, &[&python, "-c", &statement]);
         assert_eq!(output.status.code(), Some(code), "{output:?}");
         assert_eq!((&result["signal"], &result["exit_code"]), (&number.into(), &Value::Null));
         assert_eq!(metered(&result)[0]["ended"], "abrupt", "{result:#}");
+        let shown = stderr(&output).replace('\n', " ");
+        assert!(shown.contains(&format!("the program was ended by signal {number} ({name})")), "{shown}");
     }
 }
 

@@ -127,7 +127,9 @@ class Run:
             processes = json.loads(self._recorded.read_text())["results"][0]["processes"]
             reasons = [process.get("missing", {}).get("held_share", "") for process in processes]
             # Those that were killed at their start, or that only printed their version, had no GIL yet.
-            return len(processes), sum(bool(reason) and not any(end in reason for end in EARLY) for reason in reasons)
+            return len(processes), sum(
+                bool(reason) and not any(end in reason for end in EARLY) for reason in reasons
+            )
         lines = self._log.read_text().split("\n")[:-1] if self._log.exists() else []
         return len(lines), sum(not line.endswith(" 0") for line in lines)
 

@@ -97,8 +97,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture
 def assert_gil(request: pytest.FixtureRequest) -> Callable[..., "Verdict"]:
-    """assert_gil(function, *args, verdict=..., **kwargs): fail unless busy.check returns the verdict, such as "holds", or
-    one of several in a tuple. All other arguments are those of the function. Returns the busy.Verdict. The test is
+    """assert_gil(function, *args, verdict=..., **kwargs): fail unless busy.check returns the verdict, such as "holds",
+    or one of several in a tuple. All other arguments are those of the function. Returns the busy.Verdict. The test is
     skipped if the GIL cannot be metered, or if other processes make the verdict inconclusive, --gil-retries times."""
     return functools.partial(_assert_gil, request.config.getoption("--gil-retries"))
 

@@ -176,9 +176,19 @@ fn mean_hold(thread: &RecordedThread) -> Option<f64> {
 }
 
 fn missing(result: &RecordResult) -> Vec<(String, String)> {
-    let own = result.missing.iter().map(|(key, reason)| (key.to_string(), reason.clone()));
+    // The keys of the JSON (docs/results.md), in words.
+    let words = |key: &str| match key {
+        "cpu_s" => "CPU times".to_owned(),
+        "held_share" => "times of holds and waits".to_owned(),
+        "host" => "the machine".to_owned(),
+        "stack" => "stacks".to_owned(),
+        "ended" => "how it ended".to_owned(),
+        key => key.replace('_', " "),
+    };
+    let own = result.missing.iter().map(|(key, reason)| (format!("Missing: {}", words(key)), reason.clone()));
     let of_processes = result.processes.iter().flat_map(|process| {
-        process.missing.iter().map(|(key, reason)| (format!("Process {}, {key}", process.pid), reason.clone()))
+        let what = |key| format!("Missing of process {}: {}", process.pid, words(key));
+        process.missing.iter().map(move |(key, reason)| (what(key), reason.clone()))
     });
     own.chain(of_processes).take(20).collect()
 }
