@@ -12,7 +12,7 @@ import functools
 import os
 import reprlib
 from collections.abc import Callable, Generator, Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 
@@ -28,6 +28,8 @@ _MARKER = (
 )
 # The folder for the notes about tests, in the environment of a recorded run.
 _NOTES = "BUSY_RECORD_TESTS"
+# Set in the stash of a test that was run, but whose bounds could not be checked.
+_WAS_SKIPPED_HERE = pytest.StashKey[bool]()
 _VERDICTS = ("releases", "partly", "yields", "holds", "no-gil", "inconclusive")
 _HOW_TO_RELEASE = (
     "Py_BEGIN_ALLOW_THREADS in C, py.detach in PyO3, `with nogil` in Cython, CDLL instead of PyDLL in ctypes"
@@ -241,7 +243,7 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
         not_metered = str(reason)
     if not_metered:
         result = yield
-        raise _NotChecked(_not_checked(not_metered))
+        _skip(item, _not_checked(not_metered))
     try:
         try:
             with prober:
@@ -254,7 +256,7 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
         # Another tool has redirected the calls during the test. An exception of the test itself is the test's outcome.
         if not has_passed:
             raise
-        raise _NotChecked(_not_checked(str(reason))) from None
+        _skip(item, _not_checked(str(reason)))
     w.threads.pop(prober.tid, None)
     broken, undecided = bounds.broken(stall, held), bounds.undecided(stall, held)
     found = bounds.found(stall, held)
@@ -266,24 +268,24 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
             pytrace=False,
         )
     if undecided:
-        raise _NotChecked(
+        _skip(
+            item,
             f"the test passed, but the machine is too loaded to decide on {' and '.join(undecided)}: found {found}, "
-            f"and threads were runnable without a CPU for {_units.duration(prober.delay)}"
+            f"and threads were runnable without a CPU for {_units.duration(prober.delay)}",
         )
     return result
 
 
-class _NotChecked(pytest.skip.Exception):
-    """A test was run, but its bounds could not be checked."""
+def _skip(item: pytest.Item, reason: str) -> NoReturn:
+    item.stash[_WAS_SKIPPED_HERE] = True
+    pytest.skip(reason)
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(
-    item: pytest.Item, call: "pytest.CallInfo[None]"
-) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Reports such a skip at the test, instead of at the line above."""
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Reports a skip by the marker at the test, and not at the line that skips it."""
     report = yield
-    if call.excinfo is not None and isinstance(call.excinfo.value, _NotChecked):
+    if report.skipped and item.stash.get(_WAS_SKIPPED_HERE, False) and isinstance(report.longrepr, tuple):
         _, line, _ = item.location
-        report.longrepr = (str(item.path), (line or 0) + 1, f"Skipped: {call.excinfo.value}")
+        report.longrepr = (str(item.path), (line or 0) + 1, report.longrepr[2])
     return report
