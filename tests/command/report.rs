@@ -109,7 +109,7 @@ fn what_is_no_result_is_refused_and_leaves_an_earlier_page_whole() {
     refused(b"{\"schema\": 99, \"results\": []}", &[], "schema 99");
     refused(b"{\"schema\": 1, \"results\": [{\"kind\": \"poem\"}]}", &[], "poem");
     refused(b"busy recording\x09\n", &[], "not a recording of this version");
-    refused(b"busy recording\x01\n", &[], "before its first block");
+    refused(b"busy recording\x01\n", &[], "without a whole block");
     let recording = fs::read(recorded(&sandbox, &[])).unwrap();
     refused(&recording, &["--from", "1h"], "--from and --to");
     let output = sandbox.run(&["report", "/nowhere/r.busy", "-o", page.to_str().unwrap()]);
