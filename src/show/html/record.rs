@@ -180,7 +180,7 @@ fn missing(result: &RecordResult) -> Vec<(String, String)> {
     let words = |key: &str| match key {
         "cpu_s" => "CPU times".to_owned(),
         "held_share" => "times of holds and waits".to_owned(),
-        "host" => "the machine".to_owned(),
+        "host" => "machine".to_owned(),
         "stack" => "stacks".to_owned(),
         "ended" => "how it ended".to_owned(),
         key => key.replace('_', " "),

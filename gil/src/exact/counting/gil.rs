@@ -180,8 +180,8 @@ impl Gil {
         }
     }
 
-    /// Records that the calling thread, of `account`, has waited for the GIL's mutex since `now`, and has it. Then it is
-    /// about to release the GIL, or waits for the GIL since then.
+    /// Records that the calling thread, of `account`, has waited for the GIL's mutex since `now`, and has it. Unless it holds
+    /// the GIL and is about to release it, it has waited for the GIL since `now`.
     pub(crate) fn waited_for_mutex(&self, account: &'static Account, open: &Slots, now: u64) {
         if !self.holder().is_some_and(|holder| std::ptr::eq(holder, account)) {
             self.waits(account, open, now);

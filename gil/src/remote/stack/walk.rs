@@ -42,8 +42,8 @@ pub(super) struct Walked {
 ///
 /// In 3.11 and 3.12, a thread that enters the eval loop makes its newest `cframe` the current one before that has a
 /// frame (`_PyEval_EvalFrameDefault` in Python/ceval.c). If it loses its CPU there, garbage stays in that place. The
-/// frames then don't lead to the frame that was executed before, from which they are therefore followed. In Debian's 3.11,
-/// the compiler has also put the link to the `cframe` before after that moment. So what is found there may be garbage, too.
+/// frames then don't lead to the frame that was executed before, from which they are therefore followed. Debian's 3.11
+/// stores the link from that `cframe` to the previous one just as late, so the frame found there may be wrong, too.
 pub(super) fn walk(
     target: &Target,
     layout: &Layout,
