@@ -350,6 +350,15 @@ fn watches_add_up_in_any_life() {
     });
 }
 
+#[test]
+fn an_interrupt_anywhere_in_a_watch_leaves_threading_as_it_was() {
+    let Some(module) = module() else { return };
+    for python in metered((3, 10)) {
+        let mut command = script(python, "interrupts.py");
+        assert_eq!(printed(command.env("PYTHONPATH", &module)), "interrupted\n", "{}", python.name);
+    }
+}
+
 /// Ends processes of `python` while threads make each of `calls`: BUSY_ENDS times (by default 5) by returning, and a
 /// tenth of it in each other way.
 fn end(python: &Python, calls: &[&str], module: Option<&Path>) {

@@ -36,6 +36,8 @@ except SystemError:
 # Type checkers know the name; importing typing would take longer than this whole module.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable  # noqa: F401 (in a type comment)
+
     from busy._check import Verdict, check
     from busy._counters import Counters, counters
     from busy._gil import GilNotMeterable, Histograms, ThreadTimes, thread_times
@@ -103,12 +105,28 @@ else:
     )
 
 
+def _call_under(lock, function):
+    # type: (RLock, Callable[[], object]) -> None
+    """Calls `function` while the thread holds `lock`.
+
+    It is like `with lock:`, but there CPython 3.14 handles signals between the acquire and the block, and Ctrl-C can
+    leave the lock locked for ever. Here, the acquire is part of the block, and the release is the first call after it.
+    """
+    try:
+        lock.acquire()
+        function()
+    finally:
+        try:
+            lock.release()
+        except RuntimeError:
+            pass  # Ctrl-C came during the acquire, so the thread does not hold it.
+
+
 def __getattr__(name):
     # type: (str) -> object
     if name not in _LAZY:
         raise AttributeError("module 'busy' has no attribute %r" % name)
-    with _importing:
-        __import__(_LAZY[name])
+    _call_under(_importing, lambda: __import__(_LAZY[name]))
     value = globals()[name] = getattr(sys.modules[_LAZY[name]], name)
     return value
 

@@ -15,6 +15,7 @@ import weakref
 from collections.abc import Container
 from typing import NamedTuple
 
+from busy import _call_under
 from busy._busy import own_row, own_run_delay
 
 # As many ended threads as the meter keeps apart.
@@ -52,16 +53,20 @@ class Recorder:
         self._begun, self._owner = begun, threading.get_ident()
         #: Those of `begun` that the system may have given to other threads by now, with the row of the ended thread.
         self.free: dict[int, int | None] = {}
-        with threading._active_limbo_lock:  # type: ignore[attr-defined]
-            if not isinstance(threading._active, _Active):  # type: ignore[attr-defined]
-                threading._active = _Active(threading._active)  # type: ignore[attr-defined]
-            _recorders.add(self)
+        _call_under(threading._active_limbo_lock, self._begin)  # type: ignore[attr-defined]
+
+    def _begin(self) -> None:
+        if not isinstance(threading._active, _Active):  # type: ignore[attr-defined]
+            threading._active = _Active(threading._active)  # type: ignore[attr-defined]
+        _recorders.add(self)
 
     def stop(self) -> None:
-        with threading._active_limbo_lock:  # type: ignore[attr-defined]
-            _recorders.discard(self)
-            if not _recorders:
-                threading._active = dict(threading._active)  # type: ignore[attr-defined]
+        _call_under(threading._active_limbo_lock, self._end)  # type: ignore[attr-defined]
+
+    def _end(self) -> None:
+        _recorders.discard(self)
+        if not _recorders:
+            threading._active = dict(threading._active)  # type: ignore[attr-defined]
 
 
 # Changed under threading's lock, which a thread that ends holds as well.

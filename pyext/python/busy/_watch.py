@@ -197,6 +197,11 @@ class watch:  # noqa: N801 - lower case, since it is used as a function, like th
         if not callable(function) or inspect.isclass(function):
             raise TypeError(f"expected a function to watch, found {function!r}")
 
+        def publish(this: watch) -> None:
+            # If Ctrl-C prevented the end of the block, the end of the object ends it.
+            if not this._open:
+                wrapper.watch = this  # type: ignore[attr-defined]
+
         async def watched_coroutine(*args: Any, **kwargs: Any) -> Any:
             this = watch(histograms=self._has_histograms)
             this._may_be_unwatched = True
@@ -204,7 +209,7 @@ class watch:  # noqa: N801 - lower case, since it is used as a function, like th
                 with this:
                     return await function(*args, **kwargs)
             finally:
-                wrapper.watch = this  # type: ignore[attr-defined]
+                publish(this)
 
         def watched(*args: Any, **kwargs: Any) -> Any:
             this = watch(histograms=self._has_histograms)
@@ -213,7 +218,7 @@ class watch:  # noqa: N801 - lower case, since it is used as a function, like th
                 with this:
                     return function(*args, **kwargs)
             finally:
-                wrapper.watch = this  # type: ignore[attr-defined]
+                publish(this)
 
         watches = watched_coroutine if any(map(inspect.iscoroutinefunction, own)) else watched
         wrapper = functools.wraps(function)(watches)
@@ -424,7 +429,8 @@ def _living() -> dict[int, str]:
     That thread is named after its own Thread: the main one, or the one that has been there for longest."""
     own = threading.get_ident()
     names: dict[int, str] = {}
-    for thread in [threading.main_thread(), *threading.enumerate()]:
+    # threading.enumerate() would take a lock, which Ctrl-C may leave locked (`_call_under`).
+    for thread in [threading.main_thread(), *tuple(threading._active.values())]:  # type: ignore[attr-defined]
         tid = threading.get_native_id() if thread.ident == own else thread.native_id
         if tid is not None and thread.is_alive():
             names.setdefault(tid, thread.name)
