@@ -5,7 +5,6 @@ use busy_lab::trace::Recording;
 use serde_json::Value;
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 
 /// Plants stalls in turn, beside a thread that wants the GIL all the time: json.dumps for some 50 ms, a native call that holds
 /// for 30 ms, and a Python loop, which is no stall by one hold. Prints the thread of each, and how often it held for how long.
@@ -123,25 +122,26 @@ fn blamed(sandbox: &Sandbox, python: &str, script: &Path) -> Result<(usize, usiz
     Ok((long.len(), right, native))
 }
 
-/// Makes each fork(2) take 30 ms: as its constructor runs before the meter begins, its handler runs after the meter's.
-const SLOW_FORK: &str = r"
-#include <pthread.h>
-#include <time.h>
-static void wait(void) { const struct timespec time = {0, 30000000}; nanosleep(&time, 0); }
-__attribute__((constructor)) static void begin(void) { pthread_atfork(wait, 0, 0); }
-";
-
-/// Forks ten times, beside a thread that wants the GIL all the time. Prints the thread that forks.
+/// Forks ten times, beside a thread that wants the GIL all the time. Prints the thread that forks. Since every second page
+/// of a region has other rights, it has 60,000 mappings, whose copies take tens of milliseconds.
 const FORKS: &str = r"
 import ctypes, os, threading, time
 stop = []
+libc = ctypes.CDLL(None)
+libc.mmap.restype = ctypes.c_void_p
+libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long]
+libc.mprotect.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
+PRIVATE_ANONYMOUS, READ, PAGE, PAGES = 0x22, 1, 4096, 60000
+region = libc.mmap(None, PAGES * PAGE, 0, PRIVATE_ANONYMOUS, -1, 0)
+for page in range(0, PAGES, 2):
+    assert libc.mprotect(region + page * PAGE, PAGE, READ) == 0
 def fork():
     child = os.fork()
     if child == 0:
         os._exit(0)
     os.waitpid(child, 0)
 def plant():
-    print(ctypes.CDLL(None).syscall(186))
+    print(libc.syscall(186))
     for _ in range(10):
         fork()
         time.sleep(0.02)
@@ -160,19 +160,14 @@ victim.join()
 #[test]
 fn a_stall_by_a_fork_is_named_as_such() {
     let sandbox = Sandbox::new();
-    let (source, library) = (sandbox.path("slow.c"), sandbox.path("slow.so"));
     let (script, figures, file) = (sandbox.path("forks.py"), sandbox.path("r.json"), sandbox.path("r.busy"));
-    fs::write(&source, SLOW_FORK).unwrap();
     fs::write(&script, FORKS).unwrap();
-    let mut compiler = Command::new("cc");
-    compiler.args(["-D_POSIX_C_SOURCE=200809L", "-shared", "-fPIC", "-pthread", "-o"]).arg(&library).arg(&source);
-    assert!(compiler.status().unwrap().success());
     for (version, python) in &super::record::pythons(&sandbox) {
         let mut tries = Vec::new();
         loop {
             let [results, recording, program] = [&figures, &file, &script].map(|path| path.to_str().unwrap());
             let options = ["record", "--json", results, "-o", recording, "--", python, program];
-            let output = sandbox.command(&options).env("LD_PRELOAD", &library).output().unwrap();
+            let output = sandbox.command(&options).output().unwrap();
             assert_eq!(output.status.code(), Some(0), "{output:?}");
             let holder: u32 = stdout(&output).trim().parse().unwrap();
             let document = json(&figures);

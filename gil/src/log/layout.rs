@@ -16,7 +16,7 @@ use crate::exact::{Event, Total};
 /// The first word.
 pub(super) const MAGIC: u64 = u64::from_le_bytes(*b"busy-log");
 /// The version of the format. A reader refuses any other.
-pub(super) const VERSION: u64 = 4;
+pub(super) const VERSION: u64 = 5;
 
 /// The number of rows that can exist at one time.
 pub(super) const SLOTS: usize = 1024;
@@ -60,6 +60,8 @@ pub(super) mod header {
     pub(crate) const ENDED: usize = 12;
     /// 1 once the process has executed another program, which writes it.
     pub(crate) const EXECUTED: usize = 13;
+    /// 1 while the reader reads the stack of a holder, which must not go on after a fork meanwhile. The reader writes it.
+    pub(crate) const HOLDS_FORKS: usize = 14;
     /// The executable, the text of Py_GetVersion, and the reason why nothing is recorded.
     pub(crate) const EXECUTABLE: usize = 64;
     pub(crate) const PYTHON: usize = EXECUTABLE + super::TEXT_WORDS;

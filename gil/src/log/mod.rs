@@ -19,6 +19,6 @@ mod writer;
 
 pub use executed::mark_executed;
 pub use layout::{Kind, LONGEST_RING, Status};
-pub use reader::{Batch, Damaged, Header, Holder, Mark, Reader, Thread, Waiter};
+pub use reader::{Batch, Damaged, Header, HeldForks, Holder, Mark, Reader, Thread, Waiter};
 pub use totals::Totals;
 pub use writer::Writer;

@@ -94,6 +94,17 @@ pub struct Holder {
     pub interval_ns: Option<u64>,
 }
 
+/// Lets threads come out of fork(2) when it is dropped.
+#[must_use]
+#[derive(Debug)]
+pub struct HeldForks<'a>(&'a Reader);
+
+impl Drop for HeldForks<'_> {
+    fn drop(&mut self) {
+        _ = self.0.write(header::HOLDS_FORKS, 0);
+    }
+}
+
 /// A thread that waits for a GIL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Waiter {
@@ -166,7 +177,7 @@ impl Reader {
             found => return Err(reader.damaged("the mark of a log in the first word", found)),
         }
         if words[header::VERSION] != VERSION {
-            return Err(reader.damaged("version 4", words[header::VERSION]));
+            return Err(reader.damaged("version 5", words[header::VERSION]));
         }
         reader.is_tsc = words[header::IS_TSC] == 1;
         reader.base = Reading { ticks: words[header::BASE_TICKS], ns: words[header::BASE_NS] };
@@ -262,6 +273,15 @@ impl Reader {
         let words = self.words::<{ holder::WORDS }>(header::HOLDERS + gil * holder::WORDS)?;
         let is_its = words[holder::FORKED_IN] == hold.sequence;
         Ok(if is_its { self.scale().ns(words[holder::FORKED]) } else { 0 })
+    }
+
+    /// Makes a thread that comes out of fork(2) wait until the value is dropped, for up to 2 ms. A fork keeps others from
+    /// reading the memory of the process (dup_mmap in kernel/fork.c has the write lock of mmap), so a stack that is wanted
+    /// during a fork can only be read after it, and the thread would be elsewhere by then.
+    pub fn hold_forks(&self) -> HeldForks<'_> {
+        // Without it, the stack may be missing.
+        _ = self.write(header::HOLDS_FORKS, 1);
+        HeldForks(self)
     }
 
     /// Returns the threads that wait now.

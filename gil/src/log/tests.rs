@@ -6,6 +6,8 @@ use crate::exact::{Event, Row, Sink, TestRow, Total, ticks};
 use std::fs;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 /// A folder that is removed at the end of the test, and the writer of a log in it.
 struct Fixture {
@@ -210,6 +212,34 @@ fn the_time_of_a_fork_belongs_to_the_hold_in_which_it_was() {
     assert!(forked(&[first])[0] > once && forked(&[second]) == [0], "the second hold has no fork");
     fixture.writer.has_forked(0, 1_000_000);
     assert!(forked(&[first]) == [0] && forked(&[second])[0] > 100_000);
+}
+
+#[test]
+fn a_thread_that_has_forked_waits_for_a_reader_but_not_for_one_that_was_killed() {
+    let fixture = Fixture::new("held");
+    let (reader, thread) = (fixture.reader(), TestRow::new(79));
+    fixture.event(thread.row(), Event::Acquired);
+    let fork = || {
+        let began = Instant::now();
+        fixture.writer.has_forked(0, 1_000_000);
+        began.elapsed()
+    };
+    // Another process may take the core of either thread.
+    let is_let_go = (0..100).any(|_| {
+        let held = reader.hold_forks();
+        let waited = std::thread::scope(|scope| {
+            let fork = scope.spawn(fork);
+            sleep(Duration::from_millis(1));
+            drop(held);
+            fork.join().unwrap()
+        });
+        waited > Duration::from_micros(200) && waited < Duration::from_millis(2)
+    });
+    assert!(is_let_go);
+    std::mem::forget(reader.hold_forks());
+    assert!(fork() >= Duration::from_millis(2));
+    let began = fs::read(fixture.path()).unwrap();
+    assert_eq!(began[header::HOLDS_FORKS * 8], 0, "the next fork does not wait");
 }
 
 #[test]

@@ -15,7 +15,8 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicBool, AtomicU64, fence};
-use std::time::SystemTime;
+use std::thread::sleep;
+use std::time::{Duration, Instant, SystemTime};
 
 /// Writes a log for this process, and in a forked child another one.
 pub struct Writer {
@@ -325,12 +326,14 @@ impl Sink for Writer {
     }
 
     fn has_forked(&self, gil: usize, ticks: u64) {
-        let Some(words) = self.head.words().and_then(|words| holder_in(words, gil)) else { return };
+        let Some(head) = self.head.words() else { return };
+        let Some(words) = holder_in(head, gil) else { return };
         let sequence = words[holder::SEQUENCE].load(Relaxed);
         let is_first = words[holder::FORKED_IN].swap(0, AcqRel) != sequence;
         let before = if is_first { 0 } else { words[holder::FORKED].load(Relaxed) };
         words[holder::FORKED].store(before + ticks, Relaxed);
         words[holder::FORKED_IN].store(sequence, Release);
+        inside_hook(|| wait_for_reader(&head[header::HOLDS_FORKS]));
     }
 
     fn forked(&self) {
@@ -398,6 +401,23 @@ fn holder_in(head: &Head, gil: usize) -> Option<&[AtomicU64; holder::WORDS]> {
 
 /// Writes those of the row's figures.
 #[inline(always)]
+/// Waits until the reader has read the stack of this thread, if it does so now.
+fn wait_for_reader(holds_forks: &AtomicU64) {
+    const STEP: Duration = Duration::from_micros(20);
+    const MOST: Duration = Duration::from_millis(2);
+    if holds_forks.load(Acquire) == 0 {
+        return;
+    }
+    let began = Instant::now();
+    while holds_forks.load(Acquire) != 0 {
+        if began.elapsed() > MOST {
+            // The recorder may have been killed.
+            return holds_forks.store(0, Relaxed);
+        }
+        sleep(STEP);
+    }
+}
+
 fn write_totals<const N: usize>(slot: &Slot, row: Row<'_>, changed: [Total; N]) {
     let sequence = slot[slot::SEQUENCE].load(Relaxed) | 1;
     slot[slot::SEQUENCE].store(sequence, Relaxed);

@@ -2,7 +2,7 @@
 
 use super::running::Running;
 use super::usage::ProcessUsage;
-use super::watcher::{GoingOn, Watched, Watcher};
+use super::watcher::{At, GoingOn, Watched, Watcher};
 use crate::trace::{Block, Ending, Event, Process, ProcessEnd, Stacks, Thread, Totals};
 use busy_core::clock::monotonic_ns;
 use busy_gil::log::{Batch, Damaged, Header, Kind, Reader, Status};
@@ -101,12 +101,14 @@ impl Log {
 
     /// Looks at the threads that wait. Returns true if any does.
     pub fn look(&mut self, stacks: &mut Stacks, blocks: &mut Vec<Block>) -> bool {
-        self.watcher.look(&self.reader, &self.threads, monotonic_ns(), stacks, blocks)
+        let at = At { log: &self.reader, threads: &self.threads };
+        self.watcher.look(at, monotonic_ns(), stacks, blocks)
     }
 
     /// Appends samples of what holds its GILs now.
     pub fn sample_holders(&mut self, stacks: &mut Stacks, blocks: &mut Vec<Block>) {
-        self.watcher.sample_holders(&self.reader, stacks, blocks);
+        let at = At { log: &self.reader, threads: &self.threads };
+        self.watcher.sample_holders(at, stacks, blocks);
     }
 
     /// Appends what has happened since the last call; the figures of `all` threads, if they are wanted.

@@ -16,8 +16,8 @@ pub struct Running {
     /// Its executable, or the beginning of its path.
     executable: String,
     end: End,
-    /// Its address space. None without the right to read it.
-    memory: Option<File>,
+    /// Refers to its address space. None without the right to read that.
+    pages: Option<File>,
 }
 
 /// What shows the end of a process.
@@ -38,11 +38,11 @@ impl Running {
             Some(Err(Errno::SRCH)) | None => End::Past,
             Some(Err(_)) => End::Unknown,
         };
-        let memory = File::open(format!("/proc/{pid}/mem")).ok();
-        // It may have executed another program before its memory was opened, whose end would be waited for then.
+        let pages = File::open(format!("/proc/{pid}/pagemap")).ok();
+        // It may have executed another program before this was opened, whose end would be waited for then.
         let now = fs::read_link(format!("/proc/{pid}/exe"));
-        let memory = memory.filter(|_| now.is_err() || now.is_ok_and(|now| has_name_of(&now, Path::new(executable))));
-        Self { pid, executable: executable.to_owned(), end, memory }
+        let pages = pages.filter(|_| now.is_err() || now.is_ok_and(|now| has_name_of(&now, Path::new(executable))));
+        Self { pid, executable: executable.to_owned(), end, pages }
     }
 
     /// Returns what becomes readable when the process ends, if anything does.
@@ -57,10 +57,11 @@ impl Running {
             return Some(Ending::Abrupt);
         }
         let executable = || fs::read_link(format!("/proc/{}/exe", self.pid));
-        if let Some(memory) = &self.memory {
+        if let Some(pages) = &self.pages {
             // The descriptor refers to the address space that existed when it was opened: after execve(2), and after the end
-            // of the process, a read returns 0 bytes; before, nothing is mapped at address 0 (`mem_rw` in fs/proc/base.c).
-            if !matches!(memory.read_at(&mut [0], 0), Ok(0)) {
+            // of the process, a read returns 0 bytes; before, EINVAL, since entries have 8 bytes (`pagemap_read` in
+            // fs/proc/task_mmu.c, since Linux 4.3). Unlike /proc/PID/mem, it does not wait while the process forks.
+            if !matches!(pages.read_at(&mut [0], 0), Ok(0)) {
                 return None;
             }
             // A process that is ending no longer has a program (`exit_mm` in kernel/exit.c).
@@ -112,15 +113,15 @@ mod tests {
         child
     }
 
-    /// The four ways to watch a process: with and without a pidfd, with and without its memory.
+    /// The four ways to watch a process: with and without a pidfd, with and without its address space.
     fn ways(pid: u32) -> Vec<Running> {
         let executable = fs::read_link(format!("/proc/{pid}/exe")).unwrap();
         let open = || Running::open(pid, &executable.to_string_lossy());
         vec![
             open(),
             Running { end: End::Unknown, ..open() },
-            Running { memory: None, ..open() },
-            Running { end: End::Unknown, memory: None, ..open() },
+            Running { pages: None, ..open() },
+            Running { end: End::Unknown, pages: None, ..open() },
         ]
     }
 
@@ -152,7 +153,7 @@ mod tests {
     #[test]
     fn the_same_program_executed_again_is_another_one() {
         let mut child = shell("/bin/sh -c 'kill -STOP $$'");
-        // Without its memory, it can't be distinguished.
+        // Without its address space, it can't be distinguished.
         let watched = &ways(child.id())[..2];
         wait_for(watched, None);
         drop(child.stdin.take());

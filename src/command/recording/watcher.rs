@@ -59,6 +59,15 @@ pub struct GoingOn {
     pub stack: Vec<String>,
 }
 
+/// Where a watch looks: the log of the process, and its threads by row.
+#[derive(Clone, Copy)]
+pub struct At<'a> {
+    /// The log.
+    pub log: &'a Reader,
+    /// The threads.
+    pub threads: &'a BTreeMap<u64, Thread>,
+}
+
 /// The watch over one GIL.
 #[derive(Default)]
 struct Gil {
@@ -82,7 +91,20 @@ struct Seen {
     waiters: BTreeMap<u64, Stack>,
 }
 
-/// A stack.
+/// The stack of a holder.
+struct Read {
+    hold: Holder,
+    delay_before_ns: Option<u64>,
+    /// The start of the reading.
+    at_ns: u64,
+    stack: Stack,
+    /// True if the hold went on until the end of the reading.
+    is_of_one_hold: bool,
+    /// True if the same thread held the GIL then, perhaps again.
+    is_of_one_thread: bool,
+}
+
+/// A stack of a hold for which a thread waits.
 struct Taken {
     at_ns: u64,
     /// The wait for which it was read. It is kept if that wait is a stall.
@@ -115,17 +137,9 @@ impl Watcher {
     }
 
     /// Looks at the threads that wait now. Returns true if any does.
-    /// `threads` are those of the process, by row.
-    pub fn look(
-        &mut self,
-        log: &Reader,
-        threads: &BTreeMap<u64, Thread>,
-        now_ns: u64,
-        stacks: &mut Stacks,
-        blocks: &mut Vec<Block>,
-    ) -> bool {
+    pub fn look(&mut self, at: At<'_>, now_ns: u64, stacks: &mut Stacks, blocks: &mut Vec<Block>) -> bool {
         // A damaged log is noticed when its events are read.
-        let waiters = log.waiters().unwrap_or_default();
+        let waiters = at.log.waiters().unwrap_or_default();
         if waiters.is_empty() && self.gils.is_empty() {
             return false;
         }
@@ -140,13 +154,13 @@ impl Watcher {
         let mut gils = std::mem::take(&mut self.gils);
         for (index, gil) in &mut gils {
             let wait = oldest.get(index).copied();
-            let holder = log.holder(*index as usize).ok().flatten();
-            self.follow(gil, (*index, log), now_ns, wait, holder);
+            let holder = at.log.holder(*index as usize).ok().flatten();
+            self.follow(gil, (*index, at.log), now_ns, wait, holder);
             self.write(*index, gil, stacks, blocks);
             if let Some(wait) = wait
                 && self.is_due(gil, now_ns, wait)
             {
-                self.sample(gil, *index, now_ns, wait, (log, threads));
+                self.sample(gil, *index, now_ns, wait, at);
             }
             gil.wait = wait;
         }
@@ -223,72 +237,83 @@ impl Watcher {
         now_ns >= gil.next_ns
     }
 
-    /// Reads the holder's stack, if it is that of one hold. The reading of a process that forks ends with the fork, when the
-    /// hold may be over: dup_mmap (kernel/fork.c) has the lock of the memory until then.
-    fn sample(
-        &mut self,
-        gil: &mut Gil,
-        index: u32,
-        now_ns: u64,
-        wait: Waiter,
-        (log, threads): (&Reader, &BTreeMap<u64, Thread>),
-    ) {
+    /// Reads the holder's stack, if it is that of one hold.
+    fn sample(&mut self, gil: &mut Gil, index: u32, now_ns: u64, wait: Waiter, at: At<'_>) {
         const TRIES: u32 = 3;
-        let holder = || log.holder(index as usize).ok().flatten();
         // The frames of a thread that waits for the GIL are those of the end of its last hold.
         let waits_since = |hold: Holder| {
-            let mut waiters = log.waiters().unwrap_or_default().into_iter().filter(|waiter| waiter.gil == index);
-            waiters.any(|waiter| threads.get(&waiter.row).is_some_and(|thread| thread.tid == hold.tid))
-                && log.may_have_held_again(index as usize, hold).is_ok_and(|again| !again)
+            waiters_for(at.log, index).any(|waiter| at.threads.get(&waiter.row).is_some_and(|own| own.tid == hold.tid))
+                && at.log.may_have_held_again(index as usize, hold).is_ok_and(|again| !again)
         };
         // If none is had, the next look tries again.
         gil.next_ns = now_ns;
         for _ in 0..TRIES {
-            let at_ns = busy_core::clock::monotonic_ns();
-            let Some(before) = holder() else { return };
-            let delay_before_ns = self.run_delay(before.tid);
-            let Some(stack) = self.stack(before) else { return };
-            if holder().is_none_or(|after| after.sequence != before.sequence) && !waits_since(before) {
+            let Some(read) = self.read(at.log, index) else { return };
+            if !read.is_of_one_hold && !waits_since(read.hold) {
                 continue;
             }
             gil.next_ns = now_ns.saturating_add(self.threshold_ns);
-            let at_ns = at_ns.max(before.since_ns);
-            let waiters = if self.reads_waiters { self.waiters(index, log, threads) } else { Vec::new() };
-            let taken = Taken { at_ns, wait, is_kept: false, stack };
-            match gil.seen.iter_mut().find(|seen| seen.holder.sequence == before.sequence) {
-                Some(seen) => {
-                    seen.waiters.extend(waiters);
-                    if seen.samples.len() < MOST_SAMPLES {
-                        seen.samples.push(taken);
-                    }
+            return self.keep(gil, index, wait, read, at);
+        }
+    }
+
+    /// Reads the stack of the thread that holds the GIL with that index.
+    fn read(&mut self, log: &Reader, index: u32) -> Option<Read> {
+        let _held_forks = log.hold_forks();
+        let holder = || log.holder(index as usize).ok().flatten();
+        let at_ns = busy_core::clock::monotonic_ns();
+        let hold = holder()?;
+        let delay_before_ns = self.run_delay(hold.tid);
+        let stack = self.stack(hold)?;
+        let after = holder();
+        Some(Read {
+            hold,
+            delay_before_ns,
+            at_ns,
+            stack,
+            is_of_one_hold: after.is_some_and(|after| after.sequence == hold.sequence),
+            is_of_one_thread: after.is_some_and(|after| after.tid == hold.tid),
+        })
+    }
+
+    /// Keeps a stack of a hold for which a thread waits.
+    fn keep(&mut self, gil: &mut Gil, index: u32, wait: Waiter, read: Read, at: At<'_>) {
+        let Read { hold, delay_before_ns, at_ns, stack, .. } = read;
+        let waiters = if self.reads_waiters { self.waiters(index, at) } else { Vec::new() };
+        // A fork keeps a reading waiting, which may have begun before the wait.
+        let at_ns = at_ns.max(hold.since_ns).max(wait.since_ns);
+        let taken = Taken { at_ns, wait, is_kept: false, stack };
+        match gil.seen.iter_mut().find(|seen| seen.holder.sequence == hold.sequence) {
+            Some(seen) => {
+                seen.waiters.extend(waiters);
+                if seen.samples.len() < MOST_SAMPLES {
+                    seen.samples.push(taken);
                 }
-                None => gil.seen.push(Seen {
-                    holder: before,
-                    delay_before_ns,
-                    run_delay_ns: None,
-                    // At once: this hold may be over, and a later holder may fork.
-                    forked_ns: forked_ns(log, index, before),
-                    has_ended: false,
-                    samples: vec![taken],
-                    waiters: waiters.into_iter().collect(),
-                }),
             }
-            return;
+            None => gil.seen.push(Seen {
+                holder: hold,
+                delay_before_ns,
+                run_delay_ns: None,
+                // At once: this hold may be over, and a later holder may fork.
+                forked_ns: forked_ns(at.log, index, hold),
+                has_ended: false,
+                samples: vec![taken],
+                waiters: waiters.into_iter().collect(),
+            }),
         }
     }
 
     /// Reads the stacks of the threads that wait for a GIL now, by their rows.
-    fn waiters(&mut self, gil: u32, log: &Reader, threads: &BTreeMap<u64, Thread>) -> Vec<(u64, Stack)> {
-        let waiting = || log.waiters().unwrap_or_default();
+    fn waiters(&mut self, gil: u32, at: At<'_>) -> Vec<(u64, Stack)> {
         let Ok(reader) = self.reader() else { return Vec::new() };
         let Ok(states) = reader.threads() else { return Vec::new() };
         let mut found = Vec::new();
-        for waiter in waiting().into_iter().filter(|waiter| waiter.gil == gil).take(MOST_WAITERS) {
-            let tid = threads.get(&waiter.row).map(|thread| thread.tid);
+        for waiter in waiters_for(at.log, gil).take(MOST_WAITERS) {
+            let tid = at.threads.get(&waiter.row).map(|thread| thread.tid);
             let state = states.iter().find(|state| Some(state.tid) == tid).map(|state| state.state);
             let Some(Ok(stack)) = state.map(|state| reader.read(state)) else { continue };
             // It may have got the GIL meanwhile.
-            if waiting().iter().any(|after| is_same(*after, waiter)) {
+            if waiters_for(at.log, gil).any(|after| is_same(after, waiter)) {
                 found.push((waiter.row, stack));
             }
         }
@@ -296,20 +321,30 @@ impl Watcher {
     }
 
     /// Reads the stacks of the threads that hold a GIL now.
-    pub fn sample_holders(&mut self, log: &Reader, stacks: &mut Stacks, blocks: &mut Vec<Block>) {
-        for gil in log.held().into_iter().flatten() {
-            let holder = || log.holder(gil).ok().flatten();
-            let Some(before) = holder() else { continue };
-            let Some(stack) = self.stack(before) else { continue };
+    pub fn sample_holders(&mut self, at: At<'_>, stacks: &mut Stacks, blocks: &mut Vec<Block>) {
+        for index in at.log.held().into_iter().flatten().map(|gil| gil as u32) {
+            let Some(read) = self.read(at.log, index) else { continue };
             // It may have let the GIL go meanwhile and taken it again. Without such samples, short holds would be missed.
-            if holder().is_none_or(|after| after.tid != before.tid) || stack.frames.is_empty() {
+            if !read.is_of_one_thread || read.stack.frames.is_empty() {
                 continue;
             }
-            let (stack, new) = stacks.number(lines(&stack));
+            let (stack, new) = stacks.number(lines(&read.stack));
             blocks.extend(new.map(Block::Stack));
-            let at_ns = busy_core::clock::monotonic_ns().saturating_sub(self.start_ns);
-            let (process, gil, tid) = (self.number, gil as u32, before.tid);
-            blocks.push(Block::HolderSample(HolderSample { process, gil, tid, at_ns, stack, count: 1 }));
+            let now_ns = busy_core::clock::monotonic_ns();
+            let (process, at_ns) = (self.number, now_ns.saturating_sub(self.start_ns));
+            let tid = read.hold.tid;
+            blocks.push(Block::HolderSample(HolderSample { process, gil: index, tid, at_ns, stack, count: 1 }));
+            // A fork keeps the reading waiting until a stack for the threads that wait is due.
+            let oldest = waiters_for(at.log, index).min_by_key(|waiter| waiter.since_ns);
+            if let Some(wait) = oldest.filter(|_| read.is_of_one_hold) {
+                let mut gil = self.gils.remove(&index).unwrap_or_default();
+                if self.is_due(&mut gil, now_ns, wait) {
+                    gil.next_ns = now_ns.saturating_add(self.threshold_ns);
+                    self.keep(&mut gil, index, wait, read, at);
+                }
+                gil.wait = Some(wait);
+                self.gils.insert(index, gil);
+            }
         }
     }
 
@@ -374,6 +409,10 @@ impl Watcher {
 /// Returns how long the forks in that hold took.
 fn forked_ns(log: &Reader, gil: u32, hold: Holder) -> u64 {
     log.forked_in(gil as usize, hold).unwrap_or(0)
+}
+
+fn waiters_for(log: &Reader, gil: u32) -> impl Iterator<Item = Waiter> {
+    log.waiters().unwrap_or_default().into_iter().filter(move |waiter| waiter.gil == gil)
 }
 
 fn is_same(one: Waiter, other: Waiter) -> bool {
