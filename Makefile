@@ -59,11 +59,11 @@ FIND_LIBPYTHON := import os, sys, sysconfig; get = sysconfig.get_config_var; \
 	found = ".so" in path and os.path.exists(path) and not get("Py_GIL_DISABLED"); \
 	print(*([path, sys.base_prefix] if found else []), sep="\n")
 
-.PHONY: help run test soak check loom sanitizers regrtest bench verdicts production software fuzz screenshots wheels deb interpreters generate build install uninstall clean FORCE
+.PHONY: help run test soak check loom sanitizers regrtest bench bench-wheel verdicts production software fuzz screenshots wheels deb interpreters generate build install uninstall clean FORCE
 .DEFAULT_GOAL := help
 
 help: ## list the targets
-	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 21
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 21
 	@echo 'PYTHON=... builds with another Python; ARGS="-p ..." measures another Python.'
 
 run: build ## run the talk's experiments on this machine's Python (e.g. ARGS="ctypes -d 10")
@@ -102,6 +102,14 @@ regrtest: build ## run CPython's own tests with and without the GIL meter and co
 bench: build $(BENCH)/venv/ready ## compare busy with its peers (ARGS=calls for one group; see docs/bench.md)
 	cargo build --release -p busy-bench
 	$(RELEASE)/busy-bench --python $(BENCH)/venv/bin/python --folder $(BENCH) $(ARGS)
+
+# BUSY_LIBDIR has the bench use the libbusy of the wheel. The groups load and record need the command beside it.
+bench-wheel: build ## the same of what `make wheels` has built (ARGS="gil calls" by default)
+	@ls build/wheels/dist/*cp310-abi3*.whl >/dev/null || { echo 'no wheel found in build/wheels/dist: run make wheels' >&2; exit 1; }
+	$(call bench_environment,$(BENCH)/wheel,build/wheels/dist/*cp310-abi3*.whl)
+	cargo build --release -p busy-bench
+	BUSY_LIBDIR=$$($(BENCH)/wheel/bin/python -c 'import busy, os; print(os.path.dirname(busy.get_library()))') \
+		$(RELEASE)/busy-bench --python $(BENCH)/wheel/bin/python --folder $(BENCH) $(or $(ARGS),gil calls)
 
 # A target folder of its own, since the flags apply to all crates.
 loom: ## run the accounts of the GIL meter in all orders of their memory accesses
@@ -199,15 +207,20 @@ $(VENV)/ready-to-check: requirements.txt $(VENV)/ready-to-build
 	$(PYTHON) -m pip --python $(TOOL)/python install --quiet -r requirements.txt
 	touch $@
 
-# Installs the module by pip, with its bytecode, and its peers. stress-ng comes from apt, so only root installs it.
-$(BENCH)/venv/ready: benches/requirements.txt $(MODULE)/__init__.py
-	$(PYTHON) -m venv --without-pip --clear $(BENCH)/venv
-	$(PYTHON) -m pip --python $(BENCH)/venv/bin/python install --quiet -r benches/requirements.txt build/wheel/*.whl
-	@$(PYTHON) -m pip --python $(BENCH)/venv/bin/python install --quiet --no-build-isolation gil_load==0.4.2 || \
+# Makes the environment $1 with the wheel $2, installed by pip with its bytecode, and its peers. stress-ng comes from apt, so
+# only root installs it.
+define bench_environment
+	$(PYTHON) -m venv --without-pip --clear $1
+	$(PYTHON) -m pip --python $1/bin/python install --quiet -r benches/requirements.txt $2
+	@$(PYTHON) -m pip --python $1/bin/python install --quiet --no-build-isolation gil_load==0.4.2 || \
 		echo 'gil_load could not be built; its rows will be absent.' >&2
 	@command -v stress-ng >/dev/null || test "$$(id -u)" != 0 || apt-get install --yes --quiet stress-ng || \
 		echo 'stress-ng could not be installed; its rows will be absent.' >&2
-	touch $@
+	touch $1/ready
+endef
+
+$(BENCH)/venv/ready: benches/requirements.txt $(MODULE)/__init__.py
+	$(call bench_environment,$(BENCH)/venv,build/wheel/*.whl)
 
 # Debian's python3 has no ensurepip, so the pip outside the environment installs into it.
 $(VENV)/ready-to-build: requirements-build.txt
