@@ -58,9 +58,9 @@ pub enum Command {
     ///
     /// Exit code: that of the program, as `busy record` has it; with --pid, 0 once the user leaves; 2 if nothing can be shown.
     Top(TopArguments),
-    /// Write one page of recordings, checks and runs, which opens in any browser
+    /// Show recordings, checks and runs again: as their summary, or as one page that opens in any browser
     ///
-    /// The page is one file that loads nothing from anywhere. A recording has its threads over time, its worst stalls with
+    /// The page (-o) is one file that loads nothing from anywhere. A recording has its threads over time, its worst stalls with
     /// their stacks, and the calls that cost other threads most.
     Report(ReportArguments),
     /// List the interpreters of this machine: on PATH, from pyenv, uv and `make interpreters`, and the system's
@@ -266,20 +266,23 @@ pub struct TopArguments {
 
 /// The arguments of `busy report`.
 #[derive(Debug, Args)]
-#[command(group(ArgGroup::new("written").required(true).multiple(true).args(["output", "svg"])))]
 pub struct ReportArguments {
     /// Recordings (FILE.busy), and the JSON that `busy run`, `busy check` and `busy record` write with --json
     #[arg(value_name = "FILE", required = true)]
     pub files: Vec<PathBuf>,
 
-    /// The page
+    /// Write the page to FILE instead of printing the summary
     #[arg(short, long, value_name = "FILE.html",
         value_parser = PathBufValueParser::new().try_map(page))]
     pub output: Option<PathBuf>,
 
-    /// Write the picture of the first recording to FILE, as SVG
+    /// Write the picture of the first recording to FILE, as SVG, instead of printing the summary
     #[arg(long, value_name = "FILE.svg", value_parser = PathBufValueParser::new().try_map(picture))]
     pub svg: Option<PathBuf>,
+
+    /// Write all figures as JSON to FILE, or to stdout instead of the summary (-)
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
 
     /// Draw the recordings from this time on, since their start; a shorter part shows more details
     #[arg(long, value_name = "TIME", value_parser = time)]

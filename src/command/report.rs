@@ -1,9 +1,10 @@
-//! `busy report`: one page, or one picture, of recordings, checks and runs.
+//! `busy report`: the summary, the page, a picture or the JSON of recordings, checks and runs.
 
 use super::arguments::ReportArguments;
-use super::output::note;
+use super::output::{Output, OutputError, note};
 use super::output_paths::{Outputs, PathError};
-use crate::results::{AnyResult, NewFile, NewFileError, ReadError, RecordResult, read_results};
+use crate::results::{AnyResult, Document, NewFile, NewFileError, ReadError, RecordResult, read_results};
+use crate::show;
 use crate::show::html::{self, Recorded, Results};
 use crate::trace::{self, FileError, Recording};
 use std::fs::File;
@@ -26,6 +27,9 @@ pub enum ReportError {
     /// The page can't be written.
     #[error(transparent)]
     Page(#[from] NewFileError),
+    /// The JSON or the summary can't be written.
+    #[error(transparent)]
+    Output(#[from] OutputError),
     /// The part has no time in it.
     #[error("the recording {0} has nothing from {1:.3} s {2}: expected a part of its {3:.3} s with --from and --to")]
     NoPart(PathBuf, f64, String, f64),
@@ -43,15 +47,52 @@ enum Source {
     Results(Vec<AnyResult>),
 }
 
-/// Writes the page, and the picture of the first recording, if they are wanted.
+impl Source {
+    fn results(&self) -> Vec<AnyResult> {
+        match self {
+            Self::Recording(read) => vec![AnyResult::Record(Box::new(read.1.clone()))],
+            Self::Results(results) => results.clone(),
+        }
+    }
+
+    /// Returns the summary, as the command printed it that wrote the file at `path`.
+    fn text(&self, path: &Path) -> String {
+        let results = match self {
+            Self::Recording(read) => return show::record(&read.1, Some(path)),
+            Self::Results(results) => results,
+        };
+        let (mut runs, mut checks) = (Document::new(), Document::new());
+        let mut text = String::new();
+        for result in results {
+            match result {
+                AnyResult::Record(result) => text += &show::record(result, None),
+                AnyResult::Run(result) => runs.results.push((**result).clone()),
+                AnyResult::Check(result) => checks.results.push((**result).clone()),
+            }
+        }
+        if !runs.results.is_empty() {
+            text += &show::run(&runs);
+        }
+        if !checks.results.is_empty() {
+            text += &show::checks(&checks);
+        }
+        text
+    }
+}
+
+/// Writes the page, the picture of the first recording, and the JSON, as far as they are wanted; prints the summary if neither
+/// page nor picture is.
 ///
 /// # Errors
 /// See [`ReportError`].
 pub fn report(arguments: &ReportArguments) -> Result<ExitCode, ReportError> {
     let mut outputs = Outputs::of(arguments.files.iter().map(PathBuf::as_path));
-    for (option, path) in [("-o", &arguments.output), ("--svg", &arguments.svg)] {
-        path.as_deref().map_or(Ok(()), |path| outputs.add(option, path))?;
+    let json = arguments.json.as_deref();
+    let file = json.filter(|path| *path != Path::new("-"));
+    for (option, path) in [("-o", arguments.output.as_deref()), ("--svg", arguments.svg.as_deref()), ("--json", file)] {
+        path.map_or(Ok(()), |path| outputs.add(option, path))?;
     }
+    let mut output = Output::open(json)?;
     let page = arguments.output.as_deref().map(NewFile::open).transpose()?;
     let svg = arguments.svg.as_deref().map(NewFile::open).transpose()?;
     let sources = arguments.files.iter().map(|path| Ok((path.as_path(), source(path)?)));
@@ -79,6 +120,14 @@ pub fn report(arguments: &ReportArguments) -> Result<ExitCode, ReportError> {
     }
     if let Some(page) = page {
         page.replace(html::page(&title(&arguments.files), &all).as_bytes())?;
+    }
+    let is_summary = arguments.output.is_none() && arguments.svg.is_none();
+    if is_summary || json.is_some() {
+        let text = || {
+            if is_summary { sources.iter().map(|(path, source)| source.text(path)).collect() } else { String::new() }
+        };
+        let results = sources.iter().flat_map(|(_, source)| source.results());
+        output.write(&Document { results: results.collect(), ..Document::new() }, text)?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -139,7 +188,8 @@ fn is_recording(path: &Path) -> io::Result<bool> {
     let mark = &trace::HEAD[..14];
     let mut head = Vec::new();
     File::open(path)?.take(mark.len() as u64).read_to_end(&mut head)?;
-    Ok(head == mark)
+    // It may have been cut off there.
+    Ok(mark.starts_with(&head))
 }
 
 fn title(files: &[PathBuf]) -> String {

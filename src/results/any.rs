@@ -1,13 +1,14 @@
 //! A document with results of any kind, for those who show what others measured.
 
 use super::{CheckResult, RecordResult, RunResult, SCHEMA};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
 /// A result of any kind.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize)]
+#[serde(untagged)]
 pub enum AnyResult {
     /// An experiment.
     Run(Box<RunResult>),

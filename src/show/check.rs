@@ -91,7 +91,11 @@ pub(super) fn expectation(result: &CheckResult) -> Option<String> {
         return Some(format!("expected {}, found {verdict}", expected.join(" or ")));
     }
     let (most, stall) = (result.max_stall_s?, result.longest_stall_s?);
-    Some(format!("expected stalls of at most {}, found {}", duration(most), duration(stall)))
+    let found = match result.lower_bounds.get("longest_stall_s") {
+        Some(least) => format!("one between {} and {}", duration(*least), duration(stall)),
+        None => duration(stall),
+    };
+    Some(format!("expected stalls of at most {}, found {found}", duration(most)))
 }
 
 #[cfg(test)]
@@ -121,6 +125,8 @@ mod tests {
         assert!(text.contains("30 ms !") && text.contains("expected stalls of at most 20 ms, found 30 ms"), "{text}");
         let text = shown(Yields, &[Yields], Some(0.02), Some(0.01));
         assert!(text.contains("30 ms ?") && text.contains("found one between 10 ms and 30 ms"), "{text}");
+        let text = shown(Yields, &[Yields], Some(0.005), Some(0.01));
+        assert!(text.contains("30 ms !") && text.contains("5 ms, found one between 10 ms and 30 ms"), "{text}");
         let text = shown(Yields, &[Yields], None, None);
         assert!(!text.contains(['!', '?']) && !text.contains("expected"), "{text}");
     }

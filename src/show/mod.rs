@@ -110,6 +110,11 @@ fn foot<'a>(places: impl Iterator<Item = (&'a Host, &'a Interpreter)> + Clone) -
     text + &titles.iter().map(|title| wrapped(&visible(title))).collect::<Vec<_>>().join("\n")
 }
 
+/// Wraps a line; what does not fit into it is indented.
+fn indented_after_first(line: &str) -> String {
+    textwrap::fill(line, at_blanks().subsequent_indent("  "))
+}
+
 /// Wraps a line of explanation below a table.
 fn indented(line: &str) -> String {
     textwrap::fill(line, at_blanks().initial_indent("  ").subsequent_indent("    "))

@@ -3,13 +3,14 @@
 use super::stalls::stalls;
 use super::waits::short_waits;
 use super::{BOLD, one_line, signal, table, wrapped};
-use crate::results::{RecordResult, RecordedProcess, RecordedThread};
+use crate::results::{RecordResult, RecordedProcess, RecordedThread, TOO_LOADED_PERCENT};
 use crate::units::duration;
 use std::fmt::Write;
 use std::path::Path;
 
-/// The number of rows of threads that are shown without stalls, and with stalls below them.
-const ROWS: [usize; 2] = [15, 8];
+/// The number of rows of threads that are shown, and that of rows and lines below them.
+const ROWS: usize = 15;
+const ROWS_AND_LINES: usize = 16;
 /// The number of processes whose missing figures are explained.
 const REASONS: usize = 2;
 
@@ -19,7 +20,7 @@ const SAMPLED: [&str; 7] = ["process", "thread", "held", "waited", "ran, no GIL"
 
 /// The reason why no Python was seen.
 pub const NO_PYTHON: &str =
-    "the program started none (PyPy is not metered), or gave it an environment without LD_PRELOAD";
+    "the program started none (PyPy is not metered), gave it an environment without LD_PRELOAD, or records it itself";
 
 /// Returns the whole text, with ANSI styles that the writer may have to strip. The recording is in the file `path`, if it
 /// was kept.
@@ -42,11 +43,18 @@ pub fn record(result: &RecordResult, path: Option<&Path>) -> String {
     );
     let end = result.signal.map_or_else(String::new, |number| format!("; the program was ended by {}", signal(number)));
     writeln!(text, "{}", wrapped(&format!("{line}{end}"))).unwrap();
-    let short_waits = short_waits(result);
-    let short_waits =
-        if short_waits.is_empty() { short_waits } else { format!("{}\n", wrapped(&one_line(&short_waits))) };
-    let stalls = stalls(result) + &short_waits;
-    let most = ROWS[usize::from(!stalls.is_empty())].saturating_sub(short_waits.lines().count());
+    let mut below = stalls(result);
+    for paragraph in [short_waits(result), load(result).unwrap_or_default()] {
+        if !paragraph.is_empty() {
+            writeln!(below, "{}", wrapped(&one_line(&paragraph))).unwrap();
+        }
+    }
+    let most = most_rows(rows.len(), below.lines().count());
+    // Whoever waited most is what the recording is about.
+    let waits_most = (0..rows.len()).max_by(|one, other| rows[*one].1.waited_s.total_cmp(&rows[*other].1.waited_s));
+    if let Some(waits_most) = waits_most.filter(|index| *index >= most && most > 0) {
+        rows[most - 1..=waits_most].rotate_right(1);
+    }
     if !rows.is_empty() {
         let mut table = table(if result.sampled { SAMPLED } else { RECORDED });
         rows.iter().take(most).for_each(|(process, thread)| _ = table.add_row(row(process, thread)));
@@ -59,7 +67,7 @@ pub fn record(result: &RecordResult, path: Option<&Path>) -> String {
             format!("{} more threads held {} and waited {}", rows.len() - most, duration(rest), duration(waited));
         writeln!(text, "{line}").unwrap();
     }
-    text += &stalls;
+    text += &below;
     if result.sampled {
         text += "by samples: shares are estimates, and there are no longest holds and no stalls\n";
     }
@@ -82,6 +90,15 @@ pub fn record(result: &RecordResult, path: Option<&Path>) -> String {
         writeln!(text, "{}", wrapped(&format!("no CPython was recorded: {NO_PYTHON}"))).unwrap();
     }
     text
+}
+
+/// Returns how much other programs used meanwhile, if that may have changed the figures.
+pub(super) fn load(result: &RecordResult) -> Option<String> {
+    let others = result.host.as_ref()?.others_percent.filter(|others| *others > TOO_LOADED_PERCENT)?;
+    Some(format!(
+        "Other programs used {others:.0} % of a core during the recording: some threads may have waited longer, or lacked a \
+         CPU, for that reason."
+    ))
 }
 
 fn row(process: &RecordedProcess, thread: &RecordedThread) -> [String; 7] {
@@ -107,6 +124,13 @@ fn row(process: &RecordedProcess, thread: &RecordedThread) -> [String; 7] {
         second,
         third,
     ]
+}
+
+/// Returns how many of so many rows are shown, with so many lines below them.
+fn most_rows(rows: usize, lines: usize) -> usize {
+    let most = ROWS_AND_LINES.saturating_sub(lines).min(ROWS);
+    // A line says how many there are more: it is as long as one row.
+    if rows == most + 1 { rows } else { most }
 }
 
 /// Returns the name of a process for people.

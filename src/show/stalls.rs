@@ -1,6 +1,6 @@
 //! The stalls of a recording: the worst one, the calls that cost other threads most, and what they mean. At most eight lines.
 
-use super::{BOLD, one_line, width};
+use super::{BOLD, indented_after_first, one_line, width};
 use crate::results::{RecordResult, RecordedStall};
 use crate::units::duration;
 use std::collections::BTreeMap;
@@ -34,7 +34,8 @@ pub fn stalls(result: &RecordResult) -> String {
     let count = format!("{number} {}", if number == 1 { "stall" } else { "stalls" });
     let threshold = duration(result.stall_threshold_s.unwrap_or(0.0));
     line(&mut text, &format!("{count} with waits of {threshold} or more: other threads lost {}", duration(total)));
-    line(&mut text, &described(worst));
+    let worst_line = indented_after_first(&one_line(&described(worst)));
+    writeln!(text, "{BOLD}worst{BOLD:#}{}", worst_line.trim_start_matches("worst")).unwrap();
     line(&mut text, &format!("  {}", called(worst)));
 
     let calls = calls(&all);
@@ -93,23 +94,22 @@ pub(super) fn calls<'a>(stalls: &[&'a RecordedStall]) -> Vec<Call<'a>> {
 }
 
 /// Returns what the causes of a call's stalls say, if they agree for most of the time lost.
-pub(super) fn meaning(call: &Call<'_>) -> &'static str {
+pub(super) fn meaning(call: &Call<'_>) -> String {
     let by = |cause: &str| {
         let own = call.stalls.iter().filter(|stall| stall.cause.as_deref() == Some(cause));
-        own.map(|stall| stall.lost_s).sum::<f64>() > 0.8 * call.lost_s
+        own.map(|stall| stall.lost_s).sum::<f64>() / call.lost_s
     };
-    if by("native call") {
-        "in a native call that keeps the GIL: busy check can confirm it"
-    } else if by("holder off CPU") {
-        "while the holder was runnable without a CPU"
-    } else if by("fork") {
-        "in fork(2), which copies the page tables of the process"
-    } else if by("Python code") {
-        "in Python code, which drops the GIL once per switch interval and acquires it again"
-    } else if by("many short holds") {
-        "where threads held the GIL in turn, each for a short time"
-    } else {
-        "for reasons that differ or are uncertain"
+    const MEANINGS: [(&str, &str); 5] = [
+        ("native call", "in a native call that keeps the GIL: busy check can confirm it"),
+        ("holder off CPU", "while the holder was runnable without a CPU"),
+        ("fork", "in fork(2), which copies the page tables of the process"),
+        ("Python code", "in Python code, which drops the GIL once per switch interval and acquires it again"),
+        ("many short holds", "where threads held the GIL in turn, each for a short time"),
+    ];
+    match MEANINGS.iter().find(|(cause, _)| by(cause) > 0.8) {
+        Some((cause, meaning)) if by(cause) > 0.995 => (*meaning).to_owned(),
+        Some((cause, meaning)) => format!("for {:.0} % of it {meaning}", 100.0 * by(cause)),
+        None => "for reasons that differ or are uncertain".to_owned(),
     }
 }
 
@@ -147,10 +147,7 @@ fn line(text: &mut String, line: &str) {
     if shown.chars().count() > width() {
         shown = shown.chars().take(width() - 1).chain(['…']).collect();
     }
-    match shown.strip_prefix("worst") {
-        Some(rest) => writeln!(text, "{BOLD}worst{BOLD:#}{rest}").unwrap(),
-        None => writeln!(text, "{shown}").unwrap(),
-    }
+    writeln!(text, "{shown}").unwrap();
 }
 
 #[cfg(test)]
@@ -210,9 +207,13 @@ mod tests {
     fn the_meaning_is_that_of_most_of_the_time_lost() {
         let [native, uncertain] = [Some("native call"), None].map(|cause| stall(0.5, &["a.py:1 f"], cause));
         let mut call = Call { frame: "a.py:1 f", caller: None, lost_s: 0.5, stalls: vec![&native] };
-        assert!(meaning(&call).contains("native call"));
+        assert!(meaning(&call).starts_with("in a native call"));
+        let few = stall(0.05, &["a.py:1 f"], None);
+        call.stalls.push(&few);
+        call.lost_s = 0.55;
+        assert!(meaning(&call).starts_with("for 91 % of it in a native call"), "{}", meaning(&call));
         call.stalls.push(&uncertain);
-        call.lost_s = 1.0;
+        call.lost_s = 1.05;
         assert!(meaning(&call).contains("uncertain"));
     }
 }

@@ -23,7 +23,8 @@ pub struct Sighting {
     pub tid: u32,
     /// The switch interval; None if it is unknown.
     pub interval_ns: Option<u64>,
-    /// How much the holder's run delay grew from the first sample to the end of the hold; None if it is unknown.
+    /// How much the holder's run delay grew from the first sample to the end of the hold, at most: the thread may have ended
+    /// with the hold. None if it is unknown.
     pub run_delay_ns: Option<u64>,
     /// For how long of it the holder was in fork(2).
     pub forked_ns: u64,

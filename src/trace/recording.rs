@@ -12,7 +12,7 @@ use super::usage::{Cores, Usage};
 use crate::results::Host;
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, BufReader, Read};
+use std::io::{BufReader, Read};
 use std::path::Path;
 
 /// A recording, as far as its blocks are known.
@@ -98,11 +98,10 @@ impl Recording {
     pub fn read(path: &Path) -> Result<Self, FileError> {
         let unreadable = |error| FileError::Unreadable(path.to_path_buf(), error);
         let mut file = BufReader::new(File::open(path).map_err(unreadable)?);
-        let mut head = [0; HEAD.len()];
-        match file.read_exact(&mut head) {
-            Ok(()) if head == HEAD => {}
-            Err(error) if error.kind() != io::ErrorKind::UnexpectedEof => return Err(unreadable(error)),
-            _ => return Err(FileError::NoRecording(path.to_path_buf())),
+        let mut head = Vec::new();
+        file.by_ref().take(HEAD.len() as u64).read_to_end(&mut head).map_err(unreadable)?;
+        if !HEAD.starts_with(&head) {
+            return Err(FileError::NoRecording(path.to_path_buf()));
         }
         let (mut blocks, mut recording) = (Blocks::new(file), Self::new(true));
         blocks.by_ref().for_each(|block| recording.apply(block));

@@ -1,6 +1,6 @@
 //! `busy report`: the page of a recording, its data, and what it refuses.
 
-use crate::harness::{Sandbox, real_python, stderr};
+use crate::harness::{Sandbox, real_python, stderr, stdout};
 use busy_lab::trace::{Block, Event, HEAD, Kind, Process, Stall, Start, Thread};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -104,7 +104,10 @@ fn what_is_no_result_is_refused_and_leaves_an_earlier_page_whole() {
         assert!(stderr(&output).contains(reason), "{output:?}");
         assert_eq!(fs::read_to_string(&page).unwrap(), "earlier");
     };
-    refused(b"", &[], "is not a file of results");
+    refused(b"[]", &[], "is not a file of results");
+    // Of a recording that was cut off right at its start.
+    refused(b"", &[], "without a whole block");
+    refused(b"busy recor", &[], "without a whole block");
     refused(b"<!DOCTYPE html>\n<title>r</title>", &[], "is a page, to be opened in a browser");
     refused(b"{\"schema\": 99, \"results\": []}", &[], "schema 99");
     refused(b"{\"schema\": 1, \"results\": [{\"kind\": \"poem\"}]}", &[], "poem");
@@ -114,8 +117,23 @@ fn what_is_no_result_is_refused_and_leaves_an_earlier_page_whole() {
     refused(&recording, &["--from", "1h"], "--from and --to");
     let output = sandbox.run(&["report", "/nowhere/r.busy", "-o", page.to_str().unwrap()]);
     assert_eq!(output.status.code(), Some(2), "{output:?}");
-    let output = sandbox.run(&["report", wrong.to_str().unwrap()]);
-    assert_eq!(output.status.code(), Some(2), "{output:?}");
+}
+
+#[test]
+fn a_recording_is_shown_as_it_was_at_its_end() {
+    let sandbox = Sandbox::new();
+    let (script, file, before) = (sandbox.path("p.py"), sandbox.path("r.busy"), sandbox.path("before.json"));
+    fs::write(&script, PROGRAM).unwrap();
+    let [script, file, json] = [&script, &file, &before].map(|path| path.to_str().unwrap());
+    let recorded = sandbox.run(&["record", "-o", file, "--json", json, "--", &real_python(), script]);
+    assert_eq!(recorded.status.code(), Some(0), "{recorded:?}");
+    let shown = sandbox.run(&["report", file]);
+    assert_eq!((shown.status.code(), stdout(&shown)), (Some(0), stderr(&recorded)), "{shown:?}");
+    let of_json = sandbox.run(&["report", json]);
+    assert!(stdout(&of_json).contains(" held "), "{of_json:?}");
+    let results = |text: &str| serde_json::from_str::<Value>(text).unwrap()["results"].clone();
+    let again = sandbox.run(&["report", file, "--json", "-"]);
+    assert_eq!(results(&stdout(&again)), results(&fs::read_to_string(&before).unwrap()));
 }
 
 #[test]

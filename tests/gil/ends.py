@@ -3,6 +3,7 @@ CPython before 3.14 ends a thread that acquires the GIL; such a thread may be in
 
 usage: ends.py LIBBUSY CALL END. The calls other than `start` and `window` need the Python module."""
 
+import gc
 import os
 import random
 import signal
@@ -50,8 +51,11 @@ def call_watch():
 
 
 def call_collected_watch():
+    """The collector may run in any of these calls. Few objects, often: while one thread frees them, which takes far longer
+    than to create them, the others must not create more than it frees."""
+    gc.set_threshold(10)
     with busy.watch() as watched:
-        for _ in range(500):
+        for _ in range(10):
             Unsettled()
         watched.read()
 

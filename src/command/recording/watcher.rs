@@ -80,8 +80,11 @@ struct Gil {
 /// A hold of which stacks were read.
 struct Seen {
     holder: Holder,
-    /// The holder's run delay at the first stack, and its growth from there to the end of the hold.
+    /// The holder's run delay at the first stack, its growth from there to the last stack, and the time of that one.
     delay_before_ns: Option<u64>,
+    delay_so_far_ns: Option<u64>,
+    last_ns: u64,
+    /// Its growth to the end of the hold.
     run_delay_ns: Option<u64>,
     /// For how long of it the holder was in fork(2).
     forked_ns: u64,
@@ -190,8 +193,7 @@ impl Watcher {
             if !seen.has_ended && holder.is_none_or(|holder| holder.sequence != seen.holder.sequence) {
                 seen.has_ended = true;
                 seen.forked_ns = seen.forked_ns.max(forked_ns(log, index, seen.holder));
-                let after = self.run_delay(seen.holder.tid);
-                seen.run_delay_ns = after.zip(seen.delay_before_ns).map(|(after, before)| after.saturating_sub(before));
+                seen.run_delay_ns = seen.run_delay(self.run_delay(seen.holder.tid), now_ns);
             }
             let is_long = |since_ns: u64| now_ns.saturating_sub(since_ns) >= self.threshold_ns;
             seen.samples.iter_mut().for_each(|taken| taken.is_kept |= is_long(taken.wait.since_ns));
@@ -286,6 +288,7 @@ impl Watcher {
         match gil.seen.iter_mut().find(|seen| seen.holder.sequence == hold.sequence) {
             Some(seen) => {
                 seen.waiters.extend(waiters);
+                (seen.delay_so_far_ns, seen.last_ns) = (growth(seen.delay_before_ns, delay_before_ns), at_ns);
                 if seen.samples.len() < MOST_SAMPLES {
                     seen.samples.push(taken);
                 }
@@ -293,6 +296,8 @@ impl Watcher {
             None => gil.seen.push(Seen {
                 holder: hold,
                 delay_before_ns,
+                delay_so_far_ns: delay_before_ns.map(|_| 0),
+                last_ns: at_ns,
                 run_delay_ns: None,
                 // At once: this hold may be over, and a later holder may fork.
                 forked_ns: forked_ns(at.log, index, hold),
@@ -406,6 +411,24 @@ impl Watcher {
     }
 }
 
+impl Seen {
+    /// Returns the growth of the run delay, which was read as `after` after the hold. If the thread has ended meanwhile, it
+    /// may have been without a core from the last stack to now: that is an upper bound, which counts only if it is less than
+    /// half of the hold, so that it can't be the cause.
+    fn run_delay(&self, after: Option<u64>, now_ns: u64) -> Option<u64> {
+        if after.is_some() {
+            return growth(self.delay_before_ns, after);
+        }
+        let at_most_ns = self.delay_so_far_ns?.saturating_add(now_ns.saturating_sub(self.last_ns));
+        let at_least_held_ns = self.last_ns.saturating_sub(self.holder.since_ns);
+        Some(at_most_ns).filter(|delay_ns| *delay_ns < at_least_held_ns / 2)
+    }
+}
+
+fn growth(before: Option<u64>, after: Option<u64>) -> Option<u64> {
+    Some(after?.saturating_sub(before?))
+}
+
 /// Returns how long the forks in that hold took.
 fn forked_ns(log: &Reader, gil: u32, hold: Holder) -> u64 {
     log.forked_in(gil as usize, hold).unwrap_or(0)
@@ -439,6 +462,27 @@ fn lines(stack: &Stack) -> impl Iterator<Item = String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_run_delay_of_a_thread_that_has_ended_is_bounded_or_unknown() {
+        const MS: u64 = 1_000_000;
+        let holder = Holder { sequence: 1, tid: 2, since_ns: 0, state: None, interval_ns: None };
+        let seen = |last_ns| Seen {
+            holder,
+            delay_before_ns: Some(7 * MS),
+            delay_so_far_ns: Some(MS),
+            last_ns,
+            run_delay_ns: None,
+            forked_ns: 0,
+            has_ended: true,
+            samples: Vec::new(),
+            waiters: BTreeMap::new(),
+        };
+        assert_eq!(seen(25 * MS).run_delay(Some(9 * MS), 30 * MS), Some(2 * MS));
+        assert_eq!(seen(25 * MS).run_delay(None, 30 * MS), Some(6 * MS), "1 ms, and 5 ms that nobody saw");
+        assert_eq!(seen(5 * MS).run_delay(None, 12 * MS), None, "it may be half of the hold");
+        assert_eq!(Seen { delay_so_far_ns: None, ..seen(25 * MS) }.run_delay(None, 30 * MS), None);
+    }
 
     #[test]
     fn a_stack_whose_outer_frames_are_missing_says_so_and_names_no_start() {

@@ -138,10 +138,10 @@ impl Exact {
                     Some((now.threads.get(&key)?[index].saturating_sub(before) as f64 / 1e9 / seconds).min(1.0))
                 };
                 let (mut stall, mut stack) = self.lately.longest(key).cloned().unzip();
-                let wait_ns = thread.totals.waits_since_ns.map(|since| now_ns.saturating_sub(since));
                 let hold = going_on.iter().find(|hold| (hold.process, hold.gil) == (*number, thread.thread.gil));
-                if let (Some(wait_ns), Some(hold)) = (wait_ns, hold) {
-                    let length_s = wait_ns as f64 / 1e9;
+                if let (Some(since_ns), Some(hold)) = (thread.totals.waits_since_ns, hold) {
+                    // The wait may have begun in an earlier hold.
+                    let length_s = now_ns.saturating_sub(since_ns.max(hold.since_ns)) as f64 / 1e9;
                     let is_long = length_s >= self.threshold.as_secs_f64();
                     if is_long && stall.is_none_or(|stall: Wait| stall.length_s < length_s) {
                         (stall, stack) = (Some(Wait { length_s, goes_on: true }), Some(hold.stack.as_slice().into()));

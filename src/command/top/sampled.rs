@@ -59,15 +59,18 @@ impl Sampled {
     fn threads(&self, since: &remote::Window) -> Vec<Thread> {
         let threads = since.threads.iter().filter(|(_, thread)| !thread.has_ended);
         let row = |(tid, sums): (&u32, &remote::ThreadWindow)| {
-            // Without two readings of its state, nothing is known.
-            let share = |ns: u64| (sums.seen_ns > 0).then(|| (ns as f64 / sums.seen_ns as f64).min(1.0));
+            // The holder is read far more often than the states of the threads. Without two readings of its state, nothing is
+            // known.
+            let share =
+                |ns: u64, of_ns: u64| (sums.seen_ns > 0 && of_ns > 0).then(|| (ns as f64 / of_ns as f64).min(1.0));
+            let held = share(sums.held_ns, since.seen_ns());
             Thread {
                 pid: self.pid,
                 tid: *tid,
                 name: sums.name.as_ref().to_owned(),
                 cpu: (sums.seen_ns > 0).then(|| sums.cpu_ns as f64 / sums.seen_ns as f64),
-                held: share(sums.held_ns),
-                waiting: share(sums.waiting_ns),
+                held,
+                waiting: share(sums.waiting_ns, sums.seen_ns).zip(held).map(|(waiting, held)| waiting.min(1.0 - held)),
                 stack: self.calls.last_seen(*tid),
                 ..Thread::default()
             }

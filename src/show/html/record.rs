@@ -2,7 +2,8 @@
 
 use super::recorded::{Recorded, all_stalls};
 use super::{flame, lanes, svg};
-use crate::results::{Host, RecordResult, RecordedProcess, RecordedStall, RecordedThread, TOO_LOADED_PERCENT};
+use crate::results::{Host, RecordResult, RecordedProcess, RecordedStall, RecordedThread};
+use crate::show::record::load;
 use crate::show::signal;
 use crate::show::stalls::{self, calls, meaning};
 use crate::show::waits::short_waits;
@@ -56,7 +57,7 @@ struct CallRow {
     lost: String,
     stalls: usize,
     frame: String,
-    meaning: &'static str,
+    meaning: String,
 }
 
 struct StallRow {
@@ -104,7 +105,7 @@ impl RecordSection {
         Self {
             command: result.command.join(" "),
             summary: recorded.summary(),
-            load: load(result),
+            load: load(result).unwrap_or_default(),
             missing: missing(result),
             facts: facts(result),
             picture,
@@ -157,17 +158,6 @@ fn note(picture: &Picture, recording: &Recording) -> String {
         );
     }
     note
-}
-
-fn load(result: &RecordResult) -> String {
-    match &result.host {
-        Some(Host { others_percent: Some(others), .. }) if *others > TOO_LOADED_PERCENT => format!(
-            "Other programs used {:.0} % of a core during the recording: some threads may have waited longer, or lacked a CPU, \
-             for that reason.",
-            others
-        ),
-        _ => String::new(),
-    }
 }
 
 fn mean_hold(thread: &RecordedThread) -> Option<f64> {

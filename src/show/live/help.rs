@@ -30,7 +30,7 @@ pub(super) fn help(state: &State, view: &View) -> Vec<Line<'static>> {
                 ]
                 .map(Line::raw),
             );
-            lines.push(Line::raw(one_line(&format!("  output             the program's output goes {output}"))));
+            lines.push(Line::raw(one_line(&format!("  output             goes {output}"))));
         }
         None => lines.push(Line::raw("  q, Ctrl-C          leave; the process goes on")),
     }
