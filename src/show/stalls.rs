@@ -41,12 +41,11 @@ pub fn stalls(result: &RecordResult) -> String {
     let calls = calls(&all);
     for call in calls.iter().take(CALLS) {
         let stalls = format!("{}x", call.stalls.len());
-        let name = call_name(call.frame, call.caller);
-        line(&mut text, &format!("lost {:>8} {stalls:>6}  {name}", duration(call.lost_s)));
+        call_line(&mut text, &format!("lost {:>8} {stalls:>6}  ", duration(call.lost_s)), call);
     }
     if let Some(call) = calls.first().filter(|call| call.frame != NO_STACK) {
         let (share, meaning) = (100.0 * call.lost_s / total, meaning(call));
-        line(&mut text, &format!("{share:.0} % of the time lost in stalls: {}", call_name(call.frame, call.caller)));
+        call_line(&mut text, &format!("{share:.0} % of the time lost in stalls: "), call);
         line(&mut text, &format!("  {meaning}"));
     }
     text
@@ -141,6 +140,17 @@ pub(super) fn short(frame: &str) -> &str {
     frame.rsplit('/').next().unwrap_or(frame)
 }
 
+/// Writes a line about a call. Of one that is too long, the end of the library's frame is cut off.
+fn call_line(text: &mut String, start: &str, call: &Call<'_>) {
+    let whole = format!("{start}{}", call_name(call.frame, call.caller));
+    match call.caller {
+        Some(own) if whole.chars().count() > width() => {
+            line(text, &format!("{start}{}, in {}", short(own), short(call.frame)));
+        }
+        _ => line(text, &whole),
+    }
+}
+
 /// Writes a line, cut to the text width.
 fn line(text: &mut String, line: &str) {
     let mut shown = one_line(line);
@@ -178,6 +188,15 @@ mod tests {
             assert_eq!(called(&stall(0.1, &stack, None)), "encoder.py:258 iterencode, called from app.py:41 dump");
         }
         assert_eq!(called(&stall(0.1, &[], None)), NO_STACK);
+    }
+
+    #[test]
+    fn of_a_line_that_is_too_long_the_caller_stays() {
+        let frame = format!("/usr/lib/python3.11/json/encoder.py:258 {}", "x".repeat(width()));
+        let call = Call { frame: &frame, caller: Some("/home/me/app.py:41 dump"), lost_s: 0.1, stalls: Vec::new() };
+        let mut text = String::new();
+        call_line(&mut text, "lost ", &call);
+        assert!(text.starts_with("lost app.py:41 dump, in encoder.py:258 xxx") && text.ends_with("x…\n"), "{text}");
     }
 
     #[test]
