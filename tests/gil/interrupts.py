@@ -1,4 +1,4 @@
-"""Interrupts watches by Ctrl-C at random moments for two seconds: Ctrl-C may come anywhere in them, and must neither
+"""Interrupts watches by Ctrl-C at random moments for a second: Ctrl-C may come anywhere in them, and must neither
 leave a lock of threading locked nor keep its threads recorded."""
 
 import faulthandler
@@ -30,7 +30,7 @@ def interrupted(seconds):
 faulthandler.dump_traceback_later(60, exit=True)
 signal.signal(signal.SIGALRM, signal.default_int_handler)
 locked = recorded = times = 0
-end = time.monotonic() + 2
+end = time.monotonic() + 1
 while time.monotonic() < end:
     interrupted(random.random() * 0.002 + 1e-6)
     times += 1
