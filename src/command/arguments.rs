@@ -266,6 +266,7 @@ pub struct TopArguments {
 
 /// The arguments of `busy report`.
 #[derive(Debug, Args)]
+#[command(group(ArgGroup::new("drawn").multiple(true).args(["output", "svg"])))]
 pub struct ReportArguments {
     /// Recordings (FILE.busy), and the JSON that `busy run`, `busy check` and `busy record` write with --json
     #[arg(value_name = "FILE", required = true)]
@@ -285,11 +286,11 @@ pub struct ReportArguments {
     pub json: Option<PathBuf>,
 
     /// Draw the recordings from this time on, since their start; a shorter part shows more details
-    #[arg(long, value_name = "TIME", value_parser = time)]
+    #[arg(long, value_name = "TIME", value_parser = time, requires = "drawn")]
     pub from: Option<Duration>,
 
     /// Draw the recordings up to this time
-    #[arg(long, value_name = "TIME", value_parser = time)]
+    #[arg(long, value_name = "TIME", value_parser = time, requires = "drawn")]
     pub to: Option<Duration>,
 }
 

@@ -51,8 +51,8 @@ def call_watch():
 
 
 def call_collected_watch():
-    """The collector may run in any of these calls. Few objects, often: while one thread frees them, which takes far longer
-    than to create them, the others must not create more than it frees."""
+    """The collector may run in any of these calls. Few objects, often: while one thread frees them, which takes far
+    longer than to create them, the others must not create more than it frees."""
     gc.set_threshold(10)
     with busy.watch() as watched:
         for _ in range(10):

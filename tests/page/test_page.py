@@ -3,6 +3,7 @@
 It needs a Chromium: BUSY_CHROMIUM names it, or else it is looked for on PATH.
 """
 
+import collections
 import ctypes.util
 import json
 import os
@@ -148,16 +149,19 @@ def frame(page):
 
 
 def pixel(page, time, lane):
-    """The colour of a lane at a time, at its middle."""
+    """The colour of a lane at a time, at its middle. A line of the time axis may be there: so it is that of most of the
+    columns around it."""
     shown = view(page)
     place = (time - shown["from"]) / (shown["to"] - shown["from"])
     script = """([place, y]) => {
         const canvas = document.querySelector("canvas"), { label, head } = canvas.dataset;
         const x = Number(label) + place * (canvas.clientWidth - label), ratio = devicePixelRatio;
         const [column, row] = [x, Number(head) + y].map((place) => Math.round(place * ratio));
-        return [...canvas.getContext("2d").getImageData(column, row, 1, 1).data];
+        const { data } = canvas.getContext("2d").getImageData(column - 3, row, 7, 1);
+        return [3, 0, 1, 2, 4, 5, 6].map((place) => [...data.slice(4 * place, 4 * place + 3)]);
     }"""
-    return tuple(page.evaluate(script, [place, lane * 20 + 5])[:3])
+    colours = collections.Counter(map(tuple, page.evaluate(script, [place, lane * 20 + 5])))
+    return colours.most_common(1)[0][0]
 
 
 def lane_of(page, words):

@@ -238,8 +238,8 @@ fn a_thread_that_has_forked_waits_for_a_reader_but_not_for_one_that_was_killed()
     assert!(is_let_go);
     std::mem::forget(reader.hold_forks());
     assert!(fork() >= Duration::from_millis(2));
-    let began = fs::read(fixture.path()).unwrap();
-    assert_eq!(began[header::HOLDS_FORKS * 8], 0, "the next fork does not wait");
+    let log = fs::read(fixture.path()).unwrap();
+    assert_eq!(log[header::HOLDS_FORKS * 8], 0, "the next fork does not wait");
 }
 
 #[test]
