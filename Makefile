@@ -108,7 +108,7 @@ bench-wheel: build ## the same of what `make wheels` has built (ARGS="gil calls"
 	@ls build/wheels/dist/*cp310-abi3*.whl >/dev/null || { echo 'no wheel found in build/wheels/dist: run make wheels' >&2; exit 1; }
 	$(call bench_environment,$(BENCH)/wheel,build/wheels/dist/*cp310-abi3*.whl)
 	cargo build --release -p busy-bench
-	BUSY_LIBDIR=$$($(BENCH)/wheel/bin/python -c 'import busy, os; print(os.path.dirname(busy.get_library()))') \
+	BUSY_LIBDIR=$$($(BENCH)/wheel/bin/python -c 'import busy; print(busy.get_library())') \
 		$(RELEASE)/busy-bench --python $(BENCH)/wheel/bin/python --folder $(BENCH) $(or $(ARGS),gil calls)
 
 # A target folder of its own, since the flags apply to all crates.
