@@ -144,3 +144,28 @@ fn name(process: &RecordedProcess) -> String {
 fn count(number: usize, one: &str, many: &str) -> String {
     format!("{number} {}", if number == 1 { one } else { many })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    #[test]
+    fn the_thread_that_waited_most_is_shown_and_a_line_never_replaces_one_row() {
+        let text = |count: usize| {
+            let thread = |tid: usize| {
+                json!({"tid": tid, "name": "t", "held_s": if tid == 0 { 0.0 } else { 1.0 },
+                "waited_s": if tid == 0 { 0.5 } else { 0.0 }, "acquisitions": 1})
+            };
+            let threads: Vec<Value> = (0..count).map(thread).collect();
+            let interpreter = json!({"version": "3.11.7", "implementation": "cpython", "path": "/python", "build": ""});
+            let result = json!({"kind": "record", "started_at": "", "command": [], "duration_s": 3.0, "exit_code": 0,
+                "processes": [{"pid": 1, "parent": 0, "interpreter": interpreter, "ended": "exited", "metered_s": 3.0,
+                "threads": threads}]});
+            record(&serde_json::from_value(result).unwrap(), None)
+        };
+        assert!(text(ROWS + 1).contains(" 0 t ") && !text(ROWS + 1).contains("more threads"));
+        let many = text(ROWS + 5);
+        assert!(many.contains(" 0 t ") && many.contains("5 more threads held 5 s and waited 0 s"), "{many}");
+    }
+}

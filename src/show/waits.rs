@@ -5,7 +5,7 @@ use crate::results::RecordResult;
 use crate::units::duration;
 use std::collections::BTreeMap;
 
-/// The share of the waiting from which on short waits are described, and that of the time of the recording.
+/// Short waits are described if they are at least this share of all waiting, and of the length of the recording.
 const WORTH_TELLING: f64 = 0.1;
 const WORTH_TELLING_OF_TIME: f64 = 0.01;
 /// The length from which on a hold is no short one: Python code holds the GIL for a switch interval, 5 ms, if others want it.
@@ -50,7 +50,7 @@ pub(super) fn short_waits(result: &RecordResult) -> String {
     let most = gils.iter().max_by(|(_, one), (_, other)| waited_for(one).total_cmp(&waited_for(other)));
     let Some(((pid, _), groups)) = most else { return text };
     let place = if gils.len() > 1 { format!("In process {pid}, ") } else { String::new() };
-    format!("{text} {place}{}", held_by(groups))
+    format!("{text} {place}{}", described(groups))
 }
 
 /// Returns the threads by name, for each process and GIL.
@@ -69,7 +69,7 @@ fn gils(result: &RecordResult) -> BTreeMap<(u32, u32), BTreeMap<&str, Group>> {
 }
 
 /// Returns who held that GIL, for how long, and who waited for it.
-fn held_by(groups: &BTreeMap<&str, Group>) -> String {
+fn described(groups: &BTreeMap<&str, Group>) -> String {
     let with_most = |figure: fn(&Group) -> f64| {
         groups.iter().max_by(|(_, one), (_, other)| figure(one).total_cmp(&figure(other))).expect("a GIL has threads")
     };
