@@ -399,8 +399,6 @@ fn holder_in(head: &Head, gil: usize) -> Option<&[AtomicU64; holder::WORDS]> {
     head[header::HOLDERS..].as_chunks().0[..HOLDERS].get(gil)
 }
 
-/// Writes those of the row's figures.
-#[inline(always)]
 /// Waits until the reader has read the stack of this thread, if it does so now.
 fn wait_for_reader(holds_forks: &AtomicU64) {
     const STEP: Duration = Duration::from_micros(20);
@@ -418,6 +416,8 @@ fn wait_for_reader(holds_forks: &AtomicU64) {
     }
 }
 
+/// Writes those of the row's figures.
+#[inline(always)]
 fn write_totals<const N: usize>(slot: &Slot, row: Row<'_>, changed: [Total; N]) {
     let sequence = slot[slot::SEQUENCE].load(Relaxed) | 1;
     slot[slot::SEQUENCE].store(sequence, Relaxed);
