@@ -48,17 +48,18 @@ pub(super) fn short_waits(result: &RecordResult) -> String {
     let gils = gils(result);
     let waited_for = |groups: &BTreeMap<&str, Group>| groups.values().map(|group| group.waited_s).sum::<f64>();
     let most = gils.iter().max_by(|(_, one), (_, other)| waited_for(one).total_cmp(&waited_for(other)));
-    let Some(((pid, _), groups)) = most else { return text };
-    let place = if gils.len() > 1 { format!("In process {pid}, ") } else { String::new() };
+    let Some(((process, _), groups)) = most else { return text };
+    let place = if gils.len() > 1 { format!("In process {}, ", result.processes[*process].pid) } else { String::new() };
     format!("{text} {place}{}", described(groups))
 }
 
-/// Returns the threads by name, for each process and GIL.
-fn gils(result: &RecordResult) -> BTreeMap<(u32, u32), BTreeMap<&str, Group>> {
+/// Returns the threads by name, for each process, by its index, and GIL. A process that has executed another program is two
+/// with the same id.
+fn gils(result: &RecordResult) -> BTreeMap<(usize, u32), BTreeMap<&str, Group>> {
     let mut gils: BTreeMap<_, BTreeMap<&str, Group>> = BTreeMap::new();
-    for process in &result.processes {
+    for (index, process) in result.processes.iter().enumerate() {
         for thread in &process.threads {
-            let group = gils.entry((process.pid, thread.gil)).or_default().entry(thread.title()).or_default();
+            let group = gils.entry((index, thread.gil)).or_default().entry(thread.title()).or_default();
             group.threads += 1;
             group.acquires += thread.acquisitions.unwrap_or(0);
             group.held_s += thread.held_s;
@@ -103,11 +104,15 @@ mod tests {
 
     /// Returns the text for processes whose threads have these names, held and waited times and numbers of acquires.
     fn text(processes: &[&[Figures<'_>]]) -> String {
+        text_of(processes, |index| index)
+    }
+
+    fn text_of(processes: &[&[Figures<'_>]], pid: impl Fn(usize) -> usize) -> String {
         let thread = |(name, held_s, waited_s, acquisitions): &Figures<'_>| json!({"tid": 1, "name": name, "held_s": held_s, "waited_s": waited_s, "acquisitions": acquisitions});
         let interpreter = json!({"version": "3.11.7", "implementation": "cpython", "path": "/python", "build": ""});
-        let process = |(pid, threads): (usize, &&[Figures<'_>])| {
+        let process = |(index, threads): (usize, &&[Figures<'_>])| {
             let threads: Vec<Value> = threads.iter().map(thread).collect();
-            json!({"pid": pid, "parent": 0, "interpreter": interpreter, "ended": "exited", "metered_s": 3.0, "stalls": [],
+            json!({"pid": pid(index), "parent": 0, "interpreter": interpreter, "ended": "exited", "metered_s": 3.0, "stalls": [],
                 "threads": threads})
         };
         let processes: Vec<Value> = processes.iter().enumerate().map(process).collect();
@@ -135,6 +140,13 @@ mod tests {
         let found = text(&[alone, alone, &[("python", 0.1, 0.2, 50), ("worker", 0.1, 0.0, 60)]]);
         assert!(found.contains("In process 2, "), "{found}");
         assert!(!found.contains("9000") && !found.contains("18000"), "{found}");
+    }
+
+    #[test]
+    fn a_process_that_executed_another_program_shared_no_gil_with_itself() {
+        let found =
+            text_of(&[&[("python", 0.4, 0.0, 9000)], &[("python", 0.1, 0.2, 50), ("worker", 0.1, 0.0, 60)]], |_| 7);
+        assert!(found.contains("In process 7, ") && !found.contains("90"), "{found}");
     }
 
     #[test]

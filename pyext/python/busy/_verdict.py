@@ -507,7 +507,8 @@ def _interval_for(length):
 def _name(tid):
     """The name of a thread for people: the one that threading has, if it knows the thread."""
     threading = sys.modules.get("threading")
-    for thread in threading.enumerate() if threading else []:
+    # threading.enumerate() would take a lock, which Ctrl-C may leave locked (busy._call_under).
+    for thread in tuple(threading._active.values()) if threading else ():
         if getattr(thread, "native_id", None) == tid:
             return thread.name
     return "thread %d" % tid

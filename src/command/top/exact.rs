@@ -140,8 +140,7 @@ impl Exact {
                 let (mut stall, mut stack) = self.lately.longest(key).cloned().unzip();
                 let hold = going_on.iter().find(|hold| (hold.process, hold.gil) == (*number, thread.thread.gil));
                 if let (Some(since_ns), Some(hold)) = (thread.totals.waits_since_ns, hold) {
-                    // The wait may have begun in an earlier hold.
-                    let length_s = now_ns.saturating_sub(since_ns.max(hold.since_ns)) as f64 / 1e9;
+                    let length_s = waited_for_s(since_ns, hold, now_ns);
                     let is_long = length_s >= self.threshold.as_secs_f64();
                     if is_long && stall.is_none_or(|stall: Wait| stall.length_s < length_s) {
                         (stall, stack) = (Some(Wait { length_s, goes_on: true }), Some(hold.stack.as_slice().into()));
@@ -273,4 +272,21 @@ fn so_far(thread: &ThreadRecord, now_ns: u64) -> [u64; 2] {
     let current = |since: Option<u64>| since.map_or(0, |since| now_ns.saturating_sub(since));
     let totals = &thread.totals;
     [totals.held_ns + current(totals.holds_since_ns), totals.waited_ns + current(totals.waits_since_ns)]
+}
+
+/// Returns for how much of a hold a thread has waited that waits since `since_ns`, which may be before it.
+fn waited_for_s(since_ns: u64, hold: &GoingOn, now_ns: u64) -> f64 {
+    now_ns.saturating_sub(since_ns.max(hold.since_ns)) as f64 / 1e9
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wait_that_began_in_an_earlier_hold_counts_from_the_start_of_this_one() {
+        let hold = GoingOn { process: 0, gil: 0, tid: 1, since_ns: 500_000_000, stack: Vec::new() };
+        assert_eq!(waited_for_s(200_000_000, &hold, 750_000_000), 0.25);
+        assert_eq!(waited_for_s(700_000_000, &hold, 750_000_000), 0.05);
+    }
 }

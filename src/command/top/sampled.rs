@@ -58,22 +58,11 @@ impl Sampled {
 
     fn threads(&self, since: &remote::Window) -> Vec<Thread> {
         let threads = since.threads.iter().filter(|(_, thread)| !thread.has_ended);
-        let row = |(tid, sums): (&u32, &remote::ThreadWindow)| {
-            // The holder is read far more often than the states of the threads. Without two readings of its state, nothing is
-            // known.
-            let share =
-                |ns: u64, of_ns: u64| (sums.seen_ns > 0 && of_ns > 0).then(|| (ns as f64 / of_ns as f64).min(1.0));
-            let held = share(sums.held_ns, since.seen_ns());
-            Thread {
-                pid: self.pid,
-                tid: *tid,
-                name: sums.name.as_ref().to_owned(),
-                cpu: (sums.seen_ns > 0).then(|| sums.cpu_ns as f64 / sums.seen_ns as f64),
-                held,
-                waiting: share(sums.waiting_ns, sums.seen_ns).zip(held).map(|(waiting, held)| waiting.min(1.0 - held)),
-                stack: self.calls.last_seen(*tid),
-                ..Thread::default()
-            }
+        let row = |(tid, sums): (&u32, &remote::ThreadWindow)| Thread {
+            pid: self.pid,
+            tid: *tid,
+            stack: self.calls.last_seen(*tid),
+            ..shares(sums, since.seen_ns())
         };
         threads.map(row).collect()
     }
@@ -127,6 +116,21 @@ impl Source for Sampled {
     }
 }
 
+/// Returns a thread with its name and its shares of the observed time, in which the holder was read for `holder_ns`.
+fn shares(sums: &remote::ThreadWindow, holder_ns: u64) -> Thread {
+    // The holder is read far more often than the states of the threads. Without two readings of its state, nothing is
+    // known.
+    let share = |ns: u64, of_ns: u64| (sums.seen_ns > 0 && of_ns > 0).then(|| (ns as f64 / of_ns as f64).min(1.0));
+    let held = share(sums.held_ns, holder_ns);
+    Thread {
+        name: sums.name.as_ref().to_owned(),
+        cpu: (sums.seen_ns > 0).then(|| sums.cpu_ns as f64 / sums.seen_ns as f64),
+        held,
+        waiting: share(sums.waiting_ns, sums.seen_ns).zip(held).map(|(waiting, held)| waiting.min(1.0 - held)),
+        ..Thread::default()
+    }
+}
+
 /// The calls in which threads were seen holding the GIL.
 struct Calls {
     gil: RemoteGil,
@@ -176,5 +180,24 @@ impl Calls {
         let line = |line: Option<u32>| line.map_or_else(|| "?".into(), |line| line.to_string());
         let frames = stack.frames.iter();
         Some(frames.map(|frame| format!("{}:{} {}", frame.file, line(frame.line), frame.function)).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_shares_of_a_thread_are_at_most_the_time_for_which_it_was_seen() {
+        let of = |seen_ns, held_ns, waiting_ns| {
+            let mut sums = remote::ThreadWindow::default();
+            (sums.seen_ns, sums.held_ns, sums.waiting_ns) = (seen_ns, held_ns, waiting_ns);
+            let thread = shares(&sums, 1000);
+            (thread.held, thread.waiting)
+        };
+        assert_eq!(of(0, 500, 0), (None, None), "its state was read once");
+        assert_eq!(of(800, 250, 400), (Some(0.25), Some(0.5)));
+        assert_eq!(of(800, 250, 800), (Some(0.25), Some(0.75)), "its states are read less often than the holder");
+        assert_eq!(of(800, 1010, 10), (Some(1.0), Some(0.0)), "the last sample may come after the last reading");
     }
 }
