@@ -193,10 +193,14 @@ mod tests {
     #[test]
     fn a_share_of_0_uses_almost_no_cpu_and_a_share_of_1_all_that_is_available() {
         assert!(load(1, 0.0, Duration::from_millis(200)).run(|| true).unwrap().share() < 0.1);
-        let all = load(1, 1.0, Duration::from_millis(200)).run(|| true).unwrap();
-        // Other processes may have used the core for the rest of the time.
-        let run_delay = all.run_delay_share().unwrap_or(0.0);
-        assert!(all.share() + run_delay > 0.9 && all.share() < 1.01, "{all:?}");
+        let uses_all = || {
+            let all = load(1, 1.0, Duration::from_millis(200)).run(|| true).unwrap();
+            assert!(all.share() < 1.01, "{all:?}");
+            // Other processes may have used the core for the rest of the time.
+            all.share() + all.run_delay_share().unwrap_or(0.0) > 0.9
+        };
+        // In a virtual machine, other machines may have used it, which no figure tells.
+        assert!((0..10).any(|_| uses_all()));
     }
 
     #[test]
