@@ -48,7 +48,7 @@ STARTS = 5
 
 
 def pause_to(release_s):
-    """Returns the turns of a loop by which one os.stat takes so many seconds on this machine."""
+    """Returns how many turns of a loop make one os.stat take that long on this machine, turns included."""
 
     def seconds(statement):
         return statistics.median(timeit.repeat(statement, "import os", repeat=200, number=100)) / 100
