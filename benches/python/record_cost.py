@@ -1,12 +1,12 @@
 """Measures one round of what a recording costs the recorded program, for busy and its peers.
 
-python record_cost.py BUSY FOLDER QUICK
+python record_cost.py BUSY FOLDER QUICK PEER...
 
-Each program runs alone and under each recorder, in turns, and prints its own CPU time, so the recorder's is not part of
-it. Those that release the GIL also print the time per release, as if a turn of a loop took 25 ns: they time such a loop
-before and after every few releases, since the cores may change their speed, and other processes slow both. That time is
-compared with the one alone only: a peer may slow the loop itself. The start is the wall time of a Python that does
-nothing, recorder included.
+Each program runs under busy and under each PEER, of which one may be "alone", in turns, and prints its own CPU time,
+so the recorder's is not part of it. Those that release the GIL also print the time per release, as if a turn of a loop
+took 25 ns: they time such a loop before and after every few releases, since the cores may change their speed, and other
+processes slow both. That time is compared with the one alone only: a peer may slow the loop itself. The start is the
+wall time of a Python that does nothing, recorder included.
 """
 
 import json
@@ -25,6 +25,14 @@ start = time.process_time()
 print("CPU time in ms:", (time.process_time() - start) * 1e3)
 """
 LOOP = "for _ in range(%d): pass"
+FIGHT = """
+import threading
+def turns():
+    for _ in range(%d): pass
+threads = [threading.Thread(target=turns) for _ in range(4)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+"""
 RELEASES = """
 import os, statistics
 RELEASES, PAUSE = %d, range(%d)
@@ -63,13 +71,14 @@ def programs(quick):
     # With Python code between two releases, and without.
     return {
         "loop": LOOP % (30_000_000 // size),
+        "fight": FIGHT % (5_000_000 // size),
         "100 kHz": RELEASES % (10, pause_to(10e-6), 3000 // size),
         "1 MHz": RELEASES % (100, 0, 3000 // size),
     }
 
 
 def commands(busy, folder, path):
-    """Returns how each recorder runs the script."""
+    """Returns how busy and each peer run the script."""
 
     def to(name):
         return os.path.join(folder, "record_cost" + name)
@@ -81,6 +90,10 @@ def commands(busy, folder, path):
         "busy": [busy, "record", "-o", to(".busy"), "--", sys.executable, path],
         "py-spy": [py_spy, "record", *options, sys.executable, path],
         "viztracer": [sys.executable, "-m", "viztracer", "--quiet", "-o", to(".json"), path],
+        "profiling.sampling": [
+            *(sys.executable, "-m", "profiling.sampling", "run", "--all-threads", "--gecko"),
+            *("-o", to(".gecko.json"), path),
+        ],
     }
 
 
@@ -110,11 +123,13 @@ def start_ms(command):
     return min(run(command)[1] for _ in range(STARTS)) * 1e3
 
 
-def main(busy, folder, quick):
+def main(busy, folder, quick, *peers):
     # The bench has pinned this process to one core; a recorder is to have another one.
     os.sched_setaffinity(0, range(os.cpu_count()))
     path = os.path.join(folder, "record_cost.py")
-    all_commands = commands(busy, folder, path)
+    all_commands = {
+        name: command for name, command in commands(busy, folder, path).items() if name in ("busy", *peers)
+    }
     cases = {name: CODE % statement for name, statement in programs(quick == "quick").items()}
     cases["start"] = ""
     figures, missing = {}, {}

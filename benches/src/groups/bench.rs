@@ -7,6 +7,20 @@ use busy_lab::results::Interpreter;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+/// The profiler of Python 3.15 (Tachyon), which can profile its own version only.
+pub const PROFILING: &str = "profiling.sampling";
+
+/// Returns the CPython that has [`PROFILING`].
+///
+/// # Errors
+/// It is not among `pythons`.
+pub fn with_profiling(pythons: &[Interpreter]) -> Result<&Interpreter, Trouble> {
+    let is_it =
+        |python: &&Interpreter| python.version_info == (3, 15) && python.implementation == "cpython" && python.gil;
+    let none = || Trouble::Failed("no Python 3.15 found; `make interpreters` installs it".into());
+    pythons.iter().find(is_it).ok_or_else(none)
+}
+
 /// The environment of all groups.
 pub struct Bench {
     /// The command `busy`.

@@ -1,7 +1,7 @@
 //! The accuracy and the cost of the exact GIL meter, the GIL sampler and their peers, measured on a process that holds
 //! the GIL for known times.
 
-use super::bench::Bench;
+use super::bench::{Bench, PROFILING, with_profiling};
 use super::gil_truth::Truth;
 use crate::child::{self, Trouble, source, text};
 use crate::quiet::{self, Plan, Rounds};
@@ -19,9 +19,6 @@ pub const SAMPLE: &str = "__sample-gil";
 /// Old and new versions have different targets. A row shows the worst result of its versions.
 const OLD: &str = "CPython 2.7, 3.7 and 3.8";
 const NEW: &str = "CPython 3.9 and later";
-const PROFILING: &str = "profiling.sampling";
-/// The version that contains profiling.sampling (Tachyon), and the only one that it can profile.
-const TACHYON: (u32, u32) = (3, 15);
 
 const EXACT: &str = "error of the exact meter's held share, points";
 
@@ -129,14 +126,11 @@ fn peers(truth: &Truth, pythons: &[Interpreter]) -> Result<Round, Trouble> {
     for (peer, command) in [("gilknocker", &[][..]), ("gil_load", &[]), ("py-spy", &[py_spy])] {
         round.insert(peer, truth.errors(peer, own, seconds, command).map(|theirs| exact.beside(&theirs)))?;
     }
-    let newest = match pythons.iter().find(|python| python.version_info == TACHYON) {
-        Some(newest) => {
-            let exact = truth.errors("busy", newest, seconds, &[])?;
-            let theirs = truth.errors(PROFILING, newest, seconds, &[text(&newest.command)]);
-            theirs.map(|theirs| exact.beside(&theirs))
-        }
-        None => Err(Trouble::Failed("no Python 3.15 found; `make interpreters` installs it".into())),
-    };
+    let newest = with_profiling(pythons).and_then(|newest| {
+        let exact = truth.errors("busy", newest, seconds, &[])?;
+        let theirs = truth.errors(PROFILING, newest, seconds, &[text(&newest.command)])?;
+        Ok(exact.beside(&theirs))
+    });
     round.insert(PROFILING, newest)?;
     let command = [text(&std::env::current_exe()?), SAMPLE.into()];
     let sampler = truth.errors("sampler", own, seconds, &command).map(|errors| {

@@ -1,18 +1,25 @@
 //! What a recording costs the recorded program, beside other recorders.
 
-use super::bench::Bench;
+use super::bench::{Bench, PROFILING, with_profiling};
 use crate::child::{self, Trouble, source, text};
 use crate::quiet::{self, Rounds};
-use crate::row::{Row, Unit, Wanted};
+use crate::row::{Round, Row, Unit, Wanted};
+use busy_lab::interpreter::discover;
+use busy_lab::results::Interpreter;
 
 /// The programs: name, description, and the largest ratio wanted of the time under `busy record` to that alone.
-const PROGRAMS: [(&str, &str, f64); 3] = [
-    ("loop", "a loop of Python code", 1.01),
-    ("100 kHz", "100,000 releases per second", 1.015),
-    ("1 MHz", "a loop of os.stat", 1.05),
+const PROGRAMS: [(&str, &str, Option<f64>); 4] = [
+    ("loop", "a loop of Python code", Some(1.01)),
+    ("fight", "four threads that fight for the GIL", None),
+    ("100 kHz", "100,000 releases per second", Some(1.015)),
+    ("1 MHz", "a loop of os.stat", Some(1.05)),
 ];
 /// The peers, as they are called for it.
-const PEERS: [(&str, &str); 2] = [("py-spy", "py-spy record --gil --nonblocking"), ("viztracer", "viztracer")];
+const PEERS: [(&str, &str); 3] = [
+    ("py-spy", "py-spy record --gil --nonblocking"),
+    ("viztracer", "viztracer"),
+    (PROFILING, "Python 3.15's profiling.sampling --gecko"),
+];
 
 pub fn rows() -> Vec<Row> {
     const CPU_TIME: &str = "CPU time under busy record";
@@ -21,10 +28,13 @@ pub fn rows() -> Vec<Row> {
     for (name, case, most) in PROGRAMS {
         let alone = |what, case: &str, unit| Row::ratio(format!("{name} alone"), what, "alone", case, unit);
         let alone = match name {
-            "loop" => alone(CPU_TIME, case, Unit::Ms),
+            "loop" | "fight" => alone(CPU_TIME, case, Unit::Ms),
             _ => alone(TIME, &format!("per release, {case}"), Unit::Ns),
         };
-        rows.push(alone.wanted(Wanted::AtMost(most)));
+        rows.push(match most {
+            Some(most) => alone.wanted(Wanted::AtMost(most)),
+            None => alone,
+        });
         rows.extend(PEERS.map(|(peer, called)| Row::ratio(format!("{name} {peer}"), CPU_TIME, called, case, Unit::Ms)));
     }
     let start = |peer: &str, called| {
@@ -37,9 +47,32 @@ pub fn rows() -> Vec<Row> {
 }
 
 pub fn measure(bench: &Bench) -> Result<Vec<Rounds>, Trouble> {
+    let own = bench.python()?;
+    let pythons = discover()?.interpreters;
+    let round = || {
+        let mut round = beside(bench, own, &["alone", "py-spy", "viztracer"])?;
+        match with_profiling(&pythons).and_then(|newest| beside(bench, newest, &[PROFILING])) {
+            Ok(newer) => {
+                round.figures.extend(newer.figures);
+                round.missing.extend(newer.missing);
+            }
+            Err(Trouble::Failed(why)) => {
+                let names = PROGRAMS.iter().map(|(name, ..)| *name).chain(["start"]);
+                round.missing.extend(names.map(|name| (format!("{name} {PROFILING}"), why.clone())));
+            }
+            Err(Trouble::Interrupted) => return Err(Trouble::Interrupted),
+        }
+        Ok(round)
+    };
+    Ok(vec![quiet::rounds(bench.plan(9), round)?])
+}
+
+/// Measures one round of busy beside these peers, in `python`.
+fn beside(bench: &Bench, python: &Interpreter, peers: &[&str]) -> Result<Round, Trouble> {
     let script = text(&source("python/record_cost.py"));
-    let (python, busy, folder) = (text(&bench.python()?.command), text(&bench.busy), text(&bench.folder));
+    let (python, busy, folder) = (text(&python.command), text(&bench.busy), text(&bench.folder));
     let size = if bench.quick { "quick" } else { "full" };
-    let command = [python, "-I".into(), script, busy, folder, size.into()];
-    Ok(vec![quiet::rounds(bench.plan(9), || child::round(bench.measured, &command))?])
+    let mut command = vec![python, "-I".into(), script, busy, folder, size.into()];
+    command.extend(peers.iter().map(|peer| (*peer).to_owned()));
+    child::round(bench.measured, &command)
 }
