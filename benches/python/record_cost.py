@@ -56,7 +56,7 @@ STARTS = 5
 
 
 def pause_to(release_s):
-    """Returns how many turns of a loop make one os.stat take that long on this machine, turns included."""
+    """Returns after how many turns of a loop, beside one os.stat, so many seconds have passed on this machine."""
 
     def seconds(statement):
         return statistics.median(timeit.repeat(statement, "import os", repeat=200, number=100)) / 100

@@ -199,7 +199,7 @@ mod tests {
             // Other processes may have used the core for the rest of the time.
             all.share() + all.run_delay_share().unwrap_or(0.0) > 0.9
         };
-        // In a virtual machine, other machines may have used it, which no figure tells.
+        // A hypervisor may have given it to another machine, which this one can't see.
         assert!((0..10).any(|_| uses_all()));
     }
 
