@@ -1,5 +1,5 @@
-/* A program that embeds Python: the meter runs while Python is finalized and initialized again. The arguments are the paths
-   of libpython and libbusy. */
+/* A program that embeds Python: the meter runs while Python is finalized, initialized again and closed. The arguments are
+   the paths of libpython and libbusy. */
 #include <busy_gil.h>
 #include <dlfcn.h>
 #include <stdio.h>
@@ -76,6 +76,10 @@ int main(int argc, char **argv)
         CHECK(totals.held_ns <= totals.metered_ns);
         call("Py_Initialize");
     }
+    call("Py_Finalize");
+    /* Python stays loaded while it is metered, although nobody else uses it. */
+    CHECK(dlclose(python) == 0);
+    CHECK(snapshot() == BUSY_OK);
     CHECK(start("busy_gil_stop") == BUSY_OK);
     printf("finalized\n");
     return 0;

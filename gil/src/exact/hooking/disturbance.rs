@@ -48,7 +48,8 @@ pub(crate) fn found() -> Option<Disturbance> {
         if place == 0 {
             continue;
         }
-        // SAFETY: an entry of CPython's table, which stays mapped: CPython is never unloaded.
+        // SAFETY: an entry of CPython's table, which stays mapped even if the program closes CPython: by dlsym(3), this
+        // library depends on it since the meter's start (glibc, elf/dl-sym.c, DL_LOOKUP_ADD_DEPENDENCY).
         let leads_to = unsafe { AtomicUsize::from_ptr(place as *mut usize) }.load(Ordering::Relaxed);
         if leads_to != hook.load(Ordering::Relaxed) {
             INTRUDER.store(leads_to, Ordering::Relaxed);
