@@ -1,7 +1,7 @@
 //! Slides 13-14: two Python threads, then one Python thread beside a ctypes call.
 
 use super::experiment::{Experiment, TalkFigures};
-use super::judge::{Conditions, headline, inconclusive, one_core, two_cores};
+use super::judge::{Conditions, disturbed, headline, one_core, two_cores};
 use super::plan::{Kind, Plan, Step};
 use crate::results::{CONTROL_CPU, Case, Interpreter, Judgement, Outcome, RunResult, Topology};
 
@@ -128,7 +128,7 @@ fn judge_control(case: &Case, interpreter: &Interpreter, work: f64, conditions: 
         case.cpu_percent()
     );
     match conditions.disturbance(case).or_else(|| shortage(case, interpreter)) {
-        Some(reason) => inconclusive(&summary, &reason),
+        Some(disturbance) => disturbed(&disturbance, &summary),
         None => Judgement { outcome: Outcome::AsExpected, changed_since: None, summary },
     }
 }

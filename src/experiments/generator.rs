@@ -1,7 +1,7 @@
 //! Slide 18: generators as coroutines, and threads that do the same work.
 
 use super::experiment::{Column, Experiment};
-use super::judge::{Conditions, inconclusive};
+use super::judge::{Conditions, disturbed};
 use super::plan::{Kind, Plan, Step};
 use crate::measure::Bounds;
 use crate::results::{Case, Judgement, RunResult};
@@ -133,7 +133,7 @@ fn computing_thread(case: &Case, gil: bool) -> (bool, String) {
 fn judge_unless_starved(case: &Case, conditions: &Conditions, expected: bool, summary: String) -> Judgement {
     match case.number("cpu_share") {
         Some(share) if share < 0.9 && !expected => {
-            inconclusive(&summary, &format!("The process had only {:.0} % of a core.", 100.0 * share))
+            disturbed(&format!("The process had only {:.0} % of a core.", 100.0 * share), &summary)
         }
         _ => conditions.judge(&[case], expected, summary),
     }

@@ -2,7 +2,7 @@
 //! cost of transferring state.
 
 use super::experiment::{Column, Experiment};
-use super::judge::{Conditions, ONLY_ONE_CORE, OTHER_LOAD, inconclusive, uses_two_cores};
+use super::judge::{Conditions, ONLY_ONE_CORE, OTHER_LOAD, disturbed, inconclusive, uses_two_cores};
 use super::plan::{Kind, Plan, Setting, Step};
 use crate::measure::Bounds;
 use crate::measure::MeasureError;
@@ -217,7 +217,7 @@ fn on_cores(case: &Case, expected: bool, conditions: &Conditions, summary: Strin
             .then(|| format!("Other processes took {run_delay:.0} % of a core from these threads (run delay)."))
     };
     match disturbance {
-        Some(reason) if !(expected && uses_two_cores(number(case, CPU))) => inconclusive(&summary, &reason),
+        Some(disturbance) if !(expected && uses_two_cores(number(case, CPU))) => disturbed(&disturbance, &summary),
         _ => conditions.judge(&[case], expected, summary),
     }
 }

@@ -18,9 +18,16 @@ pub(super) const ONLY_ONE_CORE: &str = "Two threads need two cores, but this pro
 /// The advice if only other processes can explain a figure.
 pub(super) const OTHER_LOAD: &str = "Check for other load, and run it again.";
 
-/// Returns the judgement on a measurement that was disturbed: by itself, its figure neither confirms nor refutes anything.
+/// Returns the judgement on a figure that neither confirms nor refutes anything, for the given reason.
 pub(super) fn inconclusive(summary: &str, reason: &str) -> Judgement {
     Judgement { outcome: Outcome::Inconclusive, changed_since: None, summary: format!("{summary} {reason}") }
+}
+
+/// Returns the judgement on a measurement that was disturbed. Its text begins with the disturbance, since `summary` would
+/// otherwise claim what the figures can't show.
+pub(super) fn disturbed(disturbance: &str, summary: &str) -> Judgement {
+    let summary = format!("{disturbance} As measured: {summary}");
+    Judgement { outcome: Outcome::Inconclusive, changed_since: None, summary }
 }
 
 impl Conditions {
@@ -34,7 +41,7 @@ impl Conditions {
         let disturbance = in_doubt.clone().or_else(|| may_be_disturbed.find_map(|case| self.disturbance(case)));
         let shows_two_cores = in_doubt.is_none() && cases.iter().all(|case| two_cores(case));
         match disturbance {
-            Some(reason) if !(expected && shows_two_cores) => inconclusive(&summary, &reason),
+            Some(disturbance) if !(expected && shows_two_cores) => disturbed(&disturbance, &summary),
             _ if expected => Judgement { outcome: Outcome::AsExpected, changed_since: None, summary },
             _ => {
                 let advice = "No disturbance was detected: run it again, and investigate if it repeats.";
@@ -135,6 +142,13 @@ mod tests {
         let mut on_two_cores = loaded;
         on_two_cores.cpu.as_mut().unwrap().cpu_percent = 198.0;
         assert_eq!(outcome(2, &[&on_two_cores], true), Outcome::AsExpected);
+    }
+
+    #[test]
+    fn the_text_of_a_disturbed_measurement_begins_with_the_disturbance() {
+        let judgement = Conditions { cores: 2 }.judge(&[&case(Some(50.0), None)], true, "They share a core.".into());
+        let expected = "Other processes used 50 % of a core during one-internal. As measured: They share a core.";
+        assert_eq!(judgement.summary, expected);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The common part of the experiments with an event loop: eleven ticks, or fewer and a clean exit on Ctrl-C.
 
 use super::experiment::Column;
-use super::judge::{Conditions, inconclusive};
+use super::judge::{Conditions, disturbed};
 use super::plan::{Kind, Step};
 use crate::measure::Bounds;
 use crate::results::{Case, Judgement, RunResult};
@@ -69,7 +69,7 @@ pub(super) fn judge(case: &Case, subject: &str, conditions: &Conditions) -> Judg
 /// or complete all ticks before Ctrl-C, without a fault of its own.
 pub(super) fn judge_unless_late(case: &Case, conditions: &Conditions, expected: bool, summary: String) -> Judgement {
     if !expected && case.number("latest_s") > case.number("interval_s") {
-        return inconclusive(&summary, "One tick came after the next was due, so the machine was too busy.");
+        return disturbed("One tick came after the next was due, so the machine was too busy.", &summary);
     }
     conditions.judge(&[case], expected, summary)
 }
