@@ -107,8 +107,8 @@ pub struct RunArguments {
     #[arg(long, value_name = "N", default_value = "10", value_parser = hz)]
     pub hz: NonZero<u32>,
 
-    /// The longest wait for a quiet machine before the first row
-    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = time)]
+    /// The longest wait for a quiet machine before the first row; 0: none
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = patience)]
     pub patience: Duration,
 
     /// Resume the latest run, or the one kept in FILE: take over its results and measure the rest
@@ -169,8 +169,8 @@ pub struct CheckArguments {
     pub max_stall: Option<Duration>,
 
     /// The longest wait for a quiet machine before the check; and how long a disturbed measurement is repeated before its
-    /// verdict is inconclusive
-    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = time)]
+    /// verdict is inconclusive; 0: neither
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = patience)]
     pub patience: Duration,
 
     /// How often a check is repeated in a new interpreter if other processes made its verdict inconclusive
@@ -402,6 +402,11 @@ fn time(text: &str) -> Result<Duration, String> {
     })
 }
 
+fn patience(text: &str) -> Result<Duration, String> {
+    let expected = "expected a time, in seconds or with a unit (ns, us, ms, s, min, h), such as 500ms, 10s, 0";
+    parse_time(text).ok_or_else(|| expected.into())
+}
+
 fn whole_seconds(text: &str) -> Result<u32, String> {
     let time = time(text)?;
     let is_whole = time.subsec_nanos() == 0 && (1..=3600).contains(&time.as_secs());
@@ -462,6 +467,8 @@ mod tests {
         for wrong in ["", "0", "0s", "0.1ns", "-1s", "1 parsec", "99999999999999999999s"] {
             assert!(time(wrong).is_err(), "{wrong}");
         }
+        assert_eq!(["0", "0s", "5s"].map(patience), [0, 0, 5].map(|s| Ok(Duration::from_secs(s))));
+        assert!(["", "-1", "soon"].into_iter().all(|wrong| patience(wrong).is_err()));
         assert_eq!(["1", "3s", "2min", "1h", "5000ms"].map(whole_seconds), [1, 3, 120, 3600, 5].map(Ok));
         for wrong in ["", "0", "0.5", "1.5s", "999ms", "61min", "-1"] {
             assert!(whole_seconds(wrong).is_err(), "{wrong}");

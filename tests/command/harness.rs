@@ -39,7 +39,7 @@ impl Sandbox {
         // Few tests need a quiet machine, for which the command would wait beside other tests in vain.
         let is_patient = arguments.iter().any(|argument| argument.starts_with("--patience"));
         let arguments = match arguments {
-            [name @ ("run" | "check"), rest @ ..] if !is_patient => [&[name, "--patience=1ms"], rest].concat(),
+            [name @ ("run" | "check"), rest @ ..] if !is_patient => [&[name, "--patience=0"], rest].concat(),
             other => other.to_vec(),
         };
         let words = [wrapper, &[BUSY], &arguments].concat();

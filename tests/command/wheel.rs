@@ -210,7 +210,7 @@ fn an_install_for_the_user_by_pipx_or_by_uv_has_the_command() {
         }
         let found = stdout(&succeeds(&mut command(&[run, &version].concat())));
         assert_eq!(found, format!("busy {}\n", env!("CARGO_PKG_VERSION")), "{installer}");
-        let check = ["check", "--patience=1ms", "--json", "check.json", "-p", &python, "sum(range(10000))"];
+        let check = ["check", "--patience=0", "--json", "check.json", "-p", &python, "sum(range(10000))"];
         let output = command(&[run, &check].concat()).output().unwrap();
         let result = json(&home.join("check.json"))["results"][0].clone();
         assert_eq!(result["status"], "ok", "{installer}: {}{result:#}", stderr(&output));
