@@ -201,8 +201,9 @@ pub struct RecordArguments {
 
     /// Sample the running Python with this process id, until Ctrl-C or the end of --for
     ///
-    /// Shares and states are estimates then. Longest holds and stalls, and a file of the events, can't be had.
-    #[arg(long, value_name = "PID", value_parser = process_id, conflicts_with_all = ["command", "output", "stall", "rate", "perfetto", "firefox", "chrome"])]
+    /// Shares and states are estimates then. Longest holds and stalls, and a file of the events, can't be had: -o takes FILE.html
+    /// only.
+    #[arg(long, value_name = "PID", value_parser = process_id, conflicts_with_all = ["command", "stall", "rate", "perfetto", "firefox", "chrome"])]
     pub pid: Option<u32>,
 
     /// How long the process of --pid is sampled

@@ -143,6 +143,12 @@ pub fn recording_page(path: &Path, title: &str) -> Result<String, ReportError> {
     Ok(html::page(title, &Results { recorded, ..Results::default() }))
 }
 
+/// Returns the page of a result that has no recording.
+pub fn result_page(result: &RecordResult, title: &str) -> String {
+    let recorded = vec![Recorded { result, recording: None, picture: None }];
+    html::page(title, &Results { recorded, ..Results::default() })
+}
+
 fn pictured<'a>(
     path: &Path,
     recording: &'a Recording,

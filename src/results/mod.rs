@@ -25,8 +25,8 @@ pub use interpreter::{Interpreter, path_text};
 pub use labels::Labels;
 pub use new_file::{NewFile, NewFileError, destination};
 pub use record::{
-    MoreStalls, RecordResult, RecordedInterpreter, RecordedProcess, RecordedSamples, RecordedStall, RecordedStates,
-    RecordedThread,
+    MoreStalls, RecordResult, RecordedCall, RecordedInterpreter, RecordedProcess, RecordedSamples, RecordedStall,
+    RecordedStates, RecordedThread,
 };
 pub use resume::{Earlier, ResumeError};
 pub use row::{Row, exit_code};

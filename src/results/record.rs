@@ -63,6 +63,9 @@ pub struct RecordedProcess {
     /// The sampling, if it was sampled.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub samples: Option<RecordedSamples>,
+    /// The calls in which a thread held the GIL, if it was sampled; those that cost others most come first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub calls: Option<Vec<RecordedCall>>,
     /// The threads that used a GIL, those that held one or waited for one longest first.
     pub threads: Vec<RecordedThread>,
     /// The figures that could not be had, with the reasons.
@@ -85,6 +88,21 @@ pub struct RecordedSamples {
     pub held_by_unknown_s: f64,
     /// The CPU time of the sampling itself.
     pub cost_s: f64,
+}
+
+/// A call in which a sampled thread held the GIL.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct RecordedCall {
+    /// The native thread id of the holder.
+    pub holder: u32,
+    /// Its stack, the innermost frame first, as `file:line function`. Empty if none could be read, or if it ran no Python code.
+    pub stack: Vec<String>,
+    /// The number of samples.
+    pub samples: u64,
+    /// How long it held the GIL, estimated from these samples.
+    pub held_s: f64,
+    /// How long other threads waited meanwhile, in all.
+    pub lost_s: f64,
 }
 
 /// The interpreter of a recorded process, as far as the process shows it.

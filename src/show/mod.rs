@@ -7,6 +7,7 @@ pub mod live;
 mod matrix;
 mod record;
 mod run;
+mod sampled;
 mod stalls;
 mod waits;
 

@@ -1,5 +1,6 @@
 //! The result of a recording: a row for each thread, in at most 25 lines.
 
+use super::sampled::sampled_calls;
 use super::stalls::stalls;
 use super::waits::short_waits;
 use super::{BOLD, one_line, signal, table, wrapped};
@@ -43,7 +44,7 @@ pub fn record(result: &RecordResult, path: Option<&Path>) -> String {
     );
     let end = result.signal.map_or_else(String::new, |number| format!("; the program was ended by {}", signal(number)));
     writeln!(text, "{}", wrapped(&format!("{line}{end}"))).unwrap();
-    let mut below = stalls(result);
+    let mut below = stalls(result) + &sampled_calls(result);
     for paragraph in [short_waits(result), load(result).unwrap_or_default()] {
         if !paragraph.is_empty() {
             writeln!(below, "{}", wrapped(&one_line(&paragraph))).unwrap();

@@ -18,7 +18,7 @@ const LIBRARIES: [&str; 4] = ["/lib/python", "/lib64/python", "/site-packages/",
 pub(super) struct Call<'a> {
     /// The innermost frame, or [`NO_STACK`].
     pub(super) frame: &'a str,
-    /// What [`caller`] returns.
+    /// The innermost frame outside of the library, if it is another one.
     pub(super) caller: Option<&'a str>,
     pub(super) lost_s: f64,
     pub(super) stalls: Vec<&'a RecordedStall>,
@@ -41,11 +41,12 @@ pub fn stalls(result: &RecordResult) -> String {
     let calls = calls(&all);
     for call in calls.iter().take(CALLS) {
         let stalls = format!("{}x", call.stalls.len());
-        call_line(&mut text, &format!("lost {:>8} {stalls:>6}  ", duration(call.lost_s)), call);
+        let start = format!("lost {:>8} {stalls:>6}  ", duration(call.lost_s));
+        call_line(&mut text, &start, (call.frame, call.caller));
     }
     if let Some(call) = calls.first().filter(|call| call.frame != NO_STACK) {
         let (share, meaning) = (100.0 * call.lost_s / total, meaning(call));
-        call_line(&mut text, &format!("{share:.0} % of the time lost in stalls: "), call);
+        call_line(&mut text, &format!("{share:.0} % of the time lost in stalls: "), (call.frame, call.caller));
         line(&mut text, &format!("  {meaning}"));
     }
     text
@@ -81,7 +82,7 @@ fn described(stall: &RecordedStall) -> String {
 pub(super) fn calls<'a>(stalls: &[&'a RecordedStall]) -> Vec<Call<'a>> {
     let mut calls: BTreeMap<(&str, Option<&str>), Call<'_>> = BTreeMap::new();
     for stall in stalls {
-        let (frame, caller) = (stall.stack.first().map_or(NO_STACK, String::as_str), caller(stall));
+        let (frame, caller) = named(&stall.stack);
         let new = || Call { frame, caller, lost_s: 0.0, stalls: Vec::new() };
         let call = calls.entry((frame, caller)).or_insert_with(new);
         call.lost_s += stall.lost_s;
@@ -114,7 +115,15 @@ pub(super) fn meaning(call: &Call<'_>) -> String {
 
 /// Returns the innermost frame and the innermost one outside of the library.
 pub(super) fn called(stall: &RecordedStall) -> String {
-    call_name(stall.stack.first().map_or(NO_STACK, String::as_str), caller(stall))
+    let (frame, caller) = named(&stall.stack);
+    call_name(frame, caller)
+}
+
+/// Returns the innermost frame of a stack, or [`NO_STACK`]; and the innermost one outside of the library, if it is another one.
+pub(super) fn named(stack: &[String]) -> (&str, Option<&str>) {
+    let own = stack.iter().find(|frame| !is_library(frame));
+    let caller = own.filter(|own| Some(*own) != stack.first());
+    (stack.first().map_or(NO_STACK, String::as_str), caller.map(String::as_str))
 }
 
 fn call_name(frame: &str, caller: Option<&str>) -> String {
@@ -122,12 +131,6 @@ fn call_name(frame: &str, caller: Option<&str>) -> String {
         Some(own) => format!("{}, called from {}", short(frame), short(own)),
         None => short(frame).into(),
     }
-}
-
-/// Returns the innermost frame outside of the library; None if it is the innermost one, or if there is none.
-pub(super) fn caller(stall: &RecordedStall) -> Option<&str> {
-    let own = stall.stack.iter().find(|frame| !is_library(frame))?;
-    (Some(own) != stall.stack.first()).then_some(own)
 }
 
 /// Returns true if the frame belongs to Python's own library or to an installed package.
@@ -141,18 +144,18 @@ pub(super) fn short(frame: &str) -> &str {
 }
 
 /// Writes a line about a call. Of one that is too long, the end of the library's frame is cut off.
-fn call_line(text: &mut String, start: &str, call: &Call<'_>) {
-    let whole = format!("{start}{}", call_name(call.frame, call.caller));
-    match call.caller {
+pub(super) fn call_line(text: &mut String, start: &str, (frame, caller): (&str, Option<&str>)) {
+    let whole = format!("{start}{}", call_name(frame, caller));
+    match caller {
         Some(own) if whole.chars().count() > width() => {
-            line(text, &format!("{start}{}, in {}", short(own), short(call.frame)));
+            line(text, &format!("{start}{}, in {}", short(own), short(frame)));
         }
         _ => line(text, &whole),
     }
 }
 
 /// Writes a line, cut to the text width.
-fn line(text: &mut String, line: &str) {
+pub(super) fn line(text: &mut String, line: &str) {
     let mut shown = one_line(line);
     if shown.chars().count() > width() {
         shown = shown.chars().take(width() - 1).chain(['…']).collect();
@@ -193,9 +196,8 @@ mod tests {
     #[test]
     fn of_a_line_that_is_too_long_the_caller_stays() {
         let frame = format!("/usr/lib/python3.11/json/encoder.py:258 {}", "x".repeat(width()));
-        let call = Call { frame: &frame, caller: Some("/home/me/app.py:41 dump"), lost_s: 0.1, stalls: Vec::new() };
         let mut text = String::new();
-        call_line(&mut text, "lost ", &call);
+        call_line(&mut text, "lost ", (&frame, Some("/home/me/app.py:41 dump")));
         assert!(text.starts_with("lost app.py:41 dump, in encoder.py:258 xxx") && text.ends_with("x…\n"), "{text}");
     }
 

@@ -1,6 +1,7 @@
 //! Which functions held the GIL: samples of the holders' stacks, scaled to the exact time that each thread held it.
 
 use super::recording::{ProcessRecord, Recording};
+use crate::results::{RecordedProcess, RecordedThread};
 use std::collections::BTreeMap;
 
 /// A function, with the time for which it, and what it called, held the GIL.
@@ -35,6 +36,26 @@ pub fn held_by(recording: &Recording, process: &ProcessRecord) -> Node {
         }
     }
     let calls: Vec<Node> = groups.into_values().map(|(node, _)| node).collect();
+    let mut root = Node { name: String::new(), held_s: calls.iter().map(|thread| thread.held_s).sum(), calls };
+    root.sort();
+    root
+}
+
+/// Returns what held the GIL of a sampled process, as [`held_by`] does: each thread, as long as the samples of the holder
+/// say, is divided by the samples of its stack.
+pub fn held_by_samples(process: &RecordedProcess) -> Node {
+    let node = |thread: &RecordedThread| {
+        let calls = process.calls.iter().flatten().filter(|call| call.holder == thread.tid);
+        let all: u64 = calls.clone().map(|call| call.samples).sum();
+        let name = format!("{} {}", thread.title(), thread.tid);
+        let mut node = Node { name, held_s: thread.held_s, calls: Vec::new() };
+        for call in calls {
+            let frames: Vec<&str> = call.stack.iter().map(String::as_str).collect();
+            node.add(&frames, thread.held_s * call.samples as f64 / all as f64);
+        }
+        node
+    };
+    let calls: Vec<Node> = process.threads.iter().filter(|thread| thread.held_s > 0.0).map(node).collect();
     let mut root = Node { name: String::new(), held_s: calls.iter().map(|thread| thread.held_s).sum(), calls };
     root.sort();
     root

@@ -65,6 +65,7 @@ fn process_of(recording: &Recording, process: &ProcessRecord) -> RecordedProcess
         held_share: metered_s.filter(|_| is_complete).map(|metered| (held / metered).min(1.0)),
         stalls: Some(stalls),
         more_stalls,
+        calls: None,
         samples: None,
         threads,
         missing,

@@ -22,6 +22,7 @@ fn a_running_process_is_sampled_until_the_time_is_over_or_ctrl_c() {
     wait_for("the program", || fs::read_to_string(&ready).is_ok_and(|text| text.contains("ready")));
     let (pid, figures) = (child.id().to_string(), sandbox.path("r.json"));
     let arguments = ["record", "--pid", &pid, "--json", figures.to_str().unwrap()];
+    let page = sandbox.path("r.html");
     for by_signal in [false, true] {
         let output = if by_signal {
             let recorder = sandbox.spawn(&arguments);
@@ -29,7 +30,7 @@ fn a_running_process_is_sampled_until_the_time_is_over_or_ctrl_c() {
             signal(recorder.id(), Signal::INT);
             finish(recorder, Duration::from_secs(20))
         } else {
-            sandbox.run(&[&arguments[..], &["--for", "1s"]].concat())
+            sandbox.run(&[&arguments[..], &["--for", "1s", "-o", page.to_str().unwrap()]].concat())
         };
         assert_eq!(output.status.code(), Some(0), "{output:?}");
         assert!(stderr(&output).contains("sampled 1000 times a second"), "{output:?}");
@@ -51,12 +52,28 @@ fn a_running_process_is_sampled_until_the_time_is_over_or_ctrl_c() {
             assert!(process.get(key).is_none() && threads[0].get(key).is_none(), "{key}: {result:#}");
         }
         assert!(process["samples"]["count"].as_u64().unwrap() > 200, "{result:#}");
+        // The two threads that hold the GIL are in work().
+        let calls = process["calls"].as_array().unwrap_or_else(|| panic!("{result:#}"));
+        let in_work =
+            calls.iter().filter(|call| call["stack"][0].as_str().is_some_and(|frame| frame.ends_with(" work")));
+        let sum = |key: &str| in_work.clone().map(|call| call[key].as_f64().unwrap()).sum::<f64>();
+        assert!(sum("held_s") > 0.1 && sum("lost_s") > 0.1 && sum("samples") > 4.0, "{result:#}");
+        assert!(stderr(&output).contains("<string>:3 work"), "{output:?}");
     }
+    let html = fs::read_to_string(&page).unwrap();
+    assert!(html.contains("Calls that held the GIL, by samples") && html.contains(":3 work</td>"), "{html}");
+    assert!(html.contains("What held the GIL, by function") && html.contains("<svg"), "{html}");
+    let report = sandbox.run(&["report", figures.to_str().unwrap()]);
+    assert!(stdout(&report).contains("<string>:3 work"), "{report:?}");
     assert!(child.try_wait().unwrap().is_none(), "the process must go on");
     child.kill().unwrap();
     child.wait().unwrap();
     let output = sandbox.run(&arguments);
     assert!(output.status.code() == Some(2) && stderr(&output).contains("there is no process"), "{output:?}");
+    let output = sandbox.run(&["record", "--pid", "1", "-o", "r.busy"]);
+    assert!(output.status.code() == Some(2) && stderr(&output).contains("expected -o FILE.html"), "{output:?}");
+    let twice = sandbox.run(&["record", "--pid", "1", "-o", "r.html", "--json", "r.html"]);
+    assert!(twice.status.code() == Some(2) && stderr(&twice).contains("named for two outputs"), "{twice:?}");
     let output = sandbox.run(&["record", "--for", "1s", "--", "true"]);
     assert!(output.status.code() == Some(2) && stderr(&output).contains("--for"), "{output:?}");
 }

@@ -13,6 +13,7 @@
 //! [`StackReader`] reads the Python stack of a thread: the file, the function and the line of each frame.
 
 mod error;
+mod holder_stack;
 mod locate;
 mod maps;
 mod offsets;
@@ -30,6 +31,7 @@ mod version;
 mod window;
 
 pub use error::RemoteError;
+pub use holder_stack::HolderStack;
 #[cfg(target_env = "gnu")]
 pub(crate) use offsets::thread_id as thread_id_offset;
 pub use recorder::{Rates, Recorder};

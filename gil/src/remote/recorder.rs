@@ -1,14 +1,18 @@
 //! Samples the GIL of a process at a constant average rate, in a separate thread, and sums up the samples.
 
 use super::error::RemoteError;
+use super::holder_stack::{self, HolderStack};
 use super::remote_gil::RemoteGil;
 use super::sample::Sample;
+use super::stack::StackReader;
 use super::state_times::StateTimes;
+use super::threads::State;
 use super::window::Window;
 use busy_core::clock::monotonic_ns;
 use busy_core::cpu::current_thread;
 use busy_core::pace::Pace;
 use std::io;
+use std::mem;
 use std::num::NonZero;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -40,15 +44,23 @@ pub struct Recorder {
     thread: Option<JoinHandle<()>>,
 }
 
-#[derive(Debug)]
+/// The maximum number of readings of the holder that are kept until they are taken.
+const MOST_HOLDERS: usize = 1 << 14;
+
+#[derive(Debug, Default)]
 struct Shared {
     window: Mutex<Window>,
+    holders: Mutex<Vec<HolderStack>>,
     stop: AtomicBool,
 }
 
 impl Shared {
     fn window(&self) -> MutexGuard<'_, Window> {
         self.window.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn holders(&self) -> MutexGuard<'_, Vec<HolderStack>> {
+        self.holders.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -58,11 +70,24 @@ impl Recorder {
     /// # Errors
     /// System if no thread can be started.
     pub fn start(gil: RemoteGil, rates: Rates) -> Result<Self, RemoteError> {
+        Self::start_sampling(gil, None, rates)
+    }
+
+    /// Starts sampling `gil` like [`Self::start`], and reads the Python stack of the thread that holds the GIL whenever the
+    /// states of the threads are read: see [`Self::take_holders`].
+    ///
+    /// # Errors
+    /// System if no thread can be started.
+    pub fn start_with_stacks(gil: RemoteGil, stacks: StackReader, rates: Rates) -> Result<Self, RemoteError> {
+        Self::start_sampling(gil, Some(stacks), rates)
+    }
+
+    fn start_sampling(gil: RemoteGil, stacks: Option<StackReader>, rates: Rates) -> Result<Self, RemoteError> {
         let pid = gil.pid();
-        let shared = Arc::new(Shared { window: Mutex::default(), stop: AtomicBool::new(false) });
+        let shared = Arc::new(Shared::default());
         let thread = Builder::new().name("busy-gil".to_owned()).spawn({
             let shared = Arc::clone(&shared);
-            move || sample_on(gil, rates, &shared)
+            move || sample_on(Sampled { gil, stacks, times: StateTimes::default(), before: None }, rates, &shared)
         });
         let thread = thread.map_err(|source: io::Error| {
             let doing = "start a thread to sample it".to_owned();
@@ -87,6 +112,12 @@ impl Recorder {
         self.shared.window().threads.retain(|_, thread| !thread.has_ended);
     }
 
+    /// Returns the holders with their stacks that were read since the last call. At most 16,384 are kept; the others are
+    /// lost.
+    pub fn take_holders(&self) -> Vec<HolderStack> {
+        mem::take(&mut *self.shared.holders())
+    }
+
     /// Stops sampling and returns the sums.
     pub fn stop(mut self) -> Window {
         self.join();
@@ -109,20 +140,28 @@ impl Drop for Recorder {
     }
 }
 
-fn sample_on(mut gil: RemoteGil, rates: Rates, shared: &Shared) {
+/// The process, and what is known of it from one reading of the states to the next.
+struct Sampled {
+    gil: RemoteGil,
+    stacks: Option<StackReader>,
+    times: StateTimes,
+    /// The time of the last reading, and the window's unseen time up to then.
+    before: Option<(u64, u64)>,
+}
+
+fn sample_on(mut sampled: Sampled, rates: Rates, shared: &Shared) {
     let mut pace = Pace::scattered(rates.hz);
-    let mut times = StateTimes::default();
     let states_step_ns = 1_000_000_000 / u64::from(rates.states_hz.get());
     let longest_ns = 10_000_000_000 / u64::from(rates.hz.get());
     let mut next_states_ns = 0;
     while pace.wait(|| !shared.stop.load(Ordering::Relaxed)) {
-        let outcome = gil.sample().and_then(|sample| {
+        let outcome = sampled.gil.sample().and_then(|sample| {
             let mut window = shared.window();
             window.add(sample, longest_ns);
             window.missed = pace.missed();
             drop(window);
             if sample.at_ns >= next_states_ns {
-                read_states(&mut gil, &mut times, sample, shared)?;
+                sampled.read_states(sample, shared)?;
                 next_states_ns = sample.at_ns + states_step_ns.max((monotonic_ns() - sample.at_ns) * 20);
             }
             Ok(())
@@ -134,20 +173,31 @@ fn sample_on(mut gil: RemoteGil, rates: Rates, shared: &Shared) {
     }
 }
 
-/// Reads the states of the threads just after `sample`.
-fn read_states(
-    gil: &mut RemoteGil,
-    times: &mut StateTimes,
-    sample: Sample,
-    shared: &Shared,
-) -> Result<(), RemoteError> {
-    gil.verify()?;
-    let states = gil.states_at(sample)?;
-    let mut window = shared.window();
-    times.add(&mut window, sample.at_ns, &states);
-    window.cost = current_thread();
-    if window.other_gils != gil.other_gils() {
-        window.other_gils = gil.other_gils().to_vec();
+impl Sampled {
+    /// Reads the states of the threads just after `sample`, and the stack of the holder.
+    fn read_states(&mut self, sample: Sample, shared: &Shared) -> Result<(), RemoteError> {
+        let Self { gil, stacks, times, before } = self;
+        gil.verify()?;
+        let states = gil.states_at(sample)?;
+        let mut window = shared.window();
+        times.add(&mut window, sample.at_ns, &states);
+        window.cost = current_thread();
+        if window.other_gils != gil.other_gils() {
+            window.other_gils = gil.other_gils().to_vec();
+        }
+        let unseen_ns = window.unseen_ns;
+        drop(window);
+
+        let before = before.replace((sample.at_ns, unseen_ns));
+        if let (Some(stacks), Some((before_ns, before_unseen_ns))) = (stacks, before) {
+            let for_ns = sample.at_ns - before_ns - (unseen_ns - before_unseen_ns);
+            let waiting = states.iter().filter(|thread| thread.state == State::Waits).count();
+            let holder = holder_stack::read(gil, stacks, sample, waiting, for_ns);
+            let mut holders = shared.holders();
+            if holders.len() < MOST_HOLDERS {
+                holders.extend(holder);
+            }
+        }
+        Ok(())
     }
-    Ok(())
 }

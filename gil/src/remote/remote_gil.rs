@@ -18,6 +18,8 @@ pub struct RemoteGil {
     target: Target,
     gil: Gil,
     ids: ThreadIds,
+    /// The PyThreadState of the holder in the last sample; 0 if there was none.
+    holder_state: u64,
     /// The last holder that was identified.
     known: Option<Known>,
     /// The CPU time of its threads.
@@ -48,7 +50,7 @@ impl RemoteGil {
         let gil = Gil::find(&target)?;
         let ids = ThreadIds::new(&target)?;
         let sampler = Sampler::open(pid).map_err(|error| target.failed("read its threads' CPU time", error))?;
-        let mut found = Self { target, gil, ids, known: None, sampler, threads: Threads::new() };
+        let mut found = Self { target, gil, ids, holder_state: 0, known: None, sampler, threads: Threads::new() };
         found.expect_a_holder()?;
         Ok(found)
     }
@@ -115,8 +117,14 @@ impl RemoteGil {
             },
         };
         let at_ns = monotonic_ns();
+        self.holder_state = state;
         let holder = if state == 0 { Holder::None } else { self.resolve(state, switch_number)? };
         Ok(Sample { at_ns, holder })
+    }
+
+    /// Returns the address of the PyThreadState that held the GIL in the last sample; 0 if no thread held it.
+    pub(super) fn holder_state(&self) -> u64 {
+        self.holder_state
     }
 
     /// Reads the state of each live thread now, in the order of their ids. Takes about 5 to 10 µs per thread, so call

@@ -2,7 +2,7 @@
 
 use crate::library::libbusy;
 use crate::pythons::{Talker, alone, with_gil};
-use busy_gil::remote::{Rates, Recorder, RemoteGil, State, ThreadWindow, Window};
+use busy_gil::remote::{HolderStack, Rates, Recorder, RemoteGil, StackReader, State, ThreadWindow, Window};
 use std::collections::{BTreeMap, HashMap};
 use std::process::Command;
 use std::thread::sleep;
@@ -101,5 +101,29 @@ fn single_readings_agree() {
         // For the kernel, a thread that was woken but has no CPU yet no longer waits.
         assert!(count("hold", &[State::Waits]) > 3, "{}: {seen:?}", python.name);
         println!("{}: {seen:?}", python.name);
+    }
+}
+
+#[test]
+fn the_stack_of_the_holder_is_read_with_the_number_of_threads_that_wait() {
+    let _alone = alone();
+    for python in with_gil() {
+        let (talker, threads) = start(&python);
+        let (gil, stacks) = (RemoteGil::attach(talker.pid()).unwrap(), StackReader::attach(talker.pid()).unwrap());
+        let recorder = Recorder::start_with_stacks(gil, stacks, Rates::default()).unwrap();
+        let (start, mut found) = (Instant::now(), Vec::new());
+        let in_hold = |holder: &&HolderStack| {
+            let innermost = holder.stack.as_ref().and_then(|stack| stack.frames.first());
+            innermost.is_some_and(|frame| &*frame.function == "hold") && threads[&holder.tid] == "hold"
+        };
+        // The other one of the two threads waits, unless it was woken and has no CPU yet.
+        while found.iter().filter(in_hold).filter(|holder| holder.waiting == 1).count() < 20 {
+            sleep(Duration::from_millis(50));
+            found.extend(recorder.take_holders());
+            assert!(start.elapsed() < Duration::from_secs(20), "{}: {found:?}", python.name);
+        }
+        assert!(found.iter().filter(in_hold).count() * 10 > found.len() * 8, "{}: {found:?}", python.name);
+        let sampled_ns: u64 = found.iter().map(|holder| holder.for_ns).sum();
+        assert!(u128::from(sampled_ns) <= start.elapsed().as_nanos(), "{}: {found:?}", python.name);
     }
 }

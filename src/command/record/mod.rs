@@ -3,9 +3,10 @@
 //! ```text
 //! program --command::recording--> FILE.busy, trace::Recording --> trace::result
 //! FILE.busy, once the program has ended --trace::perfetto--> the files for other viewers (exports.rs)
-//! a running process, by samples (sampled.rs) --> the result
+//! a running process, by samples (sampled.rs, calls.rs) --> the result, and its page
 //! ```
 
+mod calls;
 mod exports;
 mod sampled;
 
@@ -14,7 +15,7 @@ use super::output::{OutputError, note, print};
 use super::recording::{
     BoundedFile, Intervals, Program, ProgramError, Sampled, begin, check_executable, exit_code, not_started,
 };
-use super::report::{ReportError, recording_page};
+use super::report::{ReportError, recording_page, result_page};
 use crate::measure::host;
 use crate::process::Foreground;
 use crate::provision::installation;
@@ -61,6 +62,11 @@ pub enum RecordError {
     /// The state of the machine can't be read.
     #[error("can't read this machine's state from the kernel: {0}")]
     Host(io::Error),
+    /// Samples make no recording.
+    #[error(
+        "samples of a running process make no recording, so {0} can't be written: expected -o FILE.html, for the page, or --json FILE"
+    )]
+    Samples(PathBuf),
     /// The program's end can't be waited for.
     #[error("can't wait for the program: {0}")]
     Wait(io::Error),
@@ -73,11 +79,7 @@ pub enum RecordError {
 pub fn record(arguments: &RecordArguments) -> Result<ExitCode, RecordError> {
     let json = arguments.json.as_deref().map(Json::open).transpose()?;
     if let Some(pid) = arguments.pid {
-        let load = host::Load::begin().map_err(RecordError::Host)?;
-        let result = sampled::sample(pid, arguments.duration)?;
-        let machine = load.end().and_then(|load| host::describe(load.others_percent)).map_err(RecordError::Host)?;
-        report(result(machine), None, json)?;
-        return Ok(ExitCode::SUCCESS);
+        return record_samples(pid, arguments, json);
     }
     // Known before an earlier recording is overwritten.
     installation::record_library().and_then(|_| installation::libbusy()).map_err(ProgramError::from)?;
@@ -143,6 +145,26 @@ pub fn record(arguments: &RecordArguments) -> Result<ExitCode, RecordError> {
     Ok(exit_code(status))
 }
 
+/// Samples a running process.
+fn record_samples(pid: u32, arguments: &RecordArguments, json: Option<Json>) -> Result<ExitCode, RecordError> {
+    let output = arguments.output.as_deref();
+    if let Some(output) = output.filter(|output| !is_page(output)) {
+        return Err(RecordError::Samples(output.to_owned()));
+    }
+    // There are no exports, but two outputs must not be the same file.
+    output.map(|output| Exports::open(arguments, output)).transpose()?;
+    let page = output.map(NewFile::open).transpose().map_err(OutputError::from)?;
+    let load = host::Load::begin().map_err(RecordError::Host)?;
+    let result = sampled::sample(pid, arguments.duration)?;
+    let machine = load.end().and_then(|load| host::describe(load.others_percent)).map_err(RecordError::Host)?;
+    let result = result(machine);
+    if let Some((page, output)) = page.zip(output) {
+        page.replace(result_page(&result, &title(output)).as_bytes()).map_err(OutputError::from)?;
+    }
+    report(result, None, json)?;
+    Ok(ExitCode::SUCCESS)
+}
+
 /// Prints the summary, and writes the JSON if it was requested.
 fn report(result: RecordResult, path: Option<&Path>, json: Option<Json>) -> Result<(), OutputError> {
     // To stderr: stdout is the program's. A closed stderr is ignored.
@@ -163,10 +185,14 @@ fn is_page(output: &Path) -> bool {
     output.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("html"))
 }
 
+/// Returns the title of a page: its file's name.
+fn title(page: &Path) -> String {
+    page.file_name().unwrap_or(page.as_os_str()).to_string_lossy().into_owned()
+}
+
 /// Writes the page of the recording at `path`, and removes the recording.
 fn write_page(page: NewFile, path: &Path, output: &Path) -> Result<(), ReportError> {
-    let title = output.file_name().unwrap_or(output.as_os_str()).to_string_lossy();
-    page.replace(recording_page(path, &title)?.as_bytes())?;
+    page.replace(recording_page(path, &title(output))?.as_bytes())?;
     let _ = fs::remove_file(path);
     Ok(())
 }

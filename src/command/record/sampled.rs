@@ -1,18 +1,19 @@
 //! `busy record --pid`: samples a running process.
 
+use super::calls::Calls;
 use crate::process::{interrupt, parent};
 use crate::results::{
     Host, Name, RecordResult, RecordedInterpreter, RecordedProcess, RecordedSamples, RecordedStates, RecordedThread,
     now,
 };
-use busy_gil::remote::{Rates, Recorder, RemoteError, RemoteGil, ThreadWindow, Window};
+use busy_gil::remote::{Rates, Recorder, RemoteError, RemoteGil, StackReader, ThreadWindow, Window};
 use std::collections::BTreeMap;
 use std::fs;
 use std::num::NonZero;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-/// The samples per second, and the readings of the states of the threads.
+/// The samples per second, and the readings of the states of the threads and of the holder's stack.
 const HZ: u32 = 1000;
 const STATES_HZ: u32 = 100;
 /// The end of a process of which no sample shows how it was.
@@ -37,13 +38,23 @@ pub fn sample(pid: u32, duration: Option<Duration>) -> Result<impl FnOnce(Host) 
         path: path.to_string_lossy().into_owned(),
     };
     let rates = Rates { hz: NonZero::new(HZ).expect("not 0"), states_hz: NonZero::new(STATES_HZ).expect("not 0") };
-    let recorder = Recorder::start(gil, rates)?;
+    let (recorder, mut calls) = match StackReader::attach(pid) {
+        Ok(stacks) => (Recorder::start_with_stacks(gil, stacks, rates)?, Ok(Calls::default())),
+        Err(error) => (Recorder::start(gil, rates)?, Err(error.to_string())),
+    };
+    let mut take = |recorder: &Recorder| {
+        if let Ok(calls) = &mut calls {
+            recorder.take_holders().iter().for_each(|found| calls.add(found));
+        }
+    };
     let end = duration.and_then(|duration| start.checked_add(duration));
     let mut left = STEP;
     while !left.is_zero() && !interrupt::requested() && recorder.is_sampling() {
         sleep(left);
+        take(&recorder);
         left = end.map_or(STEP, |end| end.saturating_duration_since(Instant::now()).min(STEP));
     }
+    take(&recorder);
     let (window, duration_s) = (recorder.stop(), start.elapsed().as_secs_f64());
     Ok(move |host| RecordResult {
         kind: "record".into(),
@@ -55,12 +66,19 @@ pub fn sample(pid: u32, duration: Option<Duration>) -> Result<impl FnOnce(Host) 
         duration_s,
         exit_code: None,
         signal: None,
-        processes: vec![process(pid, parent, interpreter, &window)],
+        processes: vec![process(pid, parent, interpreter, &window, calls)],
         missing: BTreeMap::new(),
     })
 }
 
-fn process(pid: u32, parent: u32, interpreter: RecordedInterpreter, window: &Window) -> RecordedProcess {
+/// Returns the figures of the process. `calls` are those in which its threads held the GIL, or the reason why there are none.
+fn process(
+    pid: u32,
+    parent: u32,
+    interpreter: RecordedInterpreter,
+    window: &Window,
+    calls: Result<Calls, String>,
+) -> RecordedProcess {
     let mut threads: Vec<RecordedThread> = window.threads.iter().map(|(tid, sums)| thread(*tid, sums)).collect();
     threads.sort_by(|one, other| (other.held_s + other.waited_s).total_cmp(&(one.held_s + one.waited_s)));
     let why = |what: &str| format!("samples do not show {what}; `busy record -- CMD` does");
@@ -70,6 +88,7 @@ fn process(pid: u32, parent: u32, interpreter: RecordedInterpreter, window: &Win
         ("acquisitions".into(), why("each acquire")),
         ("stalls".into(), why("where a hold begins and ends")),
     ]);
+    let calls = calls.map_err(|reason| missing.insert("stack".into(), reason)).ok().map(Calls::into_results);
     let held_share = window.held_share();
     if held_share.is_none() {
         missing.insert("held_share".into(), "it ended before the second sample".into());
@@ -103,6 +122,7 @@ fn process(pid: u32, parent: u32, interpreter: RecordedInterpreter, window: &Win
             held_by_unknown_s: seconds(window.held_by_unknown_ns),
             cost_s: window.cost.as_secs_f64(),
         }),
+        calls,
         threads,
         missing,
     }

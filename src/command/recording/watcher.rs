@@ -1,7 +1,7 @@
 //! Watches the threads of one process that wait for a GIL. Once one has waited for half of a stall's length, and again
 //! after each further length, the Python stack of the holder is read from outside.
 
-use crate::trace::{Block, HolderSample, Sample, Sighting, Stacks, Thread};
+use crate::trace::{Block, HolderSample, Sample, Sighting, Stacks, Thread, stack_lines};
 use busy_core::cpu::run_delay;
 use busy_gil::log::{Holder, Reader, Waiter};
 use busy_gil::remote::{Frame, PythonThread, RemoteError, Stack, StackError, StackReader};
@@ -14,8 +14,6 @@ const MOST_SAMPLES: usize = 1000;
 /// The number of threads that are named at once, and of those whose stacks are read while they wait.
 const MOST_NAMES: usize = 16;
 const MOST_WAITERS: usize = 16;
-/// What takes the place of the outer frames of a stack with more than [`StackReader::MOST_FRAMES`].
-const OUTER_FRAMES: &str = "(outer frames left out)";
 /// Two readings of the same time may differ by the scale of the time stamp counter.
 const SAME_TIME_NS: u64 = 100_000;
 
@@ -133,7 +131,7 @@ impl Watcher {
     pub fn going_on(&self) -> impl Iterator<Item = GoingOn> {
         self.gils.iter().filter_map(|(gil, watched)| {
             let seen = watched.seen.iter().rfind(|seen| !seen.has_ended)?;
-            let stack = lines(&seen.samples.last()?.stack).collect();
+            let stack = stack_lines(&seen.samples.last()?.stack).collect();
             let since_ns = seen.holder.since_ns.saturating_sub(self.start_ns);
             Some(GoingOn { process: self.number, gil: *gil, tid: seen.holder.tid, since_ns, stack })
         })
@@ -208,7 +206,7 @@ impl Watcher {
         let is_done = |seen: &mut Seen| seen.has_ended && seen.samples.iter().all(|taken| taken.is_kept);
         for seen in gil.seen.extract_if(.., is_done) {
             let mut number = |stack: &Stack| {
-                let (stack, new) = stacks.number(lines(stack));
+                let (stack, new) = stacks.number(stack_lines(stack));
                 blocks.extend(new.map(Block::Stack));
                 stack
             };
@@ -333,7 +331,7 @@ impl Watcher {
             if !read.is_of_one_thread || read.stack.frames.is_empty() {
                 continue;
             }
-            let (stack, new) = stacks.number(lines(&read.stack));
+            let (stack, new) = stacks.number(stack_lines(&read.stack));
             blocks.extend(new.map(Block::Stack));
             let now_ns = busy_core::clock::monotonic_ns();
             let (process, at_ns) = (self.number, now_ns.saturating_sub(self.start_ns));
@@ -449,16 +447,6 @@ fn run_function(stack: &Stack) -> Option<String> {
     start.map(|frame| frame.function.to_string())
 }
 
-/// Returns the stack as the recording has it: a line for each frame, the innermost first.
-fn lines(stack: &Stack) -> impl Iterator<Item = String> {
-    let line = |frame: &Frame| {
-        let line = frame.line.map_or_else(|| "?".into(), |line| line.to_string());
-        format!("{}:{line} {}", frame.file, frame.function)
-    };
-    let cut = (stack.cut > 0).then(|| OUTER_FRAMES.to_owned());
-    stack.frames.iter().map(line).chain(cut)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -485,11 +473,9 @@ mod tests {
     }
 
     #[test]
-    fn a_stack_whose_outer_frames_are_missing_says_so_and_names_no_start() {
+    fn a_stack_whose_outer_frames_are_missing_names_no_start() {
         let frame = Frame { file: "a.py".into(), function: "f".into(), line: Some(3) };
         let stack = |cut| Stack { frames: vec![frame.clone()], cut, moved: false };
-        assert_eq!(lines(&stack(0)).collect::<Vec<_>>(), ["a.py:3 f"]);
-        assert_eq!(lines(&stack(9)).collect::<Vec<_>>(), ["a.py:3 f", OUTER_FRAMES]);
         assert_eq!([0, 9].map(|cut| run_function(&stack(cut))), [Some("f".to_owned()), None]);
     }
 }

@@ -6,7 +6,8 @@ use super::usage::{Usage, Used};
 use super::window::Window;
 use crate::process::interrupt;
 use crate::show::live::{Meter, Process, State, Thread};
-use busy_gil::remote::{self, Holder, Rates, Recorder, RemoteError, RemoteGil, StackReader};
+use crate::trace::stack_lines;
+use busy_gil::remote::{self, HolderStack, Rates, Recorder, RemoteError, RemoteGil, StackReader};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::Signal;
 use std::collections::HashMap;
@@ -32,6 +33,8 @@ pub struct Sampled {
     window: Window<remote::Window>,
     used: Used,
     calls: Calls,
+    /// The reason why stacks can't be read.
+    no_stacks: Option<String>,
     ended: Option<Arc<RemoteError>>,
 }
 
@@ -44,14 +47,19 @@ impl Sampled {
         let gil = RemoteGil::attach(pid)?;
         let version = gil.version().to_owned();
         let rates = Rates { hz: NonZero::new(HZ).expect("not 0"), states_hz: NonZero::new(STATES_HZ).expect("not 0") };
+        let (recorder, no_stacks) = match StackReader::attach(pid) {
+            Ok(stacks) => (Recorder::start_with_stacks(gil, stacks, rates)?, None),
+            Err(error) => (Recorder::start(gil, rates)?, Some(format!("no stacks: {error}"))),
+        };
         Ok(Self {
-            recorder: Recorder::start(gil, rates)?,
+            recorder,
             pid,
             version,
             started: Instant::now(),
             window: Window::default(),
             used: Used::default(),
-            calls: Calls::attach(pid)?,
+            calls: Calls::default(),
+            no_stacks,
             ended: None,
         })
     }
@@ -85,7 +93,7 @@ impl Source for Sampled {
         let sums = self.recorder.window();
         self.recorder.forget_ended();
         self.ended = sums.ended.clone();
-        self.calls.look(now);
+        self.calls.add(now, self.recorder.take_holders());
         self.window.add(now, sums);
         // The samples have the CPU time of the threads.
         self.used.read(now, &mut Usage::default(), &[])?;
@@ -99,7 +107,7 @@ impl Source for Sampled {
                 pid: self.pid,
                 version: self.version.clone(),
                 held: since.as_ref().and_then(remote::Window::held_share),
-                reason: self.calls.reason.clone(),
+                reason: self.no_stacks.clone(),
             }],
             threads: since.map_or_else(Vec::new, |since| self.threads(&since)),
             stalls: None,
@@ -131,55 +139,24 @@ fn shares(sums: &remote::ThreadWindow, holder_ns: u64) -> Thread {
     }
 }
 
-/// The calls in which threads were seen holding the GIL.
+/// The calls in which threads were last seen holding the GIL.
+#[derive(Default)]
 struct Calls {
-    gil: RemoteGil,
-    stacks: Option<StackReader>,
-    /// The reason why stacks can't be read.
-    reason: Option<String>,
-    /// The addresses of the threads' states.
-    states: HashMap<u32, u64>,
     seen: HashMap<u32, (Rc<[String]>, Instant)>,
 }
 
 impl Calls {
-    fn attach(pid: u32) -> Result<Self, RemoteError> {
-        let gil = RemoteGil::attach(pid)?;
-        let (stacks, reason) = match StackReader::attach(pid) {
-            Ok(stacks) => (Some(stacks), None),
-            Err(error) => (None, Some(format!("no stacks: {error}"))),
-        };
-        Ok(Self { gil, stacks, reason, states: HashMap::new(), seen: HashMap::new() })
-    }
-
     fn last_seen(&self, tid: u32) -> Rc<[String]> {
         self.seen.get(&tid).map(|(stack, _)| stack.clone()).unwrap_or_default()
     }
 
-    /// Reads the call of the thread that holds the GIL now, if it still does after that.
-    fn look(&mut self, now: Instant) {
+    fn add(&mut self, now: Instant, holders: Vec<HolderStack>) {
         self.seen.retain(|_, (_, at)| now.duration_since(*at) < LATE);
-        // The process's end is noticed by the recorder.
-        let Ok(Holder::Thread(tid)) = self.gil.sample().map(|sample| sample.holder) else { return };
-        let Some(stack) = self.stack(tid) else { return };
-        if self.gil.sample().is_ok_and(|after| after.holder == Holder::Thread(tid)) {
-            self.seen.insert(tid, (stack, now));
-        }
-    }
-
-    fn stack(&mut self, tid: u32) -> Option<Rc<[String]>> {
-        let stacks = self.stacks.as_mut()?;
-        let known = self.states.get(&tid).and_then(|state| stacks.read(*state).ok());
-        let stack = match known {
-            Some(stack) => stack,
-            None => {
-                self.states = stacks.threads().ok()?.iter().map(|thread| (thread.tid, thread.state)).collect();
-                stacks.read(*self.states.get(&tid)?).ok()?
+        for HolderStack { tid, stack, .. } in holders {
+            if let Some(stack) = stack {
+                self.seen.insert(tid, (stack_lines(&stack).collect(), now));
             }
-        };
-        let line = |line: Option<u32>| line.map_or_else(|| "?".into(), |line| line.to_string());
-        let frames = stack.frames.iter();
-        Some(frames.map(|frame| format!("{}:{} {}", frame.file, line(frame.line), frame.function)).collect())
+        }
     }
 }
 

@@ -4,10 +4,11 @@ use super::recorded::{Recorded, all_stalls};
 use super::{flame, lanes, svg};
 use crate::results::{Host, RecordResult, RecordedProcess, RecordedStall, RecordedThread};
 use crate::show::record::load;
+use crate::show::sampled;
 use crate::show::signal;
 use crate::show::stalls::{self, calls, meaning};
 use crate::show::waits::short_waits;
-use crate::trace::{Node, Picture, ProcessRecord, Recording, held_by, recorded_stall};
+use crate::trace::{Node, Picture, ProcessRecord, Recording, held_by, held_by_samples, recorded_stall};
 use crate::units::duration;
 use askama::Template;
 
@@ -33,9 +34,11 @@ pub(super) struct RecordSection {
     missing: Vec<(String, String)>,
     facts: Vec<(&'static str, String)>,
     picture: Option<PictureSection>,
-    /// The flame graph of each process that was sampled, with its title.
+    /// The flame graph of each process of which stacks were read, with its title.
     flames: Vec<(String, String)>,
+    flames_note: &'static str,
     calls: Vec<CallRow>,
+    sampled_calls: Vec<SampledCallRow>,
     stalls: Vec<StallRow>,
     stalls_note: String,
     /// How much of the waiting was in no stall, and by whose many holds.
@@ -58,6 +61,14 @@ struct CallRow {
     stalls: usize,
     frame: String,
     meaning: String,
+}
+
+struct SampledCallRow {
+    from: String,
+    lost: String,
+    held: String,
+    samples: u64,
+    frame: String,
 }
 
 struct StallRow {
@@ -110,7 +121,9 @@ impl RecordSection {
             facts: facts(result),
             picture,
             flames: flames(recorded),
+            flames_note: if result.sampled { "as samples of the holder show it" } else { "which is exact" },
             calls: call_rows(result),
+            sampled_calls: sampled_call_rows(result),
             stalls,
             stalls_note,
             short_waits: short_waits(result),
@@ -206,15 +219,27 @@ fn facts(result: &RecordResult) -> Vec<(&'static str, String)> {
 }
 
 fn flames(recorded: &Recorded<'_>) -> Vec<(String, String)> {
-    let processes = recorded
-        .recording
-        .into_iter()
-        .flat_map(|recording| recording.processes.values().map(move |process| (process, held_by(recording, process))));
-    let flame = |(process, root): (&ProcessRecord, Node)| {
-        let title = format!("Process {}: the GIL was held for {}", process.process.pid, duration(root.held_s));
+    let of_recording = recorded.recording.into_iter().flat_map(|recording| {
+        recording.processes.values().map(move |process| (process.process.pid, held_by(recording, process)))
+    });
+    let sampled = recorded.result.processes.iter().filter(|process| process.calls.is_some());
+    let of_samples = sampled.map(|process| (process.pid, held_by_samples(process)));
+    let flame = |(pid, root): (u32, Node)| {
+        let title = format!("Process {pid}: the GIL was held for {}", duration(root.held_s));
         Some((title, flame::svg(&root))).filter(|(_, svg)| !svg.is_empty())
     };
-    processes.filter_map(flame).take(FLAMES).collect()
+    of_recording.chain(of_samples).filter_map(flame).take(FLAMES).collect()
+}
+
+fn sampled_call_rows(result: &RecordResult) -> Vec<SampledCallRow> {
+    let row = |call: sampled::SampledCall<'_>| SampledCallRow {
+        from: call.caller.unwrap_or_default().to_owned(),
+        lost: duration(call.lost_s),
+        held: duration(call.held_s),
+        samples: call.samples,
+        frame: call.frame.to_owned(),
+    };
+    sampled::calls(result).into_iter().take(CALLS).map(row).collect()
 }
 
 fn call_rows(result: &RecordResult) -> Vec<CallRow> {
