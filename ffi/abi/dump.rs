@@ -53,7 +53,7 @@ fn is_version(line: &str) -> bool {
     line.starts_with(MINOR) || line.contains("BUSY_VERSION_")
 }
 
-/// Returns true if `line` tells the size of a struct that knows its size, and that is larger in `new`.
+/// Returns true if `line` has the size of a struct that knows its size, and that is larger in `new`.
 fn has_grown(line: &str, new: &str) -> bool {
     let Some((name, size)) = line.strip_prefix("size of ").and_then(|rest| rest.split_once(": ")) else { return false };
     let knows_size = new.lines().any(|line| line == format!("field {name}::size: usize"));
@@ -64,7 +64,7 @@ fn number(dump: &str, label: &str) -> Option<u64> {
     dump.lines().find_map(|line| line.strip_prefix(label)).and_then(|number| number.parse().ok())
 }
 
-/// Returns what `["Size of busy_cancel"][size_of::<busy_cancel>() - 4usize]` and its like say.
+/// Returns the layout in tests such as `["Size of busy_cancel"][size_of::<busy_cancel>() - 4usize]`.
 fn layout_of(tests: &Expr) -> Vec<String> {
     let Expr::Block(tests) = tests else { return Vec::new() };
     let line = |test: &Stmt| {

@@ -128,7 +128,7 @@ def test_a_stall_is_named_after_the_test_that_ran_for_most_of_it():
     notes = [note("one", 100, 200), note("two", 200, 900), note("killed", 1000, sys.maxsize)]
 
     def test(at, length):
-        # Of many short holds, the holder's own part says little.
+        # Of many short holds, the holder's own part means little.
         return _recorded_tests._test({"at_s": at / 1e9, "length_s": length / 1e9, "held_s": 0.0}, 50, notes)
 
     assert [test(100, 60), test(130, 60), test(860, 30), test(0, 40), test(5000, 9)] == [

@@ -53,7 +53,7 @@ def lines():
 
 
 class Waiting:
-    """A thread that wants the GIL all the time."""
+    """A thread that requests the GIL all the time."""
 
     def __enter__(self):
         self.over = False

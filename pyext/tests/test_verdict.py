@@ -343,7 +343,7 @@ def test_a_wait_for_a_holder_without_a_core_proves_nothing(monkeypatch):
 
 
 def test_a_call_that_is_shorter_than_its_first_ones_is_not_taken_for_one_that_holds():
-    """A Python loop whose first call imported something, say: the switch interval is that of the later calls."""
+    """A Python loop whose first call imports a module, for example: the switch interval is that of the later calls."""
     first = [0.12]
 
     def loop():

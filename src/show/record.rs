@@ -130,7 +130,7 @@ fn row(process: &RecordedProcess, thread: &RecordedThread) -> [String; 7] {
 /// Returns how many of so many rows are shown, with so many lines below them.
 fn most_rows(rows: usize, lines: usize) -> usize {
     let most = ROWS_AND_LINES.saturating_sub(lines).min(ROWS);
-    // A line says how many there are more: it is as long as one row.
+    // A line reports how many more there are: it is as long as one row.
     if rows == most + 1 { rows } else { most }
 }
 

@@ -63,7 +63,7 @@ pub(super) fn sums(result: &RecordResult) -> (u64, f64) {
     (count, lost_s)
 }
 
-/// Returns when a stall was, how long it was, and whom it cost how much.
+/// Returns the time of a stall, its length, and what other threads lost.
 fn described(stall: &RecordedStall) -> String {
     let (at, holder, held, lost) = (stall.at_s, stall.holder, duration(stall.held_s), duration(stall.lost_s));
     let lost = match stall.waiters.len() {
@@ -93,7 +93,7 @@ pub(super) fn calls<'a>(stalls: &[&'a RecordedStall]) -> Vec<Call<'a>> {
     calls
 }
 
-/// Returns what the causes of a call's stalls say, if they agree for most of the time lost.
+/// Returns the meaning of the causes of a call's stalls, if they agree for most of the time lost.
 pub(super) fn meaning(call: &Call<'_>) -> String {
     let by = |cause: &str| {
         let own = call.stalls.iter().filter(|stall| stall.cause.as_deref() == Some(cause));

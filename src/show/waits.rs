@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 /// Short waits are described if they are at least this share of all waiting, and of the length of the recording.
 const WORTH_TELLING: f64 = 0.1;
 const WORTH_TELLING_OF_TIME: f64 = 0.01;
-/// The length from which on a hold is no short one: Python code holds the GIL for a switch interval, 5 ms, if others want it.
+/// The length from which on a hold is no short one: Python code holds the GIL for a switch interval, 5 ms, if others request it.
 const SHORT_S: f64 = 0.001;
 
 /// The threads of one name that use the same GIL. They do the same.

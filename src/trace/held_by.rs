@@ -41,8 +41,8 @@ pub fn held_by(recording: &Recording, process: &ProcessRecord) -> Node {
     root
 }
 
-/// Returns what held the GIL of a sampled process, as [`held_by`] does: each thread, as long as the samples of the holder
-/// say, is divided by the samples of its stack.
+/// Returns what held the GIL of a sampled process, as [`held_by`] does: the time of each thread comes
+/// from the samples of the holder, and is divided by the samples of its stack.
 pub fn held_by_samples(process: &RecordedProcess) -> Node {
     let node = |thread: &RecordedThread| {
         let calls = process.calls.iter().flatten().filter(|call| call.holder == thread.tid);

@@ -1,6 +1,6 @@
 //! Numbers in as few bytes as they need (LEB128).
 
-/// Appends a number in groups of 7 bits, the lowest first; the eighth bit of a byte says that more follow (LEB128).
+/// Appends a number in groups of 7 bits, the lowest first; the eighth bit of a byte is set if more follow (LEB128).
 pub fn put(bytes: &mut Vec<u8>, mut number: u64) {
     while number >= 0x80 {
         bytes.push(number as u8 | 0x80);

@@ -1,4 +1,4 @@
-//! A recorded program: the file of a recording ([`Block`], [`FileError`]), what it says about each process and thread
+//! A recorded program: the file of a recording ([`Block`], [`FileError`]), its content by process and thread
 //! ([`Recording`]), the states of a thread over time ([`Lane`]), and the stalls with their causes and stacks ([`Stalls`]). Plain
 //! data: no process, no clock.
 

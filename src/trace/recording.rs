@@ -1,4 +1,4 @@
-//! What a recording says about each process and thread.
+//! The content of a recording, by process and thread.
 
 use super::blame::Stacks;
 use super::block::{Block, End, Process, ProcessEnd, Start, Thread, Totals};
@@ -116,7 +116,7 @@ impl Recording {
         Ok(recording)
     }
 
-    /// Adds what a block says. A block about an unknown process or thread is ignored.
+    /// Adds the content of a block. A block about an unknown process or thread is ignored.
     pub fn apply(&mut self, block: Block) {
         let mut known = 0;
         match block {

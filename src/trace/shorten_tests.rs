@@ -1,4 +1,4 @@
-//! A shortened recording says the same as before, but for the details of its old events.
+//! A shortened recording has the same content as before, except for the details of its old events.
 
 use super::*;
 use crate::trace::{Process, Recording, Sample, Sighting, Start, Thread, Totals, picture};

@@ -21,7 +21,7 @@ const LAG_NS: u64 = 1_000_000_000;
 /// The time between two searches in what has arrived.
 const STEP_NS: u64 = 50_000_000;
 /// How long waits may overlap as one stall by many short holds, before the next one begins. Threads that compute may
-/// fight for the GIL for hours.
+/// compete for the GIL for hours.
 const LONGEST_CONVOY_NS: u64 = 1_000_000_000;
 /// The number of sightings that a GIL keeps at most.
 const MOST_SIGHTINGS: usize = 4096;

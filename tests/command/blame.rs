@@ -6,7 +6,7 @@ use serde_json::Value;
 use std::fs;
 use std::path::Path;
 
-/// Plants stalls in turn, beside a thread that wants the GIL all the time: json.dumps for some 50 ms, a native call that holds
+/// Plants stalls in turn, beside a thread that requests the GIL all the time: json.dumps for some 50 ms, a native call that holds
 /// for 30 ms, and a Python loop, which is no stall by one hold. Prints the thread of each, and how often it held for how long.
 const STALLS: &str = r"
 import ctypes, json, sys, threading, time
@@ -76,7 +76,7 @@ fn a_stall_names_the_function_that_held_the_gil() {
 }
 
 /// Runs the program once. Returns the number of stalls of at least 12 ms by the planted calls, of those that are named, and
-/// of native calls that are known to be such; or why that says too little.
+/// of native calls that are known to be such; or the reason why that is too few.
 fn blamed(sandbox: &Sandbox, python: &str, script: &Path) -> Result<(usize, usize, usize), String> {
     let (file, figures) = (sandbox.path("r.busy"), sandbox.path("r.json"));
     let library = Path::new(BUSY).with_file_name("libbusy.so");
@@ -122,7 +122,7 @@ fn blamed(sandbox: &Sandbox, python: &str, script: &Path) -> Result<(usize, usiz
     Ok((long.len(), right, native))
 }
 
-/// Forks ten times, beside a thread that wants the GIL all the time. Prints the thread that forks. Since every second page
+/// Forks ten times, beside a thread that requests the GIL all the time. Prints the thread that forks. Since every second page
 /// of a region has other rights, it has 60,000 mappings, whose copies take tens of milliseconds.
 const FORKS: &str = r"
 import ctypes, os, threading, time

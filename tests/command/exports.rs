@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// One thread dumps JSON, in C code that keeps the GIL, while two others want it.
+/// One thread dumps JSON, in C code that keeps the GIL, while two others request it.
 const STALLS: &str = r"
 import json, threading, time
 def took():

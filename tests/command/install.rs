@@ -106,7 +106,7 @@ fn each_folder_can_be_chosen_and_everybody_may_read_the_files() {
         assert_eq!(mode & 0o444, 0o444, "{file}: {mode:o}");
     }
     assert!(!sandbox.path("ran").exists() && !Path::new(ROOT).join("ran").exists());
-    // Nothing tells where it was built.
+    // Nothing reveals where it was built.
     let cargo = std::env::var("CARGO_HOME").unwrap_or_else(|_| format!("{}/.cargo", std::env::var("HOME").unwrap()));
     for file in ["usr/games/busy", "usr/lib/x86_64-linux-gnu/libbusy.so.1", "usr/lib/x86_64-linux-gnu/libbusy.a"] {
         let bytes = fs::read(destination.join(file)).unwrap();

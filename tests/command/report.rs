@@ -227,7 +227,7 @@ fn an_output_never_overwrites_an_input_or_another_output() {
     let (recording, results) = (fs::read(&file).unwrap(), fs::read(&json).unwrap());
     let new = sandbox.path("new");
     std::os::unix::fs::symlink("new", sandbox.path("link")).unwrap();
-    // What a file is, its content says.
+    // The kind of a file is known from its content.
     std::os::unix::fs::symlink("r.busy", sandbox.path("r.html")).unwrap();
     std::os::unix::fs::symlink("r.json", sandbox.path("r.svg")).unwrap();
     for (arguments, part) in [

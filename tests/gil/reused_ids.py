@@ -1,4 +1,4 @@
-"""Threads that get the ids of ended ones, in as many watches as the second argument says: no figure, name or CPU time
+"""Threads that get the ids of ended ones, in as many watches as the second argument: no figure, name or CPU time
 of a watch may be that of the former thread. Prints "reused", or "no right" if the system's latest thread id can't be
 set."""
 

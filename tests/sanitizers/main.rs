@@ -64,7 +64,7 @@ impl Embedded {
     fn command(&self, program: &[&str]) -> Command {
         let mut command = Command::new("timeout");
         command.arg("300").args(program).env("PYTHONHOME", &self.home).env_remove("PYTHONPATH");
-        // Python's own allocator reads memory that it does not own, to find out whether it does (address_in_range in
+        // Python's own allocator reads memory that it does not own, to check whether it does (address_in_range in
         // Objects/obmalloc.c).
         command.env("PYTHONMALLOC", "malloc");
         command

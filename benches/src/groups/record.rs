@@ -10,7 +10,7 @@ use busy_lab::results::Interpreter;
 /// The programs: name, description, and the largest ratio wanted of the time under `busy record` to that alone.
 const PROGRAMS: [(&str, &str, Option<f64>); 4] = [
     ("loop", "a loop of Python code", Some(1.01)),
-    ("fight", "four threads that fight for the GIL", None),
+    ("fight", "four threads that compete for the GIL", None),
     ("100 kHz", "100,000 releases per second", Some(1.015)),
     ("1 MHz", "a loop of os.stat", Some(1.05)),
 ];

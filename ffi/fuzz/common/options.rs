@@ -62,7 +62,7 @@ impl Shape {
         (unknown > 0).then(|| (size_of::<Options>() + usize::from(place) % unknown, byte))
     }
 
-    /// Returns `options`, whose first field is this size, in a block that ends where the size says. If no version has
+    /// Returns `options`, whose first field is this size, in a block that ends after that size. If no version has
     /// this size, the block holds little more than the first field, since the library may read nothing else.
     pub fn block<Options>(&self, options: Options) -> Block {
         let known = size_of::<Options>();

@@ -83,7 +83,7 @@ fn the_exported_symbols_match_the_list() {
     assert!(
         new.is_empty() && gone.is_empty(),
         "libbusy.so exports {new:?}, which ffi/{SYMBOLS} does not list, and lacks {gone:?}, which ffi/{SYMBOLS} lists: \
-         run `make generate`, which tells whether programs would break"
+         run `make generate`, which reports whether programs would break"
     );
 }
 

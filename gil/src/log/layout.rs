@@ -144,7 +144,7 @@ impl Status {
     }
 }
 
-/// What an event in a ring says.
+/// The content of an event in a ring.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// The thread holds the GIL from now on. It ends the thread's wait, if any.

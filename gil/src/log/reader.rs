@@ -52,7 +52,7 @@ pub struct Reader {
     read: Vec<(u64, u64)>,
 }
 
-/// What the header says. Times are in nanoseconds on CLOCK_MONOTONIC.
+/// The content of the header. Times are in nanoseconds on CLOCK_MONOTONIC.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Header {
     /// Whether the process is recorded.
@@ -186,7 +186,7 @@ impl Reader {
         Ok(Some(reader))
     }
 
-    /// Returns what the header says now.
+    /// Returns the present content of the header.
     ///
     /// # Errors
     /// The log is damaged.

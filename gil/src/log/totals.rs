@@ -48,7 +48,7 @@ impl Copies {
     }
 }
 
-/// Returns the totals that a slot's words say.
+/// Returns the totals in a slot's words.
 pub(super) fn totals(found: [u64; slot::TOTALS_WORDS], words: &[u64], scale: Scale) -> Totals {
     let [holds, held, acquisitions, voluntary_releases, waits_since, hold, forced_drops, waited, waits, wait] = found;
     Totals {

@@ -13,7 +13,7 @@ from busy._gil import GilWindow, ThreadRow
 class Verdict:
     """How a call uses the GIL. Times are in seconds; a figure that could not be measured is None.
 
-    `releases` says nothing about thread safety: code that runs without the GIL must protect its own data.
+    `releases` does not mean thread-safe: code that runs without the GIL must protect its own data.
     """
 
     #: releases, partly, yields, holds, no-gil or inconclusive.
@@ -31,7 +31,7 @@ class Verdict:
     calls: int
     #: True if the verdict is inconclusive because of other processes: try again on a quieter machine.
     disturbed: bool
-    #: An explanation, if the verdict alone does not say enough; otherwise None.
+    #: An explanation, if the verdict alone is not enough; otherwise None.
     reason: str | None
 
     def to_dict(self) -> dict[str, Any]:

@@ -12,7 +12,7 @@ _PACKAGE = Path(__file__).parent
 
 
 class NotInstalled(RuntimeError):
-    """A part of busy is not in this installation; the message says how to get it."""
+    """A part of busy is not in this installation; the message explains how to get it."""
 
 
 def get_include() -> str:

@@ -29,7 +29,7 @@ _TESTS = 10
 
 
 class Refused(ValueError):
-    """The run can't be recorded; the message says why."""
+    """The run can't be recorded; the message has the reason."""
 
 
 class Note(NamedTuple):
@@ -83,7 +83,7 @@ def rerun(file: str, arguments: Sequence[str], variable: str) -> int:
         record = [command(), "record", f"--output={recording}", f"--json={figures}", "--", *original]
         code = _run(record, {**os.environ, variable: folder})
         if _version(figures) == earlier:
-            # `busy record` has said why.
+            # `busy record` has reported the reason.
             return code
         try:
             summary = _join(recording, figures, _notes(Path(folder)))

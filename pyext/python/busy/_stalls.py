@@ -149,7 +149,7 @@ class StallLog:
         self._suppressed, self._suppressed_s, self._missed = 0, 0.0, 0
 
     def _patience_ns(self) -> int:
-        """Returns how long to wait for the next stall: if some were suppressed, until a line may say so."""
+        """Returns how long to wait for the next stall: if some were suppressed, until a line may report them."""
         if not self._suppressed and not self._missed:
             return _FOREVER_NS
         if not self._logged:

@@ -35,7 +35,7 @@ _HOW_TO_RELEASE = (
     "Py_BEGIN_ALLOW_THREADS in C, py.detach in PyO3, `with nogil` in Cython, CDLL instead of PyDLL in ctypes"
 )
 _ADVICE = {
-    "releases": "Other threads can run during the call (which says nothing about its thread safety). "
+    "releases": "Other threads can run during the call (which does not make it thread-safe). "
     "If that is intended, change what the test expects.",
     "partly": "Find the work before and after the release: do less of it, or do it in smaller pieces.",
     "yields": "The call runs Python code: other threads run in turn with it, but not in parallel. "

@@ -5,7 +5,7 @@ use crate::trace::stack_lines;
 use busy_gil::remote::HolderStack;
 use std::collections::HashMap;
 
-/// The number of stacks that are told apart. A sample of a further one counts as one without a stack.
+/// The number of different stacks that are counted. A sample of a further one counts as one without a stack.
 const MOST: usize = 10_000;
 
 /// The samples of each holder with each stack.

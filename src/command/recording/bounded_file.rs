@@ -97,7 +97,7 @@ impl BoundedFile {
         Ok(())
     }
 
-    /// Shortens the file if it is too long. `recording` is what its blocks say, up to `now_ns`. Call it some times per minute.
+    /// Shortens the file if it is too long. `recording` is the content of its blocks, up to `now_ns`. Call it some times per minute.
     ///
     /// # Errors
     /// The reason why it can't be shortened, once. It stays as it is then, and grows.

@@ -53,7 +53,7 @@ pub struct Recorder {
     file: Option<BoundedFile>,
     watched: Watched,
     stacks: Stacks,
-    /// What the blocks so far say, without the events: its size depends on the number of threads only.
+    /// The content of the blocks so far, without the events: its size depends on the number of threads only.
     recording: Recording,
     /// The reason why the file ends too early.
     broken: Option<io::Error>,
@@ -63,7 +63,7 @@ pub struct Recorder {
 
 /// What a recorder leaves.
 pub struct Ended {
-    /// What the recording says.
+    /// The content of the recording.
     pub recording: Recording,
     /// The reason why the file ends too early, if it does.
     pub broken: Option<io::Error>,

@@ -24,7 +24,7 @@ pub enum Action {
     Stop,
 }
 
-/// Changes the view as the key says. `rows` is the number of rows of the table.
+/// Changes the view according to the key. `rows` is the number of rows of the table.
 pub fn press(view: &mut View, key: KeyEvent, rows: usize, is_terminated: bool) -> Action {
     if key.modifiers.contains(KeyModifiers::CONTROL) {
         return match key.code {

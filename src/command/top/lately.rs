@@ -68,7 +68,7 @@ impl Lately {
 
     fn sum_up(&mut self) {
         self.longest.clear();
-        // Of stalls of the same length within a percent, one whose stack was read says more.
+        // Of stalls of the same length within a percent, one whose stack was read is more useful.
         let rank = |stall: &Stall| ((100.0 * stall.held_s.ln()).round() as i64, !stall.stack.is_empty());
         self.found.sort_by_key(|(_, stall, _)| Reverse(rank(stall)));
         for (_, stall, waiters) in &self.found {

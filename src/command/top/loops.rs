@@ -143,7 +143,7 @@ impl<S: Source> Loop<'_, S> {
         if self.screen.is_some() { self.keyboard.read().map_err(TopError::Terminal) } else { Ok(Vec::new()) }
     }
 
-    /// Does what a key says. Returns the exit code if the user leaves.
+    /// Executes the command of a key. Returns the exit code if the user leaves.
     fn press(&mut self, key: KeyEvent) -> Result<Option<ExitCode>, TopError> {
         // From where the screen has scrolled to, and not beyond the end.
         self.view.scroll = self.shown.scroll;

@@ -128,7 +128,7 @@ impl Slots {
         if self.lengths_since().is_none() {
             let at = (ticks() + AHEAD).max(self.cut() + 1);
             self.us_per_tick.store((us_per_tick * 2f64.powi(64)) as u64, Relaxed);
-            // Before the cut: whoever learns of the cut counts.
+            // Before the cut: a thread that learns of the cut counts.
             self.lengths_since.store(at, Relaxed);
             self.cut_at(at, None);
         }
