@@ -482,7 +482,8 @@ busy_status busy_gil_stop(void);
  * - BUSY_OK: the totals and the rows are written.
  * - BUSY_GIL_OFF: the meter is not running.
  * - BUSY_GIL_REFUSED: since the session began, another tool in this process has redirected the same calls of CPython,
- *   so the figures may be incomplete; busy_gil_reason() returns details. The next session is not affected.
+ *   so the figures may be incomplete; or there was no memory for the longest hold and wait of the window.
+ *   busy_gil_reason() returns details. The next session is not affected, nor is the next window if there is memory.
  * - BUSY_BAD_OPTION: no GIL has the index `totals->gil`, or `totals->window` is neither 0 nor an open window.
  * - BUSY_BAD_SIZE: as for busy_wait_ns(), with `totals` in place of `options`.
  * - BUSY_NULL_POINTER: `totals` is NULL, or `threads` is NULL and `capacity` is not 0.
@@ -581,7 +582,7 @@ busy_status busy_gil_histograms_read(struct busy_gil_histograms *histograms);
 busy_status busy_gil_window_open(uint32_t *number);
 
 /**
- * Closes the window with the number `number`. A window that is opened later may get the same number.
+ * Closes the window with the number `number`. Other windows get this number again only after all other numbers.
  *
  * GIL: not needed.
  * Blocking: only for calls in other threads; see Blocking above.

@@ -1,14 +1,14 @@
 use crate::boundary;
 use crate::gil_copy::OtherCopy;
 use crate::gil_state::{
-    STATE, forwarded, index, metered, refused, refused_by, register_fork_handlers, result, snapshot, started_by,
+    STATE, forwarded, metered, refused, refused_by, register_fork_handlers, result, snapshot, started_by,
 };
 use crate::options::known_prefix;
 use crate::status::{
     BUSY_BAD_OPTION, BUSY_GIL_OFF, BUSY_GIL_REFUSED, BUSY_NO_SUCH_THREAD, BUSY_NO_WINDOWS, BUSY_NULL_POINTER,
     busy_status,
 };
-use busy_gil::{GilTotals, Histograms, Meter, Refusal, Snapshot, ThreadTotals, Window};
+use busy_gil::{GilTotals, Histograms, Meter, Refusal, Snapshot, ThreadTotals};
 use std::cell::RefCell;
 use std::ffi::c_char;
 
@@ -165,7 +165,12 @@ pub extern "C" fn busy_gil_start() -> busy_status {
     boundary::status_uncancelled(|| {
         register_fork_handlers();
         // A statement of its own: the lock must not be held while the other copy waits for the GIL.
-        let other = STATE.lock().forward();
+        let other = {
+            let mut state = STATE.lock();
+            let other = state.forward();
+            state.starting += usize::from(other.is_none());
+            other
+        };
         if let Some(other) = other {
             return started_by(other);
         }
@@ -177,18 +182,24 @@ pub extern "C" fn busy_gil_start() -> busy_status {
         // Without the lock: this call may release the GIL, and the next caller may wait for the lock while it holds the
         // GIL.
         let meter = Meter::start_unless(&is_copy);
+        let mut state = STATE.lock();
+        state.starting -= 1;
         match (meter, found.take()) {
-            (Ok(meter), _) => STATE.lock().meters.push(meter),
+            (Ok(meter), _) => state.meters.push(meter),
             // The GIL has been held since the other copy was found, so this copy has not been started since.
             (Err(Refusal::OtherCopy), Some(Ok(other))) => {
-                STATE.lock().other.get_or_insert((other, 0)).1 += 1;
+                state.other.get_or_insert((other, 0)).1 += 1;
+                drop(state);
                 return started_by(other);
             }
             (Err(Refusal::OtherCopy), Some(Err(reason))) => {
-                STATE.lock().reason = reason;
+                state.reason = reason;
                 return Err(BUSY_GIL_REFUSED);
             }
-            (Err(refusal), _) => return Err(refused(&refusal)),
+            (Err(refusal), _) => {
+                drop(state);
+                return Err(refused(&refusal));
+            }
         }
         Ok(())
     })
@@ -216,10 +227,9 @@ pub extern "C" fn busy_gil_stop() -> busy_status {
         }
         let meter = state.meters.pop().ok_or(BUSY_GIL_OFF)?;
         if state.meters.is_empty() {
-            state.windows.clear();
+            state.close_windows();
         }
-        // The meter has a lock of its own, which must not be waited for under this one.
-        drop(state);
+        // Under the lock, so that no fork comes in between: the child would be metered without a start.
         drop(meter);
         Ok(())
     })
@@ -254,7 +264,8 @@ pub extern "C" fn busy_gil_stop() -> busy_status {
 /// - BUSY_OK: the totals and the rows are written.
 /// - BUSY_GIL_OFF: the meter is not running.
 /// - BUSY_GIL_REFUSED: since the session began, another tool in this process has redirected the same calls of CPython,
-///   so the figures may be incomplete; busy_gil_reason() returns details. The next session is not affected.
+///   so the figures may be incomplete; or there was no memory for the longest hold and wait of the window.
+///   busy_gil_reason() returns details. The next session is not affected, nor is the next window if there is memory.
 /// - BUSY_BAD_OPTION: no GIL has the index `totals->gil`, or `totals->window` is neither 0 nor an open window.
 /// - BUSY_BAD_SIZE: as for busy_wait_ns(), with `totals` in place of `options`.
 /// - BUSY_NULL_POINTER: `totals` is NULL, or `threads` is NULL and `capacity` is not 0.
@@ -424,20 +435,14 @@ pub unsafe extern "C" fn busy_gil_window_open(number: *mut u32) -> busy_status {
         }
         let mut state = STATE.lock();
         let opened = state.meters.first().ok_or(BUSY_GIL_OFF)?.window().map_err(|_| BUSY_NO_WINDOWS)?;
-        // A forked child does not have the threads of some windows, which are closed then.
-        let is_free = |window: &Option<Window>| window.as_ref().is_none_or(|window| !window.is_open());
-        let index = state.windows.iter().position(is_free).unwrap_or(state.windows.len());
-        if index == state.windows.len() {
-            state.windows.push(None);
-        }
-        state.windows[index] = Some(opened);
+        let opened = state.add_window(opened);
         // SAFETY: the pointer is not NULL, so the header requires space for one number.
-        unsafe { number.write(index as u32 + 1) };
+        unsafe { number.write(opened) };
         Ok(())
     })
 }
 
-/// Closes the window with the number `number`. A window that is opened later may get the same number.
+/// Closes the window with the number `number`. Other windows get this number again only after all other numbers.
 ///
 /// GIL: not needed.
 /// Blocking: only for calls in other threads; see Blocking above.
@@ -455,9 +460,7 @@ pub extern "C" fn busy_gil_window_close(number: u32) -> busy_status {
         if let Some(other) = forwarded() {
             return result((other.window_close)(number));
         }
-        let mut state = STATE.lock();
-        let place = index(number).and_then(|index| state.windows.get_mut(index)).ok_or(BUSY_BAD_OPTION)?;
-        place.take().filter(Window::is_open).map(drop).ok_or(BUSY_BAD_OPTION)
+        STATE.lock().close_window(number).then_some(()).ok_or(BUSY_BAD_OPTION)
     })
 }
 

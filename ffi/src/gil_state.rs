@@ -3,43 +3,107 @@
 use crate::gil_copy::OtherCopy;
 use crate::status::{BUSY_BAD_OPTION, BUSY_GIL_NOT_HELD, BUSY_GIL_OFF, BUSY_GIL_REFUSED, BUSY_OK, busy_status};
 use busy_gil::{ForkLock, Meter, Refusal, Snapshot, Window};
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::mem;
 #[cfg(unix)]
 use std::sync::Once;
 
 pub(crate) struct State {
     /// One meter for each start that has not been stopped yet.
     pub(crate) meters: Vec<Meter>,
-    /// The open windows. The number of a window is its index, plus 1.
-    pub(crate) windows: Vec<Option<Window>>,
+    /// The number of threads that are starting a meter, which is not among the meters yet.
+    pub(crate) starting: usize,
+    /// The open windows by their numbers.
+    windows: BTreeMap<u32, Window>,
+    /// The number of the window that was opened last.
+    last_window: u32,
+    /// True in a forked child until it opens a window. Some windows may have been closed by the fork.
+    is_forked: bool,
     /// The copy to which the calls are forwarded, and the number of starts that it has got and that have not been
     /// stopped yet. Then this copy has no meter.
     pub(crate) other: Option<(OtherCopy, usize)>,
     pub(crate) reason: String,
 }
 
-pub(crate) static STATE: ForkLock<State> =
-    ForkLock::new(State { meters: Vec::new(), windows: Vec::new(), other: None, reason: String::new() });
+pub(crate) static STATE: ForkLock<State> = ForkLock::new(State {
+    meters: Vec::new(),
+    starting: 0,
+    windows: BTreeMap::new(),
+    last_window: 0,
+    is_forked: false,
+    other: None,
+    reason: String::new(),
+});
 
-/// Makes fork(2) wait for the lock, so that a child never inherits it locked by a thread that the child does not have.
+/// Makes fork(2) wait for the lock, so that a child never inherits it locked by a thread that the child does not have. The
+/// meter's own handlers come first, so this lock may be held while a meter is dropped.
 #[cfg(unix)]
 pub(crate) fn register_fork_handlers() {
     static ONCE: Once = Once::new();
     extern "C" fn before() {
         STATE.before_fork();
     }
-    extern "C" fn after() {
+    extern "C" fn in_parent() {
         // SAFETY: `before` has run in this thread, which has the lock.
         drop(unsafe { STATE.after_fork() });
     }
-    // SAFETY: pthread_atfork(3) gets functions that stay mapped, because the library is never unmapped. It fails only for
-    // lack of memory; even then, a fork does harm only in the middle of another thread's call.
-    ONCE.call_once(|| unsafe { _ = libc::pthread_atfork(Some(before), Some(after), Some(after)) });
+    extern "C" fn in_child() {
+        // SAFETY: as above.
+        if let Some(mut state) = unsafe { STATE.after_fork() } {
+            state.is_forked = true;
+            if mem::take(&mut state.starting) > 0 {
+                // The child lacks these threads. Some of them may have started the meter.
+                Meter::keep_at_most(state.meters.len() + recording_meters());
+            }
+        }
+    }
+    ONCE.call_once(|| {
+        busy_gil::register_fork_handlers();
+        // SAFETY: pthread_atfork(3) gets functions that stay mapped, because the library is never unmapped. It fails only
+        // for lack of memory; even then, a fork does harm only in the middle of another thread's call.
+        unsafe { _ = libc::pthread_atfork(Some(before), Some(in_parent), Some(in_child)) };
+    });
 }
 
 #[cfg(not(unix))]
 pub(crate) fn register_fork_handlers() {}
 
+/// Returns the number of meters that record this process for `busy record`.
+#[cfg(unix)]
+fn recording_meters() -> usize {
+    #[cfg(all(target_os = "linux", target_env = "gnu", target_arch = "x86_64"))]
+    return usize::from(crate::record::is_recording());
+    #[cfg(not(all(target_os = "linux", target_env = "gnu", target_arch = "x86_64")))]
+    0
+}
+
 impl State {
+    /// Adds a window, and returns its number: one that was not used for as long as possible, since a forked child may close
+    /// a window of a thread that it does not have.
+    pub(crate) fn add_window(&mut self, window: Window) -> u32 {
+        if mem::take(&mut self.is_forked) {
+            self.windows.retain(|_, window| window.is_open());
+        }
+        loop {
+            self.last_window = self.last_window.wrapping_add(1).max(1);
+            if let Entry::Vacant(place) = self.windows.entry(self.last_window) {
+                place.insert(window);
+                return self.last_window;
+            }
+        }
+    }
+
+    /// Closes the window with that number. Returns false if it is not open.
+    pub(crate) fn close_window(&mut self, number: u32) -> bool {
+        self.windows.remove(&number).is_some_and(|window| window.is_open())
+    }
+
+    /// Closes all windows.
+    pub(crate) fn close_windows(&mut self) {
+        self.windows.clear();
+    }
+
     /// Returns the other copy that serves, if there is one, and counts one more start that it gets. Counting comes
     /// before the start, so that a stop in another thread can't end the forwarding in between.
     pub(crate) fn forward(&mut self) -> Option<OtherCopy> {
@@ -96,19 +160,21 @@ pub(crate) fn refused(refusal: &Refusal) -> busy_status {
 }
 
 pub(crate) fn snapshot(window: u32) -> Result<Snapshot, busy_status> {
-    metered(|meter, windows| {
+    let (found, checked) = metered(|meter, windows| {
         if window == 0 {
-            return Ok(meter.snapshot());
+            return Ok((meter.snapshot(), Ok(())));
         }
-        let open = index(window).and_then(|index| windows.get(index)?.as_ref()).ok_or(BUSY_BAD_OPTION)?;
-        open.read().ok_or(BUSY_BAD_OPTION)
-    })
+        let open = windows.get(&window).ok_or(BUSY_BAD_OPTION)?;
+        Ok((open.read().ok_or(BUSY_BAD_OPTION)?, open.check()))
+    })?;
+    checked.map_err(|refusal| refused(&refusal))?;
+    Ok(found)
 }
 
 /// Returns what `read` reads from the running meter and the open windows, unless another tool may have made it wrong. The
 /// meter does not stop meanwhile.
 pub(crate) fn metered<T>(
-    read: impl FnOnce(&Meter, &[Option<Window>]) -> Result<T, busy_status>,
+    read: impl FnOnce(&Meter, &BTreeMap<u32, Window>) -> Result<T, busy_status>,
 ) -> Result<T, busy_status> {
     let state = STATE.lock();
     let meter = state.meters.first().ok_or(BUSY_GIL_OFF)?;
@@ -117,9 +183,4 @@ pub(crate) fn metered<T>(
     drop(state);
     // Without the lock, as the reason may wait for a library that is being loaded, which may call this function.
     disturbance.map_or(Ok(figures), |disturbance| Err(refused(&disturbance.into())))
-}
-
-/// Returns the index of the window with that number.
-pub(crate) fn index(window: u32) -> Option<usize> {
-    (window as usize).checked_sub(1)
 }

@@ -27,6 +27,11 @@ pub unsafe extern "C" fn busy_record_begin(folder: *const c_char) {
     _ = catch_unwind(|| begin(folder));
 }
 
+/// Returns true if a meter records this process.
+pub(crate) fn is_recording() -> bool {
+    METER.get().is_some()
+}
+
 fn begin(folder: &Path) {
     // Two installations, of which one records the other, preload a library each, and both call this function.
     if LOG.is_open() {

@@ -11,7 +11,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 /// prevent deadlocks:
 ///
 /// - Never hold the lock while waiting for the GIL: the forking thread may hold the GIL while it waits for this lock.
-/// - Never wait for one of these locks while holding another one: a fork takes all of them, in its own order.
+/// - Never wait for one of these locks while holding another one, unless the handlers of the held one were registered
+///   later: a fork takes that one first (pthread_atfork(3)).
 pub struct ForkLock<T: 'static> {
     value: Mutex<T>,
     /// The MutexGuard of the forking thread, from before the fork to after it.

@@ -36,6 +36,7 @@ mod exact;
 #[cfg(all(target_os = "linux", target_env = "gnu", target_arch = "x86_64"))]
 pub use exact::{
     Disturbance, Event, Meter, PendingCall, Row, Sink, Stalls, Total, Window, clock_is_tsc, on_python, own_thread,
+    register_fork_handlers,
 };
 #[cfg(all(target_os = "linux", target_env = "gnu", target_arch = "x86_64"))]
 pub mod log;
@@ -43,4 +44,4 @@ pub mod log;
 #[cfg(not(all(target_os = "linux", target_env = "gnu", target_arch = "x86_64")))]
 mod unsupported;
 #[cfg(not(all(target_os = "linux", target_env = "gnu", target_arch = "x86_64")))]
-pub use unsupported::{Disturbance, Meter, Stalls, Window, clock_is_tsc, own_thread};
+pub use unsupported::{Disturbance, Meter, Stalls, Window, clock_is_tsc, own_thread, register_fork_handlers};

@@ -43,6 +43,9 @@ impl Meter {
         Self::start()
     }
 
+    /// Does nothing, since no meter runs.
+    pub fn keep_at_most(_meters: usize) {}
+
     /// Can't be called, since no value of this type exists.
     pub fn disturbance(&self) -> Option<Disturbance> {
         match *self {}
@@ -104,7 +107,18 @@ impl Window {
     pub fn read(&self) -> Option<Snapshot> {
         match *self {}
     }
+
+    /// Can't be called, since no value of this type exists.
+    ///
+    /// # Errors
+    /// Never.
+    pub fn check(&self) -> Result<(), Refusal> {
+        match *self {}
+    }
 }
+
+/// Does nothing, since there is no meter.
+pub fn register_fork_handlers() {}
 
 /// Returns false, since the meter has no clock on this platform.
 pub fn clock_is_tsc() -> bool {

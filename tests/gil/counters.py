@@ -6,9 +6,8 @@ import os
 import sys
 import threading
 
-from meter import HELD, OFF, OK, RELEASED, i64, size_t, snapshot, start, stop, u32, u64, wait
+from meter import BAD_OPTION, HELD, OFF, OK, RELEASED, i64, size_t, snapshot, start, stop, u32, u64, wait
 
-BAD_OPTION = 8
 # A thread that has lost its CPU while it recorded an event counts as holding or waiting until the record.
 LATE_NS = 50000000
 

@@ -6,7 +6,21 @@ import threading
 import time
 
 from lives import in_a_child
-from meter import HELD, OK, RELEASED, Totals, close, rows, snapshot, start, stop, tid, wait, window
+from meter import (
+    BAD_OPTION,
+    HELD,
+    OK,
+    RELEASED,
+    Totals,
+    close,
+    rows,
+    snapshot,
+    start,
+    stop,
+    tid,
+    wait,
+    window,
+)
 
 MS = 1000000
 # Of the parent, and far longer than a child's.
@@ -44,8 +58,10 @@ def child_of_other_threads_windows():
     assert is_open(mine)
     again = [window() for _ in range(40)]
     assert len(set(again + [mine])) == 41 and all(map(is_open, again))
-    # The numbers of the closed windows are free again.
-    assert set(others) <= set(again), (others, again)
+    # The number of a closed window is not given to another one.
+    assert not set(others) & set(again), (others, again)
+    assert [HELD.busy_gil_window_close(number) for number in others] == [BAD_OPTION] * len(others)
+    assert not any(map(is_open, others)) and all(map(is_open, again))
     for number in again:
         close(number)
 

@@ -9,6 +9,8 @@
 #[allow(dead_code, reason = "`busy pythons` finds more than common::pythons")]
 #[path = "../common/mod.rs"]
 mod common;
+mod forks;
+mod memory;
 #[allow(dead_code, reason = "nothing here is linked with libbusy")]
 #[path = "../common/prefix.rs"]
 mod prefix;
@@ -285,13 +287,6 @@ fn where_a_process_may_not_read_itself_by_one_call_the_meter_reads_otherwise_or_
     }
 }
 
-#[test]
-fn a_child_forked_during_another_threads_start_can_start_the_meter() {
-    for python in metered((2, 7)) {
-        assert_eq!(printed(&mut script(python, "fork_in_start.py")), "started in each child\n", "{}", python.name);
-    }
-}
-
 /// Returns the folder of the Python module, which `make build` builds with maturin before the tests.
 fn module() -> Option<PathBuf> {
     let module = libbusy().with_file_name("python");
@@ -299,13 +294,6 @@ fn module() -> Option<PathBuf> {
         eprintln!("skipped: the Python module was not built");
     }
     Some(module).filter(|module| module.is_dir())
-}
-
-#[test]
-fn a_forked_child_begins_anew_with_its_own_windows() {
-    for python in metered((2, 7)) {
-        assert_eq!(printed(&mut script(python, "fork_windows.py")), "forked\n", "{}", python.name);
-    }
 }
 
 /// Runs the script of `command` with random seeds in each of `pythons`, BUSY_LIVES times (by default 3).
@@ -442,6 +430,19 @@ fn a_python_that_is_initialised_again_is_metered() {
             assert_eq!(printed(&mut command), "as expected\n", "{}, {life}", python.name);
         }
         eprintln!("{}: as expected", python.name);
+    }
+}
+
+#[test]
+fn a_start_that_the_end_of_python_cuts_off_is_undone() {
+    let prefix = Prefix::new();
+    let library = compiled(&prefix, "cut_off_start.c", "cut_off_start.so", &["-D_GNU_SOURCE"]);
+    // Before 3.14, CPython itself may crash: it destroys the GIL while daemon threads wait for it.
+    for python in metered((3, 14)) {
+        let home = printed(Command::new(&python.path).args(["-c", "import sys; print(sys.prefix)"]));
+        let mut command = Command::new(&python.path);
+        command.args(["-c", "pass"]).env("LD_PRELOAD", &library).env("BUSY_LIBBUSY", libbusy());
+        assert_eq!(printed(command.env("PYTHONHOME", home.trim_end())), "started in each life\n", "{}", python.name);
     }
 }
 

@@ -60,7 +60,7 @@ for library in (HELD, RELEASED):
     library.busy_gil_reason.restype = size_t
     library.busy_wait_ns.argtypes = [u64, ctypes.c_void_p, ctypes.c_void_p]
 
-OK, OFF, REFUSED, NOT_HELD = 0, 10, 11, 12
+OK, BAD_OPTION, OFF, REFUSED, NOT_HELD = 0, 8, 10, 11, 12
 # Of Thread.state.
 HOLDS, WAITS, ENDED, NEW = 1, 2, 4, 8
 

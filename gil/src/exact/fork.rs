@@ -5,19 +5,24 @@ use super::clock;
 use super::counting::gils::GILS;
 use super::counting::{gil::Gil, holds, pool, sink, slots::OPEN};
 use super::hooking::{calibrate, semaphore};
+use super::python;
 use super::state::{STATE, State};
 use super::thread;
 use crate::ended_thread;
 use std::sync::Once;
-use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 
 /// The start of the current fork. The forking thread holds the lock of [`STATE`] meanwhile.
 static BEGAN: AtomicU64 = AtomicU64::new(0);
 
 /// Registers the handlers for every later fork, and for the end of a thread that waits for the GIL. A child of vfork(2)
 /// shares the parent's memory and must not call these handlers; fork handlers do not run in it.
-pub(super) fn register() {
+///
+/// A fork takes this meter's lock after those locks whose handlers are registered later (pthread_atfork(3)). So a caller
+/// with a [`crate::ForkLock`] of its own may start no meter, but may drop one under that lock if it has called this
+/// function before it registered its own handlers.
+pub fn register_fork_handlers() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         ended_thread::register(on_ended_thread);
@@ -81,6 +86,26 @@ fn on_ended_thread() {
     }
 }
 
+/// True if [`python_ended`] is registered.
+static LEARNS_END: AtomicBool = AtomicBool::new(false);
+
+/// Makes sure that a start which the end of Python cuts off is undone. From 3.14 on, a thread that acquires the GIL then
+/// sleeps for ever, so it does not run [`on_ended_thread`].
+pub(super) fn learn_end_of_python() {
+    if !LEARNS_END.swap(true, Relaxed) {
+        python::at_exit(python_ended);
+    }
+}
+
+/// Runs at the end of Py_FinalizeEx: no other thread will hold the GIL.
+unsafe extern "C" fn python_ended() {
+    LEARNS_END.store(false, Relaxed);
+    let mut state = STATE.lock();
+    if state.starter != 0 && state.starter != thread::identity() {
+        end_cut_off_start(&mut state);
+    }
+}
+
 fn end_cut_off_start(state: &mut State) {
     state.starter = 0;
     calibrate::end_cut_off_calibration();
@@ -91,7 +116,7 @@ fn end_cut_off_start(state: &mut State) {
 fn begin_anew(state: &State, held: Option<&'static Gil>, session: u64, now: u64) {
     GILS.first().begin(session, now);
     if let Some(gil) = held {
-        gil.seed(pool::own(gil), now);
+        gil.seed(pool::own(gil), session, now);
     }
     if state.is_semaphore {
         semaphore::search_new_gil();

@@ -11,7 +11,7 @@ use super::hooking::got::Object;
 use super::hooking::redirections::Redirections;
 use super::hooking::{calibrate, semaphore};
 use super::python::{self, Python};
-use super::state::STATE;
+use super::state::{STATE, State};
 use super::thread;
 use crate::refusal::Refusal;
 use crate::snapshot::{Counters, Snapshot};
@@ -82,6 +82,16 @@ impl Meter {
         Self::start_in(&python, is_copy).inspect_err(|_| sink::clear())
     }
 
+    /// Ends the metering of all but this number of meters. A forked child calls it that lacks the threads which owned the
+    /// others: nobody drops them.
+    pub fn keep_at_most(meters: usize) {
+        let mut state = STATE.lock();
+        if state.users > meters {
+            state.users = meters;
+            end_without_users(&mut state);
+        }
+    }
+
     /// Counts the lengths of holds and waits from now on, until the metering ends. A release takes a few times as long then.
     pub fn count_lengths(&self) {
         window::count_lengths();
@@ -117,10 +127,14 @@ impl Drop for Meter {
     fn drop(&mut self) {
         let mut state = STATE.lock();
         state.users -= 1;
-        if state.users == 0 {
-            state.redirections.restore();
-            sink::clear();
-        }
+        end_without_users(&mut state);
+    }
+}
+
+fn end_without_users(state: &mut State) {
+    if state.users == 0 {
+        state.redirections.restore();
+        sink::clear();
     }
 }
 
@@ -136,7 +150,8 @@ fn start_stopped(python: &Python, is_copy: &dyn Fn(usize) -> bool) -> Result<(),
     let found = Redirections::find(&object, is_semaphore, is_copy)?;
     pool::reserve()?;
     clock::settle();
-    fork::register();
+    fork::register_fork_handlers();
+    fork::learn_end_of_python();
     {
         let mut state = STATE.lock();
         state.is_semaphore = is_semaphore;
@@ -148,11 +163,13 @@ fn start_stopped(python: &Python, is_copy: &dyn Fn(usize) -> bool) -> Result<(),
         let state = STATE.lock();
         // The calling thread holds the GIL throughout, so the GIL has no event until the last of these lines.
         let session = pool::begin_session();
+        // The accounts of the session before, if nothing but its sums was read.
+        pool::collect();
         OPEN.end_lengths();
         let first = GILS.first();
         GILS.calibrated(calibration.address, calibration.interpreter, calibration.to_cond, python::interpreter_id());
         GILS.are_structs(!is_semaphore);
-        first.seed(pool::own(first), clock::ticks());
+        first.seed(pool::own_of_starter(first)?, session, clock::ticks());
         calibration.others.into_iter().for_each(|interpreter| GILS.enter_own_gil(interpreter, session));
         state.redirections.meter()?;
     }

@@ -24,6 +24,7 @@ pub use counting::read::own_thread;
 pub(crate) use counting::sink::TestRow;
 pub use counting::sink::{Event, Row, Sink};
 pub use counting::window::Window;
+pub use fork::register_fork_handlers;
 pub use hooking::disturbance::Disturbance;
 pub(crate) use memory::keep_errno;
 pub use meter::Meter;

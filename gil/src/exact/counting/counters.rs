@@ -57,7 +57,7 @@ mod tests {
         let world = World::new();
         let (gil, open) = (world.gils.first(), &world.open);
         let [one, other] = [1, 2].map(|id| world.begin(id, 0, 0));
-        gil.seed_in(open, one, 1000);
+        gil.seed_in(open, one, 1, 1000);
         gil.waits(other, open, 1040);
         gil.released(open, 1, 1100, true);
         gil.waits(one, open, 1100);

@@ -254,6 +254,10 @@ impl Gil {
 
     #[cold]
     fn first_event(&self, session: u64, open: &Slots, now: u64) {
+        // The account of the threads without memory belongs to no session.
+        if session == 0 {
+            return;
+        }
         self.belong_to(session);
         if self.metered_since() == 0 {
             // As late as the account's own event, which is not before the latest cut.
@@ -274,13 +278,13 @@ impl Gil {
     }
 
     /// Begins metering with a holder whose acquire was not recorded.
-    pub(crate) fn seed(&self, account: &'static Account, now: u64) {
-        self.seed_in(&OPEN, account, now);
+    pub(crate) fn seed(&self, account: &'static Account, session: u64, now: u64) {
+        self.seed_in(&OPEN, account, session, now);
     }
 
-    pub(super) fn seed_in(&self, open: &Slots, account: &'static Account, now: u64) {
+    pub(super) fn seed_in(&self, open: &Slots, account: &'static Account, session: u64, now: u64) {
         let now = now.max(open.cut());
-        self.begin(account.session(), now);
+        self.begin(session, now);
         account.holds(open, now);
         self.tally.hold_began(now);
         self.held_by(account);

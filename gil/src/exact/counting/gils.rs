@@ -195,15 +195,28 @@ impl Gils {
 
     /// Records the end of the GILs whose interpreters have ended.
     pub(super) fn find_ended(&self, open: &Slots, now: u64) {
-        let own = || self.living().filter(|gil| !gil.is_main());
-        if own().next().is_none() {
+        // Before the list of interpreters is read: a GIL that comes later belongs to one that may not be on it yet.
+        let known = self.own_gils();
+        if known.is_empty() {
             return;
         }
         // Twice, since the list may change while it is read.
         let Some(lists) = self.interpreters.living().zip(self.interpreters.living()) else { return };
-        for gil in own() {
-            let interpreter = gil.address().wrapping_sub(self.to_cond.load(Relaxed));
-            if ![&lists.0, &lists.1].into_iter().any(|list| list.contains(&interpreter)) {
+        self.end_missing(&known, [&lists.0, &lists.1], open, now);
+    }
+
+    /// Returns the GILs of living interpreters other than the main one, each with its number and its interpreter.
+    fn own_gils(&self) -> Vec<(u64, usize)> {
+        let interpreter = |gil: &Gil| gil.address().wrapping_sub(self.to_cond.load(Relaxed));
+        self.living().filter(|gil| !gil.is_main()).map(|gil| (gil.id(), interpreter(gil))).collect()
+    }
+
+    /// Records the end of those of the `known` GILs whose interpreter is on neither list.
+    fn end_missing(&self, known: &[(u64, usize)], lists: [&[usize]; 2], open: &Slots, now: u64) {
+        for (id, interpreter) in known {
+            let is_listed = lists.into_iter().any(|list| list.contains(interpreter));
+            // It may have been destroyed meanwhile, and its entry of the table may be that of another GIL.
+            if let Some(gil) = self.by_id(*id).filter(|gil| !is_listed && gil.ended().is_none()) {
                 self.end(gil, open, now);
             }
         }
@@ -441,6 +454,26 @@ mod tests {
         }
         assert_eq!(gils.all().len(), 2);
         assert_eq!((gils.all()[1].session(), gils.all()[1].metered_since()), (5, 0));
+    }
+
+    #[test]
+    fn a_gil_that_was_created_after_the_list_was_read_has_not_ended() {
+        let (gils, open) = (with_own_gils(), Slots::new());
+        let interpreters: [_; 3] = std::array::from_fn(|_| Interpreter::new(1));
+        gils.enter_own_gil(interpreters[0].address(), 1);
+        let known = gils.own_gils();
+        gils.enter_own_gil(interpreters[1].address(), 1);
+        gils.end_missing(&known, [&[], &[]], &open, 1000);
+        let ended = || gils.all()[1..].iter().map(|gil| gil.ended().is_some()).collect::<Vec<_>>();
+        assert_eq!(ended(), [true, false]);
+        // Another GIL has the entry of the one that has ended.
+        gils.free_destroyed(None);
+        gils.enter_own_gil(interpreters[2].address(), 1);
+        gils.end_missing(&known, [&[], &[]], &open, 2000);
+        assert_eq!(ended(), [false, false]);
+        let listed: Vec<usize> = interpreters.iter().map(Interpreter::address).collect();
+        gils.end_missing(&gils.own_gils(), [&[], &listed], &open, 3000);
+        assert_eq!(ended(), [false, false]);
     }
 
     #[test]

@@ -54,19 +54,13 @@ pub(crate) fn begin_session_in_child() -> u64 {
 /// # Errors
 /// [`Refusal::System`].
 pub(crate) fn reserve() -> Result<(), Refusal> {
-    let failed = |errno: i32| {
-        Refusal::System(
-            "reserving address space for the accounts",
-            std::io::Error::from_raw_os_error(errno).to_string(),
-        )
-    };
-    BLOCKS.reserve(capacity::GILS as u32).ok_or_else(|| failed(libc::ENOMEM))?;
+    BLOCKS.reserve(capacity::GILS as u32).ok_or_else(|| no_memory(libc::ENOMEM))?;
     if KEY.load(Relaxed) == 0 {
         let mut key = 0;
         // SAFETY: the destructor stays mapped, since the library is never unloaded.
         let errno = unsafe { libc::pthread_key_create(&raw mut key, Some(ended)) };
         if errno != 0 {
-            return Err(failed(errno));
+            return Err(no_memory(errno));
         }
         KEY.store(key + 1, Relaxed);
     }
@@ -115,6 +109,23 @@ pub(crate) fn own(gil: &'static Gil) -> &'static Account {
         Some(account) if account.is_with(gil.id(), session()) => account,
         latest => search(gil, latest),
     }
+}
+
+/// Returns the same, for the thread that starts the meter.
+///
+/// # Errors
+/// [`Refusal::System`] if there is no memory for it.
+pub(crate) fn own_of_starter(gil: &'static Gil) -> Result<&'static Account, Refusal> {
+    if latest().is_some_and(is_nobody) {
+        // There was no memory in an earlier session.
+        thread::set_word(null());
+    }
+    let account = own(gil);
+    if is_nobody(account) { Err(no_memory(libc::ENOMEM)) } else { Ok(account) }
+}
+
+fn no_memory(errno: i32) -> Refusal {
+    Refusal::System("reserving address space for the accounts", std::io::Error::from_raw_os_error(errno).to_string())
 }
 
 #[cold]

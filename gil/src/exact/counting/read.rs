@@ -257,7 +257,7 @@ mod tests {
         let world = World::new();
         let (gil, open) = (world.gils.first(), &world.open);
         let [one, other] = [7, 8].map(|id| world.begin(id, 0, 0));
-        gil.seed_in(open, one, 1000);
+        gil.seed_in(open, one, 1, 1000);
         gil.released(open, 1, 1100, true);
         gil.acquired(other, open, 1150);
 

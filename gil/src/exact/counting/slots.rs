@@ -70,6 +70,8 @@ struct Head {
     window: AtomicU64,
     /// The serial number of the thread that opened the window.
     opener: AtomicUsize,
+    /// 1 if there was no memory for a longest hold or wait in the window.
+    is_incomplete: AtomicU64,
 }
 
 /// The slot of one window.
@@ -187,6 +189,7 @@ impl Slots {
         slot.window = self.windows.load(Relaxed);
         slot.head().window.store(slot.window, Relaxed);
         slot.head().opener.store(thread::serial(), Relaxed);
+        slot.head().is_incomplete.store(0, Relaxed);
         Ok(slot)
     }
 
@@ -205,6 +208,7 @@ impl Slots {
         for slot in self.slots().filter(|slot| slot.head().window.load(Relaxed) != 0) {
             if slot.head().opener.load(Relaxed) == thread::serial() {
                 slot.head().opened.store(at, Relaxed);
+                slot.head().is_incomplete.store(0, Relaxed);
             } else {
                 slot.head().opened.store(0, Relaxed);
                 slot.head().window.store(0, Relaxed);
@@ -263,7 +267,10 @@ impl Slots {
         let mut least = u64::MAX;
         for slot in self.slots() {
             let Some(opened) = slot.opened() else { continue };
-            let Some(figures) = slot.figures_to_write(account) else { continue };
+            let Some(figures) = slot.figures_to_write(account) else {
+                slot.head().is_incomplete.store(1, Relaxed);
+                continue;
+            };
             figures.belong_to(opened, cut);
             let longest = now.saturating_sub(since.max(opened));
             least = least.min(figures.keep(cut, kind, longest));
@@ -278,9 +285,12 @@ impl Slots {
             let Some(figures) = slot.figures(account).filter(|figures| figures.are_of(opened)) else {
                 continue;
             };
-            if let Some(past) = slot.figures_to_write(past) {
-                past.belong_to(opened, 0);
-                past.include(figures);
+            match slot.figures_to_write(past) {
+                Some(past) => {
+                    past.belong_to(opened, 0);
+                    past.include(figures);
+                }
+                None => slot.head().is_incomplete.store(1, Relaxed),
             }
         }
     }
@@ -319,6 +329,11 @@ impl Slot {
     /// Returns true until its window is closed.
     pub(super) fn is_open(&self) -> bool {
         self.head().window.load(Relaxed) == self.window
+    }
+
+    /// Returns true unless a longest hold or wait is missing, because there was no memory for it.
+    pub(super) fn is_complete(&self) -> bool {
+        self.head().is_incomplete.load(Relaxed) == 0
     }
 
     /// Returns the time at which the window was opened, if a window is open in the slot.

@@ -53,6 +53,16 @@ impl Window {
         self.slot.is_open()
     }
 
+    /// Returns an error if the longest hold or wait of the latest reading may be missing, because there was no memory for it.
+    ///
+    /// # Errors
+    /// [`Refusal::System`].
+    pub fn check(&self) -> Result<(), Refusal> {
+        let error = || std::io::Error::from_raw_os_error(libc::ENOMEM).to_string();
+        let refusal = || Refusal::System("reserving address space for the longest hold and wait of a window", error());
+        self.slot.is_complete().then_some(()).ok_or_else(refusal)
+    }
+
     /// Returns what happened since the window was opened, the longest hold and wait included. In a forked child: since
     /// the fork. Returns `None` if the window is not open.
     pub fn read(&self) -> Option<Snapshot> {

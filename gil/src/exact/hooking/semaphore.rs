@@ -3,7 +3,8 @@
 //! releases them, and sem_wait and sem_trywait acquire them.
 //!
 //! A forked child creates a new lock (`PyEval_ReInitThreads`): the first semaphore on which the child waits among those
-//! that it has initialised.
+//! that it has initialised. It does so before it releases the parent's. If it releases that one first, Python has not
+//! learnt of the fork, and goes on with that one.
 
 use super::super::clock;
 use super::super::counting::gils::GILS;
@@ -53,6 +54,9 @@ unsafe extern "C-unwind" fn record_post<const SET: usize>(semaphore: *mut c_void
         if is_forced {
             // SAFETY: the first word is the return address.
             disturbance::check_caller(unsafe { stack.read() });
+        }
+        if IS_SEARCHED.load(Relaxed) {
+            IS_SEARCHED.store(false, Relaxed);
         }
         // Recorded before the real release: afterwards, another thread may record its acquire.
         gil.released(&OPEN, pool::session(), clock::ticks(), is_forced);
