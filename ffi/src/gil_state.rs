@@ -12,6 +12,8 @@ use std::sync::Once;
 pub(crate) struct State {
     /// One meter for each start that has not been stopped yet.
     pub(crate) meters: Vec<Meter>,
+    /// True if one more meter records the process for `busy record`.
+    pub(crate) is_recording: bool,
     /// The number of threads that are starting a meter, which is not among the meters yet.
     pub(crate) starting: usize,
     /// The open windows by their numbers.
@@ -28,6 +30,7 @@ pub(crate) struct State {
 
 pub(crate) static STATE: ForkLock<State> = ForkLock::new(State {
     meters: Vec::new(),
+    is_recording: false,
     starting: 0,
     windows: BTreeMap::new(),
     last_window: 0,
@@ -54,7 +57,7 @@ pub(crate) fn register_fork_handlers() {
             state.is_forked = true;
             if mem::take(&mut state.starting) > 0 {
                 // The child lacks these threads. Some of them may have started the meter.
-                Meter::keep_at_most(state.meters.len() + recording_meters());
+                Meter::keep_at_most(state.meters.len() + usize::from(state.is_recording));
             }
         }
     }
@@ -68,15 +71,6 @@ pub(crate) fn register_fork_handlers() {
 
 #[cfg(not(unix))]
 pub(crate) fn register_fork_handlers() {}
-
-/// Returns the number of meters that record this process for `busy record`.
-#[cfg(unix)]
-fn recording_meters() -> usize {
-    #[cfg(all(target_os = "linux", target_env = "gnu", target_arch = "x86_64"))]
-    return usize::from(crate::record::is_recording());
-    #[cfg(not(all(target_os = "linux", target_env = "gnu", target_arch = "x86_64")))]
-    0
-}
 
 impl State {
     /// Adds a window, and returns its number: one that was not used for as long as possible, since a forked child may close

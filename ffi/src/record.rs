@@ -3,6 +3,7 @@
 
 use crate::gil::busy_gil_start;
 use crate::gil_copy::OtherCopy;
+use crate::gil_state::STATE;
 use busy_gil::log::{Writer, mark_executed};
 use busy_gil::{Meter, on_python};
 use std::ffi::{CStr, OsStr, c_char, c_int, c_void};
@@ -25,11 +26,6 @@ pub unsafe extern "C" fn busy_record_begin(folder: *const c_char) {
     // SAFETY: as the caller promises.
     let folder = Path::new(OsStr::from_bytes(unsafe { CStr::from_ptr(folder) }.to_bytes()));
     _ = catch_unwind(|| begin(folder));
-}
-
-/// Returns true if a meter records this process.
-pub(crate) fn is_recording() -> bool {
-    METER.get().is_some()
 }
 
 fn begin(folder: &Path) {
@@ -73,7 +69,10 @@ unsafe extern "C" fn start(_: *mut c_void) -> c_int {
         }
         let is_copy = |address| OtherCopy::at(address, busy_gil_start as *const () as usize).is_some();
         match Meter::start_with_sink(&is_copy, &LOG) {
-            Ok(meter) => _ = METER.set(meter),
+            Ok(meter) => {
+                _ = METER.set(meter);
+                STATE.lock().is_recording = true;
+            }
             Err(refusal) => LOG.refuse(&refusal),
         }
     });
