@@ -180,16 +180,18 @@ fn a_stall_by_a_fork_is_named_as_such() {
                 };
                 stalls.iter().filter(is_fork).count()
             };
-            // On a loaded machine, the thread that forks may lack a CPU, too.
+            // On a loaded machine, the thread that forks may lack a CPU, too. Not each fork makes a stall: a thread that has a
+            // page fault meanwhile waits in the kernel, until the mappings are copied, and not for the GIL.
             let (forks, off_cpu) = (with_cause("fork"), with_cause("holder off CPU"));
-            println!("{version}: {forks} of 10 stalls are by a fork, {off_cpu} by one that had no CPU");
-            if forks + off_cpu >= 8 {
+            let found = stalls.iter().filter(|stall| stall["holder"] == holder).count();
+            println!("{version}: {forks} of {found} stalls are by a fork, {off_cpu} by one that had no CPU");
+            if found >= 3 && (forks + off_cpu) * 10 >= found * 8 {
                 certain += forks;
                 break;
             }
             // Another process may take the core of the recorder.
             tries.push(format!("{stalls:#?}"));
-            assert!(tries.len() < 5, "{version}: {tries:#?}");
+            assert!(tries.len() < 10, "{version}: {tries:#?}");
         }
     }
     assert!(certain > 0, "no stall has the cause \"fork\"");
