@@ -56,10 +56,16 @@ pub fn sample(pid: u32, duration: Option<Duration>) -> Result<impl FnOnce(Host) 
     }
     take(&recorder);
     let (window, duration_s) = (recorder.stop(), start.elapsed().as_secs_f64());
+    // The process is none of the other ones, though it is no descendant of the lab.
+    let own_percent = 100.0 * seconds(window.threads.values().map(|thread| thread.cpu_ns).sum()) / duration_s;
+    let without_own = move |host: Host| Host {
+        others_percent: host.others_percent.map(|others| (others - own_percent).max(0.0)),
+        ..host
+    };
     Ok(move |host| RecordResult {
         kind: "record".into(),
         started_at,
-        host: Some(host),
+        host: Some(without_own(host)),
         command,
         sampled: true,
         stall_threshold_s: None,
