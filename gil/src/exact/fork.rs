@@ -19,9 +19,9 @@ static BEGAN: AtomicU64 = AtomicU64::new(0);
 /// Registers the handlers for every later fork, and for the end of a thread that waits for the GIL. A child of vfork(2)
 /// shares the parent's memory and must not call these handlers; fork handlers do not run in it.
 ///
-/// A fork takes this meter's lock after those locks whose handlers are registered later (pthread_atfork(3)). So a caller
-/// with a [`crate::ForkLock`] of its own may start no meter, but may drop one under that lock if it has called this
-/// function before it registered its own handlers.
+/// A fork takes the meter's lock after the locks whose handlers are registered later (pthread_atfork(3)). So if a caller
+/// calls this function before it registers the handlers of its own [`crate::ForkLock`], it may drop a meter while it holds
+/// that lock. It must not start one then, since a start may wait for the GIL.
 pub fn register_fork_handlers() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {

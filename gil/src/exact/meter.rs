@@ -82,8 +82,8 @@ impl Meter {
         Self::start_in(&python, is_copy).inspect_err(|_| sink::clear())
     }
 
-    /// Ends the metering of all but this number of meters. A forked child calls it that lacks the threads which owned the
-    /// others: nobody drops them.
+    /// Ends all but this number of meters. A forked child calls it if it lacks the threads that own the others, which nobody
+    /// would drop.
     pub fn keep_at_most(meters: usize) {
         let mut state = STATE.lock();
         if state.users > meters {
@@ -163,7 +163,7 @@ fn start_stopped(python: &Python, is_copy: &dyn Fn(usize) -> bool) -> Result<(),
         let state = STATE.lock();
         // The calling thread holds the GIL throughout, so the GIL has no event until the last of these lines.
         let session = pool::begin_session();
-        // The accounts of the session before, if nothing but its sums was read.
+        // Gives back the accounts of the former session, if nothing but its sums was read.
         pool::collect();
         OPEN.end_lengths();
         let first = GILS.first();
