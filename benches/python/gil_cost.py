@@ -1,9 +1,11 @@
 """Measures one round of the overhead of busy's exact meter on the metered program.
 
-python gil_cost.py LIBBUSY CALLS
+python gil_cost.py LIBBUSY BLOCKS
 
 Prints the nanoseconds of a call that releases and reacquires the GIL, and of a step of a pure Python loop, each with
-and without the meter.
+and without the meter. A core's clock rate changes by up to a factor of 2 within a second, so each block of a few
+milliseconds compares its own measurements: without the meter, twice with it, and without it again, which also removes
+a steady drift. The block with the median ratio is reported.
 """
 
 import ctypes
@@ -16,49 +18,50 @@ import time
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../pyext/python/busy"))
 from _ctypes_meter import Meter  # noqa: E402
 
-TURNS = 15
+CALLS = 2_000
+STEPS = 10_000
 
 
-def pair_ns(function, calls):
+def pair_ns(function):
     start = time.perf_counter_ns()
-    for _ in range(calls):
+    for _ in range(CALLS):
         function()
-    return (time.perf_counter_ns() - start) / calls
+    return (time.perf_counter_ns() - start) / CALLS
 
 
-def loop_ns(steps):
+def loop_ns():
     start, step = time.perf_counter_ns(), 0
-    while step < steps:
+    while step < STEPS:
         step += 1
-    return (time.perf_counter_ns() - start) / steps
+    return (time.perf_counter_ns() - start) / STEPS
 
 
-def main(libbusy, calls):
+def block(meter, function):
+    """Returns the nanoseconds (metered, unmetered) of a pair, and of a step of the loop."""
+    pairs, loops = {False: 0.0, True: 0.0}, {False: 0.0, True: 0.0}
+    for turns, metered in (1, False), (2, True), (1, False):
+        if metered:
+            meter.start()
+        for _ in range(turns):
+            pairs[metered] += pair_ns(function) / 2
+            loops[metered] += loop_ns() / 2
+        if metered:
+            meter.stop()
+    return (pairs[True], pairs[False]), (loops[True], loops[False])
+
+
+def median(costs):
+    """Returns the (metered, unmetered) with the median ratio."""
+    return sorted(costs, key=lambda cost: cost[0] / cost[1])[len(costs) // 2]
+
+
+def main(libbusy, blocks):
     # Releasing the GIL costs more after a second thread has been started, in any way.
     threading.Thread(target=threading.Event().wait, daemon=True).start()
-    meter, calls, function = Meter(libbusy), int(calls), ctypes.CDLL(libbusy).busy_abi_version
-    pairs, loops = ([], []), ([], [])
-    for _ in range(TURNS):
-        for metered in (False, True):
-            if metered:
-                meter.start()
-            pairs[metered].append(pair_ns(function, calls))
-            loops[metered].append(loop_ns(calls * 5))
-            if metered:
-                meter.stop()
-    # The minimum, because disturbances only add time.
-    (pair, metered_pair), (loop, metered_loop) = map(min, pairs), map(min, loops)
-    print(
-        json.dumps(
-            {
-                "figures": {
-                    "pair": [metered_pair - pair],
-                    "pair-ratio": [metered_pair, pair],
-                    "loop": [metered_loop, loop],
-                }
-            }
-        )
-    )
+    meter, function = Meter(libbusy), ctypes.CDLL(libbusy).busy_abi_version
+    costs = [block(meter, function) for _ in range(int(blocks))]
+    pair, loop = median([pair for pair, _ in costs]), median([loop for _, loop in costs])
+    print(json.dumps({"figures": {"pair": [pair[0] - pair[1]], "pair-ratio": pair, "loop": loop}}))
 
 
 if __name__ == "__main__":

@@ -71,9 +71,9 @@ pub fn measure(bench: &Bench) -> Result<Vec<Rounds>, Trouble> {
     let truth = Truth::new(bench)?;
     let versions = quiet::rounds(bench.plan(3), || versions(&truth, &pythons))?;
     let peers = quiet::rounds(once, || peers(&truth, &pythons))?;
-    let calls = bench.size(100_000, 1_000).to_string();
+    let blocks = bench.size(500, 10).to_string();
     let script = text(&source("python/gil_cost.py"));
-    let command = [text(&bench.python()?.command), "-B".into(), script, text(&bench.libbusy), calls];
+    let command = [text(&bench.python()?.command), "-B".into(), script, text(&bench.libbusy), blocks];
     let costs = quiet::rounds(bench.plan(9), || child::round(bench.measured, &command))?;
     Ok(vec![versions, peers, costs])
 }
