@@ -34,13 +34,14 @@
  * Threads    Any number of threads may call these functions at the same time, and threads may start and end at any
  *            time. It is safe to start the meter while other threads wait for the GIL, and to stop it while any thread
  *            holds it or waits for it.
- * Signals    A signal handler must not call any of these functions. They may change errno.
+ * Signals    A signal handler must not call any of these functions, nor fork() while the interrupted thread is in one
+ *            (_Fork() is safe). They may change errno.
  * fork()     A forked child inherits the meter with all its starts, and the open windows that the forking thread has
  *            opened; all other windows are closed. It begins a new session, so all counts, also those of the windows,
- *            begin at zero there. To turn the meter off, the child needs as many
- *            stops as its parent. Once the process has called busy_gil_start(), fork() waits until the calls of
- *            these functions in other threads have ended, except those of busy_gil_start(): the child does not inherit
- *            such an unfinished start.
+ *            begin at zero there. To turn the meter off, the child needs as many stops as its parent. fork() waits until
+ *            the calls of these functions in other threads have ended, except those of busy_gil_start(): the child does
+ *            not inherit such an unfinished start. A fork handler (pthread_atfork(3)) may wait for the GIL only if it was
+ *            registered after libbusy was loaded.
  * The rest   For names, results, times, structs, ownership, NULL, printing, errors and unloading, see busy.h.
  */
 

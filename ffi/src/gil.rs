@@ -221,9 +221,11 @@ pub extern "C" fn busy_gil_start() -> busy_status {
 pub extern "C" fn busy_gil_stop() -> busy_status {
     boundary::status_uncancelled(|| {
         let mut state = STATE.lock();
-        if let Some(other) = state.unforward() {
+        if let Some(other) = state.begin_forwarded_stop() {
             drop(state);
-            return result((other.stop)());
+            let status = (other.stop)();
+            STATE.lock().end_forwarded_stop();
+            return result(status);
         }
         let meter = state.meters.pop().ok_or(BUSY_GIL_OFF)?;
         if state.meters.is_empty() {

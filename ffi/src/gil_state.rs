@@ -25,6 +25,8 @@ pub(crate) struct State {
     /// The copy to which the calls are forwarded, and the number of starts that it has got and that have not been
     /// stopped yet. Then this copy has no meter.
     pub(crate) other: Option<(OtherCopy, usize)>,
+    /// The number of those starts that a thread is stopping at this moment.
+    pub(crate) stopping: usize,
     pub(crate) reason: String,
 }
 
@@ -36,11 +38,12 @@ pub(crate) static STATE: ForkLock<State> = ForkLock::new(State {
     last_window: 0,
     is_forked: false,
     other: None,
+    stopping: 0,
     reason: String::new(),
 });
 
 /// Makes fork(2) wait for the lock, so that a child never inherits it locked by a thread that the child does not have. The
-/// meter's own handlers come first, so this lock may be held while a meter is dropped.
+/// meter's own handlers come first, so this lock may be held while a meter is dropped. Later calls do nothing.
 #[cfg(unix)]
 pub(crate) fn register_fork_handlers() {
     static ONCE: Once = Once::new();
@@ -55,6 +58,9 @@ pub(crate) fn register_fork_handlers() {
         // SAFETY: as above.
         if let Some(mut state) = unsafe { STATE.after_fork() } {
             state.is_forked = true;
+            // The child lacks these threads. A start that the other copy has stopped for one of them counts here until
+            // this copy is stopped once more, which then reports that the meter is off.
+            state.stopping = 0;
             if mem::take(&mut state.starting) > 0 {
                 // The child lacks these threads. Some of them may have started the meter.
                 Meter::keep_at_most(state.meters.len() + usize::from(state.is_recording));
@@ -71,6 +77,20 @@ pub(crate) fn register_fork_handlers() {
 
 #[cfg(not(unix))]
 pub(crate) fn register_fork_handlers() {}
+
+/// Registers the handlers when the library is loaded. A fork runs the handlers of libraries that were loaded later before
+/// it takes these locks, so such a handler may wait for the GIL, whose holder may wait for one of these locks.
+/// busy_gil_start() registers them too, since a static linker may leave this out.
+#[cfg_attr(target_vendor = "apple", unsafe(link_section = "__DATA,__mod_init_func"))]
+#[cfg_attr(all(unix, not(target_vendor = "apple")), unsafe(link_section = ".init_array"))]
+#[cfg(all(unix, not(test)))]
+#[used]
+static REGISTER: extern "C" fn() = {
+    extern "C" fn register() {
+        register_fork_handlers();
+    }
+    register
+};
 
 impl State {
     /// Adds a window, and returns its number: one that was not used for as long as possible, since a forked child may close
@@ -104,6 +124,21 @@ impl State {
         let (other, starts) = self.other.as_mut()?;
         *starts += 1;
         Some(*other)
+    }
+
+    /// Returns the other copy, which is to stop once, if it serves and has a start that nobody else is stopping. Then the
+    /// caller calls [`Self::unforward`] after that stop, and not before: a child that is forked in between must know the
+    /// start, or nobody could stop it.
+    pub(crate) fn begin_forwarded_stop(&mut self) -> Option<OtherCopy> {
+        let (other, _) = self.other.filter(|(_, starts)| self.stopping < *starts)?;
+        self.stopping += 1;
+        Some(other)
+    }
+
+    /// Ends what [`Self::begin_forwarded_stop`] began.
+    pub(crate) fn end_forwarded_stop(&mut self) {
+        self.stopping -= 1;
+        self.unforward();
     }
 
     /// Undoes one `forward`.

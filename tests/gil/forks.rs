@@ -22,6 +22,16 @@ fn a_child_forked_during_another_threads_stop_is_metered_as_often_as_it_has_star
 }
 
 #[test]
+fn a_fork_handler_may_wait_for_a_holder_that_reads() {
+    let prefix = Prefix::new();
+    let library = compiled(&prefix, "fork_handler.c", "fork_handler.so", &["-pthread", "-D_POSIX_C_SOURCE=200809L"]);
+    for python in metered((2, 7)) {
+        let mut command = script(python, "fork_handler.py");
+        assert_eq!(printed(command.arg(&library)), "forked\n", "{}", python.name);
+    }
+}
+
+#[test]
 fn a_child_that_was_forked_by_c_is_metered() {
     for python in metered((2, 7)) {
         assert_eq!(printed(&mut script(python, "c_fork.py")), "metered\n", "{}", python.name);

@@ -2,6 +2,7 @@
 is listed as not metered. A new GIL at the address of a destroyed one counts as another GIL. A destroyed GIL is
 listed until no window needs it, and then makes room for others."""
 
+import sys
 import threading
 import time
 
@@ -98,5 +99,12 @@ for _ in range(100):
     interpreters.destroy(interpreters.create())
 totals, _ = snapshot()
 assert (totals.gils, totals.unlisted_gils) == (2, 0), (totals.gils, totals.unlisted_gils)
+
+# An interpreter without its own GIL may get the address of one that has ended.
+for _ in range(8):
+    interpreters.destroy(interpreters.create())
+    sharing = interpreters.create("legacy") if sys.version_info >= (3, 13) else interpreters.create(isolated=False)
+    assert snapshot()[0].gils == 2, "the GIL of an interpreter that has ended"
+    interpreters.destroy(sharing)
 stop()
 print("separate")

@@ -60,6 +60,10 @@ unsafe extern "C" fn in_child() {
         // The thread that was starting the meter does not exist in the child.
         end_cut_off_start(&mut state);
     }
+    if pool::session() == 0 {
+        // The meter was never started.
+        return;
+    }
     let held = held();
     let session = pool::begin_session_in_child();
     sink::forked();

@@ -181,9 +181,10 @@ impl Gil {
     }
 
     /// Records that the calling thread, of `account`, has waited for the GIL's mutex since `now`, and has it. Unless it holds
-    /// the GIL and is about to release it, it has waited for the GIL since `now`.
+    /// the GIL and is about to release it, it has waited for the GIL since `now`. Before the GIL's first event, it may be
+    /// the unknown holder.
     pub(crate) fn waited_for_mutex(&self, account: &'static Account, open: &Slots, now: u64) {
-        if !self.holder().is_some_and(|holder| std::ptr::eq(holder, account)) {
+        if self.metered_since() != 0 && !self.holder().is_some_and(|holder| std::ptr::eq(holder, account)) {
             self.waits(account, open, now);
         }
     }
@@ -419,6 +420,20 @@ mod tests {
         gil.released(&open, 1, 130, true);
         gil.acquired(one, &open, 130);
         assert!(!gil.is_drop_requested(), "the request was met");
+    }
+
+    #[test]
+    fn a_wait_for_the_mutex_counts_only_if_the_thread_can_not_be_the_unknown_holder() {
+        let (open, gil) = (Slots::new(), Gil::new());
+        let [unknown, other] = [7, 8].map(|tid| Account::leak(0, tid));
+        // It has held the GIL since before the start, and is about to release it.
+        gil.waited_for_mutex(unknown, &open, 100);
+        gil.released(&open, 1, 110, false);
+        assert_eq!(unknown.figures().waits_since, 0);
+        gil.acquired(other, &open, 120);
+        gil.waited_for_mutex(other, &open, 130);
+        gil.waited_for_mutex(unknown, &open, 140);
+        assert_eq!([other, unknown].map(|account| account.figures().waits_since), [0, 140]);
     }
 
     #[test]

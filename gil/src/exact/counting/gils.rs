@@ -211,12 +211,14 @@ impl Gils {
         self.living().filter(|gil| !gil.is_main()).map(|gil| (gil.id(), interpreter(gil))).collect()
     }
 
-    /// Records the end of those of the `known` GILs whose interpreter is on neither list.
+    /// Records the end of those of the `known` GILs whose interpreter is on neither list, or has left its address to an
+    /// interpreter that shares the main one's GIL.
     fn end_missing(&self, known: &[(u64, usize)], lists: [&[usize]; 2], open: &Slots, now: u64) {
         for (id, interpreter) in known {
             let is_listed = lists.into_iter().any(|list| list.contains(interpreter));
+            let has_ended = !is_listed || self.has_own_gil(*interpreter) == Some(false);
             // It may have been destroyed meanwhile, and its entry of the table may be that of another GIL.
-            if let Some(gil) = self.by_id(*id).filter(|gil| !is_listed && gil.ended().is_none()) {
+            if let Some(gil) = self.by_id(*id).filter(|gil| has_ended && gil.ended().is_none()) {
                 self.end(gil, open, now);
             }
         }
@@ -281,17 +283,26 @@ impl Gils {
 
     /// Adds the GIL of `interpreter` if it has its own. It counts as not metered until its first event.
     pub(crate) fn enter_own_gil(&self, interpreter: usize, session: u64) {
-        let cond = interpreter.wrapping_add(self.to_cond.load(Relaxed));
-        // `locked` is -1 if the GIL was not created (`_gil_initialize`).
-        let is_created =
-            memory::words::<2>(cond - LAST_HOLDER).is_some_and(|[_, locked]| matches!(locked as u32, 0 | 1));
-        if is_created
+        let cond = self.cond_of(interpreter);
+        if self.has_own_gil(interpreter) == Some(true)
             && self.find(cond).is_none()
             && !self.first().is_at(cond)
             && let Some(gil) = self.enter(cond, interpreter)
         {
             gil.belong_to(session);
         }
+    }
+
+    /// Returns true if the interpreter has its own GIL. `locked` is -1 if the GIL was not created (`_gil_initialize`). None
+    /// if it can't be read.
+    fn has_own_gil(&self, interpreter: usize) -> Option<bool> {
+        let [_, locked] = memory::words::<2>(self.cond_of(interpreter).wrapping_sub(LAST_HOLDER))?;
+        Some(matches!(locked as u32, 0 | 1))
+    }
+
+    /// Returns the address of the `cond` of the interpreter's own GIL.
+    fn cond_of(&self, interpreter: usize) -> usize {
+        interpreter.wrapping_add(self.to_cond.load(Relaxed))
     }
 
     fn enter(&self, cond: usize, interpreter: usize) -> Option<&Gil> {
