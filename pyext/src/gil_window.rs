@@ -8,8 +8,8 @@
 use crate::capi::NoCollection;
 use crate::libbusy::libbusy;
 use busy_loader::bindings::{
-    BUSY_GIL_BUCKETS, BUSY_GIL_ENDED, BUSY_GIL_NEW, BUSY_GIL_NOT_HELD, BUSY_GIL_REFUSED, BUSY_OK, Bindings,
-    busy_gil_histograms, busy_gil_thread, busy_gil_totals,
+    BUSY_BAD_OPTION, BUSY_GIL_BUCKETS, BUSY_GIL_ENDED, BUSY_GIL_NEW, BUSY_GIL_NOT_HELD, BUSY_GIL_REFUSED, BUSY_OK,
+    Bindings, busy_gil_histograms, busy_gil_thread, busy_gil_totals,
 };
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::ffi;
@@ -138,6 +138,22 @@ unsafe extern "C" fn free_rows(capsule: *mut ffi::PyObject) {
 pub fn gil_close(window: &Bound<'_, PyAny>) -> PyResult<()> {
     close(number_of(window)?);
     Ok(())
+}
+
+/// Closes the window if a forked child has inherited it from a thread that the child lacks, and returns true then. libbusy
+/// has closed its own window at the fork, but does not know that the start belongs to it.
+#[pyfunction]
+pub fn gil_close_orphan(window: &Bound<'_, PyAny>) -> PyResult<bool> {
+    let number = number_of(window)?;
+    let busy = libbusy().map_err(PyRuntimeError::new_err)?;
+    let is_orphan = match number.load(Ordering::Relaxed) {
+        0 => false,
+        open => read(busy, open, 0).is_err_and(|status| status == BUSY_BAD_OPTION as i32),
+    };
+    if is_orphan {
+        close(number);
+    }
+    Ok(is_orphan)
 }
 
 /// Returns the number of the window, 0 if it is closed.

@@ -26,11 +26,11 @@ mod _busy {
     #[pymodule_export]
     use crate::counters::{counters_begin, counters_read};
     #[pymodule_export]
-    use crate::gil_window::{gil_close, gil_histograms, gil_open, gil_read, gil_rows};
+    use crate::gil_window::{gil_close, gil_close_orphan, gil_histograms, gil_open, gil_read, gil_rows};
     #[pymodule_export]
     use crate::own_thread::{own_row, own_times};
     #[pymodule_export]
-    use crate::stalls::{stalls_next, stalls_open, stalls_stop};
+    use crate::stalls::{stalls_forget, stalls_next, stalls_open, stalls_stop};
     #[pymodule_export]
     use crate::thread_clocks::{cpu_clocks, own_run_delay, run_delays};
 

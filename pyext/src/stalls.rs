@@ -12,6 +12,7 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use std::ffi::CStr;
 use std::ptr::null_mut;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 const NAME: &CStr = c"busy._busy.stalls";
 
@@ -23,6 +24,8 @@ struct Owned {
     object: *mut busy_gil_stalls,
     /// The process that has opened it. A forked child must not use it.
     process: u32,
+    /// True until its start is undone.
+    is_started: AtomicBool,
 }
 
 /// The interpreter, the holder's thread id, the start of the hold on CLOCK_MONOTONIC, the held nanoseconds, the number of waiting threads, those that are listed, each
@@ -43,7 +46,7 @@ pub fn stalls_open(py: Python<'_>, threshold_ns: u64) -> PyResult<Bound<'_, PyAn
         unsafe { busy.busy_gil_stop() };
         return Err(error);
     }
-    let owned = Box::into_raw(Box::new(Owned { object, process: std::process::id() }));
+    let owned = Box::into_raw(Box::new(Owned { object, process: std::process::id(), is_started: true.into() }));
     // SAFETY: attached. The capsule owns the box until its destructor frees it.
     let capsule = unsafe { ffi::PyCapsule_New(owned.cast(), NAME.as_ptr(), Some(free)) };
     // SAFETY: a new reference, or NULL with an exception set.
@@ -101,18 +104,49 @@ pub fn stalls_stop(stalls: &Bound<'_, PyAny>) -> PyResult<()> {
     checked(busy, unsafe { busy.busy_gil_stalls_stop(owned(stalls)?.object) })
 }
 
+/// Undoes the start of the parent's stalls in a forked child, before their capsule is deallocated, if it ever is: the frame
+/// of a thread that the child lacks may refer to it. Does nothing in the process that has opened them.
+#[pyfunction]
+pub fn stalls_forget(stalls: &Bound<'_, PyAny>) -> PyResult<()> {
+    let busy = libbusy().map_err(PyRuntimeError::new_err)?;
+    let owned = any_owned(stalls)?;
+    if !owned.is_own() {
+        owned.undo_start(busy);
+    }
+    Ok(())
+}
+
 fn owned<'a>(stalls: &'a Bound<'_, PyAny>) -> PyResult<&'a Owned> {
+    let owned = any_owned(stalls)?;
+    if owned.is_own() {
+        Ok(owned)
+    } else {
+        Err(PyRuntimeError::new_err("these stalls belong to the parent process: open others"))
+    }
+}
+
+/// Returns the object of a capsule, which a forked child may have inherited.
+fn any_owned<'a>(stalls: &'a Bound<'_, PyAny>) -> PyResult<&'a Owned> {
     // SAFETY: attached; it fails for any object but a capsule of this name.
     let pointer = unsafe { ffi::PyCapsule_GetPointer(stalls.as_ptr(), NAME.as_ptr()) };
     if pointer.is_null() {
         return Err(PyErr::fetch(stalls.py()));
     }
-    // SAFETY: the box of `stalls_open`, which lives as long as the capsule, and which nobody changes.
-    let owned: &Owned = unsafe { &*pointer.cast() };
-    if owned.process == std::process::id() {
-        Ok(owned)
-    } else {
-        Err(PyRuntimeError::new_err("these stalls belong to the parent process: open others"))
+    // SAFETY: the box of `stalls_open`, which lives as long as the capsule, and of which only an atomic changes.
+    Ok(unsafe { &*pointer.cast() })
+}
+
+impl Owned {
+    /// Returns true in the process that has opened the object.
+    fn is_own(&self) -> bool {
+        self.process == std::process::id()
+    }
+
+    fn undo_start(&self, busy: &Bindings) {
+        if self.is_started.swap(false, Ordering::Relaxed) {
+            // SAFETY: it undoes the start of `stalls_open`.
+            unsafe { busy.busy_gil_stop() };
+        }
     }
 }
 
@@ -128,11 +162,9 @@ unsafe extern "C" fn free(capsule: *mut ffi::PyObject) {
 /// Closes the object and undoes its start, which a forked child has inherited. The GIL may be held: libbusy never waits for
 /// the GIL while it holds a lock.
 fn close(busy: &Bindings, owned: Owned) {
-    // SAFETY: nobody uses the object any more.
-    unsafe {
-        if owned.process == std::process::id() {
-            busy.busy_gil_stalls_close(owned.object);
-        }
-        busy.busy_gil_stop();
+    if owned.is_own() {
+        // SAFETY: nobody uses the object any more.
+        unsafe { busy.busy_gil_stalls_close(owned.object) };
     }
+    owned.undo_start(busy);
 }

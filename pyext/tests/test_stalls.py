@@ -377,6 +377,25 @@ def test_a_forked_child_goes_on_with_a_log_of_its_own():
     """)
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork(2)")
+def test_after_the_stop_in_forked_children_there_is_no_meter():
+    run("""
+        import busy, ctypes, os
+        library = ctypes.PyDLL(f"{busy.get_library()}/libbusy.so.1")
+        def fork(generations):
+            child = os.fork()
+            if child == 0:
+                is_off = generations == 1 or fork(generations - 1)
+                log.stop()
+                os._exit(0 if is_off and library.busy_gil_stop() == 10 else 1)
+            return os.waitpid(child, 0)[1] == 0
+        log = busy.log_stalls("10ms")
+        assert fork(3)
+        log.stop()
+        assert library.busy_gil_stop() == 10, "BUSY_GIL_OFF"
+    """)
+
+
 @pytest.mark.parametrize(
     ("arguments", "error"),
     [

@@ -128,6 +128,45 @@ def test_a_forked_child_forgets_the_threads_and_watches_of_its_parent(child):
     assert forked.report() == {"status": 0, "threads": 36}
 
 
+def test_in_a_forked_child_the_watches_of_other_threads_do_not_keep_the_meter_on(child):
+    forked = child("""
+        import busy, warnings
+        warnings.simplefilter("ignore")
+        library = ctypes.PyDLL(f"{busy.get_library()}/libbusy.so.1")
+        go, open = threading.Event(), threading.Event()
+        others = busy.watch()
+        def run():
+            with others:
+                open.set()
+                go.wait()
+        thread = threading.Thread(target=run)
+        thread.start()
+        open.wait()
+        with busy.watch() as own:
+            with_lock(0.3)
+            pid = os.fork()
+            if pid == 0:
+                with_lock(0.01)
+                without_lock(0.001)
+        if pid == 0:
+            found = own.threads[threading.get_native_id()]
+            good = 0.01 <= found.longest_hold_s < 0.2 and found.held_s <= own.wall_s
+            try:
+                others.read()
+            except busy.GilNotMeterable:
+                os._exit(0 if good and library.busy_gil_stop() == 10 else 1)
+            os._exit(2)
+        _, status = os.waitpid(pid, 0)
+        go.set()
+        thread.join()
+        # The parent's own watch and that of its thread have ended as well.
+        report(status=status, off=library.busy_gil_stop(), held=others.threads[os.getpid()].held_s)
+    """)
+    found = forked.report()
+    assert found.pop("held") >= 0.3
+    assert found == {"status": 0, "off": 10}
+
+
 def test_the_gil_of_another_interpreter_is_reported_separately(child):
     if sys.version_info < (3, 12):
         pytest.skip("before 3.12 all interpreters of a process share one GIL")

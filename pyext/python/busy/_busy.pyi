@@ -6,6 +6,7 @@ __all__ = [
     "counters_read",
     "cpu_clocks",
     "gil_close",
+    "gil_close_orphan",
     "gil_histograms",
     "gil_open",
     "gil_read",
@@ -14,6 +15,7 @@ __all__ = [
     "own_run_delay",
     "own_times",
     "run_delays",
+    "stalls_forget",
     "stalls_next",
     "stalls_open",
     "stalls_stop",
@@ -66,6 +68,9 @@ def own_row() -> int | None:
 def gil_close(window: object) -> None:
     """Closes the window, if it is open. Closing the last window of the process stops the meter."""
 
+def gil_close_orphan(window: object) -> bool:
+    """Closes the window if a forked child has inherited it from a thread that it lacks, and returns True then."""
+
 def stalls_open(threshold_ns: int) -> object:
     """Starts the meter if needed, and begins to report the holds of that many nanoseconds. Returns a capsule, which
     ends the reports when it is deallocated."""
@@ -79,6 +84,10 @@ def stalls_next(
 
 def stalls_stop(stalls: object) -> None:
     """Makes all calls of `stalls_next` with this capsule return None, now and later."""
+
+def stalls_forget(stalls: object) -> None:
+    """Undoes the start of the parent's stalls in a forked child, where the capsule may never be deallocated. Does
+    nothing in the process that has opened them."""
 
 def cpu_clocks() -> dict[int, int]:
     """Returns the CPU time of each living thread of this process, in nanoseconds, by native thread id. Empty without

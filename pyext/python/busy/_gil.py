@@ -1,10 +1,14 @@
 """Windows of the GIL meter, as `_watch`, `_check` and `_probe` use them."""
 
-from collections.abc import Sequence
-from typing import NamedTuple
+import os
+import weakref
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, TypeVar
 
-from busy._busy import gil_close, gil_histograms, gil_open, gil_read, gil_rows, own_times
+from busy._busy import gil_close, gil_close_orphan, gil_histograms, gil_open, gil_read, gil_rows, own_times
 from busy._refusal import NotMetered
+
+_Found = TypeVar("_Found")
 
 
 class GilNotMeterable(NotMetered):
@@ -108,20 +112,21 @@ def thread_times() -> ThreadTimes:
 
 
 class GilWindow:
-    """Meters the GIL until `close()`, or until it is deallocated, with a longest hold and wait of its own."""
+    """Meters the GIL until `close()`, or until it is deallocated, with a longest hold and wait of its own. A forked
+    child has the windows that its first thread had opened."""
+
+    _is_orphan = False
 
     def __init__(self, histograms: bool = False) -> None:
         try:
             self._opened = gil_open(histograms)
         except RuntimeError as reason:
             raise GilNotMeterable(str(reason)) from None
+        _windows.add(self)
 
     def read(self) -> Reading:
         """Returns the totals since the window was opened; in a forked child, since the fork."""
-        try:
-            own, capsule, others = gil_read(self._opened)
-        except RuntimeError as reason:
-            raise GilNotMeterable(str(reason)) from None
+        own, capsule, others = self._found(gil_read)
         rows: list[ThreadRow] = []
         while piece := gil_rows(capsule, len(rows)):
             rows += map(ThreadRow._make, piece)
@@ -129,12 +134,37 @@ class GilWindow:
 
     def histograms(self) -> Histograms:
         """Returns the histograms since the window was opened with them."""
+        return histograms(*self._found(gil_histograms))
+
+    def _found(self, read: Callable[[object], _Found]) -> _Found:
+        if self._is_orphan:
+            raise GilNotMeterable("a thread of the parent process opened this window: open another one")
         try:
-            holds, waits = gil_histograms(self._opened)
+            return read(self._opened)
         except RuntimeError as reason:
             raise GilNotMeterable(str(reason)) from None
-        return histograms(holds, waits)
 
     def close(self) -> None:
         """Closes the window. Closing the last window of the process stops the meter."""
         gil_close(self._opened)
+        _windows.discard(self)
+
+    def _close_orphan(self) -> None:
+        if gil_close_orphan(self._opened):
+            self._is_orphan = True
+            _windows.discard(self)
+
+
+# The open ones.
+_windows: weakref.WeakSet[GilWindow] = weakref.WeakSet()
+
+
+def _close_orphans() -> None:
+    """Closes the windows of threads that a forked child does not have. The frames of these threads refer to them, so
+    they would keep the meter on until the child ends."""
+    for window in tuple(_windows):
+        window._close_orphan()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_close_orphans)

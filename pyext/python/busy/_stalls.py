@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from busy import _bounds, _ended_threads, _units
-from busy._busy import stalls_next, stalls_open, stalls_stop
+from busy._busy import stalls_forget, stalls_next, stalls_open, stalls_stop
 from busy._gil import GilNotMeterable
 
 #: The frames of a stack that a line shows, the innermost ones.
@@ -86,8 +86,14 @@ class Reporter:
     def begin_anew(self) -> None:
         """Goes on in a forked child, which does not have the thread."""
         if not self._is_stopped:
+            inherited = self._stalls
             self._at_fork()
-            self._begin()
+            try:
+                # Before the start of the parent is undone, so that the meter runs without a gap.
+                self._begin()
+            finally:
+                # The frame of the thread still refers to the capsule.
+                stalls_forget(inherited)
 
     def _run(self, stalls: object) -> None:
         rest = _KEPT
