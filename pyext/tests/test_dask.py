@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import textwrap
+import types
 
 import pytest
 
@@ -125,6 +126,27 @@ def test_tasks_that_run_while_the_plugin_comes_or_goes_know_their_key():
                     running(change)
                 assert type(worker.active_threads) is dict
     """)
+
+
+def test_a_teardown_after_one_that_ctrl_c_has_interrupted_does_the_rest():
+    from busy.dask import GilMeter, _Tasks
+
+    class Log:
+        stops = 0
+
+        def stop(self):
+            self.stops += 1
+            if self.stops == 1:
+                raise KeyboardInterrupt
+
+    tasks = {7: "key"}
+    worker = types.SimpleNamespace(active_threads=_Tasks(tasks), metrics={"gil": None})
+    meter = GilMeter()
+    meter._log = Log()
+    with pytest.raises(KeyboardInterrupt):
+        meter.teardown(worker)
+    meter.teardown(worker)
+    assert worker.active_threads is tasks and not worker.metrics
 
 
 def test_a_worker_that_is_restarted_is_metered_again():

@@ -159,6 +159,44 @@ def test_several_nest_and_leave_nothing_behind():
     assert not [thread for thread in threading.enumerate() if thread.name == "busy.stalls"]
 
 
+@pytest.mark.parametrize("interrupted", ["select", "remove", "stop", "add"])
+def test_after_ctrl_c_at_the_begin_or_the_end_of_the_block_nothing_is_left_behind(monkeypatch, interrupted):
+    from busy import _loop_delay
+
+    owner, name = {
+        "select": (_loop_delay._Hook, "end_turn_of"),
+        "remove": (_loop_delay._Hook, "remove"),
+        "stop": (_loop_delay.Reporter, "stop"),
+        "add": (_loop_delay._Hook, "add"),
+    }[interrupted]
+    function, calls = getattr(owner, name), []
+
+    def interrupt_the_first_call(*arguments):
+        calls.append(arguments)
+        if len(calls) == 1:
+            raise KeyboardInterrupt
+        return function(*arguments)
+
+    async def main():
+        selector = asyncio.get_running_loop()._selector
+        monkeypatch.setattr(owner, name, interrupt_the_first_call)
+        delay = busy.loop_delay()
+        with pytest.raises(KeyboardInterrupt):
+            with delay:
+                await asyncio.sleep(0.01)
+        assert "select" not in vars(selector)
+        assert not [thread for thread in threading.enumerate() if thread.name == "busy.stalls"]
+        # It may be used again, and a second end does nothing.
+        delay.__exit__()
+        turns = delay.turns
+        with delay:
+            await asyncio.sleep(0.01)
+        assert delay.turns > turns and "select" not in vars(selector)
+
+    asyncio.run(main())
+    assert calls
+
+
 class Selector:
     """Of which each wait takes a while, and ends by an error or without an event."""
 

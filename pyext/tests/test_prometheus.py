@@ -199,6 +199,38 @@ def test_in_multi_process_mode_several_collectors_write_the_figures_once(tmp_pat
     )
 
 
+def test_after_ctrl_c_during_the_stop_the_figures_are_written_nevertheless(tmp_path):
+    run(
+        """
+        import signal
+        from busy import prometheus
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        def total():
+            registry = CollectorRegistry()
+            multiprocess.MultiProcessCollector(registry)
+            return parsed(scrape(registry))["python_gil_hold_seconds_total", "interpreter=0"]
+        collector = prometheus.GilCollector(CollectorRegistry(), period_s=1000)
+        gils = prometheus._gils
+        def read_slowly():
+            time.sleep(0.5)
+            return gils()
+        prometheus._gils = read_slowly
+        contend()
+        threading.Timer(0.1, os.kill, [os.getpid(), signal.SIGINT]).start()
+        try:
+            collector.stop()
+        except KeyboardInterrupt:
+            pass
+        else:
+            raise AssertionError("the stop was not interrupted")
+        collector.stop()
+        assert 0.1 <= total() <= busy.counters().held_s, total()
+        assert "busy.prometheus" not in [thread.name for thread in threading.enumerate()]
+        """,
+        PROMETHEUS_MULTIPROC_DIR=str(tmp_path),
+    )
+
+
 def test_a_fork_does_not_wait_for_the_lock_of_prometheus_client(tmp_path):
     run(
         """

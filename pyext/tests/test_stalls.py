@@ -296,6 +296,96 @@ assert library.busy_gil_stop() == 10, "BUSY_GIL_OFF"
     run(code)
 
 
+def test_after_ctrl_c_during_the_stop_the_log_ends_nevertheless():
+    code = """
+import busy, ctypes, logging, os, signal, threading, time
+from busy import _ended_threads
+signal.signal(signal.SIGINT, signal.default_int_handler)
+class Slow(logging.Handler):
+    lines = []
+    def emit(self, record):
+        handling.set()
+        time.sleep(1)
+        self.lines.append(record.getMessage())
+logging.getLogger("busy").addHandler(Slow())
+logging.getLogger("busy").propagate = False
+library = ctypes.PyDLL(f"{busy.get_library()}/libbusy.so.1")
+for again in range(2):
+    handling, over = threading.Event(), False
+    del Slow.lines[:]
+    log = busy.log_stalls("20ms", per_minute=1)
+    def wait():
+        while not over:
+            time.sleep(0.002)
+    waiting = threading.Thread(target=wait)
+    waiting.start()
+    while not handling.is_set():
+        busy.with_lock(0.06)
+        time.sleep(0.01)
+    for _ in range(3):
+        busy.with_lock(0.06)
+        time.sleep(0.01)
+    over = True
+    waiting.join()
+    threading.Timer(0.1, os.kill, [os.getpid(), signal.SIGINT]).start()
+    try:
+        log.stop()
+    except KeyboardInterrupt:
+        pass
+    else:
+        raise AssertionError("the stop was not interrupted")
+    # A second call waits, and without one the end comes as well.
+    if again:
+        log.stop()
+    else:
+        end = time.monotonic() + 20
+        while len(threading.enumerate()) > 1 and time.monotonic() < end:
+            time.sleep(0.01)
+    assert [one.name for one in threading.enumerate()] == ["MainThread"]
+    assert "more stalls of the GIL were not logged" in Slow.lines[-1], Slow.lines
+    assert not _ended_threads._recorders and type(threading._active) is dict
+    assert library.busy_gil_stop() == 10, "BUSY_GIL_OFF"
+"""
+    run(code)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork(2)")
+def test_a_log_that_is_being_stopped_during_a_fork_has_ended_in_the_child():
+    run("""
+        import busy, ctypes, logging, os, threading, time
+        class Slow(logging.Handler):
+            def emit(self, record):
+                handling.set()
+                time.sleep(1)
+        logging.getLogger("busy").addHandler(Slow())
+        logging.getLogger("busy").propagate = False
+        library = ctypes.PyDLL(f"{busy.get_library()}/libbusy.so.1")
+        log = busy.log_stalls("20ms")
+        handling, over = threading.Event(), threading.Event()
+        def wait():
+            while not over.is_set():
+                time.sleep(0.002)
+        waiting = threading.Thread(target=wait)
+        waiting.start()
+        while not handling.is_set():
+            busy.with_lock(0.06)
+            time.sleep(0.01)
+        stopping = threading.Thread(target=log.stop)
+        stopping.start()
+        while not log._reporter._is_stopping:
+            time.sleep(0.001)
+        child = os.fork()
+        if child == 0:
+            is_off = library.busy_gil_stop() == 10
+            log.stop()
+            os._exit(0 if is_off and [one.name for one in threading.enumerate()] == ["MainThread"] else 1)
+        assert os.waitpid(child, 0)[1] == 0
+        over.set()
+        waiting.join()
+        stopping.join()
+    """)
+
+
 def run(code):
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", textwrap.dedent(code)],

@@ -247,6 +247,29 @@ def test_a_verdict_that_other_processes_prevent_is_marked(monkeypatch):
     )
 
 
+def test_ctrl_c_while_a_thread_of_a_check_begins_ends_the_thread(monkeypatch):
+    class Slow(_background.BackgroundThread):
+        def begin(self):
+            time.sleep(0.1)
+
+        def work(self):
+            time.sleep(0.001)
+
+    sleep, calls = _background.sleep, []
+
+    def interrupt_the_first_call(seconds):
+        calls.append(seconds)
+        if len(calls) == 1:
+            raise KeyboardInterrupt
+        sleep(seconds)
+
+    monkeypatch.setattr(_background, "sleep", interrupt_the_first_call)
+    thread = Slow()
+    with pytest.raises(KeyboardInterrupt), thread:
+        pass
+    assert thread._is_over and not thread._is_running
+
+
 @pytest.mark.parametrize(
     ("own", "theirs", "unread", "least"),
     [

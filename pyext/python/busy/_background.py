@@ -143,9 +143,14 @@ class BackgroundThread(object):
 
     def __enter__(self):
         self._process = os.getpid()
-        start_new_thread(thread_of_busy, (self,))
-        while not self._has_begun and self.error is None:
-            sleep(0.0001)
+        try:
+            start_new_thread(thread_of_busy, (self,))
+            while not self._has_begun and self.error is None:
+                sleep(0.0001)
+        except BaseException:
+            # As by Ctrl-C: a block that was not entered is not left.
+            self.__exit__(*sys.exc_info())
+            raise
         return self
 
     def __exit__(self, kind, *_):

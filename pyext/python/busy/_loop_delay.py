@@ -14,6 +14,7 @@ import time
 from typing import Any, NamedTuple
 
 from busy import _bounds, _units
+from busy._background import Undo
 from busy._busy import own_times
 from busy._gil import GilNotMeterable
 from busy._stalls import Reporter, Stall
@@ -117,19 +118,29 @@ class loop_delay:  # noqa: N801 - lower case, since it is used as a function, li
         self._reporter = Reporter(self._threshold_s / 4, self._take)
         try:
             self._hook = _Hook.of(selector)
+            self._turn_s = time.monotonic()
+            self._hook.add(self)
         except BaseException:
-            self._reporter.stop()
+            # As by Ctrl-C: a block that was not entered is not left.
+            self._end()
             raise
-        self._turn_s = time.monotonic()
-        self._hook.add(self)
         return self
 
     def __exit__(self, *_: object) -> None:
-        hook, self._hook = self._hook, None
-        if hook:
-            hook.end_turn_of(self)
-            hook.remove(self)
-            self._reporter.stop()
+        if self._hook:
+            try:
+                self._hook.end_turn_of(self)
+            finally:
+                self._end()
+
+    def _end(self) -> None:
+        hook = self._hook
+        with Undo() as undo:
+            undo.add(self._reporter.stop)
+            if hook:
+                undo.add(lambda: hook.remove(self))
+        # The last step, so that a call after one that Ctrl-C has interrupted does the rest.
+        self._hook = None
 
     def _take(self, stall: Stall | None, _: int) -> None:
         """Keeps a stall. Called by the thread of the reporter, without a lock, which a forked child could inherit: the
@@ -252,16 +263,19 @@ class _Hook:
         observer._first_turn = _Turn(time.monotonic_ns(), *figures) if figures else None
 
     def remove(self, observer: loop_delay) -> None:
-        self.observers.remove(observer)
+        """Removes an observer, if it is there. It may be called again if Ctrl-C has interrupted it."""
+        if observer in self.observers:
+            self.observers.remove(observer)
         if not self.observers:
             # Another tool's, which came later, stays, and calls this one.
             if vars(self._selector).get("select") == self.select:
-                del self._selector.select
                 if self._earlier:
                     self._selector.select = self._earlier
-            if self._schedstat is not None:
-                os.close(self._schedstat)
-                self._schedstat = None
+                else:
+                    del self._selector.select
+            schedstat, self._schedstat = self._schedstat, None
+            if schedstat is not None:
+                os.close(schedstat)
 
     def select(self, timeout: float | None = None) -> Any:
         """Ends a turn, waits for events, and begins the next turn."""
@@ -282,7 +296,8 @@ class _Hook:
     def end_turn_of(self, observer: loop_delay) -> None:
         """Ends the running turn of one observer now. No turn runs after the end of the loop, or in another thread."""
         now_ns = time.monotonic_ns()
-        if getattr(asyncio._get_running_loop(), "_selector", None) is self._selector:
+        is_running = getattr(asyncio._get_running_loop(), "_selector", None) is self._selector
+        if is_running and observer in self.observers:
             self._end_turn(observer, now_ns, self._figures())
 
     def _end_turn(self, observer: loop_delay, now_ns: int, figures: tuple[int, int | None] | None) -> None:

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from busy import _bounds, _ended_threads, _units
 from busy._busy import stalls_forget, stalls_next, stalls_open, stalls_stop
 from busy._gil import GilNotMeterable
+from busy._own_thread import OwnThread
 
 #: The frames of a stack that a line shows, the innermost ones.
 _FRAMES = 12
@@ -62,9 +63,16 @@ class Reporter:
         its first one."""
         self._threshold_s, self._take, self._patience_ns = threshold_s, take, patience_ns
         self._at_end, self._at_fork = at_end, at_fork
-        self._is_stopped = False
-        self._begin()
-        _reporters.add(self)
+        self._is_stopping = self._is_stopped = False
+        self._stalls: object | None = None
+        try:
+            self._begin()
+            _reporters.add(self)
+        except BaseException:
+            # As by Ctrl-C: nobody else could stop the thread, if it runs.
+            self._is_stopping = True
+            self._wake()
+            raise
 
     def _begin(self) -> None:
         gevent = sys.modules.get("gevent.monkey")
@@ -74,47 +82,60 @@ class Reporter:
                 "call gevent.monkey.patch_all(thread=False)"
             )
         try:
-            self._stalls: object = stalls_open(round(self._threshold_s * 1e9))
+            self._stalls = stalls_open(round(self._threshold_s * 1e9))
         except RuntimeError as reason:
             raise GilNotMeterable(str(reason)) from None
         self._ended = _ended_threads.Recorder()
-        self._thread = threading.Thread(
-            target=self._run, args=(self._stalls,), name="busy.stalls", daemon=True
-        )
+        self._thread = OwnThread("busy.stalls", self._run)
         self._thread.start()
 
     def begin_anew(self) -> None:
         """Goes on in a forked child, which does not have the thread."""
-        if not self._is_stopped:
-            inherited = self._stalls
-            self._at_fork()
-            try:
+        inherited, self._stalls = self._stalls, None
+        self._at_fork()
+        try:
+            if self._is_stopping:
+                self._ended.stop()
+            else:
                 # Before the start of the parent is undone, so that the meter runs without a gap.
                 self._begin()
-            finally:
-                # The frame of the thread still refers to the capsule.
+        finally:
+            if inherited:
+                # The frame of the thread may still refer to the capsule.
                 stalls_forget(inherited)
 
-    def _run(self, stalls: object) -> None:
+    def _run(self) -> None:
+        self._report()
+        # Not in stop(), which Ctrl-C may interrupt: it only ever interrupts the main thread.
+        self._ended.stop()
+        self._guarded(self._at_end)
+        # The end of the object stops the meter, if nobody else uses it.
+        self._stalls = None
+
+    def _report(self) -> None:
         rest = _KEPT
         while True:
             try:
-                found = stalls_next(stalls, self._patience_ns())
+                found = stalls_next(self._stalls, self._patience_ns())
             except RuntimeError as reason:
-                if not self._is_stopped:
+                if not self._is_stopping:
                     logging.getLogger("busy").error("stalls of the GIL are no longer reported: %s", reason)
                 return
             # After a stop, those that came before it are still there.
-            rest -= self._is_stopped
-            if self._is_stopped and (not found or rest < 0):
+            rest -= self._is_stopping
+            if self._is_stopping and (not found or rest < 0):
                 return
             stall = _stall(self._names(), *found[:-1]) if found else None
-            try:
-                # Its own waits for the GIL stall nobody else.
-                self._take(stall and _without(stall, threading.get_native_id()), found[-1] if found else 0)
-            except Exception:
-                # As by a handler of the log. The next ones are reported all the same.
-                threading.excepthook(threading.ExceptHookArgs((*sys.exc_info(), threading.current_thread())))
+            # Its own waits for the GIL stall nobody else.
+            stall = stall and _without(stall, threading.get_native_id())
+            self._guarded(self._take, stall, found[-1] if found else 0)
+
+    def _guarded(self, function: Callable[..., None], *arguments: object) -> None:
+        """Calls a function that may raise, as by a handler of the log. The thread goes on all the same."""
+        try:
+            function(*arguments)
+        except Exception:
+            threading.excepthook(threading.ExceptHookArgs((*sys.exc_info(), threading.current_thread())))
 
     def _names(self) -> dict[int, str]:
         """Returns the names of threads by native id. A thread may end right after its hold."""
@@ -125,19 +146,23 @@ class Reporter:
         return names
 
     def stop(self) -> bool:
-        """Returns false if it was stopped before."""
+        """Returns false if it was stopped before. If Ctrl-C interrupts the wait for the thread, the thread ends
+        nevertheless, and another call waits for it."""
         if self._is_stopped:
             return False
-        self._is_stopped = True
-        _reporters.discard(self)
-        stalls_stop(self._stalls)
+        self._is_stopping = True
+        self._wake()
         if self._thread is not threading.current_thread():
-            self._thread.join()
-        self._ended.stop()
-        self._at_end()
-        # The end of the object stops the meter, if nobody else uses it.
-        self._stalls = None
+            self._thread.wait()
+        _reporters.discard(self)
+        self._is_stopped = True
         return True
+
+    def _wake(self) -> None:
+        # The thread may end, and delete its object, at any time.
+        stalls = self._stalls
+        if stalls:
+            stalls_stop(stalls)
 
 
 class StallLog:

@@ -127,12 +127,14 @@ class GilMeter(WorkerPlugin):
 
     def teardown(self, worker: Any) -> None:
         """Stops the log. The metering goes on. distributed calls it."""
-        log = self.__dict__.pop("_log", None)
+        log = self.__dict__.get("_log")
         if log:
             log.stop()
             if isinstance(worker.active_threads, _Tasks):
                 worker.active_threads = worker.active_threads.data
             worker.metrics.pop("gil", None)
+            # The last step, so that a call after one that Ctrl-C has interrupted does the rest.
+            del self._log
 
 
 class _Tasks(collections.UserDict[int, Any]):

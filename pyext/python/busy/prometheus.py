@@ -14,8 +14,9 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from busy import _bounds
+from busy import _bounds, _call_under
 from busy._counters import Counters, by_interpreter, counters
+from busy._own_thread import OwnThread
 
 try:
     from prometheus_client import values
@@ -76,7 +77,7 @@ class GilCollector(Collector):
     def __init__(self, registry: CollectorRegistry | None = REGISTRY, *, period_s: float = 1.0) -> None:
         period_s = _bounds.parse_period(period_s, "period_s")
         counters()
-        self._writer = _Writer.started(period_s) if values.ValueClass._multiprocess else None
+        self._writer = _Writer.started(self, period_s) if values.ValueClass._multiprocess else None
         self._is_stopped = False
         if registry:
             registry.register(self)
@@ -110,8 +111,9 @@ class GilCollector(Collector):
     def stop(self) -> None:
         """In multi-process mode, write the counters once more, and never again. The metering goes on."""
         if self._writer and not self._is_stopped:
+            self._writer.stop(self)
+            # The last step, so that a call after one that Ctrl-C has interrupted does the rest.
             self._is_stopped = True
-            self._writer.stop()
 
 
 def _gils() -> dict[str, Counters]:
@@ -131,10 +133,12 @@ class _Writer:
     collectors, since the values in a file are those of the process."""
 
     def __init__(self) -> None:
-        # The number of collectors, and the shortest of their periods.
-        self._users, self._period_s = 0, math.inf
+        # The collectors, and the shortest of their periods.
+        self._users: set[GilCollector] = set()
+        self._period_s = math.inf
+        self._thread: OwnThread | None = None
         # Held while values are written, and by a fork: a forked child would inherit it closed for ever.
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._over = threading.Event()
         self._forget()
         os.register_at_fork(
@@ -143,17 +147,21 @@ class _Writer:
         atexit.register(self._end)
 
     @staticmethod
-    def started(period_s: float) -> "_Writer":
+    def started(user: GilCollector, period_s: float) -> "_Writer":
         """Returns the writer, which has one user more."""
-        global _writer
-        with _starting:
+
+        def start() -> None:
+            global _writer
             _writer = _writer or _Writer()
             # A first start may fail, for example without the folder.
             if not _writer._users:
                 _writer.write()
                 _writer._begin(period_s)
-            _writer._users += 1
+            _writer._users.add(user)
             _writer._period_s = min(_writer._period_s, period_s)
+
+        _call_under(_starting, start)
+        assert _writer
         return _writer
 
     def _forget(self) -> None:
@@ -167,13 +175,14 @@ class _Writer:
     def _begin(self, period_s: float) -> None:
         self._period_s = period_s
         self._over = threading.Event()
-        threading.Thread(target=self._run, args=(self._over,), name="busy.prometheus", daemon=True).start()
+        self._thread = OwnThread("busy.prometheus", self._run, self._over)
+        self._thread.start()
 
     def _begin_anew(self) -> None:
         global _starting
         self._lock.release()
         # Another thread of the parent may have had it.
-        _starting = threading.Lock()
+        _starting = threading.RLock()
         self._forget()
         if self._users:
             self._begin(self._period_s)
@@ -182,33 +191,41 @@ class _Writer:
         # In a forked child, not at once: it may only execute another program.
         while not over.wait(self._period_s):
             self.write()
+        # Not in stop(): Ctrl-C only ever interrupts the main thread.
+        self.write()
 
-    def stop(self) -> None:
-        """Takes one user away. After the last one, nothing is written any more."""
-        with _starting:
-            self._users -= 1
+    def stop(self, user: GilCollector) -> None:
+        """Takes a user away. After the last one, the thread writes once more, and ends. After Ctrl-C, it may be called
+        again."""
+
+        def take_away() -> None:
+            self._users.discard(user)
             if not self._users:
                 self._over.set()
-                self._period_s = math.inf
-                self.write()
+
+        _call_under(_starting, take_away)
+        if self._over.is_set() and self._thread:
+            self._thread.wait()
 
     def _end(self) -> None:
         if self._users:
             self.write()
 
     def write(self) -> None:
-        with self._lock:
-            for interpreter, gil in _gils().items():
-                labels = {"interpreter": interpreter}
-                for name, (help_text, value) in _COUNTERS.items():
-                    self._add("counter", name, f"{name}_total", labels, help_text, value(gil))
-                for name, (help_text, of) in _HISTOGRAMS.items():
-                    counts, sum_s = of(gil)
-                    self._add("histogram", name, f"{name}_sum", labels, help_text, sum_s)
-                    # The files have the counts of each bucket alone; MultiProcessCollector adds them up.
-                    for below_s, count in zip(gil.histograms.below_s, counts, strict=True):
-                        bucket = {**labels, "le": floatToGoString(below_s)}
-                        self._add("histogram", name, f"{name}_bucket", bucket, help_text, count)
+        _call_under(self._lock, self._write)
+
+    def _write(self) -> None:
+        for interpreter, gil in _gils().items():
+            labels = {"interpreter": interpreter}
+            for name, (help_text, value) in _COUNTERS.items():
+                self._add("counter", name, f"{name}_total", labels, help_text, value(gil))
+            for name, (help_text, of) in _HISTOGRAMS.items():
+                counts, sum_s = of(gil)
+                self._add("histogram", name, f"{name}_sum", labels, help_text, sum_s)
+                # The files have the counts of each bucket alone; MultiProcessCollector adds them up.
+                for below_s, count in zip(gil.histograms.below_s, counts, strict=True):
+                    bucket = {**labels, "le": floatToGoString(below_s)}
+                    self._add("histogram", name, f"{name}_bucket", bucket, help_text, count)
 
     def _add(
         self, kind: str, name: str, sample: str, labels: dict[str, str], help_text: str, now: float
@@ -224,4 +241,4 @@ class _Writer:
 
 
 _writer: _Writer | None = None
-_starting = threading.Lock()
+_starting = threading.RLock()
