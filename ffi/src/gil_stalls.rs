@@ -105,8 +105,9 @@ pub unsafe extern "C" fn busy_gil_stalls_open(threshold_ns: u64, stalls: *mut *m
 /// 2.7 no stacks are read.
 ///
 /// The first call with an object starts a thread, which ends with the object. It needs no GIL, samples the GIL four times
-/// per threshold, within 40 to 1000 times per second, and reads a stack while the holder still holds the GIL. Between two
-/// calls, it keeps the latest 16 stalls. A caller that waits for the GIL after the call is a waiting thread like any other.
+/// per threshold, the least one of all objects, within 40 to 1000 times per second, and reads a stack while the holder still
+/// holds the GIL. Between two calls, it keeps the latest 16 stalls. A caller that waits for the GIL after the call is a
+/// waiting thread like any other.
 ///
 /// - `stalls`: an open object; must not be NULL.
 /// - `timeout_ns`: the time after which the call returns BUSY_TIMED_OUT; UINT64_MAX for none.

@@ -169,6 +169,42 @@ for copy in (own, second):
 
 assert second.held.busy_gil_stop() == OK
 
+
+# Holds that are long only for another object neither hide stalls nor count as missed.
+def hold_for_long_then_often():
+    holder.append(tid())
+    for _ in range(8):
+        wait(HELD, 150 * MS)
+        for _ in range(40):
+            wait(RELEASED, 1000)
+            wait(HELD, MS + MS // 50)
+        time.sleep(0.05)
+
+
+def waits():
+    while not over:
+        time.sleep(0.02)
+
+
+for _ in range(4):
+    readings, over = [Reading(own, threshold) for threshold in (100 * MS, MS)], []
+    time.sleep(0.3)
+    waiting, thread = [threading.Thread(target=target) for target in (waits, hold_for_long_then_often)]
+    del holder[:]
+    waiting.start()
+    thread.start()
+    thread.join()
+    over.append(True)
+    waiting.join()
+    time.sleep(0.1)
+    found, _ = [reading.end() for reading in readings]
+    stalls = [stall for stall, _ in found if stall.tid == holder[0]]
+    missed = sum(stall.missed for stall, _ in found)
+    # On a loaded machine, the threads that look may get no core, or the one that waits does not wait.
+    if len(stalls) == 8 and not missed:
+        break
+assert len(stalls) == 8 and not missed, (len(stalls), missed)
+
 # Stalls that end while nobody asks for one have their stacks as well.
 for _ in range(10):
     stalls = own.open(50 * MS)

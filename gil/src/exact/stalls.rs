@@ -17,12 +17,12 @@ use std::time::Duration;
 
 /// Reports the stalls from its creation on. Dropping it ends that.
 pub struct Stalls {
-    threshold_ns: u64,
+    /// In ticks.
     threshold: u64,
     _noted: holds::Noted,
     session: u64,
-    /// The number of the next hold in the ring of each GIL.
-    next: HashMap<u64, u64>,
+    /// The next hold in the ring of each GIL.
+    next: HashMap<u64, Next>,
     /// The running hold of each GIL, if it is long already.
     running: HashMap<u64, Running>,
     found: VecDeque<Stall>,
@@ -31,6 +31,14 @@ pub struct Stalls {
 }
 
 const TOO_SHORT: &str = "the hold ended before its stack could be read";
+
+/// The first hold in a ring that was not read yet.
+#[derive(Clone, Copy, Default)]
+struct Next {
+    number: u64,
+    /// A time at or before its start, in ticks.
+    since: u64,
+}
 
 /// What was seen of a running hold.
 struct Running {
@@ -50,11 +58,10 @@ impl Stalls {
         let threshold_ns = threshold.as_nanos().try_into().unwrap_or(u64::MAX).max(1);
         let threshold = Scale::now().ticks(threshold_ns).max(1);
         Some(Self {
-            threshold_ns,
             threshold,
             _noted: holds::Noted::from(threshold),
             session: pool::session(),
-            next: GILS.all().iter().map(|gil| (gil.id(), gil.noted_so_far())).collect(),
+            next: GILS.all().iter().map(|gil| (gil.id(), Next::of(gil))).collect(),
             running: HashMap::new(),
             found: VecDeque::new(),
             missed: 0,
@@ -62,9 +69,12 @@ impl Stalls {
         })
     }
 
-    /// Returns how often [`Self::look`] should be called: several times during the shortest stall.
+    /// Returns how often [`Self::look`] should be called from now on: several times during the shortest stall of all
+    /// reporters, since they share the rings, in which the holds that are short for one overwrite those that are long for
+    /// another.
     pub fn period(&self) -> Duration {
-        (Duration::from_nanos(self.threshold_ns) / 4).clamp(Duration::from_millis(1), Duration::from_millis(25))
+        let shortest = Scale::now().ns(self.threshold.min(holds::least()));
+        (Duration::from_nanos(shortest) / 4).clamp(Duration::from_millis(1), Duration::from_millis(25))
     }
 
     /// Prepares the reading of stacks, which may take up to a second. Without it, the stalls have no stack.
@@ -88,11 +98,12 @@ impl Stalls {
     }
 
     fn take_ended(&mut self, gil: &Gil) {
-        let next = self.next.get(&gil.id()).copied().unwrap_or(0);
+        let next = self.next.get(&gil.id()).copied().unwrap_or_default();
         let mut ended = Vec::new();
-        let (next, lost) = gil.noted_from(next, |hold| ended.push(hold));
-        self.next.insert(gil.id(), next);
-        self.missed += lost;
+        let since = Next::start(gil);
+        let (number, lost) = gil.noted_from(next.number, |hold| ended.push(hold));
+        self.next.insert(gil.id(), Next { number, since });
+        self.missed += may_be_long(lost, clock::ticks().saturating_sub(next.since), self.threshold);
         for hold in ended {
             let seen = self.running.remove(&gil.id());
             let seen = seen.filter(|seen| (seen.id, seen.since) == (hold.id, hold.since));
@@ -165,6 +176,26 @@ impl Stalls {
     }
 }
 
+impl Next {
+    /// The next hold that ends.
+    fn of(gil: &Gil) -> Self {
+        let since = Self::start(gil);
+        Self { number: gil.noted_so_far(), since }
+    }
+
+    /// Returns the start of the running hold, or the present time. A hold that is not in the ring yet was running then, or
+    /// began later.
+    fn start(gil: &Gil) -> u64 {
+        gil.running_hold().map_or_else(clock::ticks, |(_, since)| since)
+    }
+}
+
+/// Returns how many of the holds that were lost within that many ticks may have been as long as the threshold: the other
+/// ones are lost to the reporters of lower thresholds. Holds of one GIL do not overlap.
+fn may_be_long(lost: u64, elapsed: u64, threshold: u64) -> u64 {
+    lost.min(elapsed / threshold)
+}
+
 impl Running {
     fn new(id: u64, since: u64) -> Self {
         Self { id, since, waiters: BTreeMap::new(), stack: Err(TOO_SHORT.into()), read_at: 0 }
@@ -178,6 +209,18 @@ fn line(frame: &Frame) -> String {
 
 impl std::fmt::Debug for Stalls {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("Stalls").field("threshold_ns", &self.threshold_ns).finish_non_exhaustive()
+        formatter.debug_struct("Stalls").field("threshold", &self.threshold).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_the_lost_holds_those_that_fit_in_the_time_may_have_been_long() {
+        // 30 holds of 1 ms within 30 ms, for thresholds of 1 ms, 10 ms and 100 ms.
+        assert_eq!([1, 10, 100].map(|threshold| may_be_long(30, 30, threshold)), [30, 3, 0]);
+        assert_eq!(may_be_long(2, 1000, 10), 2);
     }
 }

@@ -26,6 +26,11 @@ impl Drop for Noted {
     }
 }
 
+/// Returns the least of these lengths, `u64::MAX` if there is none.
+pub(crate) fn least() -> u64 {
+    OPEN.noted()
+}
+
 fn change(body: impl FnOnce(&mut Vec<u64>)) {
     let mut lengths = LENGTHS.lock();
     body(&mut lengths);
