@@ -35,6 +35,10 @@ const PIECE: usize = 64;
 /// the thread keeps the GIL: beside a thread that does not release it, to acquire it again would take a switch interval.
 const MANY: usize = 512;
 
+/// The most readings of the GILs of other interpreters. An interpreter takes far longer to begin than a reading, so few are
+/// repeated more than once.
+const READINGS: usize = 20;
+
 /// The number of rows of the latest reading.
 static ROWS: AtomicUsize = AtomicUsize::new(0);
 
@@ -82,8 +86,7 @@ pub fn gil_read<'py>(window: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyTuple>
     let py = window.py();
     let (own, threads) = released_if_many(py, || read(busy, number, 0)).map_err(|status| error(busy, status))?;
     ROWS.store(threads.len(), Ordering::Relaxed);
-    let others = (1..own.gils).filter_map(|index| Some(gil(&read(busy, number, index).ok()?.0)));
-    let others: Vec<Gil> = others.collect();
+    let others = if own.gils > 1 { others(busy, number).map_err(|status| error(busy, status))? } else { Vec::new() };
     let _until_converted = NoCollection::begin(py);
     let rows = Box::into_raw(Box::new(threads));
     // SAFETY: attached. The capsule owns the box until its destructor frees it.
@@ -94,6 +97,34 @@ pub fn gil_read<'py>(window: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyTuple>
         drop(unsafe { Box::from_raw(rows) });
     })?;
     (gil(&own), capsule, others).into_pyobject(py)
+}
+
+/// Returns the figures of the GILs of other interpreters.
+///
+/// An interpreter that begins or ends between two calls moves the others to other indexes. So they are read until two readings
+/// in a row have the same ones. As no id is used again, all of these existed between the two readings; and as there were
+/// as many, no other one did.
+fn others(busy: &Bindings, window: u32) -> Result<Vec<Gil>, i32> {
+    let mut before: Vec<Gil> = Vec::new();
+    for _ in 0..READINGS {
+        let gils = read(busy, window, 0)?.0.gils;
+        let mut now = Vec::new();
+        for index in 1..gils {
+            match read(busy, window, index) {
+                Ok((totals, _)) => now.push(gil(&totals)),
+                // There are fewer by now. If the window has been closed, the next reading of index 0 fails.
+                Err(status) if status == BUSY_BAD_OPTION as i32 => break,
+                Err(status) => return Err(status),
+            }
+        }
+        now.sort_unstable();
+        now.dedup_by_key(|gil| gil.0);
+        if now.len() + 1 == gils as usize && now.iter().map(|gil| gil.0).eq(before.iter().map(|gil| gil.0)) {
+            return Ok(now);
+        }
+        before = now;
+    }
+    Ok(before)
 }
 
 /// Returns the next rows of a reading, from the row `start` on; none at its end. In pieces, so that other threads can get

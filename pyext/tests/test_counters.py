@@ -187,3 +187,52 @@ assert found.held_s < 0.3, found.to_dict()
 _interpreters.destroy(number)
 assert not busy.counters().others
 """)
+
+
+@pytest.mark.parametrize("event", ["ends", "begins", "is replaced"])
+def test_an_interpreter_that_begins_or_ends_during_a_reading_hides_no_other_one(monkeypatch, event):
+    from busy import _counters
+
+    gils, calls = [0, 1, 2, 3, 4], []
+
+    def change():
+        if event != "begins":
+            gils.remove(1)
+        if event != "ends":
+            # At a lower index, or as the last one in place of the other.
+            gils.insert(1 if event == "begins" else len(gils), 5)
+
+    def read(which):
+        calls.append(which)
+        found = None
+        if which < len(gils):
+            found = (1, len(gils), gils[which], True, 10, 5, 0, 1, 0, bytes(8 * 52))
+        # After the first reading of index 1.
+        if calls.count(1) == 1 and which == 1:
+            change()
+        return found
+
+    busy.counters()
+    monkeypatch.setattr(_counters, "counters_read", read)
+    assert (
+        set(busy.counters().others)
+        == set(gils[1:])
+        == {1, 2, 3, 4, 5}
+        - {
+            "ends": {1, 5},
+            "begins": set(),
+            "is replaced": {1},
+        }[event]
+    )
+
+
+def test_a_reading_ends_although_interpreters_come_and_go_all_the_time(monkeypatch):
+    from busy import _counters
+
+    ids = iter(range(1, 10_000))
+    monkeypatch.setattr(
+        _counters,
+        "counters_read",
+        lambda which: (1, 3, next(ids) if which else 0, True, 10, 5, 0, 1, 0, bytes(8 * 52)),
+    )
+    assert len(busy.counters().others) == 2

@@ -8,6 +8,8 @@ from busy._busy import counters_begin, counters_read
 from busy._gil import GilNotMeterable, Histograms, histograms
 
 _COUNTS = struct.Struct("=26Q26Q")
+# An interpreter takes far longer to begin than a reading, so few readings are repeated more than once.
+_READINGS = 20
 
 
 # The sums of one GIL since the session began, as counters_read() returns them: a tuple, and what stands where in it. A
@@ -169,10 +171,21 @@ def _own() -> _Sums:
 
 
 def _read() -> dict[int, _Sums]:
-    """Returns the sums of all GILs, by interpreter."""
-    own = _own()
-    found = [own, *(counters_read(index) for index in range(1, own[_GILS]))]
-    return {sums[_INTERPRETER]: sums for sums in found if sums}
+    """Returns the sums of all GILs, by interpreter.
+
+    An interpreter that begins or ends between two calls moves the others to other indexes. So they are read until two
+    readings in a row have the same ones. As no id is used again, all of these existed between the two readings; and as
+    there were as many, no other one did.
+    """
+    before: dict[int, _Sums] = {}
+    for _ in range(_READINGS):
+        own = _own()
+        found = [own, *(counters_read(index) for index in range(1, own[_GILS]))]
+        now = {sums[_INTERPRETER]: sums for sums in found if sums}
+        if own[_GILS] == 1 or (len(now) == len(found) and now.keys() == before.keys()):
+            return now
+        before = now
+    return before
 
 
 def _base(sums: _Sums) -> _Sums | None:
