@@ -55,6 +55,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../pyext/python/busy"))
 from _ctypes_meter import Meter  # noqa: E402
+from _samples import differ  # noqa: E402
 from _verdict import verdict  # noqa: E402
 
 chance = random.Random(1)
@@ -337,12 +338,13 @@ def check_all(meter, times, spinners, quiet):
                 }
                 figures = {}
                 for key in FIGURES:
-                    exact = [
-                        one[key]
+                    pairs = [
+                        (one[key], one["lower_bounds"].get(key, one[key]))
                         for one in verdicts
-                        if one[key] is not None and key not in one["lower_bounds"]
+                        if one[key] is not None
                     ]
-                    marked = sum(key in one["lower_bounds"] for one in verdicts)
+                    exact = [upper for upper, lower in pairs if not differ(upper, lower)]
+                    marked = len(pairs) - len(exact)
                     usual = quiet.setdefault((name, key), [])
                     if spinners == 0 or not usual:
                         usual += exact

@@ -128,21 +128,20 @@ def test_the_holds_of_a_thread_that_runs_anyway_are_not_part_of_a_call():
 
 
 def test_the_text_of_a_verdict_has_its_figures():
-    found = busy.Verdict("partly", 0.25, 0.02, 0.0005, {"longest_stall_s": 0.0001}, 3, False, "it holds on")
+    bounds = {"longest_stall_s": 0.001, "longest_hold_s": 0.0195}
+    found = busy.Verdict("partly", 0.25, 0.02, 0.005, bounds, 3, False, "it holds on")
     assert found.to_dict() == {
         "verdict": "partly",
         "held_share": 0.25,
         "longest_hold_s": 0.02,
-        "longest_stall_s": 0.0005,
-        "lower_bounds": {"longest_stall_s": 0.0001},
+        "longest_stall_s": 0.005,
+        "lower_bounds": bounds,
         "calls": 3,
         "disturbed": False,
         "reason": "it holds on",
     }
     assert json.loads(json.dumps(found.to_dict())) == found.to_dict()
-    figures = (
-        "holds the GIL for 25.0 % of its time, longest hold 20 ms, longest stall of others at most 500 us"
-    )
+    figures = "holds the GIL for 25.0 % of its time, longest hold 20 ms, longest stall of others at most 5 ms"
     assert str(found) == f"partly: {figures}, 3 calls (it holds on)"
     assert repr(found) == f"<busy.Verdict {found}>"
     assert str(busy.Verdict("inconclusive", None, None, None, {}, 1, True, None)) == "inconclusive: 1 call"

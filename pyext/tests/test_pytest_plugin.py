@@ -291,6 +291,19 @@ def test_a_call_that_holds_fails_even_if_its_stall_is_uncertain(outcome):
     assert found == {"test_holds": "FAILED"}, shown
 
 
+def test_a_call_whose_stall_only_other_processes_may_have_made_too_long_is_skipped(outcome):
+    found, shown = outcome("""
+        def test_releases(assert_releases_gil, monkeypatch):
+            found = busy.Verdict("releases", 0.0, 0.0001, 0.0004, {"longest_stall_s": 0.0}, 9, False, None)
+            monkeypatch.setattr(busy, "check", lambda *_: found)
+            assert_releases_gil(time.sleep, 0, max_stall="200us")
+        """)
+    assert not found, shown
+    assert f"{TOO_LOADED} after 2 checks (a longest stall of between 0 s and 400 us): releases" in shown, (
+        shown
+    )
+
+
 def test_of_two_markers_the_tighter_of_each_bound_counts(outcome):
     found, shown = outcome("""
         @pytest.mark.gil(max_held="50%", max_stall="10s")

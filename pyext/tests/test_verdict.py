@@ -222,6 +222,16 @@ def test_a_figure_that_a_run_delay_may_have_made_longer_is_an_upper_bound(monkey
     assert found["lower_bounds"]["longest_hold_s"] == pytest.approx(0.007)
 
 
+def test_a_lower_bound_is_reported_even_if_it_is_less_by_microseconds(monkeypatch):
+    """It held the GIL for 0.4 ms at a time. Its run delay of 0.3 ms may have fallen into one of these holds."""
+    clock = iter(range(0, 10**12, 3 * MS // 10))
+    set_run_delay_of_the_caller(monkeypatch, clock)
+    row = Row(held=1 * MS, longest=4 * MS // 10, voluntary=3)
+    found = verdict(FakeMeter(row, elapsed=100 * MS), call, patience=0)
+    assert found["longest_hold_s"] == pytest.approx(0.0004)
+    assert found["lower_bounds"]["longest_hold_s"] == pytest.approx(0.0001)
+
+
 def test_a_run_delay_that_fell_into_the_holds_for_certain_is_no_part_of_the_held_share():
     """It held the GIL for 80 ms and had no core for 60: the call lasted 80 or 100 ms."""
     part = _samples.Part(Row(held=80 * MS), run_delay=0.06, certain_delay=0.06)
@@ -311,6 +321,23 @@ def test_a_wait_over_several_calls_is_no_lower_bound_of_the_stall_by_one(monkeyp
     found = verdict(meter, lambda: time.sleep(0.01), patience=0.1)
     assert found["longest_stall_s"] == pytest.approx(0.0095), found
     assert found["lower_bounds"]["longest_stall_s"] == pytest.approx(0.006), found
+
+
+def test_a_stall_that_is_longer_than_all_holds_of_a_call_is_an_upper_bound(monkeypatch):
+    """The prober waited for 4.5 ms without a run delay, but a call held the GIL for 1 ms in all."""
+
+    class Waited(_background.Prober):
+        def __init__(self, *arguments):
+            _background.Prober.__init__(self, *arguments)
+            self.stall = self.least_stall = 0.0045
+
+        def round_ended(self, *_):
+            pass
+
+    monkeypatch.setattr(_verdict, "Prober", Waited)
+    found = verdict(FakeMeter(Row(held=1 * MS)), lambda: time.sleep(0.01))
+    assert found["longest_stall_s"] == pytest.approx(0.0045), found
+    assert found["lower_bounds"]["longest_stall_s"] == pytest.approx(0.001), found
 
 
 def test_a_call_that_is_cut_into_long_holds_holds():

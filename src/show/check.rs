@@ -42,7 +42,7 @@ pub fn checks(document: &Document<CheckResult>) -> String {
 /// Returns a time of a result. A figure that other processes may have made longer is an upper bound.
 pub(super) fn time(result: &CheckResult, key: &str, seconds: Option<f64>) -> String {
     match seconds {
-        Some(seconds) if result.lower_bounds.contains_key(key) => format!("<= {}", duration(seconds)),
+        Some(seconds) if result.is_upper_bound(key, seconds) => format!("<= {}", duration(seconds)),
         Some(seconds) => duration(seconds),
         None => "-".into(),
     }
@@ -92,8 +92,10 @@ pub(super) fn expectation(result: &CheckResult) -> Option<String> {
     }
     let (most, stall) = (result.max_stall_s?, result.longest_stall_s?);
     let found = match result.lower_bounds.get("longest_stall_s") {
-        Some(least) => format!("one between {} and {}", duration(*least), duration(stall)),
-        None => duration(stall),
+        Some(least) if result.is_upper_bound("longest_stall_s", stall) => {
+            format!("one between {} and {}", duration(*least), duration(stall))
+        }
+        _ => duration(stall),
     };
     Some(format!("expected stalls of at most {}, found {found}", duration(most)))
 }
@@ -127,6 +129,11 @@ mod tests {
         assert!(text.contains("30 ms ?") && text.contains("found one between 10 ms and 30 ms"), "{text}");
         let text = shown(Yields, &[Yields], Some(0.005), Some(0.01));
         assert!(text.contains("30 ms !") && text.contains("5 ms, found one between 10 ms and 30 ms"), "{text}");
+        let text = shown(Yields, &[Yields], Some(0.005), Some(0.029));
+        assert!(text.contains(" 30 ms !") && text.contains("5 ms, found 30 ms"), "{text}");
+        assert!(!text.contains("<="), "{text}");
+        let text = shown(Yields, &[Yields], Some(0.0295), Some(0.029));
+        assert!(text.contains(" 30 ms ?") && text.contains("found one between 29 ms and 30 ms"), "{text}");
         let text = shown(Yields, &[Yields], None, None);
         assert!(!text.contains(['!', '?']) && !text.contains("expected"), "{text}");
     }

@@ -54,15 +54,13 @@ class Bounds:
             beyond.append(f"the GIL held for at most {_units.percent(self.max_held)} of the time")
         return beyond
 
-    def found(self, stall: "Pair", held: "Pair") -> str:
+    def found(self, stall: "Pair", held: "Pair", holder: str = "the test's threads") -> str:
         """Describes the values that have a bound."""
         parts = []
         if self.max_stall_s is not None:
             parts.append(f"a longest stall {_between('of', stall, _units.duration)}")
         if self.max_held is not None:
-            parts.append(
-                f"the GIL held by the test's threads {_between('for', held, _units.percent)} of the time"
-            )
+            parts.append(f"the GIL held by {holder} {_between('for', held, _units.percent)} of the time")
         return " and ".join(parts)
 
     def tighter(self, other: "Bounds") -> "Bounds":

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from busy import _units, _verdict
+from busy import _samples, _units, _verdict
 from busy._gil import GilWindow, ThreadRow
 
 
@@ -24,8 +24,8 @@ class Verdict:
     longest_hold_s: float | None
     #: The longest time that one call made another thread wait for the GIL.
     longest_stall_s: float | None
-    #: The lower bounds of longest_hold_s and longest_stall_s, by name, if other processes may have made them longer.
-    #: The attribute is then an upper bound.
+    #: The lower bounds of longest_hold_s and longest_stall_s, by name, if other processes may have made them longer,
+    #: however little. The attribute is then an upper bound.
     lower_bounds: dict[str, float]
     #: The number of calls that the check made.
     calls: int
@@ -45,7 +45,8 @@ class Verdict:
         for name, key in (("longest hold", "longest_hold_s"), ("longest stall of others", "longest_stall_s")):
             seconds = getattr(self, key)
             if seconds is not None:
-                at_most = "at most " if key in self.lower_bounds else ""
+                is_bound = _samples.differ(seconds, self.lower_bounds.get(key, seconds))
+                at_most = "at most " if is_bound else ""
                 figures.append(f"{name} {at_most}{_units.duration(seconds)}")
         figures.append(f"{self.calls} call{'' if self.calls == 1 else 's'}")
         reason = f" ({self.reason})" if self.reason else ""

@@ -94,7 +94,7 @@ def verdict(meter, function, args=(), kwargs=None, whole_process=False, patience
     longest_hold_s
     longest_stall_s of other threads, by one call
     lower_bounds    a dict: a longest hold or stall that other processes may have made longer is an upper bound, and its
-                    lower bound is here, by the key of the figure
+                    lower bound is here, by the key of the figure, however little they differ
     calls           how many were made
     disturbed       True if the verdict is inconclusive because of other processes
     reason          None, or a sentence
@@ -190,7 +190,7 @@ class _Check(object):
             "verdict": verdict,
             "held_share": held_share,
             "lower_bounds": dict(
-                (key, pair[1]) for key, pair in figures.items() if pair and _samples.differ(*pair)
+                (key, pair[1]) for key, pair in figures.items() if pair and pair[1] < pair[0]
             ),
             "calls": self.calls,
             "disturbed": disturbed,
@@ -336,7 +336,7 @@ class _Check(object):
         """Pass C: the longest hold, unless pass A has measured it as `hold`, and the longest stall by one call."""
         self.repeats = 1
         pause, wanted = min(max(length / 10, MIN_INTERVAL_S), 0.0005), _calls_for(length)
-        holds, stalls, least_stalls, elapsed, least_elapsed = [], [], [], [], []
+        holds, stalls, least_stalls, elapsed, least_held = [], [], [], [], []
         while len(holds) < 3 or (_samples.differ(*min(holds)) and clock() < self.deadline):
             stolen = self.run_delays.stolen()
             with self.beside(Prober(self.meter, self.others, pause)) as prober:
@@ -351,13 +351,15 @@ class _Check(object):
             stalls.append(prober.stall)
             least_stalls.append(prober.least_stall - stolen)
             elapsed.append(max(sample.elapsed for sample in samples))
-            least_elapsed.append(max(sample.elapsed - sample.run_delay for sample in samples))
+            # The rest of a wait is the time that the kernel needs to wake the prober up, which is in no run delay.
+            least_held.append(max(sample.held_less_delay(upper=False) for sample in samples))
             # Otherwise the prober may have come too late to the only long hold.
             if longest < 0.001 or (prober.stall > 0.8 * longest and not _samples.differ(*holds[-1])):
                 break
-        # A wait of the prober may span several calls, but one call adds no more than its own duration. And the prober
-        # acquires the GIL at the first release after its request, if it has a core then.
-        stall, least_stall = min(max(stalls), min(elapsed)), min(max(least_stalls), min(least_elapsed))
+        # A wait of the prober may span several calls, but one call adds no more than its own duration, and no more than
+        # its holds for certain. And the prober acquires the GIL at the first release after its request, if it has a
+        # core then.
+        stall, least_stall = min(max(stalls), min(elapsed)), min(max(least_stalls), min(least_held))
         if not _samples.HAS_OLD_GIL:
             longest, least = (max(bound, sys.getswitchinterval()) for bound in min(holds))
             stall, least_stall = min(stall, longest), min(least_stall, least)

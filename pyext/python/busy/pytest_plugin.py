@@ -160,6 +160,7 @@ def _assert_releases_gil(
         lambda found: (
             found.disturbed or (found.verdict in enough and bool(bounds.undecided(*_figures(found))))
         ),
+        bounds,
     )
     broken = bounds.broken(*_figures(found))
     if found.verdict not in enough:
@@ -182,6 +183,7 @@ def _check(
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
     is_undecided: "Callable[[Verdict], bool]",
+    bounds: "Bounds | None" = None,
 ) -> "Verdict":
     __tracebackhide__ = True
     try:
@@ -194,7 +196,9 @@ def _check(
             return found
         found = busy.check(function, *args, **kwargs)
     if is_undecided(found):
-        pytest.skip(f"the machine is too loaded to decide after {retries + 1} checks: {found}")
+        stall, held = _figures(found)
+        between = f" ({bounds.found(stall, held, 'the call')})" if bounds and stall and held else ""
+        pytest.skip(f"the machine is too loaded to decide after {retries + 1} checks{between}: {found}")
     return found
 
 
