@@ -128,7 +128,7 @@ def test_the_holds_of_a_thread_that_runs_anyway_are_not_part_of_a_call():
 
 
 def test_the_text_of_a_verdict_has_its_figures():
-    bounds = {"longest_stall_s": 0.001, "longest_hold_s": 0.0195}
+    bounds = {"held_share": 0.24, "longest_stall_s": 0.001, "longest_hold_s": 0.0195}
     found = busy.Verdict("partly", 0.25, 0.02, 0.005, bounds, 3, False, "it holds on")
     assert found.to_dict() == {
         "verdict": "partly",
@@ -144,6 +144,8 @@ def test_the_text_of_a_verdict_has_its_figures():
     figures = "holds the GIL for 25.0 % of its time, longest hold 20 ms, longest stall of others at most 5 ms"
     assert str(found) == f"partly: {figures}, 3 calls (it holds on)"
     assert repr(found) == f"<busy.Verdict {found}>"
+    loaded = busy.Verdict("partly", 0.25, None, None, {"held_share": 0.1}, 3, False, None)
+    assert str(loaded) == "partly: holds the GIL for at most 25.0 % of its time, 3 calls"
     assert str(busy.Verdict("inconclusive", None, None, None, {}, 1, True, None)) == "inconclusive: 1 call"
     with pytest.raises(AttributeError):
         found.verdict = "releases"

@@ -304,6 +304,18 @@ def test_a_call_whose_stall_only_other_processes_may_have_made_too_long_is_skipp
     )
 
 
+def test_a_call_whose_share_only_other_processes_may_have_made_too_large_is_skipped(outcome):
+    found, shown = outcome("""
+        @pytest.mark.parametrize("least", [0.2, 0.4])
+        def test_partly(assert_releases_gil, monkeypatch, least):
+            found = busy.Verdict("partly", 0.5, 0.001, 0.001, {"held_share": least}, 9, False, None)
+            monkeypatch.setattr(busy, "check", lambda *_: found)
+            assert_releases_gil(time.sleep, 0, max_held="30%")
+        """)
+    assert found == {"test_partly": "FAILED"} and "1 failed, 1 skipped" in shown, shown
+    assert "(the GIL held by the call for between 20.0 % and 50.0 % of the time): partly" in shown, shown
+
+
 def test_of_two_markers_the_tighter_of_each_bound_counts(outcome):
     found, shown = outcome("""
         @pytest.mark.gil(max_held="50%", max_stall="10s")

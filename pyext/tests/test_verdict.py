@@ -222,6 +222,17 @@ def test_a_figure_that_a_run_delay_may_have_made_longer_is_an_upper_bound(monkey
     assert found["lower_bounds"]["longest_hold_s"] == pytest.approx(0.007)
 
 
+def test_a_held_share_that_a_run_delay_may_have_made_larger_is_an_upper_bound(monkeypatch):
+    """It held the GIL for 50 of 100 ms. If its run delay of 20 ms fell into the holds, these are 30 of 80 ms; if it
+    fell into the rest of the call, 50 of 80."""
+    clock = iter(range(0, 10**12, 20 * MS))
+    set_run_delay_of_the_caller(monkeypatch, clock)
+    found = verdict(FakeMeter(Row(held=50 * MS, voluntary=1), elapsed=100 * MS), call, patience=0)
+    assert found["verdict"] == "partly" and found["held_share"] == pytest.approx(50 / 80), found
+    assert found["lower_bounds"]["held_share"] == pytest.approx(30 / 80)
+    assert "holds it for at most 62.5 % of its time" in found["reason"]
+
+
 def test_a_lower_bound_is_reported_even_if_it_is_less_by_microseconds(monkeypatch):
     """It held the GIL for 0.4 ms at a time. Its run delay of 0.3 ms may have fallen into one of these holds."""
     clock = iter(range(0, 10**12, 3 * MS // 10))

@@ -18,7 +18,7 @@ pub struct Answer {
     pub longest_hold_s: Option<f64>,
     /// The longest time that another thread waited for the GIL because of one call.
     pub longest_stall_s: Option<f64>,
-    /// The lower bounds of those of these figures that other processes may have made longer.
+    /// The lower bounds of those of these figures that other processes may have made larger.
     pub lower_bounds: BTreeMap<String, f64>,
     /// The number of calls.
     pub calls: u64,

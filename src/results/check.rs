@@ -44,8 +44,8 @@ pub struct CheckResult {
     /// The longest time that another thread waited for the GIL because of one call.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub longest_stall_s: Option<f64>,
-    /// The lower bounds of the longest hold and stall, by key, if other processes may have made these figures longer,
-    /// however little.
+    /// The lower bounds of the held share, the longest hold and the longest stall, by key, if other processes may have made
+    /// these figures larger, however little.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub lower_bounds: BTreeMap<String, f64>,
     /// The number of calls.
@@ -125,9 +125,11 @@ impl CheckResult {
     }
 
     /// Returns true if the value of the figure with this key must be shown as an upper bound, since its lower bound differs
-    /// by more than a quarter and by more than a millisecond. `differ` in pyext/python/busy/_samples.py has the same rule.
+    /// by more than a quarter and by more than a millisecond, or a percentage point. `differ` and `shares_differ` in
+    /// pyext/python/busy/_samples.py are the same rules.
     pub fn is_upper_bound(&self, key: &str, value: f64) -> bool {
-        self.lower_bounds.get(key).is_some_and(|least| value - least > f64::max(0.25 * least, 0.001))
+        let noticeable = if key == "held_share" { 0.01 } else { 0.001 };
+        self.lower_bounds.get(key).is_some_and(|least| value - least > f64::max(0.25 * least, noticeable))
     }
 }
 

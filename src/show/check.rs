@@ -19,7 +19,7 @@ pub fn checks(document: &Document<CheckResult>) -> String {
         table.add_row([
             label(result),
             verdict,
-            result.held_share.map_or_else(|| "-".into(), |share| format!("{:.1} %", 100.0 * share)),
+            held_share(result),
             time(result, "longest_hold_s", result.longest_hold_s),
             stall,
             result.calls.map_or_else(|| "-".into(), |calls| calls.to_string()),
@@ -37,6 +37,13 @@ pub fn checks(document: &Document<CheckResult>) -> String {
     }
     writeln!(text, "{}", foot(places)).unwrap();
     text
+}
+
+/// Returns the held share of a result, as [`time`] does.
+pub(super) fn held_share(result: &CheckResult) -> String {
+    let Some(share) = result.held_share else { return "-".into() };
+    let mark = if result.is_upper_bound("held_share", share) { "<= " } else { "" };
+    format!("{mark}{:.1} %", 100.0 * share)
 }
 
 /// Returns a time of a result. A figure that other processes may have made longer is an upper bound.
@@ -136,6 +143,18 @@ mod tests {
         assert!(text.contains(" 30 ms ?") && text.contains("found one between 29 ms and 30 ms"), "{text}");
         let text = shown(Yields, &[Yields], None, None);
         assert!(!text.contains(['!', '?']) && !text.contains("expected"), "{text}");
+    }
+
+    #[test]
+    fn a_held_share_that_load_may_have_made_larger_is_an_upper_bound() {
+        for (least, text) in [(None, "80.0 %"), (Some(0.7), "80.0 %"), (Some(0.5), "<= 80.0 %")] {
+            let lower_bounds = least.map(|least| ("held_share".to_owned(), least)).into_iter().collect();
+            let result = CheckResult { held_share: Some(0.8), lower_bounds, ..CheckResult::example() };
+            assert_eq!(held_share(&result), text);
+        }
+        let lower_bounds = [("held_share".to_owned(), 0.001)].into();
+        let result = CheckResult { held_share: Some(0.006), lower_bounds, ..CheckResult::example() };
+        assert_eq!(held_share(&result), "0.6 %", "half a point is nothing");
     }
 
     #[test]

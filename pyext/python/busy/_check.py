@@ -24,8 +24,8 @@ class Verdict:
     longest_hold_s: float | None
     #: The longest time that one call made another thread wait for the GIL.
     longest_stall_s: float | None
-    #: The lower bounds of longest_hold_s and longest_stall_s, by name, if other processes may have made them longer,
-    #: however little. The attribute is then an upper bound.
+    #: The lower bounds of held_share, longest_hold_s and longest_stall_s, by name, if other processes may have made
+    #: them larger, however little. The attribute is then an upper bound.
     lower_bounds: dict[str, float]
     #: The number of calls that the check made.
     calls: int
@@ -41,7 +41,11 @@ class Verdict:
     def __str__(self) -> str:
         figures = []
         if self.held_share is not None:
-            figures.append(f"holds the GIL for {_units.percent(self.held_share)} of its time")
+            is_bound = _samples.shares_differ(
+                self.held_share, self.lower_bounds.get("held_share", self.held_share)
+            )
+            at_most = "at most " if is_bound else ""
+            figures.append(f"holds the GIL for {at_most}{_units.percent(self.held_share)} of its time")
         for name, key in (("longest hold", "longest_hold_s"), ("longest stall of others", "longest_stall_s")):
             seconds = getattr(self, key)
             if seconds is not None:

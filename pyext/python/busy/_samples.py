@@ -141,6 +141,11 @@ def differ(upper, lower):
     return upper - lower > max(0.25 * lower, 0.001)
 
 
+def shares_differ(upper, lower):
+    """The same of shares, with a percentage point instead of a millisecond."""
+    return upper - lower > max(0.25 * lower, 0.01)
+
+
 def median(values):
     return sorted(values)[len(values) // 2]
 

@@ -93,7 +93,7 @@ def verdict(meter, function, args=(), kwargs=None, whole_process=False, patience
     held_share      0 to 1
     longest_hold_s
     longest_stall_s of other threads, by one call
-    lower_bounds    a dict: a longest hold or stall that other processes may have made longer is an upper bound, and its
+    lower_bounds    a dict: a share, hold or stall that other processes may have made longer is an upper bound, and its
                     lower bound is here, by the key of the figure, however little they differ
     calls           how many were made
     disturbed       True if the verdict is inconclusive because of other processes
@@ -183,12 +183,11 @@ class _Check(object):
             return None
         return self.function(*self.args, **self.kwargs)
 
-    def report(self, verdict, reason=None, held_share=None, hold=None, stall=None, disturbed=False):
-        """`hold` and `stall` are (upper bound, lower bound), or None."""
-        figures = {"longest_hold_s": hold, "longest_stall_s": stall}
+    def report(self, verdict, reason=None, share=None, hold=None, stall=None, disturbed=False):
+        """`share`, `hold` and `stall` are (upper bound, lower bound), or None."""
+        figures = {"held_share": share, "longest_hold_s": hold, "longest_stall_s": stall}
         found = {
             "verdict": verdict,
-            "held_share": held_share,
             "lower_bounds": dict(
                 (key, pair[1]) for key, pair in figures.items() if pair and pair[1] < pair[0]
             ),
@@ -277,16 +276,21 @@ class _Check(object):
                 _samples.typical_hold(best, upper=True),
                 _samples.typical_hold(best, upper=False),
             )
+            shares = (share, min(share, least_share))
             if share <= MAX_HELD_SHARE and hold <= _samples.MAX_HOLD_S:
-                return self.probed(length, "releases", None, share, self.of_one_call(hold, least_hold))
+                return self.probed(length, "releases", None, shares, self.of_one_call(hold, least_hold))
             if least_share >= MIN_HELD_SHARE:
-                return self.contended(length, best, share)
+                return self.contended(length, best, shares)
             if share < MIN_HELD_SHARE and (least_share > MAX_HELD_SHARE or least_hold > _samples.MAX_HOLD_S):
-                reason = "the call releases the GIL, but holds it for %s of its time" % percent(share)
+                at_most = "at most " if _samples.shares_differ(*shares) else ""
+                reason = "the call releases the GIL, but holds it for %s%s of its time" % (
+                    at_most,
+                    percent(share),
+                )
                 bounds = self.of_one_call(hold, least_hold)
                 if bounds:
                     reason += " and for up to %s at a time" % duration(hold)
-                return self.probed(length, "partly", reason, share, bounds)
+                return self.probed(length, "partly", reason, shares, bounds)
             if clock() > self.deadline:
                 return self.disturbed(
                     _samples.disturbance(best), "for what share of its time the call holds the GIL"
@@ -297,7 +301,7 @@ class _Check(object):
         """The bounds of a longest hold, or None if the hold may have spanned several calls."""
         return bounds if self.repeats == 1 else None
 
-    def contended(self, length, alone, share):
+    def contended(self, length, alone, shares):
         """Pass B, for a call that holds the GIL for nearly all of its time; `alone` are its samples of pass A."""
         if self.repeats > 1 and _samples.describe_releases(alone):
             return self.too_short(length, "calls that release the GIL for a moment", MIN_CALL_S)
@@ -330,9 +334,9 @@ class _Check(object):
             self.restore_switch_interval()
         if word is None:
             return self.disturbed(_samples.disturbance(samples), "whether the call drops the GIL on request")
-        return self.probed(length, word, _samples.describe_releases(alone), share, None)
+        return self.probed(length, word, _samples.describe_releases(alone), shares, None)
 
-    def probed(self, length, word, reason, share, hold):
+    def probed(self, length, word, reason, shares, hold):
         """Pass C: the longest hold, unless pass A has measured it as `hold`, and the longest stall by one call."""
         self.repeats = 1
         pause, wanted = min(max(length / 10, MIN_INTERVAL_S), 0.0005), _calls_for(length)
@@ -364,7 +368,7 @@ class _Check(object):
             longest, least = (max(bound, sys.getswitchinterval()) for bound in min(holds))
             stall, least_stall = min(stall, longest), min(least_stall, least)
         return self.report(
-            word, reason, share, hold or min(holds), (stall, max(0.0, min(stall, least_stall)))
+            word, reason, shares, hold or min(holds), (stall, max(0.0, min(stall, least_stall)))
         )
 
     def runs_python(self):

@@ -172,9 +172,11 @@ def _assert_releases_gil(
 
 def _figures(found: "Verdict") -> "tuple[Pair | None, Pair | None]":
     """Returns the bounds of the longest stall and of the held share."""
-    stall, held = found.longest_stall_s, found.held_share
-    least = found.lower_bounds.get("longest_stall_s", stall)
-    return None if stall is None or least is None else (stall, least), None if held is None else (held, held)
+
+    def pair(key: str, upper: float | None) -> "Pair | None":
+        return None if upper is None else (upper, found.lower_bounds.get(key, upper))
+
+    return pair("longest_stall_s", found.longest_stall_s), pair("held_share", found.held_share)
 
 
 def _check(

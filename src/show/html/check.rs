@@ -2,7 +2,7 @@
 
 use super::places::Places;
 use crate::results::{CheckResult, Row, Verdict};
-use crate::show::check::{caution, expectation, time, verdict_and_stall};
+use crate::show::check::{caution, expectation, held_share, time, verdict_and_stall};
 use askama::Template;
 
 /// The section.
@@ -54,7 +54,7 @@ fn row(result: &CheckResult, places: &Places) -> CheckRow {
             Row::Unexpected => "bad",
             Row::Inconclusive | Row::Skipped => "open",
         },
-        held: result.held_share.map_or_else(dash, |share| format!("{:.1} %", 100.0 * share)),
+        held: held_share(result),
         longest_hold: time(result, "longest_hold_s", result.longest_hold_s),
         longest_stall,
         calls: result.calls.map_or_else(dash, |calls| calls.to_string()),
