@@ -63,9 +63,18 @@ impl Output {
 /// # Errors
 /// As [`Output::write`].
 pub fn print(text: &str) -> Result<(), OutputError> {
+    is_printed(text).map(drop)
+}
+
+/// Does the same. Returns false if stdout is closed, so that nothing more needs to be written.
+///
+/// # Errors
+/// As [`Output::write`].
+pub fn is_printed(text: &str) -> Result<bool, OutputError> {
     match anstream::stdout().write_all(text.as_bytes()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(OutputError::Stdout(error)),
-        _ => Ok(()),
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(OutputError::Stdout(error)),
     }
 }
 

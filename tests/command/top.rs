@@ -4,6 +4,7 @@ use crate::harness::{BUSY, Sandbox, command_line, finish, real_python, signal, s
 use crate::terminal::Terminal;
 use rustix::process::Signal;
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -252,6 +253,34 @@ fn lines_of_a_process_end_with_it() {
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     assert!(text.contains("150 samples/s") && text.contains("seen holding in planted.py:9 planted"), "{text}");
     assert!(stderr(&output).contains("has ended"), "{output:?}");
+}
+
+/// Starts `busy top` with its stdout closed after the first line, as by `| head -n 1`.
+fn headed(sandbox: &Sandbox, arguments: &[&str]) -> Child {
+    let mut command = sandbox.command(&[&["top"], arguments].concat());
+    let mut top = command.stdout(Stdio::piped()).spawn().unwrap();
+    BufReader::new(top.stdout.take().unwrap()).read_line(&mut String::new()).unwrap();
+    top
+}
+
+#[test]
+fn a_closed_stdout_ends_the_lines_of_a_process() {
+    let sandbox = Sandbox::new();
+    let child = running(&sandbox);
+    let top = headed(&sandbox, &["--pid", &child.id().to_string()]);
+    let output = finish(top, Duration::from_secs(20));
+    assert_eq!((output.status.code(), stderr(&output).as_str()), (Some(0), ""), "{output:?}");
+    end(child);
+}
+
+#[test]
+fn a_program_goes_on_although_stdout_is_closed() {
+    let sandbox = Sandbox::new();
+    let end = sandbox.path("end");
+    let code = format!("import time; time.sleep(4); open({:?}, 'w'); raise SystemExit(5)", end.display());
+    let output = finish(headed(&sandbox, &["--", &real_python(), "-c", &code]), Duration::from_secs(60));
+    assert_eq!((output.status.code(), stderr(&output).as_str()), (Some(5), ""), "{output:?}");
+    assert!(end.exists());
 }
 
 #[test]

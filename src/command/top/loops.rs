@@ -4,7 +4,7 @@ use super::error::TopError;
 use super::keys::{Action, press};
 use super::screen::{Keyboard, Screen};
 use super::source::Source;
-use crate::command::output::{note, print};
+use crate::command::output::{is_printed, note};
 use crate::show::live::{Order, Shown, State, View, draw, lines};
 use ratatui::crossterm::event::KeyEvent;
 use rustix::process::{Signal, getpgid, getpid, getppid, getsid, kill_process};
@@ -20,12 +20,14 @@ const REFRESH: Duration = Duration::from_millis(100);
 /// The time after which the threads are sorted anew, and between two reports as lines.
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Prints the state once a second.
+/// Prints the state once a second. Once stdout is closed (`| head`), a program still runs to its end, but a process is left,
+/// with exit code 0.
 ///
 /// # Errors
 /// See [`TopError`].
-pub fn as_lines(source: &mut impl Source) -> Result<ExitCode, TopError> {
+pub fn as_lines(source: &mut impl Source, has_program: bool) -> Result<ExitCode, TopError> {
     source.state()?;
+    let mut is_open = true;
     let mut next = Instant::now() + SECOND;
     loop {
         if let Some(code) = source.wait(next, None)? {
@@ -36,7 +38,10 @@ pub fn as_lines(source: &mut impl Source) -> Result<ExitCode, TopError> {
         }
         let mut state = source.state()?;
         Order::default().renew(&mut state.threads, View::default().sort);
-        print(&lines(&state))?;
+        is_open = is_open && is_printed(&lines(&state))?;
+        if !is_open && !has_program {
+            return Ok(ExitCode::SUCCESS);
+        }
         if let Some(reason) = source.end() {
             return Err(reason);
         }

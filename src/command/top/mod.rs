@@ -43,7 +43,7 @@ pub fn top(arguments: &TopArguments) -> Result<ExitCode, TopError> {
         let mut source = Sampled::attach(pid)?;
         let shown = match keyboard {
             Some(keyboard) => loops::on_screen(&mut source, keyboard, None),
-            None => loops::as_lines(&mut source),
+            None => loops::as_lines(&mut source, false),
         };
         return match shown {
             // Python finalises itself before its process ends.
@@ -76,7 +76,7 @@ pub fn top(arguments: &TopArguments) -> Result<ExitCode, TopError> {
             code
         }
         None => {
-            let code = loops::as_lines(&mut source);
+            let code = loops::as_lines(&mut source, true);
             source.report_unseen();
             code
         }
