@@ -562,7 +562,7 @@ def short_call():
             short_call,
             Row(held=20 * MS),
             "inconclusive",
-            "calls of Python code that hold the GIL under 300 us",
+            "its function is native and is passed with its arguments, as in check(f, data)",
         ),
         (short_call, Row(held=1 * MS, voluntary=50), "releases", None),
     ],

@@ -67,8 +67,9 @@ def check(function: Callable[..., object], /, *args: Any, **kwargs: Any) -> Verd
     'releases'
 
     The verdict is `no-gil` if no GIL is in force. It is `inconclusive` if a call takes less than 2 us; if it takes less
-    than 0.3 ms, holds the GIL, and runs Python code or releases the GIL for a moment; if the GIL cannot be metered; or
-    if other processes disturbed the check (`disturbed` is True then). An exception of the function propagates. Only one
+    than 0.3 ms, holds the GIL, and runs Python code (pass a native function with its arguments instead of a lambda) or
+    releases the GIL for a moment; if the GIL cannot be metered; or if other processes disturbed the check (`disturbed`
+    is True then). An exception of the function propagates. Only one
     check runs at a time in a process: threads that check at the same time take turns, in the order of their arrival.
     During a check the switch interval is changed and the garbage collector is off; both are restored, also in a child
     that is forked during the check.

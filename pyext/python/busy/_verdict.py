@@ -213,6 +213,20 @@ class _Check(object):
             % (duration(length), kind, duration(limit)),
         )
 
+    def not_native(self, length):
+        """Python code within a short call that holds the GIL, be it only the statement around a native call."""
+        if self.native:
+            native = "it is a single native call whose arguments are names or constants, as in f(data): make it one"
+        else:
+            native = (
+                "its function is native and is passed with its arguments, as in check(f, data): pass it so"
+            )
+        return self.report(
+            "inconclusive",
+            "a call takes %s, and one under %s that holds the GIL can be measured only if %s, or give it more work"
+            % (duration(length), duration(MIN_CALL_S), native),
+        )
+
     def with_gil(self, whole_process):
         # Added before the start, since Ctrl-C may come at any moment.
         started = [True]
@@ -306,7 +320,7 @@ class _Check(object):
         if self.repeats > 1 and _samples.describe_releases(alone):
             return self.too_short(length, "calls that release the GIL for a moment", MIN_CALL_S)
         if self.repeats > 1 and self.runs_python():
-            return self.too_short(length, "calls of Python code that hold the GIL", MIN_CALL_S)
+            return self.not_native(length)
         # The first call may have been longer, and a call may be repeated.
         whole = _samples.median([sample.length_on_a_core() for sample in alone])
         wanted = 6 if whole < 0.01 else 3 if whole < 0.1 else 1
