@@ -101,8 +101,8 @@ def test_wrong_usage_is_named_and_runs_no_test(run, tmp_path):
         assert done.returncode == 4, done.stdout + done.stderr
         assert "expects the name of a recording" in done.stderr and "passed" not in done.stdout
     done = run(f"--busy-record={tmp_path}/no/such/folder/tests.busy")
-    assert done.returncode == 2, done.stdout + done.stderr
-    assert "can't write" in done.stderr and "passed" not in done.stdout
+    assert done.returncode == pytest.ExitCode.USAGE_ERROR, done.stdout + done.stderr
+    assert f"there is no folder '{tmp_path}/no/such/folder'" in done.stderr and "passed" not in done.stdout
     assert "the stalls have no tests" not in done.stderr + done.stdout
 
 

@@ -8,6 +8,8 @@ import itertools
 import json
 import logging
 import os
+import pathlib
+import subprocess
 import sys
 import threading
 import time
@@ -125,6 +127,25 @@ def test_the_holds_of_a_thread_that_runs_anyway_are_not_part_of_a_call():
         thread.join()
     assert found.verdict in ("releases", "inconclusive"), found
     assert "other threads" not in (found.reason or ""), found
+
+
+def test_a_self_test_that_other_processes_disturb_is_no_failed_one():
+    root = pathlib.Path(__file__).parents[2]
+    folders = [str(root / "pyext/python/busy"), str(root / "src/provision/scripts")]
+    code = f"""if True:
+        import sys; sys.path[:0] = {folders!r}
+        import check
+        check.known_calls = lambda libbusy: [("with_lock", None, lambda found: False)]
+        for is_disturbed in (True, False):
+            found = {{"verdict": "inconclusive", "calls": 3, "disturbed": is_disturbed, "reason": "the reason"}}
+            check.verdict = lambda *_: found
+            print(check.self_test(None, None))
+        """
+    done = subprocess.run([sys.executable, "-B", "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.stdout.splitlines() == [
+        "this machine is too busy to judge even a known call (the self-test's with_lock): the reason",
+        "self-test failed: expected holds for with_lock, measured inconclusive (the reason)",
+    ], done.stderr
 
 
 def test_the_text_of_a_verdict_has_its_figures():

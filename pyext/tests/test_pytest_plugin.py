@@ -248,7 +248,10 @@ def test_the_plugin_imports_little_and_pytest_lists_it():
         text=True,
         timeout=60,
     )
-    assert "@pytest.mark.gil(max_stall=" in done.stdout
+    marker = " ".join(done.stdout.split())
+    assert (
+        "@pytest.mark.gil(max_stall=" in marker and "together hold the GIL for more than max_held" in marker
+    )
     code = "import sys, busy.pytest_plugin; print(*sorted(m for m in sys.modules if m.startswith('busy')))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert (done.stderr, done.stdout.split()) == ("", ["busy", "busy._busy", "busy.pytest_plugin"])

@@ -44,8 +44,10 @@ impl Conditions {
             Some(disturbance) if !(expected && shows_two_cores) => disturbed(&disturbance, &summary),
             _ if expected => Judgement { outcome: Outcome::AsExpected, changed_since: None, summary },
             _ => {
+                // `summary` would otherwise claim what the figures refute.
                 let advice = "No disturbance was detected: run it again, and investigate if it repeats.";
-                Judgement { outcome: Outcome::Unexpected, changed_since: None, summary: format!("{summary} {advice}") }
+                let summary = format!("{advice} As measured: {summary}");
+                Judgement { outcome: Outcome::Unexpected, changed_since: None, summary }
             }
         }
     }
@@ -149,6 +151,14 @@ mod tests {
         let judgement = Conditions { cores: 2 }.judge(&[&case(Some(50.0), None)], true, "They share a core.".into());
         let expected = "Other processes used 50 % of a core during one-internal. As measured: They share a core.";
         assert_eq!(judgement.summary, expected);
+    }
+
+    #[test]
+    fn the_text_of_an_unexpected_measurement_does_not_begin_with_the_claim_that_it_refutes() {
+        let judgement = Conditions { cores: 2 }.judge(&[&case(Some(1.0), None)], false, "They share a core.".into());
+        let expected = "No disturbance was detected: run it again, and investigate if it repeats. \
+                        As measured: They share a core.";
+        assert_eq!((judgement.outcome, judgement.summary.as_str()), (Outcome::Unexpected, expected));
     }
 
     #[test]

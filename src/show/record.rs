@@ -20,8 +20,7 @@ const RECORDED: [&str; 7] = ["process", "thread", "held", "waited", "longest\nho
 const SAMPLED: [&str; 7] = ["process", "thread", "held", "waited", "ran, no GIL", "no CPU", "slept"];
 
 /// The reason why no Python was seen.
-pub const NO_PYTHON: &str =
-    "the program started none (PyPy is not metered), gave it an environment without LD_PRELOAD, or records it itself";
+pub const NO_PYTHON: &str = "the program started none (PyPy is not metered), gave it an environment without LD_PRELOAD, or runs a `busy record` of its own";
 
 /// Returns the whole text, with ANSI styles that the writer may have to strip. The recording is in the file `path`, if it
 /// was kept.
@@ -93,8 +92,9 @@ pub fn record(result: &RecordResult, path: Option<&Path>) -> String {
     text
 }
 
-/// Returns how much other programs used meanwhile, if that may have changed the figures.
+/// Returns how much other programs used meanwhile, if that may have changed the figures. Without threads there are none.
 pub(super) fn load(result: &RecordResult) -> Option<String> {
+    result.processes.iter().find(|process| !process.threads.is_empty())?;
     let others = result.host.as_ref()?.others_percent.filter(|others| *others > TOO_LOADED_PERCENT)?;
     Some(format!(
         "Other programs used {others:.0} % of a core during the recording: some threads may have waited longer, or lacked a \
@@ -149,7 +149,25 @@ fn count(number: usize, one: &str, many: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::results::Host;
     use serde_json::{Value, json};
+
+    #[test]
+    fn the_load_is_named_only_if_threads_were_recorded() {
+        let result = |processes: Value| -> RecordResult {
+            let host = serde_json::to_value(Host { others_percent: Some(90.0), ..Host::example() }).unwrap();
+            let result = json!({"kind": "record", "started_at": "", "host": host, "command": [], "duration_s": 3.0,
+                "exit_code": 5, "processes": processes});
+            serde_json::from_value(result).unwrap()
+        };
+        let interpreter = json!({"version": "3.11.7", "implementation": "cpython", "path": "/python", "build": ""});
+        let thread = json!({"tid": 1, "name": "t", "held_s": 1.0, "waited_s": 0.0, "acquisitions": 1});
+        let process = json!({"pid": 1, "parent": 0, "interpreter": interpreter, "ended": "exited", "metered_s": 3.0,
+            "threads": [thread]});
+        assert!(record(&result(json!([process])), None).contains("Other programs used 90 % of a core"));
+        let text = record(&result(json!([])), None);
+        assert!(text.contains("no CPython was recorded") && !text.contains("Other programs"), "{text}");
+    }
 
     #[test]
     fn the_thread_that_waited_most_is_shown_and_a_line_never_replaces_one_row() {

@@ -11,10 +11,12 @@ const WORTH_TELLING_OF_TIME: f64 = 0.01;
 /// The length from which on a hold is no short one: Python code holds the GIL for a switch interval, 5 ms, if others request it.
 const SHORT_S: f64 = 0.001;
 
-/// The threads of one name that use the same GIL. They do the same.
+/// The threads of one name that use the same GIL. They do the same, unless it is only the name of the process.
 #[derive(Debug, Default, Clone, Copy)]
 struct Group {
     threads: usize,
+    /// True if they have the name of the main thread, as threads have that were given none.
+    is_unnamed: bool,
     acquires: u64,
     held_s: f64,
     waited_s: f64,
@@ -58,9 +60,11 @@ pub(super) fn short_waits(result: &RecordResult) -> String {
 fn gils(result: &RecordResult) -> BTreeMap<(usize, u32), BTreeMap<&str, Group>> {
     let mut gils: BTreeMap<_, BTreeMap<&str, Group>> = BTreeMap::new();
     for (index, process) in result.processes.iter().enumerate() {
+        let main = process.threads.iter().find(|thread| thread.tid == process.pid);
         for thread in &process.threads {
             let group = gils.entry((index, thread.gil)).or_default().entry(thread.title()).or_default();
             group.threads += 1;
+            group.is_unnamed = main.is_some_and(|main| main.title() == thread.title());
             group.acquires += thread.acquisitions.unwrap_or(0);
             group.held_s += thread.held_s;
             group.waited_s += thread.waited_s;
@@ -76,6 +80,12 @@ fn described(groups: &BTreeMap<&str, Group>) -> String {
     };
     let (victim, waits) = with_most(|group| group.waited_s);
     let waits = format!("{victim} waited for it most, for {} per acquire", duration(waits.waited_each_s()));
+    // Such threads need not do the same.
+    let threads = |group: &Group| match (group.threads, group.is_unnamed) {
+        (1, _) => String::new(),
+        (count, false) => format!(" in {count} threads"),
+        (count, true) => format!(" in {count} threads without a name of their own"),
+    };
     let (longest, group) = with_most(|group| group.held_s);
     if group.held_each_s() >= SHORT_S {
         let share = 100.0 * group.held_s / groups.values().map(|group| group.held_s).sum::<f64>();
@@ -85,8 +95,7 @@ fn described(groups: &BTreeMap<&str, Group>) -> String {
         );
     }
     let (most, group) = with_most(|group| group.acquires as f64);
-    let threads = if group.threads == 1 { String::new() } else { format!(" in {} threads", group.threads) };
-    let (times, each) = (group.acquires, duration(group.held_each_s()));
+    let (times, threads, each) = (group.acquires, threads(group), duration(group.held_each_s()));
     let convoy = if group.waited_s < group.held_s {
         ""
     } else {
@@ -132,6 +141,16 @@ mod tests {
         assert!(found.contains("stats took the GIL most often: 200000 times in 2 threads, for 8 us"), "{found}");
         assert!(found.contains("for 20 us per acquire. Many short holds"), "{found}");
         assert_eq!(text(&[&[("alone", 3.0, 0.0, 10)]]), "");
+    }
+
+    #[test]
+    fn threads_that_only_have_the_name_of_the_process_are_described_so() {
+        let threads: &[Figures<'_>] =
+            &[("python", 0.4, 1.0, 900), ("python", 0.4, 1.0, 900), ("other", 0.1, 0.5, 50), ("other", 0.1, 0.5, 50)];
+        let found = text_of(&[threads], |_| 1);
+        assert!(found.contains("python took the GIL most often: 1800 times in 2 threads without a name"), "{found}");
+        let found = text_of(&[threads], |_| 2);
+        assert!(found.contains("1800 times in 2 threads, for"), "the main thread has another name: {found}");
     }
 
     #[test]

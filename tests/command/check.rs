@@ -90,7 +90,12 @@ fn short_calls_are_repeated_where_that_keeps_the_verdict() {
         // In a loop of Python code, each turn could drop the GIL.
         ("inconclusive", "data = list(range(3000, 0, -1))", "x = sorted(data)", "only if it is a single native call"),
         ("inconclusive", "data = list(range(3000, 0, -1))", "sorted(data + [])", "names or constants, as in f(data)"),
-        ("inconclusive", "data = list(range(300))", "sorted(data, key=lambda x: x)", "only if it is a single native call"),
+        (
+            "inconclusive",
+            "data = list(range(300))",
+            "sorted(data, key=lambda x: x)",
+            "only if it is a single native call",
+        ),
         ("inconclusive", "f = lambda: sum(range(1000))", "f()", "only if it is a single native call"),
     ] {
         let checked = || {

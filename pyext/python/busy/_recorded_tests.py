@@ -77,6 +77,10 @@ def rerun(file: str, arguments: Sequence[str], variable: str) -> int:
             f"--busy-record expects the name of a recording, such as tests.busy, found {file!r}; "
             "`busy report` makes a page of a recording"
         )
+    if not recording.parent.is_dir():
+        raise Refused(
+            f"--busy-record: there is no folder {str(recording.parent)!r}: make it, or name a file in another one"
+        )
     figures = recording.with_suffix(".json")
     earlier = _version(figures)
     with tempfile.TemporaryDirectory(prefix="busy-tests-") as folder:

@@ -23,8 +23,9 @@ if TYPE_CHECKING:
     from busy._bounds import Bounds, Pair
 
 _MARKER = (
-    'gil(max_stall="20ms", max_held="50%"): fail the test if one thread keeps another waiting for the GIL for longer '
-    "than max_stall, or if the GIL is held for more than max_held of the time (busy)"
+    'gil(max_stall="20ms", max_held="50%"): fail the test if one of its threads makes a thread of busy\'s wait for the '
+    "GIL for longer than max_stall, or if its threads together hold the GIL for more than max_held of the test's time "
+    "(busy)"
 )
 # The folder for the notes about tests, in the environment of a recorded run.
 _NOTES = "BUSY_RECORD_TESTS"
