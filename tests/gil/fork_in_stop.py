@@ -43,7 +43,9 @@ def child():
 
 
 def fork_in_a_stop_of(library, body, delay_ns):
-    assert helper.prepare(ctypes.cast(library.busy_gil_stop, ctypes.c_void_p), random.randrange(delay_ns)) == 0
+    assert (
+        helper.prepare(ctypes.cast(library.busy_gil_stop, ctypes.c_void_p), random.randrange(delay_ns)) == 0
+    )
     helper.go()
     in_a_child(body)
     helper.finish()

@@ -103,7 +103,9 @@ assert (totals.gils, totals.unlisted_gils) == (2, 0), (totals.gils, totals.unlis
 # An interpreter without its own GIL may get the address of one that has ended.
 for _ in range(8):
     interpreters.destroy(interpreters.create())
-    sharing = interpreters.create("legacy") if sys.version_info >= (3, 13) else interpreters.create(isolated=False)
+    sharing = (
+        interpreters.create("legacy") if sys.version_info >= (3, 13) else interpreters.create(isolated=False)
+    )
     assert snapshot()[0].gils == 2, "the GIL of an interpreter that has ended"
     interpreters.destroy(sharing)
 stop()
