@@ -20,7 +20,8 @@ const RECORDED: [&str; 7] = ["process", "thread", "held", "waited", "longest\nho
 const SAMPLED: [&str; 7] = ["process", "thread", "held", "waited", "ran, no GIL", "no CPU", "slept"];
 
 /// The reason why no Python was seen.
-pub const NO_PYTHON: &str = "the program started none (PyPy is not metered), gave it an environment without LD_PRELOAD, or runs a `busy record` of its own";
+pub const NO_PYTHON: &str = "the program started none (PyPy is not metered), gave it an environment without LD_PRELOAD, \
+                              or runs a `busy record` of its own";
 
 /// Returns the whole text, with ANSI styles that the writer may have to strip. The recording is in the file `path`, if it
 /// was kept.
