@@ -78,8 +78,8 @@ pub(crate) fn register_fork_handlers() {
 #[cfg(not(unix))]
 pub(crate) fn register_fork_handlers() {}
 
-/// Registers the handlers when the library is loaded. A fork runs the handlers of libraries that were loaded later before
-/// it takes these locks, so such a handler may wait for the GIL, whose holder may wait for one of these locks.
+/// Registers the handlers when the library is loaded. A fork then runs the handlers of libraries that are loaded later
+/// before these handlers take the locks. So those may wait for the GIL while its holder waits for one of the locks.
 /// busy_gil_start() registers them too, since a static linker may leave this out.
 #[cfg_attr(target_vendor = "apple", unsafe(link_section = "__DATA,__mod_init_func"))]
 #[cfg_attr(all(unix, not(target_vendor = "apple")), unsafe(link_section = ".init_array"))]
@@ -126,9 +126,9 @@ impl State {
         Some(*other)
     }
 
-    /// Returns the other copy, which is to stop once, if it serves and has a start that nobody else is stopping. Then the
-    /// caller calls [`Self::unforward`] after that stop, and not before: a child that is forked in between must know the
-    /// start, or nobody could stop it.
+    /// Returns the other copy, if it serves and has a start that no other thread is stopping. The caller stops that copy
+    /// once, and then calls [`Self::end_forwarded_stop`]. The start counts until then: a child that is forked in between
+    /// could not stop a start that it does not know.
     pub(crate) fn begin_forwarded_stop(&mut self) -> Option<OtherCopy> {
         let (other, _) = self.other.filter(|(_, starts)| self.stopping < *starts)?;
         self.stopping += 1;
